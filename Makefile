@@ -1,0 +1,31 @@
+# make serve: a running service on the demo galleries. make test: every check. Both install what they need first.
+CHECK := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+# The first that runs and fits: a name on the PATH alone may be a shim with nothing behind it.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3; do $$python -c '$(CHECK)' 2>/dev/null && { echo $$python; break; }; done)
+PORT ?= 3000
+BIN := .venv/bin
+export BENTOML_DO_NOT_TRACK := true
+
+.PHONY: install serve test lint clean
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml
+	@$(PYTHON) -c '$(CHECK)' 2>/dev/null || { echo "trireid needs Python 3.11 or 3.12, and none was found$(if $(PYTHON), ($(PYTHON) is another)): install one, or say where it is: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian: python3-venv)"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cpu,torch,dev]'
+	@touch $@
+
+serve: install
+	@exec $(BIN)/trireid serve --port $(PORT)
+
+test: install lint
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,102 @@
+"""mAP and CMC under the camera (or scene) protocol, as the field publishes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float32]
+RANKS = 50
+_BLOCK_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a retrieval run scored, as fractions in [0, 1].
+
+    `mAP`: mean average precision; `cmc` float64 [50]: share of queries with a match among the first r + 1 hits (Market-1501's
+    single-match form); `queries`: how many queries had a match left and were counted.
+    """
+
+    mAP: float  # noqa: N815 - the field's own spelling
+    cmc: NDArray[np.float64]
+    queries: int
+
+    @property
+    def rank1(self) -> float:
+        """CMC at rank 1."""
+        return float(self.cmc[0])
+
+
+def normalise(features: ArrayLike) -> Floats:
+    """Scale each row of [N, D] to unit length; a row of zeros stays zero."""
+    rows = np.asarray(features, dtype=np.float32)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit: Floats = rows / np.maximum(lengths, np.float32(1e-12))
+    return unit
+
+
+def evaluate(
+    query_features: ArrayLike,
+    gallery_features: ArrayLike,
+    query_ids: Sequence[Any] | NDArray[Any],
+    gallery_ids: Sequence[Any] | NDArray[Any],
+    query_groups: Sequence[Any] | NDArray[Any],
+    gallery_groups: Sequence[Any] | NDArray[Any],
+) -> Scores:
+    """Score a retrieval run: features [Q, D] and [G, D] (normalised here), identities and groups [Q] and [G].
+
+    The group is the camera (Market-1501, RGBNT201, RGBNT100) or the scene (MSVR310): gallery items with the query's identity
+    *and* group are dropped. A query with no match left is not counted. Average precision is the mean of the precision at
+    each match. Raises ValueError where lengths disagree or no query has a match.
+    """
+    queries, gallery = normalise(query_features), normalise(gallery_features)
+    labels = _Labels.of(query_ids, gallery_ids), _Labels.of(query_groups, gallery_groups)
+    for name, (left, right) in zip(("identities", "groups"), ((x.query, x.gallery) for x in labels), strict=True):
+        if len(left) != len(queries) or len(right) != len(gallery):
+            raise ValueError(f"{name} number {len(left)} and {len(right)}, features {len(queries)} and {len(gallery)}")
+    precisions: list[float] = []
+    first_match = np.zeros(RANKS, dtype=np.int64)
+    for block in _blocks(len(queries), len(gallery)):
+        similarity = queries[block] @ gallery.T
+        same_id, same_group = (x.query[block, None] == x.gallery[None, :] for x in labels)
+        for row, match, dropped in zip(similarity, same_id, same_id & same_group, strict=True):
+            ranks = _match_ranks(row, match, dropped)
+            if len(ranks):
+                precisions.append(float(np.mean(np.arange(1, len(ranks) + 1) / (ranks + 1))))
+                if ranks[0] < RANKS:
+                    first_match[ranks[0]] += 1
+    if not precisions:
+        raise ValueError("no query has a match in the gallery outside its own group")
+    return Scores(float(np.mean(precisions)), np.cumsum(first_match) / len(precisions), len(precisions))
+
+
+def _match_ranks(similarity: Floats, match: NDArray[np.bool_], dropped: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The 0-based ranks of a query's matches among the items that are not dropped."""
+    kept = ~dropped
+    order = np.argsort(-similarity[kept], kind="stable")
+    return np.flatnonzero(match[kept][order])
+
+
+def _blocks(queries: int, gallery: int) -> Iterator[slice]:
+    """Slices of the queries, small enough that a block's score matrix stays bounded whatever the gallery's size."""
+    step = max(1, _BLOCK_BYTES // (4 * max(1, gallery)))
+    return (slice(start, start + step) for start in range(0, queries, step))
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Query and gallery labels of any type, as integers that are equal where the labels are."""
+
+    query: NDArray[np.int64]
+    gallery: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, query: Sequence[Any] | NDArray[Any], gallery: Sequence[Any] | NDArray[Any]) -> _Labels:
+        codes: dict[Any, int] = {}
+        both = [np.array([codes.setdefault(x, len(codes)) for x in np.asarray(s).tolist()], np.int64) for s in (query, gallery)]
+        return cls(*both)

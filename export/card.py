@@ -1,0 +1,75 @@
+"""The card: what a network is. It travels in the artifact's metadata, as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
+
+from samples import MODALITIES, ArtifactError, Kind
+
+#: The metadata key of an ONNX file under which the card stands.
+METADATA_KEY: Final = "trireid.card"
+VERSION: Final = 1
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The part `[start, stop)` of an embedding that one modality and branch (`global` or `head`) made."""
+
+    modality: str
+    branch: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a network is.
+
+    `image_size` in pixels (height, width); `grid`: rows and columns of patches; `kept`: K, patches kept per modality;
+    `cameras`: number of camera embeddings, 0 for none; `mean`, `std` of pixels in [0, 1], already in the graph; `fingerprint`:
+    SHA-256 over weights and card; `measured`: figures from export and training, which the fingerprint does not cover.
+    """
+
+    name: str
+    kind: Kind | None
+    image_size: tuple[int, int]
+    grid: tuple[int, int]
+    kept: int
+    cameras: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    dimension: int
+    segments: tuple[Segment, ...]
+    precision: str = "fp32"
+    modalities: tuple[str, ...] = MODALITIES
+    fingerprint: str = ""
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    version: int = VERSION
+
+    def to_json(self) -> str:
+        """The card as JSON, keys sorted."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    def identity(self) -> str:
+        """What of the card the fingerprint covers, as JSON: all but the fingerprint itself, the name and the measurements."""
+        return replace(self, name="", fingerprint="", measured={}).to_json()
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> Card:
+        """Read a card back. Raises ArtifactError, naming `source`, for a card of another version or shape."""
+        try:
+            values = json.loads(text)
+            if values.get("version") != VERSION:
+                raise ArtifactError(
+                    f"{source}: its card has version {values.get('version')}, this trireid reads {VERSION}; export it anew",
+                    source,
+                )
+            for name in ("image_size", "grid", "mean", "std", "modalities"):
+                values[name] = tuple(values[name])
+            values["segments"] = tuple(Segment(**segment) for segment in values["segments"])
+            return cls(**values)
+        except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+            raise ArtifactError(f"{source}: its card cannot be read: {error}", source) from error

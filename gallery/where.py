@@ -1,0 +1,60 @@
+"""Filters: what a caller says of items, as a condition of the store.
+
+`{"camera": 3}` equal · `{"camera": [1, 2]}` one of · `{"time": {"gte": "...", "lt": "..."}}` a range · any attribute by name.
+Several keys must all hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from samples import GalleryError
+
+COLUMNS: Final = ("id", "identity", "camera", "scene", "time", "kind")
+_COMPARISONS: Final = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+Condition = tuple[str, list[Any]]
+
+
+def condition(where: Mapping[str, Any]) -> Condition:
+    """A filter as an SQL condition over `items` and its parameters. Raises GalleryError, naming the key, for a bad filter."""
+    if not isinstance(where, Mapping):
+        raise GalleryError('where must be an object, as in {"camera": [1, 2]}', "where")
+    parts = [_one(key, wanted) for key, wanted in where.items()]
+    return " AND ".join(part for part, _ in parts) or "1", [value for _, values in parts for value in values]
+
+
+def _one(key: str, wanted: Any) -> Condition:
+    column, prefix = (key, []) if key in COLUMNS else ("json_extract(attributes, ?)", [_json_path(key)])
+    if isinstance(wanted, Mapping):
+        return _range(key, column, prefix, wanted)
+    if isinstance(wanted, list | tuple):
+        marks = ", ".join("?" * len(wanted))
+        return f"{column} IN ({marks})", prefix + [_scalar(key, value) for value in wanted]
+    if wanted is None:
+        return f"{column} IS NULL", prefix
+    return f"{column} = ?", [*prefix, _scalar(key, wanted)]
+
+
+def _range(key: str, column: str, prefix: list[Any], wanted: Mapping[str, Any]) -> Condition:
+    unknown = [name for name in wanted if name not in _COMPARISONS]
+    if unknown or not wanted:
+        raise GalleryError(
+            f"where.{key}: a range takes {', '.join(_COMPARISONS)}, not {', '.join(unknown) or 'nothing'}", "where"
+        )
+    parts = [f"{column} {_COMPARISONS[name]} ?" for name in wanted]
+    return " AND ".join(parts), [item for value in wanted.values() for item in (*prefix, _scalar(key, value))]
+
+
+def _scalar(key: str, value: Any) -> Any:
+    if not isinstance(value, str | int | float | bool):
+        raise GalleryError(f"where.{key}: expected text, a number, a list of these or a range", "where")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise GalleryError(f"where.{key}: {value} is out of range", "where")
+    return value
+
+
+def _json_path(key: str) -> str:
+    if '"' in key or "\\" in key:
+        raise GalleryError(f"where: no attribute can be called {key!r}", "where")
+    return f'$."{key}"'

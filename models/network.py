@@ -1,0 +1,88 @@
+"""The whole network: three pictures in, one embedding out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.clip_vit import ClipBackbone, QuickGELU
+from models.config import Head, NetworkConfig
+from models.sdtps import NAMES, Sdtps, Selection
+
+PATTERNS = {1: "global", 2: "head", 3: "both"}
+
+
+class Features(NamedTuple):
+    """What one pass makes: `ori` [B, 3C], `head` [B, 3C] (None without a head), the selections, and the backbone's tokens."""
+
+    ori: Tensor
+    head: Tensor | None
+    selections: tuple[Selection, Selection, Selection] | None
+    tokens: Tensor
+
+
+class ReIdNetwork(nn.Module):
+    """Backbone, global-local reduction and head, as the published checkpoints lay them out."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = ClipBackbone(config)
+        if config.global_local:
+            for name in NAMES:
+                self.add_module(f"{name}_reduce", _reduction(config.channels))
+        if config.head is Head.SDTPS:
+            self.sdtps = Sdtps(config)
+
+    def features(self, images: Tensor, camera: Tensor, present: Tensor | None = None) -> Features:
+        """Every branch's features; arguments as in `forward`, `camera` given and in range."""
+        if present is not None:
+            images = images * present[:, :, None, None, None].to(images.dtype)
+        tokens = self.backbone(images.flatten(0, 1), camera.repeat_interleave(3)).unflatten(0, (-1, 3))
+        patches = tokens[:, :, 1:]
+        global_features = self._global(tokens)
+        ori = global_features.flatten(1)
+        if self.config.head is Head.NONE:
+            return Features(ori, None, None, tokens)
+        selections = self.sdtps(patches, global_features)
+        return Features(ori, torch.cat([s.feature for s in selections], dim=-1), selections, tokens)
+
+    def forward(self, images: Tensor, camera: Tensor | None = None, present: Tensor | None = None, pattern: int = 3) -> Tensor:
+        """Embed a batch.
+
+        images: float32 [B, 3, 3, H, W], modality (rgb, nir, tir) then channel, normalised. camera: int64 [B], 0-based,
+        -1 = unknown; None = all unknown. present: bool [B, 3]; None = all; an absent modality counts as zeros. pattern:
+        1 = global, 2 = head, 3 = both -> float32 [B, D], not normalised. A network without a head gives pattern 1 for all
+        three. Raises ValueError for a camera out of range, a shape that does not fit, or another pattern.
+        """
+        expected = (3, 3, *self.config.image_size)
+        if tuple(images.shape[1:]) != expected:
+            raise ValueError(f"images: expected [B, {', '.join(map(str, expected))}], got {list(images.shape)}")
+        if pattern not in PATTERNS:
+            raise ValueError(f"pattern: 1 = global, 2 = head, 3 = both; got {pattern}")
+        features = self.features(images, self._checked(camera, images), present)
+        if features.head is None or pattern == 1:
+            return features.ori
+        return features.head if pattern == 2 else torch.cat([features.ori, features.head], dim=-1)
+
+    def _global(self, tokens: Tensor) -> Tensor:
+        """The global features [B, 3, C]: the class token, joined with the mean patch where GLOBAL_LOCAL is on."""
+        first, patches = tokens[:, :, 0], tokens[:, :, 1:]
+        if not self.config.global_local:
+            return first
+        both = torch.cat([first, patches.mean(dim=2)], dim=-1)
+        return torch.stack([self.get_submodule(f"{name}_reduce")(both[:, i]) for i, name in enumerate(NAMES)], dim=1)
+
+    def _checked(self, camera: Tensor | None, images: Tensor) -> Tensor:
+        if camera is None:
+            return torch.full((images.shape[0],), -1, dtype=torch.int64, device=images.device)
+        cameras = self.config.cameras
+        if cameras and bool(((camera < -1) | (camera >= cameras)).any()):
+            raise ValueError(f"camera: this network knows 0 to {cameras - 1}, and -1 for unknown; got {camera.tolist()}")
+        return camera
+
+
+def _reduction(channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.LayerNorm(2 * channels), nn.Linear(2 * channels, channels), QuickGELU())

@@ -1,0 +1,33 @@
+"""Samples: the triplet and what is known of it, from file names and bytes to pixels. Nothing here needs torch."""
+
+from samples.decode import Batch, decode, pixels, to_batch
+from samples.errors import (
+    ArtifactError,
+    CheckpointError,
+    ConfigError,
+    GalleryError,
+    PictureError,
+    SourceError,
+    TrireidError,
+)
+from samples.sample import KINDS, MODALITIES, Kind, Modality, Picture, Sample
+
+__all__ = [
+    "KINDS",
+    "MODALITIES",
+    "ArtifactError",
+    "Batch",
+    "CheckpointError",
+    "ConfigError",
+    "GalleryError",
+    "Kind",
+    "Modality",
+    "Picture",
+    "PictureError",
+    "Sample",
+    "SourceError",
+    "TrireidError",
+    "decode",
+    "pixels",
+    "to_batch",
+]

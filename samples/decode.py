@@ -1,0 +1,131 @@
+"""From a picture in any form to the pixels that a network is shown: one implementation for training, indexing and serving."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from samples.errors import PictureError
+from samples.sample import MODALITIES, Modality, Picture, Sample
+
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+MIN_SIDE: Final = 8
+MAX_PIXELS: Final = 50_000_000
+_SIXTEEN_BIT: Final = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`images` uint8 [B, 3, H, W, 3] (modality, height, width, channel), `present` bool [B, 3]; an absent picture is zeros."""
+
+    images: Pixels
+    present: NDArray[np.bool_]
+
+
+def decode(picture: Picture, field: str | None = None) -> Image.Image:
+    """A picture in any form, as an upright 8-bit RGB image.
+
+    EXIF orientation is applied; grey, palette, CMYK and 16-bit (scaled by 1/257) pictures are converted; an alpha channel is
+    dropped, as the field's training code does. Raises PictureError, naming `field`, for bytes that are no JPEG, PNG, WebP,
+    BMP or TIFF, for damaged ones, and for pictures under 8 pixels a side or over 50 megapixels.
+    """
+    if isinstance(picture, np.ndarray):
+        return _from_array(picture, field)
+    image = picture if isinstance(picture, Image.Image) else _opened(picture, field)
+    _check_size(image, field)
+    try:
+        return _eight_bit(ImageOps.exif_transpose(image)).convert("RGB")
+    except (OSError, SyntaxError, ValueError, IndexError, Image.DecompressionBombError) as error:
+        raise PictureError(f"{_named(field)}the picture is damaged or cut short", field) from error
+
+
+def pixels(image: Image.Image, size: tuple[int, int]) -> Pixels:
+    """Resize to `size` (height, width), bicubic as in the research code -> uint8 [H, W, 3]."""
+    height, width = size
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def to_batch(samples: Sequence[Sample], size: tuple[int, int]) -> Batch:
+    """Decode and resize samples to `size` (height, width). Raises PictureError, naming the modality, for a bad picture."""
+    images = np.zeros((len(samples), len(MODALITIES), *size, 3), dtype=np.uint8)
+    present = np.zeros((len(samples), len(MODALITIES)), dtype=np.bool_)
+    for row, sample in enumerate(samples):
+        if not sample.present:
+            raise PictureError("no picture: give at least one of rgb, nir, tir", "rgb", "missing")
+        for column, modality in enumerate(MODALITIES):
+            picture = sample.picture(modality)
+            if picture is not None:
+                images[row, column] = pixels(decode(picture, _field(modality, picture)), size)
+                present[row, column] = True
+    return Batch(images, present)
+
+
+def _field(modality: Modality, picture: Picture) -> str:
+    """What to call a picture: its modality, and its file where it has one."""
+    return f"{modality} ({os.fspath(picture)})" if isinstance(picture, str | os.PathLike) else modality
+
+
+def _named(field: str | None) -> str:
+    return f"{field}: " if field else ""
+
+
+def _from_array(array: NDArray[np.uint8], field: str | None) -> Image.Image:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise PictureError(
+            f"{_named(field)}an array must be uint8 [H, W, 3], not {array.dtype} {list(array.shape)}", field, "format"
+        )
+    image = Image.fromarray(array)
+    _check_size(image, field)
+    return image
+
+
+def _opened(picture: str | os.PathLike[str] | bytes, field: str | None) -> Image.Image:
+    try:
+        data = picture if isinstance(picture, bytes) else Path(picture).read_bytes()
+    except OSError as error:
+        raise PictureError(f"{_named(field)}cannot be read: {error.strerror}", field, "missing") from error
+    if not data:
+        raise PictureError(f"{_named(field)}the picture is empty (0 bytes)", field)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # _check_size has the word on size
+            return Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise _too_large(field) from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise PictureError(f"{_named(field)}not a picture we read; send {', '.join(FORMATS)}", field, "format") from error
+
+
+def _check_size(image: Image.Image, field: str | None) -> None:
+    width, height = image.size
+    if min(width, height) < MIN_SIDE:
+        raise PictureError(
+            f"{_named(field)}{width} x {height} pixels is too small; {MIN_SIDE} a side at least", field, "too_small"
+        )
+    if width * height > MAX_PIXELS:
+        raise _too_large(field, f"{width} x {height} pixels")
+
+
+def _too_large(field: str | None, size: str = "the picture") -> PictureError:
+    return PictureError(f"{_named(field)}{size} is too large; {MAX_PIXELS // 1_000_000} megapixels at most", field, "too_large")
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """A 16-bit grey picture as 8 bits (Pillow's own conversion would clip it at 255); others as they are."""
+    if image.mode not in _SIXTEEN_BIT:
+        return image
+    wide = np.asarray(image).astype(np.int64)
+    return Image.fromarray(((np.clip(wide, 0, 65535) + 128) // 257).astype(np.uint8))

@@ -1,0 +1,53 @@
+"""Every error a caller can meet, in one tree.
+
+```
+TrireidError(ValueError)    what was given cannot be used; the message is one line: what, where, what to do
+├── PictureError            a picture cannot be read, or is not one we take
+├── SourceError             a SOURCE, a manifest or a row of it
+├── ConfigError             a configuration that no network of the family fits
+├── CheckpointError         a checkpoint's keys, shapes or values
+├── ArtifactError           an exported network or its card
+└── GalleryError            a gallery, or an item of it
+```
+
+Each carries `field`: the field, file, row or key at fault, where there is one. Anything else that escapes is a bug of ours.
+"""
+
+
+class TrireidError(ValueError):
+    """What was given cannot be used.
+
+    `field` names the part at fault as the caller knows it: a form field, a file, a row, a key; None where no part stands out.
+    `code` tells kinds of fault apart for programs.
+    """
+
+    def __init__(self, message: str, field: str | None = None, code: str = "bad_request") -> None:
+        super().__init__(message)
+        self.message, self.field, self.code = message, field, code
+
+
+class PictureError(TrireidError):
+    """A picture cannot be read, or is not one we take. `code`: `corrupt`, `format`, `too_small`, `too_large` or `missing`."""
+
+    def __init__(self, message: str, field: str | None = None, code: str = "corrupt") -> None:
+        super().__init__(message, field, code)
+
+
+class SourceError(TrireidError):
+    """A SOURCE, a manifest or a row of it cannot be used."""
+
+
+class ConfigError(TrireidError):
+    """A configuration that no network of the family fits."""
+
+
+class CheckpointError(TrireidError):
+    """A checkpoint's keys, shapes or values do not fit the network that its configuration describes."""
+
+
+class ArtifactError(TrireidError):
+    """An exported network cannot be read, is damaged, or has failed its verification."""
+
+
+class GalleryError(TrireidError):
+    """A gallery, or an item of it, cannot be read or changed as asked."""

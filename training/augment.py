@@ -1,0 +1,62 @@
+"""Augmentation as in the research code: flip, pad and crop, random erasing, with one geometry for the three modalities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pictures = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """`flip`, `erase`, `drop_modality`, `drop_camera`: probabilities; `pad`: pixels of shift at most, each way.
+
+    `drop_modality`: that a sample loses one modality, half of the time two, so that the network meets missing modalities;
+    `drop_camera`: that its camera is given as unknown (-1), as most queries of users are.
+    """
+
+    flip: float = 0.5
+    pad: int = 10
+    erase: float = 0.5
+    drop_modality: float = 0.25
+    drop_camera: float = 0.5
+
+    def pictures(self, batch: Pictures, draw: np.random.Generator) -> Pictures:
+        """Change a batch uint8 [B, 3, H, W, 3]: the same flip, shift and hole in the three modalities of a sample."""
+        return np.stack([self._one(triplet, draw) for triplet in batch])
+
+    def _one(self, triplet: Pictures, draw: np.random.Generator) -> Pictures:
+        if draw.random() < self.flip:
+            triplet = triplet[:, :, ::-1]
+        triplet = self._shift(triplet, draw)
+        if draw.random() < self.erase:
+            self._erase(triplet, draw)
+        return triplet
+
+    def _shift(self, triplet: Pictures, draw: np.random.Generator) -> Pictures:
+        height, width = triplet.shape[1:3]
+        padded = np.pad(triplet, ((0, 0), (self.pad, self.pad), (self.pad, self.pad), (0, 0)))
+        top, left = draw.integers(0, 2 * self.pad + 1, 2)
+        return padded[:, top : top + height, left : left + width].copy()
+
+    def _erase(self, triplet: Pictures, draw: np.random.Generator) -> None:
+        """Random erasing (Zhong et al., 2017): 2 to 25 % of the area, aspect 0.3 to 3.3, filled with mid grey."""
+        height, width = triplet.shape[1:3]
+        area, aspect = draw.uniform(0.02, 0.25) * height * width, np.exp(draw.uniform(np.log(0.3), np.log(3.3)))
+        tall, wide = min(height, int((area * aspect) ** 0.5)), min(width, int((area / aspect) ** 0.5))
+        top, left = draw.integers(0, height - tall + 1), draw.integers(0, width - wide + 1)
+        triplet[:, top : top + tall, left : left + wide] = 128
+
+    def presence(self, batch: int, draw: np.random.Generator) -> NDArray[np.bool_]:
+        """Which modalities the network is shown, bool [batch, 3]; one at least."""
+        present = np.ones((batch, 3), dtype=np.bool_)
+        for row in np.flatnonzero(draw.random(batch) < self.drop_modality):
+            present[row, draw.permutation(3)[: draw.integers(1, 3)]] = False
+        return present
+
+    def cameras(self, cameras: NDArray[np.int64], draw: np.random.Generator) -> NDArray[np.int64]:
+        """Camera numbers [B], some of them replaced by -1."""
+        return np.where(draw.random(len(cameras)) < self.drop_camera, -1, cameras)

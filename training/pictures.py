@@ -1,0 +1,54 @@
+"""The pictures of a training or test set, decoded once and held in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from models import NetworkConfig
+from samples import Kind, Sample, to_batch
+from samples.synthetic.seeds import Split
+from samples.synthetic.source import synthetic_samples
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """`images` uint8 [M, 3, H, W, 3]; `identities` (text), `cameras` int64, both [M]."""
+
+    images: NDArray[np.uint8]
+    identities: NDArray[np.str_]
+    cameras: NDArray[np.int64]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Identities as numbers 0, 1, ..., [M]."""
+        return np.unique(self.identities, return_inverse=True)[1].astype(np.int64)
+
+    @classmethod
+    def of(cls, samples: Iterable[Sample], size: tuple[int, int], total: int | None = None, title: str = "") -> PictureSet:
+        """Decode every sample to `size` (height, width), with a progress bar."""
+        images, identities, cameras = [], [], []
+        for sample in tqdm(samples, title, total, unit="triplet", mininterval=1.0):
+            images.append(to_batch([sample], size).images[0])
+            identities.append(str(sample.identity))
+            cameras.append(-1 if sample.camera is None else sample.camera)
+        return cls(np.stack(images), np.array(identities), np.array(cameras, np.int64))
+
+
+def synthetic_set(kind: Kind, identities: int, size: tuple[int, int], *, split: Split, shots: int, seed: int = 0) -> PictureSet:
+    """A drawn set: `identities` seen by 4 cameras each, `shots` times."""
+    drawn: Iterator[Sample] = synthetic_samples(kind, identities, split=split, seed=seed, shots=shots)
+    return PictureSet.of(drawn, size, identities * shots * 4, f"drawing {kind} {split}")
+
+
+def normalised(images: NDArray[np.uint8], config: NetworkConfig) -> Tensor:
+    """uint8 [B, 3, H, W, 3] -> float32 [B, 3, 3, H, W] with the network's mean and std."""
+    scaled = torch.from_numpy(images).permute(0, 1, 4, 2, 3).float() / 255
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (config.mean, config.std))
+    return (scaled - mean) / std
