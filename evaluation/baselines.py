@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Images = NDArray[np.uint8]
 Features = NDArray[np.float32]
 
-_SHRINK = 4
+_PIXEL_BLOCK, _HISTOGRAM_BLOCK = 4, 2
 _STRIPES = 6
 _BINS = 8
 _SPREAD = 1.5  # bins that one standard deviation of a picture's values spans
@@ -24,8 +24,8 @@ def raw_pixels(images: Images) -> Features:
     exposure counts for less. Rows have unit length. Raises ValueError unless height and width are multiples of 4.
     """
     height, width = images.shape[2:4]
-    if height % _SHRINK or width % _SHRINK:
-        raise ValueError(f"height and width must be multiples of {_SHRINK}, not {height} and {width}")
+    if height % _PIXEL_BLOCK or width % _PIXEL_BLOCK:
+        raise ValueError(f"height and width must be multiples of {_PIXEL_BLOCK}, not {height} and {width}")
     return _chunked(images, _pixels)
 
 
@@ -33,7 +33,7 @@ def striped_histogram(images: Images) -> Features:
     """A tri-modal colour histogram in six horizontal stripes, for images uint8 [B, 3, H, W, 3]: float32 [B, D].
 
     Per stripe 8 bins for each channel of RGB, for NIR and for TIR (whose three channels are equal). Three things make it
-    about six times as accurate as the plain form: each channel's mean and contrast are evened out over the picture, a
+    several times as accurate as the plain form: each channel's mean and contrast are evened out over the picture, a
     value between two bins counts in both, and the outer sixths of the width, mostly background, are left out. Histograms
     are shares, square-rooted, so that the inner product of two rows is their Bhattacharyya coefficient.
     """
@@ -41,16 +41,14 @@ def striped_histogram(images: Images) -> Features:
 
 
 def _pixels(images: Images) -> Features:
-    batch, modalities, height, width, channels = images.shape
-    blocks = (batch, modalities, height // _SHRINK, _SHRINK, width // _SHRINK, _SHRINK, channels)
-    small = images.reshape(blocks).mean(axis=(3, 5), dtype=np.float32)
-    pixels = small.reshape(batch, modalities, -1)
+    pixels = _averaged(images, _PIXEL_BLOCK).reshape(*images.shape[:2], -1)
     pixels = pixels - pixels.mean(axis=2, keepdims=True)
-    return _unit(_unit(pixels).reshape(batch, -1))
+    return _unit(_unit(pixels).reshape(len(images), -1))
 
 
 def _histograms(images: Images) -> Features:
-    planes = np.concatenate([images[:, 0], images[:, 1, :, :, :1], images[:, 2, :, :, :1]], axis=-1).astype(np.float32)
+    small = _averaged(images, _HISTOGRAM_BLOCK)
+    planes = np.concatenate([small[:, 0], small[:, 1, :, :, :1], small[:, 2, :, :, :1]], axis=-1)
     planes -= planes.mean(axis=(1, 2), keepdims=True)
     planes /= planes.std(axis=(1, 2), keepdims=True) + 4
     margin = planes.shape[2] // 6
@@ -63,10 +61,23 @@ def _histograms(images: Images) -> Features:
     return _unit(np.sqrt(np.concatenate(counts, axis=1)))
 
 
+def _averaged(images: Images, block: int) -> Features:
+    """Means of square blocks: [B, 3, H, W, 3] to float32 [B, 3, H / block, W / block, 3]; a ragged edge is left out."""
+    height, width = images.shape[2] // block, images.shape[3] // block
+    whole = images[:, :, : height * block, : width * block]
+    total = np.zeros((*images.shape[:2], height, width, images.shape[4]), np.float32)
+    for down in range(block):
+        for across in range(block):
+            total += whole[:, :, down::block, across::block]
+    total /= block * block
+    return total
+
+
 def _chunked(images: Images, features: Callable[[Images], Features]) -> Features:
     return np.concatenate([features(images[start : start + _CHUNK]) for start in range(0, len(images), _CHUNK)])
 
 
 def _unit(features: Features) -> Features:
     length = np.linalg.norm(features, axis=-1, keepdims=True)
-    return (features / np.maximum(length, 1e-12)).astype(np.float32)
+    unit: Features = (features / np.maximum(length, 1e-12)).astype(np.float32)
+    return unit

@@ -14,8 +14,8 @@ _YAWS = {  # degrees; person: 0 faces the camera, vehicle: 0 shows its left side
     "person": (0.0, 55.0, 115.0, 180.0, 235.0, 300.0),
     "vehicle": (-28.0, 24.0, 204.0, 152.0, -52.0, 228.0),
 }
-_YAW_SPREAD = {"person": 26.0, "vehicle": 11.0}
-_NIGHTS = (0.05, 0.15, 0.3, 0.1, 0.45, 0.2)  # share of a camera's shots taken by night
+_YAW_SPREAD = {"person": 32.0, "vehicle": 11.0}
+_NIGHTS = (0.05, 0.2, 0.35, 0.1, 0.5, 0.25)  # share of a camera's shots taken by night
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Moment:
 def place_camera(seed: int, kind: Kind, index: int) -> Camera:
     """The camera of that index; the same for both splits."""
     rng = generator(seed, "camera", kind, index)
-    cast = rng.normal(1.0, 0.06, 3)
+    cast = rng.normal(1.0, 0.08, 3)
     return Camera(
         yaw=float(np.radians(_YAWS[kind][index])),
         yaw_spread=float(np.radians(_YAW_SPREAD[kind])),
@@ -95,16 +95,16 @@ def draw_moment(rng: np.random.Generator, camera: Camera) -> Moment:
     turn = rng.uniform(0, 2 * np.pi)
     return Moment(
         night=night,
-        exposure=float(rng.uniform(0.2, 0.55) if night else rng.uniform(0.85, 1.12)),
+        exposure=float(rng.uniform(0.2, 0.55) if night else rng.uniform(0.75, 1.2)),
         cast=(1 + warm + 0.25 * night, 1.0, 1 - warm - 0.25 * night),
         slope=(0.12 * float(np.cos(turn)), 0.12 * float(np.sin(turn))),
         haze=float(rng.choice((0.0, 0.0, 0.05, 0.15))),
         glare=float(rng.uniform(0.4, 1.1)) if rng.random() < camera.glare else 0.0,
         glare_at=_place(rng),
         lamp_at=_place(rng),
-        ambient=float(rng.uniform(0.05, 0.15) if night else rng.uniform(0.1, 0.3)),
-        sun=0.0 if night else float(rng.uniform(0.0, 0.2)),
-        nir_gain=float(rng.uniform(0.88, 1.1)),
+        ambient=float(rng.uniform(0.05, 0.15) if night else rng.uniform(0.1, 0.35)),
+        sun=0.0 if night else float(rng.uniform(0.0, 0.3)),
+        nir_gain=float(rng.uniform(0.8, 1.15)),
         nir_at=_place(rng),
         tir_gain=float(rng.uniform(0.88, 1.06)),
         tir_offset=float(rng.uniform(-0.04, 0.05)),

@@ -107,7 +107,7 @@ class Canvas:
         source = Image.fromarray(labels)
         codes = (materials * 255 + 0.5).astype(np.uint8)
         bands = [_shrunk(source.point(codes[:, band].tolist())) for band in range(5)]
-        shade = self._image.getchannel(1).reduce(SUPERSAMPLING).filter(ImageFilter.GaussianBlur(1.3))
+        shade = self._image.getchannel(1).reduce(SUPERSAMPLING).filter(ImageFilter.BoxBlur(1.2))
         return Planes(
             visible=np.stack(bands[:3], axis=-1),
             nir=bands[3],

@@ -339,29 +339,35 @@ class _Car:
         self._face(corners, label, lift)
 
     def _details(self, index: int, panel: Panel) -> None:
-        glass = (Panel.WINDSCREEN, Panel.BACKLIGHT)
-        if panel in glass and self.traits.body != "lorry":
-            for s0, s1 in ((-1.0, -0.9), (0.9, 1.0)):
-                self._patch(index, s0, s1, 0, 1, Panel.PILLAR)
+        match panel:
+            case Panel.WINDSCREEN | Panel.BACKLIGHT:
+                self._glass(index, panel)
+            case Panel.HOOD | Panel.ROOF | Panel.TRUNK if self.traits.decal == "racing":
+                self._patch(index, -0.4, -0.12, 0, 1, Panel.DECAL)
+                self._patch(index, 0.12, 0.4, 0, 1, Panel.DECAL)
+            case Panel.NOSE:
+                self._front(index)
+            case Panel.TAIL:
+                self._rear(index)
+            case Panel.BUMPER_F:
+                self._patch(index, -0.28, 0.28, 0.55, 0.9, Panel.PLATE)
+                self._patch(index, -0.6, 0.6, 0.15, 0.4, Panel.GRILLE)
+            case Panel.BUMPER_R:
+                self._exhausts(index)
+
+    def _glass(self, index: int, panel: Panel) -> None:
         if panel == Panel.BACKLIGHT and self.traits.body in ("van", "lorry"):
             self._patch(index, -1, 1, 0, 1, Panel.TRUNK)
-        if panel == Panel.WINDSCREEN:
+            return
+        for s0, s1 in ((-1.0, -0.9), (0.9, 1.0)):
+            self._patch(index, s0, s1, 0, 1, Panel.PILLAR)
+        if panel == Panel.WINDSCREEN:  # a gleam
             self._patch(index, 0.15, 0.55, 0.05, 0.95, Panel.WINDSCREEN, 26)
-        if panel in (Panel.HOOD, Panel.ROOF, Panel.TRUNK) and self.traits.decal == "racing":
-            for s0, s1 in ((-0.4, -0.12), (0.12, 0.4)):
-                self._patch(index, s0, s1, 0, 1, Panel.DECAL)
-        if panel == Panel.NOSE:
-            self._front(index)
-        if panel == Panel.TAIL:
-            self._rear(index)
-        if panel == Panel.BUMPER_F:
-            self._patch(index, -0.28, 0.28, 0.55, 0.9, Panel.PLATE)
-            self._patch(index, -0.6, 0.6, 0.15, 0.4, Panel.GRILLE)
-        if panel == Panel.BUMPER_R:
-            for side, name in ((-1, "left"), (1, "right")):
-                if self.traits.exhaust in (name, "both"):
-                    s = 0.62 * side
-                    self._patch(index, s - 0.13, s + 0.13, 0.62, 1.0, Panel.EXHAUST)
+
+    def _exhausts(self, index: int) -> None:
+        for s, name in ((-0.62, "left"), (0.62, "right")):
+            if self.traits.exhaust in (name, "both"):
+                self._patch(index, s - 0.13, s + 0.13, 0.62, 1.0, Panel.EXHAUST)
 
     def _front(self, index: int) -> None:
         match self.traits.grille:

@@ -236,12 +236,13 @@ class _Figure:
         thigh, shin = (Part.SKIN, Part.SKIN) if bare else (Part.THIGH, Part.SHIN)
 
         bones = [self._bone(knee, ankle, middle, low, shin), self._bone(hip, knee, top, middle, thigh)]
-        if cut == "shorts":
-            bones.append(self._bone(hip, _between(hip, knee, 0.85), top, middle * 1.35, Part.THIGH))
+        hem = self._bone(hip, _between(hip, knee, 0.85), top, middle * 1.35, Part.THIGH)
 
         def draw() -> None:
             self._foot(ankle, shade)
             self.canvas.limb(bones, shade)
+            if cut == "shorts":
+                self.canvas.limb([hem], shade)
             if self.traits.boots:
                 self._capsule(_between(knee, ankle, 0.45), ankle, low * 1.35, low * 1.1, Part.SHOE, shade)
             self._trim(leg, (top, middle, low), side, shade)
@@ -289,10 +290,9 @@ class _Figure:
                 self._bone(elbow, hand, 0.032 * thick, 0.024 * thick, over),
                 self._bone(shoulder, elbow, 0.039 * thick, 0.032 * thick, over),
             ]
-            if sleeves == "short":
-                hem = _between(shoulder, elbow, 0.62)
-                bones.append(self._bone(shoulder, hem, 0.042 * thick, 0.042 * thick, Part.SLEEVE))
             self.canvas.limb(bones, shade)
+            if sleeves == "short":
+                self._capsule(shoulder, _between(shoulder, elbow, 0.62), 0.042 * thick, 0.042 * thick, Part.SLEEVE, shade)
             if self.traits.carried == "handbag" and side == self.traits.carried_side:
                 self._handbag(hand)
 

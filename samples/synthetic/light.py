@@ -82,7 +82,8 @@ def _noise_sheet() -> Floats:
 def _bent(picture: Floats, gamma: float) -> Floats:
     """The sensor's curve over 0..1, looked up: a power per pixel would cost more than all the drawing."""
     curve: Floats = np.linspace(0, 1, _CURVE + 1, dtype=np.float32) ** np.float32(gamma)
-    return curve[(np.clip(picture, 0, 1) * np.float32(_CURVE)).astype(np.int16)]
+    bent: Floats = np.take(curve, (np.clip(picture, 0, 1) * np.float32(_CURVE)).astype(np.int16))
+    return bent
 
 
 def _developed(picture: Floats, blur: float, smear: float) -> Bytes:
@@ -95,10 +96,11 @@ def _developed(picture: Floats, blur: float, smear: float) -> Bytes:
     return np.asarray(image)
 
 
-def _slope(shape: tuple[int, ...], slope: tuple[float, float]) -> Floats:
-    across = np.linspace(-slope[0], slope[0], shape[1], dtype=np.float32)
-    down = np.linspace(-slope[1], slope[1], shape[0], dtype=np.float32)
-    return 1 + across[None, :] + down[:, None]
+def _slope(shape: tuple[int, ...], steps: tuple[float, float]) -> Floats:
+    across = np.linspace(-steps[0], steps[0], shape[1], dtype=np.float32)
+    down = np.linspace(-steps[1], steps[1], shape[0], dtype=np.float32)
+    light: Floats = 1 + across[None, :] + down[:, None]
+    return light
 
 
 def _lamp(shape: tuple[int, ...], at: tuple[float, float], spread: float) -> Floats:
@@ -106,4 +108,5 @@ def _lamp(shape: tuple[int, ...], at: tuple[float, float], spread: float) -> Flo
     radius = spread * max(shape)
     across = np.exp(-(((np.arange(shape[1]) - at[0] * shape[1]) / radius) ** 2)).astype(np.float32)
     down = np.exp(-(((np.arange(shape[0]) - at[1] * shape[0]) / radius) ** 2)).astype(np.float32)
-    return down[:, None] * across[None, :]
+    light: Floats = down[:, None] * across[None, :]
+    return light

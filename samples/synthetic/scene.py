@@ -36,7 +36,7 @@ _DETAILS = (
     Material((0.85, 0.85, 0.82), 0.8, 0.5),  # paint on the road, light frames
 )
 _WALL, _GROUND, _DETAIL = 1, 2, 3
-_HAZE, _CONTRAST = 0.42, 0.6
+_HAZE, _CONTRAST = 0.42, 0.68
 
 
 @dataclass(frozen=True)

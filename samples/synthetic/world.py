@@ -111,10 +111,10 @@ def _stage_person(
     """Draw the person, perhaps a passer-by behind or before, perhaps an occluder."""
     height, width = size
     materials = person_materials(traits) | occluder_materials(rng)
-    tall = float(rng.uniform(0.86, 0.98)) * height
+    tall = float(rng.uniform(0.82, 0.97)) * height
     place = Place(
-        x=width / 2 + float(rng.normal(0, 0.045)) * width,
-        y=height * 0.975 + float(rng.normal(0, 0.012)) * height,
+        x=width / 2 + float(rng.normal(0, 0.06)) * width,
+        y=height * 0.975 + float(rng.normal(0, 0.014)) * height,
         height=tall,
     )
     pose = _person_pose(rng, camera)
