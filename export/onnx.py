@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -111,10 +112,19 @@ def _traced(graph: ArtifactGraph, batch: int | None) -> onnx.ModelProto:
     )
     dynamic = None if batch else tuple({0: torch.export.Dim("batch")} for _ in INPUTS)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    program = torch.onnx.export(
-        graph, example, input_names=INPUTS, output_names=OUTPUTS, opset_version=OPSET, dynamo=True, dynamic_shapes=dynamic,
-        verbose=False, external_data=False,
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's notes to its own developers
+        program = torch.onnx.export(
+            graph,
+            example,
+            input_names=INPUTS,
+            output_names=OUTPUTS,
+            opset_version=OPSET,
+            dynamo=True,
+            dynamic_shapes=dynamic,
+            verbose=False,
+            external_data=False,
+        )
     assert program is not None
     model: onnx.ModelProto = program.model_proto
     _strip(model)

@@ -22,6 +22,9 @@ MIN_SIDE: Final = 8
 MAX_PIXELS: Final = 50_000_000
 _SIXTEEN_BIT: Final = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
+# What Pillow only warns of (odd metadata, a large picture) is either harmless or said by a PictureError of ours.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
 Pixels = NDArray[np.uint8]
 
 
@@ -100,9 +103,7 @@ def _opened(picture: str | os.PathLike[str] | bytes, field: str | None) -> Image
     if not data:
         raise PictureError(f"{_named(field)}the picture is empty (0 bytes)", field)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # _check_size has the word on size
-            return Image.open(io.BytesIO(data), formats=FORMATS)
+        return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise _too_large(field) from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:

@@ -20,8 +20,8 @@ class Augmentation:
 
     flip: float = 0.5
     pad: int = 10
-    erase: float = 0.5
-    drop_modality: float = 0.25
+    erase: float = 0.3
+    drop_modality: float = 0.2
     drop_camera: float = 0.5
 
     def pictures(self, batch: Pictures, draw: np.random.Generator) -> Pictures:

@@ -20,14 +20,14 @@ from training.pictures import PictureSet, normalised
 from training.sampler import IdentitySampler
 
 BRANCHES = ("ori", "sdtps")
-IDENTITY_WEIGHT, TRIPLET_WEIGHT = 0.25, 1.0
+IDENTITY_WEIGHT, TRIPLET_WEIGHT = 1.0, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How to train: batches of `identities` x `samples`, AdamW, linear warm-up and then a cosine to 0.001 of the rate."""
 
-    steps: int = 1000
+    steps: int = 700
     identities: int = 16
     samples: int = 4
     rate: float = 1e-3

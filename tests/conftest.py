@@ -1,0 +1,78 @@
+"""What many tests share: the goldens beside the checkout, pictures, a small network and its artifact."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from export import OnnxEmbedder, load_artifact
+from gallery import Gallery
+from samples import Sample
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDENS = Path(__file__).parent / "goldens"
+
+
+def shared(part: str) -> Path:
+    """A folder of the developers' shared material; the test is skipped where it is absent, as it is for users."""
+    folder = ROOT.parent / "shared" / part
+    if not folder.exists():
+        pytest.skip(f"needs the developers' shared/{part}, which is not beside this checkout")
+    return folder
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (64, 32)) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A random picture of smooth patches, uint8 [H, W, 3]."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (8, 4, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+
+
+def encoded(seed: int = 0, form: str = "PNG", size: tuple[int, int] = (64, 32)) -> bytes:
+    """A random picture as the bytes of a file."""
+    out = io.BytesIO()
+    Image.fromarray(picture(seed, size)).save(out, form)
+    return out.getvalue()
+
+
+def triplet(seed: int, **known: Any) -> Sample:
+    """A sample of three random pictures."""
+    rgb, nir, tir = (encoded(3 * seed + i) for i in range(3))
+    return Sample(rgb=rgb, nir=nir, tir=tir, **known)
+
+
+@pytest.fixture(scope="session")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ONNX artifact of a small untrained network with 4 cameras, for 64 x 32 pictures."""
+    return export_tiny(tmp_path_factory.mktemp("artifact") / "tiny.onnx", seed=0)
+
+
+@pytest.fixture(scope="session")
+def embedder(artifact: Path) -> OnnxEmbedder:
+    """That artifact, loaded."""
+    return load_artifact(artifact)
+
+
+@pytest.fixture
+def gallery(tmp_path: Path, embedder: OnnxEmbedder) -> Iterator[Gallery]:
+    """An empty gallery."""
+    with Gallery.open(tmp_path / "people.gallery", embedder) as opened:
+        yield opened
+
+
+def export_tiny(path: Path, seed: int, **changes: Any) -> Path:
+    """Export a small untrained network."""
+    import torch
+
+    from export import export_onnx
+    from models import NetworkConfig, ReIdNetwork
+
+    torch.manual_seed(seed)
+    sizes: dict[str, Any] = {"image_size": (64, 32), "width": 64, "depth": 1, "channels": 32, "cameras": 4}
+    export_onnx(ReIdNetwork(NetworkConfig(**{**sizes, "aggregation_ratio": 0.5, **changes})), path)
+    return path

@@ -1,0 +1,65 @@
+"""mAP and CMC: the field's numbers on the goldens, and the definitions counted out on small runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evaluation import evaluate
+from tests.conftest import shared
+
+
+@pytest.mark.parametrize("protocol", ["camera", "scene"])
+def test_research_metrics(protocol: str) -> None:
+    golden = np.load(shared("goldens") / "metrics.npz")
+    scores = evaluate(
+        golden["query_features"],
+        golden["gallery_features"],
+        golden["query_ids"],
+        golden["gallery_ids"],
+        golden[f"query_{protocol}s"],
+        golden[f"gallery_{protocol}s"],
+    )
+    assert scores.mAP == pytest.approx(float(golden[f"{protocol}_mAP"]), abs=1e-6)
+    assert np.abs(scores.cmc - golden[f"{protocol}_cmc"]).max() <= 1e-6
+
+
+def test_a_run_worked_out_by_hand() -> None:
+    """The gallery in order of similarity: own camera (dropped), wrong, right, wrong, right -> AP (1/2 + 2/4) / 2."""
+    angles = np.deg2rad([1, 5, 10, 20, 30])
+    gallery = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    scores = evaluate([[2.0, 0.0]], gallery, ["a"], ["a", "b", "a", "b", "a"], [0], [0, 0, 1, 1, 2])
+    assert scores.mAP == pytest.approx(0.5)
+    assert scores.cmc[:3].tolist() == [0, 1, 1]
+    assert scores.queries == 1
+
+
+def test_a_query_without_a_match_left_is_not_counted() -> None:
+    scores = evaluate(np.eye(2), np.eye(2), ["a", "b"], ["a", "b"], [0, 0], [1, 0])
+    assert (scores.queries, scores.mAP, scores.rank1) == (1, 1.0, 1.0)
+    with pytest.raises(ValueError, match="no query has a match"):
+        evaluate(np.eye(2), np.eye(2), ["a", "b"], ["a", "b"], [0, 0], [0, 0])
+
+
+def test_lengths_that_disagree_are_named() -> None:
+    with pytest.raises(ValueError, match="identities number 1 and 2, features 2 and 2"):
+        evaluate(np.eye(2), np.eye(2), ["a"], ["a", "b"], [0, 0], [1, 1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), scale=st.floats(0.1, 50))
+def test_neither_order_nor_length_of_vectors_nor_names_matter(seed: int, scale: float) -> None:
+    draw = np.random.default_rng(seed)
+    features, ids, cameras = draw.normal(size=(30, 4)), draw.integers(0, 5, 30), draw.integers(0, 3, 30)
+    whole = evaluate(features, features, ids, ids, cameras, cameras)
+    shuffled = draw.permutation(30)
+    lengths = scale * draw.uniform(0.5, 2, (30, 1))
+    names = [f"person {number}" for number in ids]
+    other = evaluate(
+        features * lengths, features[shuffled], names, [names[i] for i in shuffled], cameras.tolist(), cameras[shuffled]
+    )
+    assert other.mAP == pytest.approx(whole.mAP)
+    assert np.allclose(other.cmc, whole.cmc)
+    assert (np.diff(whole.cmc) >= 0).all()

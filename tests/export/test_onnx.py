@@ -1,0 +1,169 @@
+"""The artifact is the network: interface, batches, card; a failing export leaves nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from export import Card, OnnxEmbedder, export_onnx, load_artifact
+from models import Head, NetworkConfig, ReIdNetwork, load_checkpoint
+from samples import ArtifactError, Sample
+from tests.conftest import GOLDENS, encoded, export_tiny, picture, shared, triplet
+
+
+def test_an_artifact_gives_the_research_codes_embeddings(tmp_path: Path) -> None:
+    folder = shared("goldens")
+    expected = np.load(folder / "sdtps_vehicle.npz")
+    network = load_checkpoint(folder / "sdtps_vehicle.pth", folder / "sdtps_vehicle.yml")
+    export_onnx(network, tmp_path / "v.onnx")
+    images = np.stack([expected[f"img/{modality}"] for modality in ("RGB", "NI", "TI")], axis=1)
+    got, tokens = load_artifact(tmp_path / "v.onnx").run(images, expected["cam"], np.ones((3, 3), np.bool_))
+    raw = expected["out/nothing/3"]
+    assert np.abs(got - raw / np.linalg.norm(raw, axis=1, keepdims=True)).max() <= 1e-4
+    assert tokens.shape == (3, 3, 64)
+
+
+def test_the_interface_is_the_contract(artifact: Path) -> None:
+    graph = onnx.load(artifact).graph
+    shapes = {
+        value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.output)
+    }
+    assert shapes == {
+        "images": ["batch", 3, 64, 32, 3],
+        "camera": ["batch"],
+        "present": ["batch", 3],
+        "embedding": ["batch", 192],
+        "tokens": ["batch", 3, 4],
+    }
+    kinds = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.output)}
+    tensor = onnx.TensorProto
+    assert kinds == {
+        "images": tensor.UINT8,
+        "camera": tensor.INT64,
+        "present": tensor.BOOL,
+        "embedding": tensor.FLOAT,
+        "tokens": tensor.INT64,
+    }
+
+
+def test_top_k_has_a_constant_k_and_nothing_depends_on_the_data(artifact: Path) -> None:
+    graph = onnx.load(artifact).graph
+    operators = [node.op_type for node in graph.node]
+    constants = {tensor.name for tensor in graph.initializer}
+    assert operators.count("TopK") == 3
+    assert all(node.input[1] in constants for node in graph.node if node.op_type == "TopK")
+    assert not {"NonZero", "Loop", "If"} & set(operators)
+
+
+@pytest.mark.parametrize("changes", [{"cameras": 0}, {"head": Head.NONE}], ids=["no cameras", "no head"])
+def test_every_network_has_the_three_inputs(tmp_path: Path, changes: dict[str, object]) -> None:
+    embedder = load_artifact(export_tiny(tmp_path / "a.onnx", 0, **changes))
+    one, two = (embedder.embed([triplet(1, camera=camera)]) for camera in (1, 2))
+    assert np.array_equal(one, two) == ("cameras" in changes)
+    assert embedder.card.kept == (8 if "head" in changes else 4)
+
+
+def test_a_fixed_batch_has_no_free_dimension(tmp_path: Path) -> None:
+    network = ReIdNetwork(NetworkConfig(image_size=(64, 32), width=64, depth=1, channels=32, aggregation_ratio=0.5))
+    export_onnx(network, tmp_path / "two.onnx", batch=2)
+    graph = onnx.load(tmp_path / "two.onnx").graph
+    dims = [dim for value in (*graph.input, *graph.output) for dim in value.type.tensor_type.shape.dim]
+    assert not any(dim.dim_param for dim in dims)
+    assert graph.input[0].type.tensor_type.shape.dim[0].dim_value == 2
+
+
+def test_the_card_says_what_the_network_is(embedder: OnnxEmbedder) -> None:
+    card = embedder.card
+    assert (card.name, card.kind, card.precision) == ("tiny", "person", "fp32")
+    assert (card.image_size, card.grid, card.kept, card.cameras, card.dimension) == ((64, 32), (4, 2), 4, 4, 192)
+    parts = [(s.modality, s.branch, s.start, s.stop) for s in card.segments]
+    assert parts[0] == ("rgb", "global", 0, 32)
+    assert parts[5] == ("tir", "head", 160, 192)
+    assert card.measured["onnx_max_difference"] <= 1e-4
+    assert Card.from_json(card.to_json(), "here") == card
+
+
+def test_the_fingerprint_follows_the_weights(tmp_path: Path, artifact: Path) -> None:
+    again = load_artifact(export_tiny(tmp_path / "again.onnx", seed=0)).card.fingerprint
+    other = load_artifact(export_tiny(tmp_path / "other.onnx", seed=1)).card.fingerprint
+    assert again == load_artifact(artifact).card.fingerprint
+    assert other != again
+
+
+def test_an_artifact_holds_no_path_of_the_machine_that_made_it(artifact: Path) -> None:
+    content = artifact.read_bytes()
+    assert b".py" not in content
+    assert b"/" + Path(__file__).parts[1].encode() + b"/" not in content
+
+
+def test_embeddings_are_unit_and_do_not_depend_on_the_batch(embedder: OnnxEmbedder) -> None:
+    samples = [triplet(i, camera=i % 5 - 1) for i in range(33)]
+    together = embedder.embed(samples)
+    assert together.dtype == np.float32
+    assert np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+    alone = np.concatenate([embedder.embed([sample]) for sample in samples])
+    assert np.abs(together - alone).max() < 1e-5
+
+
+def test_a_camera_out_of_range_embeds_as_unknown(embedder: OnnxEmbedder) -> None:
+    unknown = embedder.embed([triplet(1)])
+    for camera in (-7, 4, 99):
+        assert np.array_equal(embedder.embed([triplet(1, camera=camera)]), unknown)
+    assert not np.allclose(embedder.embed([triplet(1, camera=2)]), unknown)
+
+
+def test_a_missing_modality_counts_as_zeros_after_normalisation(embedder: OnnxEmbedder) -> None:
+    grey = np.full((1, 3, 64, 32, 3), 127, np.uint8)
+    grey[0, 0] = picture(4)
+    absent, _ = embedder.run(grey, np.array([-1]), np.array([[True, False, False]]))
+    assert np.abs(absent - embedder.embed([Sample(rgb=encoded(4))])).max() < 1e-6
+
+
+def test_a_failing_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.onnx.TOLERANCE", -1.0)
+    (tmp_path / "a.onnx").write_bytes(b"the one before")
+    with pytest.raises(ArtifactError, match="differs from PyTorch"):
+        export_tiny(tmp_path / "a.onnx", 0)
+    assert (tmp_path / "a.onnx").read_bytes() == b"the one before"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
+
+
+def test_a_network_that_is_not_finite_is_not_exported(tmp_path: Path) -> None:
+    network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
+    torch.nn.init.constant_(network.backbone.base.proj, torch.nan)
+    with pytest.raises(ArtifactError, match="differs from PyTorch by nan"):
+        export_onnx(network, tmp_path / "a.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_precision_is_refused(tmp_path: Path) -> None:
+    network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
+    with pytest.raises(ValueError, match="precision"):
+        export_onnx(network, tmp_path / "a.onnx", precision="fp12")
+
+
+def test_files_that_are_no_artifact(tmp_path: Path, artifact: Path) -> None:
+    bare = onnx.load(artifact)
+    del bare.metadata_props[:]
+    onnx.save(bare, tmp_path / "bare.onnx")
+    old = onnx.load(artifact)
+    old.metadata_props[0].value = old.metadata_props[0].value.replace('"version": 1', '"version": 99')
+    onnx.save(old, tmp_path / "old.onnx")
+    (tmp_path / "text.onnx").write_text("hello")
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    for name, fault in {
+        "none.onnx": "does not exist",
+        ".": "is a directory",
+        "text.onnx": "not an ONNX file",
+        "empty.onnx": "not an ONNX file",
+        "bare.onnx": "without a card",
+        "old.onnx": "version 99, this trireid reads 1",
+    }.items():
+        with pytest.raises(ArtifactError, match=fault) as caught:
+            load_artifact(tmp_path / name)
+        assert "\n" not in caught.value.message

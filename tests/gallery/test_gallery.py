@@ -1,0 +1,293 @@
+"""The gallery: what is added is found, durable, filtered, replaced and removed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from export import OnnxEmbedder, load_artifact
+from gallery import Gallery, index
+from gallery.store import FILE
+from samples import GalleryError, PictureError, Sample
+from samples.sources import open_source
+from tests.conftest import encoded, export_tiny, triplet
+
+
+def people(count: int) -> list[Sample]:
+    """Samples of identities 0, 1, 2 in turn, by cameras 0 to 3 in turn."""
+    return [
+        triplet(i, id=f"s{i}", identity=str(i % 3), camera=i % 4, kind="person", time=f"2026-01-{i + 1:02}", attributes={"n": i})
+        for i in range(count)
+    ]
+
+
+def ids(gallery: Gallery, k: int = 100, **options: Any) -> list[str]:
+    return [hit.id for hit in gallery.search(triplet(0), k, **options)]
+
+
+def test_a_sample_finds_itself_first(gallery: Gallery) -> None:
+    gallery.add(people(12))
+    for i in (0, 5, 11):
+        hit, *rest = gallery.search(triplet(i, camera=i % 4), 12)
+        assert (hit.rank, hit.id, hit.identity, hit.camera, hit.kind) == (1, f"s{i}", str(i % 3), i % 4, "person")
+        assert hit.score == pytest.approx(1, abs=1e-5)
+        assert hit.attributes == {"n": i}
+        assert [other.rank for other in rest] == list(range(2, 13))
+        assert all(-1 <= b.score <= a.score for a, b in zip([hit, *rest], rest, strict=False))
+
+
+def test_scores_are_cosines(gallery: Gallery, embedder: OnnxEmbedder) -> None:
+    samples = people(9)
+    gallery.add(samples)
+    cosines = embedder.embed(samples) @ embedder.embed([triplet(0)])[0]
+    for hit in gallery.search(triplet(0), 9):
+        assert hit.score == pytest.approx(float(cosines[int(hit.id[1:])]), abs=1e-5)
+
+
+def test_what_was_added_is_there_after_opening_again(tmp_path: Path, embedder: OnnxEmbedder) -> None:
+    with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
+        gallery.add(people(6))
+        gallery.remove(ids=["s2"])
+        before = gallery.search(triplet(0), 10)
+    with Gallery.open(tmp_path / "a.gallery") as gallery:
+        assert len(gallery) == 5
+        assert gallery.name == "a"
+        assert gallery.search(triplet(0), 10) == before
+
+
+def test_an_id_that_is_there_is_replaced(gallery: Gallery) -> None:
+    gallery.add([triplet(1, id="x", identity="old")])
+    gallery.add([triplet(2, id="x", identity="new"), triplet(3, id="y")])
+    assert len(gallery) == 2
+    first = gallery.search(triplet(2), 5)[0]
+    assert (first.id, first.identity) == ("x", "new")
+    assert gallery.search(triplet(1), 5)[0].score < 0.999
+
+
+def test_samples_without_an_id_get_one_each(gallery: Gallery) -> None:
+    given = gallery.add([triplet(1), triplet(1)])
+    assert len(set(given)) == len(gallery) == 2
+
+
+def test_a_bad_picture_adds_nothing_of_its_batch(gallery: Gallery) -> None:
+    with pytest.raises(PictureError, match="nir"):
+        gallery.add([triplet(1), Sample(nir=b"no picture")])
+    assert len(gallery) == 0
+
+
+def test_removal_by_id_and_by_identity(gallery: Gallery) -> None:
+    gallery.add(people(9))
+    assert gallery.remove(ids=["s1", "nobody"]) == 1
+    assert gallery.remove(identity="0") == 3
+    assert sorted(ids(gallery)) == ["s2", "s4", "s5", "s7", "s8"]
+    with pytest.raises(GalleryError):
+        gallery.remove()
+
+
+def test_erased_bytes_are_gone_from_the_store(gallery: Gallery) -> None:
+    gallery.add([triplet(1, id="x", attributes={"note": "find-me-in-the-file"})], keep=True)
+    gallery.remove(ids=["x"])
+    gallery.close()
+    assert b"find-me-in-the-file" not in (gallery.folder / FILE).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("where", "wanted"),
+    [
+        ({}, range(12)),
+        ({"camera": 2}, [2, 6, 10]),
+        ({"camera": [1, 2]}, [1, 2, 5, 6, 9, 10]),
+        ({"identity": "1", "camera": 1}, [1]),
+        ({"kind": "vehicle"}, []),
+        ({"time": {"gte": "2026-01-03", "lt": "2026-01-06"}}, [2, 3, 4]),
+        ({"n": {"gt": 9}}, [10, 11]),
+        ({"n": 4}, [4]),
+        ({"nothing of the kind": 1}, []),
+        ({"scene": None}, range(12)),
+        ({"id": ["s3", "s4"]}, [3, 4]),
+    ],
+)
+def test_filters(gallery: Gallery, where: dict[str, Any], wanted: Any) -> None:
+    gallery.add(people(12))
+    assert sorted(ids(gallery, where=where)) == sorted(f"s{i}" for i in wanted)
+
+
+@pytest.mark.parametrize("where", [{"camera": {"near": 3}}, {"camera": {}}, {"camera": [[1]]}, {'a"b': 1}, [1], {"camera": 2**70}])
+def test_filters_that_mean_nothing_are_refused(gallery: Gallery, where: Any) -> None:
+    gallery.add(people(2))
+    with pytest.raises(GalleryError, match="where"):
+        gallery.search(triplet(0), where=where)
+
+
+def test_other_cameras_leaves_out_the_querys_own(gallery: Gallery) -> None:
+    gallery.add([*people(8), triplet(9, id="nowhere")])
+    found = gallery.search(triplet(0, camera=3), 100, other_cameras=True)
+    assert {hit.camera for hit in found} == {0, 1, 2, None}
+    found = gallery.search(triplet(0, camera=3), 100, {"camera": [2, 3]}, other_cameras=True)
+    assert {hit.camera for hit in found} == {2}
+    with pytest.raises(GalleryError, match="camera"):
+        gallery.search(triplet(0), other_cameras=True)
+
+
+@pytest.mark.parametrize("k", [0, -1, 1001, 2.5, True])
+def test_k_has_bounds(gallery: Gallery, k: Any) -> None:
+    with pytest.raises(GalleryError, match="1 to 1000"):
+        gallery.search(triplet(0), k)
+
+
+def test_an_empty_gallery_gives_no_hits(gallery: Gallery) -> None:
+    assert gallery.search(triplet(0)) == []
+
+
+def test_another_network_is_refused_with_both_names(tmp_path: Path, gallery: Gallery) -> None:
+    other = load_artifact(export_tiny(tmp_path / "second.onnx", seed=5))
+    with pytest.raises(GalleryError, match=r"network tiny \(.*not by second \("):
+        Gallery.open(gallery.folder, other)
+
+
+def test_folders_that_hold_no_gallery(tmp_path: Path, embedder: OnnxEmbedder) -> None:
+    with pytest.raises(GalleryError, match="no gallery there"):
+        Gallery.open(tmp_path / "nowhere")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(GalleryError, match="new or empty"):
+        Gallery.open(tmp_path / "mine", embedder)
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / FILE).write_bytes(b"not a database" * 100)
+    with pytest.raises(GalleryError, match="store"):
+        Gallery.open(tmp_path / "torn", embedder)
+
+
+def test_a_camera_that_no_store_can_hold_is_refused(gallery: Gallery) -> None:
+    with pytest.raises(GalleryError, match="out of range"):
+        gallery.add([triplet(1, camera=2**63)])
+
+
+def test_another_process_sees_what_this_one_commits(tmp_path: Path, embedder: OnnxEmbedder) -> None:
+    with Gallery.open(tmp_path / "a.gallery", embedder) as one, Gallery.open(tmp_path / "a.gallery", embedder) as two:
+        one.add(people(3))
+        assert len(ids(two)) == 3
+        two.remove(ids=["s0"])
+        two.add([triplet(1, id="s1", identity="moved")])
+        assert sorted(ids(one)) == ["s1", "s2"]
+        assert one.search(triplet(1), 1)[0].identity == "moved"
+
+
+def test_threads_may_search_while_one_adds(gallery: Gallery) -> None:
+    gallery.add(people(4))
+    faults: list[BaseException] = []
+
+    def search() -> None:
+        try:
+            for _ in range(15):
+                assert ids(gallery, 4)[0] == "s0"
+        except BaseException as fault:
+            faults.append(fault)
+
+    threads = [threading.Thread(target=search) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for i in range(10, 25):
+        gallery.add([triplet(i, id=f"t{i}")])
+    for thread in threads:
+        thread.join()
+    assert not faults
+    assert len(gallery) == 19
+
+
+def _enroll_for_ever(folder: Path, artifact: Path, acknowledged: str) -> None:
+    with Gallery.open(folder, load_artifact(artifact, threads=1)) as gallery, Path(acknowledged).open("a") as log:
+        for i in range(100_000):
+            (item_id,) = gallery.add([triplet(i % 7, id=f"{os.getpid()}-{i}")])
+            log.write(item_id + "\n")
+            log.flush()
+
+
+def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path, artifact: Path, embedder: OnnxEmbedder) -> None:
+    log = tmp_path / "acknowledged"
+    log.touch()
+    for pause in (0.05, 0.2, 0.35):
+        seen = len(log.read_text().split())
+        process = multiprocessing.get_context("spawn").Process(
+            target=_enroll_for_ever, args=(tmp_path / "a.gallery", artifact, str(log))
+        )
+        process.start()
+        while len(log.read_text().split()) < seen + 3 and process.is_alive():
+            time.sleep(0.01)
+        time.sleep(pause)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+    with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
+        stored = gallery.ids()
+        assert set(log.read_text().split()) <= stored
+        assert len(stored) == len(gallery) == len(gallery.search(triplet(0), 1000))
+    with sqlite3.connect(tmp_path / "a.gallery" / FILE) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(st.sampled_from(["add", "remove", "reopen"]), st.integers(0, 5)), max_size=15))
+def test_any_order_of_changes_leaves_what_a_dictionary_would(
+    tmp_path_factory: pytest.TempPathFactory, embedder: OnnxEmbedder, steps: list[tuple[str, int]]
+) -> None:
+    folder = tmp_path_factory.mktemp("model") / "a.gallery"
+    expected: dict[str, str] = {}
+    gallery = Gallery.open(folder, embedder)
+    for number, (step, i) in enumerate(steps):
+        if step == "add":
+            gallery.add([triplet(i, id=str(i), identity=str(number))])
+            expected[str(i)] = str(number)
+        elif step == "remove":
+            assert gallery.remove(ids=[str(i)]) == (expected.pop(str(i), None) is not None)
+        else:
+            gallery.close()
+            gallery = Gallery.open(folder, embedder)
+        assert {hit.id: hit.identity for hit in gallery.search(triplet(0), 100)} == expected
+    gallery.close()
+
+
+def test_indexing_sets_bad_pictures_aside_and_knows_duplicates(tmp_path: Path, gallery: Gallery) -> None:
+    for i in range(40):
+        (tmp_path / f"{i}.png").write_bytes(encoded(i % 39))
+    (tmp_path / "bad.png").write_bytes(b"bad")
+    rows = [f"{i}.png" for i in range(20)] + ["bad.png", "gone.png"] + [f"{i}.png" for i in range(20, 40)]
+    (tmp_path / "m.csv").write_text("rgb\n" + "\n".join(rows) + "\n")
+    report = index(open_source(str(tmp_path / "m.csv")), gallery)
+    assert (report.added, report.known, len(gallery)) == (39, 1, 39)
+    assert [place for place, _ in report.faults] == ["row 23", "row 22"]
+    assert report.path is not None
+    listed = report.path.read_text()
+    assert "does not exist" in listed
+    assert "not a picture we read" in listed
+    again = index(open_source(str(tmp_path / "m.csv")), gallery)
+    assert (again.added, again.known, len(gallery)) == (0, 40, 39)
+    assert index(open_source(str(tmp_path / "m.csv")), gallery, resume=True).added == 0
+
+
+def test_pictures_are_kept_by_reference_or_inside(tmp_path: Path, gallery: Gallery) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(1))
+    gallery.add([Sample(id="file", rgb=path)])
+    gallery.add([Sample(id="sent", tir=encoded(2))], keep=True)
+    by_id = {hit.id: hit.images for hit in gallery.search(triplet(0), 10)}
+    keys = {name: int(next(iter(images.values())).split("/")[-2]) for name, images in by_id.items()}
+    referred, kept = gallery.picture(keys["file"], "rgb"), gallery.picture(keys["sent"], "tir")
+    assert referred is not None
+    assert (referred.path, referred.data) == (str(path), None)
+    assert kept is not None
+    assert kept.data == encoded(2)
+    assert kept.thumbnail[:2] == b"\xff\xd8"
+    assert gallery.picture(keys["sent"], "rgb") is None
+    assert np.all([set(images) == {m} for images, m in ((by_id["file"], "rgb"), (by_id["sent"], "tir"))])

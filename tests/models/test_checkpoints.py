@@ -1,0 +1,96 @@
+"""Checkpoints: written as published, read strictly; what does not fit is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from models import ReIdNetwork, load_checkpoint, published_state, yaml_of
+from samples import CheckpointError, ConfigError
+from tests.goldens.make import CONFIG
+
+SETTINGS = yaml_of(CONFIG)
+
+
+@pytest.fixture
+def state() -> dict[str, Tensor]:
+    return published_state(ReIdNetwork(CONFIG))
+
+
+def save(folder: Path, content: Any) -> Path:
+    torch.save(content, folder / "best.pth")
+    return folder / "best.pth"
+
+
+def test_a_network_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    network = ReIdNetwork(CONFIG).eval()
+    loaded = load_checkpoint(save(tmp_path, published_state(network)), SETTINGS)
+    assert loaded.config == CONFIG
+    assert not loaded.training
+    images = torch.randn(1, 3, 3, 64, 32)
+    with torch.inference_mode():
+        assert torch.equal(loaded(images), network(images))
+
+
+def test_necks_and_classifiers_are_dropped(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    extra = {"classifier_sdtps.weight": torch.zeros(5, 96), "bottleneck_r.num_batches_tracked": torch.tensor(3)}
+    load_checkpoint(save(tmp_path, {**state, **extra}), SETTINGS)
+
+
+def test_keys_that_do_not_fit_are_named(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    del state["sdtps.rgb_sparse.score_predictor.0.bias"]
+    state["rgb_reduce.1.bias"] = torch.zeros(7)
+    state["nir_reduce.1.bias"][0] = torch.nan
+    state["surprise"] = torch.zeros(1)
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(save(tmp_path, state), SETTINGS)
+    for part in (
+        "missing: sdtps.rgb_sparse.score_predictor.0.bias",
+        "unexpected: surprise",
+        "wrong shape: rgb_reduce.1.bias",
+        "not finite: nir_reduce.1.bias",
+    ):
+        assert part in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_backbone_keys_are_named_as_published(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    del state["BACKBONE.base.ln_post.bias"]
+    with pytest.raises(CheckpointError, match=r"missing: BACKBONE\.base\.ln_post\.bias"):
+        load_checkpoint(save(tmp_path, state), SETTINGS)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 torn"])
+def test_files_that_are_no_checkpoint(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "best.pth"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"best\.pth: not a checkpoint"):
+        load_checkpoint(path, SETTINGS)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "ran",))
+
+    with pytest.raises(CheckpointError, match="safely"):
+        load_checkpoint(save(tmp_path, {"x": Payload()}), SETTINGS)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_missing_files(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    with pytest.raises(CheckpointError, match="does not exist"):
+        load_checkpoint(tmp_path / "none.pth", SETTINGS)
+    with pytest.raises(ConfigError, match=r"none\.yml"):
+        load_checkpoint(save(tmp_path, state), tmp_path / "none.yml")
+
+
+@pytest.mark.parametrize(("key", "value"), [("HDM", True), ("PROMPT", True), ("TRANSFORMER_TYPE", "swin")])
+def test_switches_that_are_not_supported_are_named(tmp_path: Path, state: dict[str, Tensor], key: str, value: Any) -> None:
+    settings = {**SETTINGS, "MODEL": {**SETTINGS["MODEL"], key: value}}
+    with pytest.raises(ConfigError, match=f"MODEL.{key}"):
+        load_checkpoint(save(tmp_path, state), settings)

@@ -1,0 +1,143 @@
+"""Decoding: the right pixels from every format taken, one clear line for the rest."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from samples import PictureError, Sample, decode, to_batch
+from tests.conftest import encoded, picture
+
+
+def saved(image: Image.Image, form: str, **options: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, form, **options)
+    return out.getvalue()
+
+
+def pixels_of(data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.asarray(decode(data))
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF"])
+def test_lossless_formats_give_their_pixels(form: str) -> None:
+    assert np.array_equal(pixels_of(encoded(1, form)), picture(1))
+
+
+@pytest.mark.parametrize("form", ["JPEG", "WEBP"])
+def test_lossy_formats_come_close(form: str) -> None:
+    assert np.abs(pixels_of(encoded(1, form)).astype(int) - picture(1)).mean() < 8
+
+
+def test_every_form_of_a_picture_gives_the_same_pixels(tmp_path: Path) -> None:
+    data = encoded(2)
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    forms = [data, path, str(path), Image.open(io.BytesIO(data)), picture(2)]
+    batch = to_batch([Sample(nir=form) for form in forms], (64, 32))
+    assert (batch.images[:, 1] == picture(2)).all()
+    assert batch.present.tolist() == [[False, True, False]] * len(forms)
+    assert not batch.images[:, 0].any()
+
+
+def test_grey_and_palette() -> None:
+    grey = Image.fromarray(picture(3)).convert("L")
+    assert np.array_equal(pixels_of(saved(grey, "PNG")), np.asarray(grey.convert("RGB")))
+    palette = Image.fromarray(picture(3)).quantize(16)
+    assert np.array_equal(pixels_of(saved(palette, "PNG")), np.asarray(palette.convert("RGB")))
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
+    wide = np.linspace(0, 65535, 64 * 32).reshape(64, 32).astype(np.uint16)
+    got = pixels_of(saved(Image.fromarray(wide), "PNG"))
+    assert np.abs(got[..., 0] - wide / 257).max() <= 0.5
+    assert got.min() == 0
+    assert got.max() == 255
+
+
+def test_alpha_is_dropped_and_cmyk_converted() -> None:
+    alpha = np.dstack([picture(4), np.full((64, 32), 90, np.uint8)])
+    assert np.array_equal(pixels_of(saved(Image.fromarray(alpha), "PNG")), picture(4))
+    cmyk = saved(Image.fromarray(picture(4)).convert("CMYK"), "JPEG", quality=95)
+    assert np.abs(pixels_of(cmyk).astype(int) - picture(4)).mean() < 8
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+def test_exif_orientation_is_applied(orientation: int, turns: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = saved(Image.fromarray(picture(5)), "PNG", exif=exif)
+    assert np.array_equal(pixels_of(data), np.rot90(picture(5), turns))
+
+
+def bomb(side: int) -> bytes:
+    """A PNG of side x side white pixels, in a few kilobytes."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    row = b"\x00" + b"\xff" * (side // 8)
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    body = zlib.compress(row * side, 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "corrupt"),
+        (b"hello", "format"),
+        (saved(Image.fromarray(picture()), "GIF"), "format"),
+        (encoded(6, "JPEG", (256, 128))[:-900], "corrupt"),
+        (encoded(6, "PNG")[:-200], "corrupt"),
+        (saved(Image.new("RGB", (1, 1)), "PNG"), "too_small"),
+        (bomb(8000), "too_large"),
+        (bomb(20_000), "too_large"),
+    ],
+    ids=["empty", "text", "gif", "cut jpeg", "cut png", "1 x 1", "64 megapixels", "400 megapixels"],
+)
+def test_pictures_that_are_refused(data: bytes, code: str) -> None:
+    with pytest.raises(PictureError) as caught:
+        to_batch([Sample(tir=data)], (64, 32))
+    assert caught.value.code == code
+    assert caught.value.field == "tir"
+    assert caught.value.message.startswith("tir: ")
+    assert "\n" not in caught.value.message
+
+
+def test_the_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match=r"rgb \(.*missing\.jpg\): cannot be read"):
+        to_batch([Sample(rgb=tmp_path / "missing.jpg")], (64, 32))
+
+
+def test_a_sample_without_pictures_is_refused() -> None:
+    with pytest.raises(PictureError, match="at least one of rgb, nir, tir"):
+        to_batch([Sample()], (64, 32))
+
+
+@pytest.mark.parametrize("array", [np.zeros((64, 32), np.uint8), np.zeros((64, 32, 3), np.float32)])
+def test_arrays_of_another_kind_are_refused(array: Any) -> None:
+    with pytest.raises(PictureError, match="uint8"):
+        decode(array)
+
+
+@settings(max_examples=150, deadline=None)
+@given(form=st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "TIFF"]), data=st.data())
+def test_a_damaged_file_decodes_or_is_refused_and_nothing_else(form: str, data: st.DataObject) -> None:
+    content = bytearray(encoded(7, form))
+    for _ in range(data.draw(st.integers(1, 6))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    content = content[: data.draw(st.integers(1, len(content)))]
+    try:
+        assert decode(bytes(content)).mode == "RGB"
+    except PictureError as error:
+        assert error.code in ("corrupt", "format", "too_small", "too_large")

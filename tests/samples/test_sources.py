@@ -1,0 +1,89 @@
+"""SOURCE: manifests and synthetic ones; a bad row is named and does not stop the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from samples import Sample, SourceError, TrireidError
+from samples.sources import open_source
+from tests.conftest import encoded
+
+
+def manifest(folder: Path, text: str) -> str:
+    (folder / "a.png").write_bytes(encoded(1))
+    (folder / "b.png").write_bytes(encoded(2))
+    path = folder / "m.csv"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_columns_become_what_is_known(tmp_path: Path) -> None:
+    text = "rgb,nir,tir,id,identity,camera,scene,time,kind,colour,height,seen\n"
+    text += "a.png,,b.png,x1,Ann,3,s1,2026-01-02T03:04:05,person,red,1.75,true\n"
+    (entry,) = open_source(manifest(tmp_path, text))
+    sample = entry.sample
+    assert sample is not None
+    assert sample.present == ("rgb", "tir")
+    assert (sample.id, sample.identity, sample.camera, sample.scene, sample.kind) == ("x1", "Ann", 3, "s1", "person")
+    assert sample.time == "2026-01-02T03:04:05"
+    assert dict(sample.attributes) == {"colour": "red", "height": 1.75, "seen": True}
+
+
+def test_without_an_id_the_first_picture_names_the_sample(tmp_path: Path) -> None:
+    entries = list(open_source(manifest(tmp_path, "rgb,nir\na.png,b.png\n,b.png\n")))
+    assert [entry.sample.id for entry in entries if entry.sample] == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ("gone.png,1,person", "rgb: .*gone.png does not exist"),
+        (",1,person", "no picture"),
+        ("a.png,one,person", "camera: 'one' is not a whole number"),
+        ("a.png,1,dog", "kind: 'dog' is not one of person, vehicle"),
+        ("a.png,1,person,more", "more cells than the header"),
+    ],
+)
+def test_a_bad_row_is_named_and_the_rest_go_on(tmp_path: Path, row: str, fault: str) -> None:
+    entries = list(open_source(manifest(tmp_path, f"rgb,camera,kind\na.png,0,person\n{row}\nb.png,2,\n")))
+    assert [entry.sample is not None for entry in entries] == [True, False, True]
+    assert entries[1].place == "row 3"
+    with pytest.raises(SourceError, match=fault):
+        raise entries[1].fault or AssertionError("no fault")
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("nowhere.csv", "cannot be read"),
+        ("folder.txt", "not a SOURCE"),
+        ("synthetic:person", "expected synthetic:KIND:IDENTITIES"),
+        ("synthetic:dog:5", "expected synthetic:KIND:IDENTITIES"),
+        ("synthetic:person:0", "expected synthetic:KIND:IDENTITIES"),
+        ("synthetic:person:-3", "expected synthetic:KIND:IDENTITIES"),
+    ],
+)
+def test_names_that_stand_for_no_source(name: str, fault: str) -> None:
+    with pytest.raises(SourceError, match=fault):
+        open_source(name)
+
+
+def test_a_table_without_pictures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no column rgb, nir or tir"):
+        open_source(manifest(tmp_path, "image,camera\na.png,1\n"))
+    with pytest.raises(SourceError, match="no column rgb, nir or tir"):
+        open_source(manifest(tmp_path, ""))
+
+
+def test_a_synthetic_source_yields_as_many_as_it_says() -> None:
+    source = open_source("synthetic:vehicle:2")
+    samples = [entry.sample for entry in source]
+    assert len(samples) == len(source) == 16
+    assert {sample.identity for sample in samples if sample} == {"0000", "0001"}
+
+
+def test_a_kind_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(TrireidError, match="kind must be one of person, vehicle"):
+        Sample(kind="dog")  # type: ignore[arg-type]
