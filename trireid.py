@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from export.installation import conflicts
 from samples import KINDS, MODALITIES, Sample, TrireidError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     given = _parser().parse_args(arguments)
     try:
+        for conflict in conflicts():
+            print(f"trireid: warning: {conflict}", file=sys.stderr)
         code: int = given.run(given)
         return code
     except TrireidError as error:
@@ -162,7 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.set_defaults(run=_serve)
     serve.add_argument("galleries", nargs="*", metavar="GALLERY", help="gallery folders (default: the demo galleries)")
     serve.add_argument("--host", default="127.0.0.1")
-    serve.add_argument("--port", type=_positive, default=3000)
+    serve.add_argument("--port", type=_port, default=3000)
     return parser
 
 
@@ -177,6 +180,13 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    return number
+
+
+def _port(text: str) -> int:
+    number = _positive(text)
+    if number > 65535:
+        raise argparse.ArgumentTypeError(f"a port is at most 65535, not {number}")
     return number
 
 

@@ -5,14 +5,18 @@ Serves the galleries that `TRIREID_GALLERIES` names, or the demo galleries, whic
 
 from __future__ import annotations
 
+import logging
+
 import bentoml
 
+from export.installation import conflicts
 from serving.app import create_app
 from serving.demo import ensure_demo_galleries
 from serving.desk import Desk
 from serving.settings import named_galleries
 
 app = create_app()
+_log = logging.getLogger("bentoml.trireid")
 
 
 @bentoml.asgi_app(app, path="/")
@@ -21,6 +25,8 @@ class ReIDService:
     """Multi-modal re-identification: who or what is this, and where else was it seen?"""
 
     def __init__(self) -> None:
+        for conflict in conflicts():
+            _log.warning(conflict)
         app.state.desk = self.desk = Desk(named_galleries() or ensure_demo_galleries())
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]

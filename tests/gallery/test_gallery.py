@@ -27,7 +27,9 @@ from tests.conftest import encoded, export_tiny, triplet
 def people(count: int) -> list[Sample]:
     """Samples of identities 0, 1, 2 in turn, by cameras 0 to 3 in turn."""
     return [
-        triplet(i, id=f"s{i}", identity=str(i % 3), camera=i % 4, kind="person", time=f"2026-01-{i + 1:02}", attributes={"n": i})
+        triplet(
+            i, id=f"s{i}", identity=str(i % 3), camera=i % 4, kind="person", time=f"2026-01-{i + 1:02}", attributes={"n": i}
+        )
         for i in range(count)
     ]
 
@@ -123,7 +125,9 @@ def test_filters(gallery: Gallery, where: dict[str, Any], wanted: Any) -> None:
     assert sorted(ids(gallery, where=where)) == sorted(f"s{i}" for i in wanted)
 
 
-@pytest.mark.parametrize("where", [{"camera": {"near": 3}}, {"camera": {}}, {"camera": [[1]]}, {'a"b': 1}, [1], {"camera": 2**70}])
+@pytest.mark.parametrize(
+    "where", [{"camera": {"near": 3}}, {"camera": {}}, {"camera": [[1]]}, {'a"b': 1}, [1], {"camera": 2**70}]
+)
 def test_filters_that_mean_nothing_are_refused(gallery: Gallery, where: Any) -> None:
     gallery.add(people(2))
     with pytest.raises(GalleryError, match="where"):

@@ -1,0 +1,84 @@
+"""How long one tri-modal query takes to embed, and how fast this machine multiplies matrices, in one run.
+
+    python -m benchmarks.latency [ARTIFACT ...]
+
+Prints the median, 10th and 90th percentile in milliseconds per artifact (the embedded defaults where none is named): decoding
+and resizing apart from the forward pass in ONNX Runtime; and the rate of a 2048-cube float32 matrix product, so that figures
+from different machines can be set against each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from assets import DEFAULTS, default_artifact
+from export import OnnxEmbedder, load_artifact
+from samples import Sample, to_batch
+
+SIDE = 2048
+
+
+def milliseconds(work: Callable[[], object], runs: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Percentiles 10, 50, 90 of `runs` runs, after two that do not count."""
+    taken = []
+    for _ in range(runs + 2):
+        start = time.perf_counter()
+        work()
+        taken.append(1e3 * (time.perf_counter() - start))
+    return np.percentile(taken[2:], [10, 50, 90])
+
+
+def sgemm_rate() -> float:
+    """GFLOP/s of a float32 product of two 2048 x 2048 matrices, the best of five."""
+    left, right = (np.random.default_rng(i).random((SIDE, SIDE), dtype=np.float32) for i in range(2))
+    return float(2 * SIDE**3 / milliseconds(lambda: left @ right, 5)[0] / 1e6)
+
+
+def query(embedder: OnnxEmbedder) -> Sample:
+    """A triplet of JPEG files, as a camera would send, twice the network's size."""
+    height, width = embedder.card.image_size
+    draw = np.random.default_rng(0)
+    pictures = []
+    for _ in range(3):
+        coarse = Image.fromarray(draw.integers(0, 256, (16, 16, 3), dtype=np.uint8)).resize((2 * width, 2 * height))
+        out = io.BytesIO()
+        coarse.save(out, "JPEG")
+        pictures.append(out.getvalue())
+    return Sample(rgb=pictures[0], nir=pictures[1], tir=pictures[2])
+
+
+def report(path: Path, runs: int) -> None:
+    """Measure one artifact and print a line per part."""
+    embedder = load_artifact(path)
+    sample, camera = query(embedder), np.array([-1])
+    batch = to_batch([sample], embedder.card.image_size)
+    parts: dict[str, Callable[[], object]] = {
+        "decode": lambda: to_batch([sample], embedder.card.image_size),
+        "forward": lambda: embedder.run(batch.images, camera, batch.present),
+        "whole": lambda: embedder.embed([sample]),
+    }
+    for name, work in parts.items():
+        low, median, high = milliseconds(work, runs)
+        print(f"{path.name}: {name:<8} {median:6.1f} ms (p10 {low:.1f}, p90 {high:.1f})")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description="how long one tri-modal query takes")
+    parser.add_argument("artifacts", nargs="*", type=Path, default=[default_artifact(name) for name in DEFAULTS])
+    parser.add_argument("--runs", type=int, default=100)
+    given = parser.parse_args()
+    print(f"sgemm {SIDE}: {sgemm_rate():.0f} GFLOP/s")
+    for path in given.artifacts:
+        report(path, given.runs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""The rank list as a picture: a query and its hits, three modalities each, right ones framed green and wrong ones red."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+Pictures = NDArray[np.uint8]
+GREEN, RED, BLUE, WHITE = (46, 160, 67), (215, 58, 73), (56, 110, 200), (255, 255, 255)
+FRAME: Final = 4
+GAP: Final = 8
+CAPTION: Final = 16
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One hit: its pictures uint8 [3, H, W, 3], whether it is right, and what to write below it."""
+
+    pictures: Pictures
+    right: bool
+    caption: str
+
+
+def rank_list(rows: Sequence[tuple[Pictures, str, Sequence[Ranked]]]) -> Image.Image:
+    """A row per query: its pictures uint8 [3, H, W, 3] framed blue with a caption, then its hits, best first."""
+    strips = [_row(pictures, caption, hits) for pictures, caption, hits in rows]
+    width = max(strip.width for strip in strips)
+    sheet = Image.new("RGB", (width, sum(strip.height for strip in strips)), WHITE)
+    top = 0
+    for strip in strips:
+        sheet.paste(strip, (0, top))
+        top += strip.height
+    return sheet
+
+
+def _row(pictures: Pictures, caption: str, hits: Sequence[Ranked]) -> Image.Image:
+    tiles = [_tile(pictures, BLUE, caption)]
+    tiles += [_tile(hit.pictures, GREEN if hit.right else RED, hit.caption) for hit in hits]
+    width, height = tiles[0].size
+    row = Image.new("RGB", (len(tiles) * (width + GAP) + 2 * GAP, height + GAP), WHITE)
+    for number, tile in enumerate(tiles):
+        row.paste(tile, (GAP // 2 + number * (width + GAP) + (2 * GAP if number else 0), GAP // 2))
+    return row
+
+
+def _tile(pictures: Pictures, colour: tuple[int, int, int], caption: str) -> Image.Image:
+    """The three modalities: side by side where they are upright, below one another where they lie."""
+    upright = pictures.shape[1] > pictures.shape[2]
+    joined = Image.fromarray(np.concatenate(list(pictures), axis=1 if upright else 0))
+    tile = Image.new("RGB", (joined.width + 2 * FRAME, joined.height + 2 * FRAME + CAPTION), WHITE)
+    draw = ImageDraw.Draw(tile)
+    draw.rectangle((0, 0, tile.width - 1, joined.height + 2 * FRAME - 1), fill=colour)
+    tile.paste(joined, (FRAME, FRAME))
+    draw.text((FRAME, joined.height + 2 * FRAME + 2), caption, fill=(60, 60, 60))
+    return tile

@@ -1,0 +1,31 @@
+"""What is installed twice: packages that are alternatives overwrite each other's files, and then break quietly."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, distribution
+from typing import Final
+
+#: Builds of one library, of which only one may be installed.
+ALTERNATIVES: Final = (
+    ("onnxruntime", "onnxruntime-gpu"),
+    ("faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs"),
+)
+
+
+def conflicts() -> list[str]:
+    """A line for each library of which several builds are installed; what it says to do mends it."""
+    lines = []
+    for builds in ALTERNATIVES:
+        found = [name for name in builds if _installed(name)]
+        if len(found) > 1:
+            both = " and ".join(found)
+            lines.append(f"{both} are installed together and overwrite each other: uninstall all of them, then install one")
+    return lines
+
+
+def _installed(name: str) -> bool:
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True

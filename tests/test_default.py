@@ -1,0 +1,62 @@
+"""The embedded default networks beat what needs no training, on identities never trained on, by the margins promised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from assets import default_artifact
+from evaluation import evaluate
+from evaluation.baselines import raw_pixels, striped_histogram
+from export import load_artifact
+from samples import KINDS, Kind, Sample, to_batch
+from samples.synthetic.source import synthetic_samples
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def test_set(request: pytest.FixtureRequest) -> tuple[Kind, list[Sample]]:
+    """100 test identities, seen by four cameras, twice."""
+    kind: Kind = request.param
+    return kind, list(synthetic_samples(kind, 100, shots=2))
+
+
+def mean_average_precision(samples: list[Sample], describe: Callable[[list[Sample]], NDArray[np.float32]]) -> float:
+    features = np.concatenate([describe(samples[start : start + 32]) for start in range(0, len(samples), 32)])
+    ids, cameras = [sample.identity for sample in samples], [sample.camera for sample in samples]
+    return 100 * evaluate(features, features, ids, ids, cameras, cameras).mAP
+
+
+def test_it_beats_raw_pixels_and_histogram_on_unseen_identities(test_set: tuple[Kind, list[Sample]]) -> None:
+    kind, samples = test_set
+    embedder = load_artifact(default_artifact(kind))
+
+    def without_camera(part: list[Sample]) -> NDArray[np.float32]:
+        return embedder.embed([Sample(rgb=sample.rgb, nir=sample.nir, tir=sample.tir) for sample in part])
+
+    def pixels(part: list[Sample]) -> Any:
+        return to_batch(part, embedder.card.image_size).images
+
+    network = mean_average_precision(samples, without_camera)
+    raw = mean_average_precision(samples, lambda part: raw_pixels(pixels(part)))
+    histogram = mean_average_precision(samples, lambda part: striped_histogram(pixels(part)))
+    assert raw < 35
+    assert histogram < 55
+    assert network >= raw + 30
+    assert network >= histogram + 15
+    written = embedder.card.measured["test"]
+    assert network >= written["untrained network"]["mAP"] + 25
+    assert network == pytest.approx(written["network"]["mAP"], abs=0.5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_its_card_says_how_it_was_made(kind: Kind) -> None:
+    card = load_artifact(default_artifact(kind)).card
+    assert (card.name, card.kind) == (f"trireid-default-{kind}", kind)
+    assert card.image_size == {"person": (256, 128), "vehicle": (128, 256)}[kind]
+    assert (card.kept, card.dimension) == (64, 768)
+    assert f"--kind {kind}" in card.measured["training"]["command"]
+    assert default_artifact(kind).stat().st_size <= 16e6
