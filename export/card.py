@@ -16,7 +16,7 @@ VERSION: Final = 1
 
 @dataclass(frozen=True)
 class Segment:
-    """The part `[start, stop)` of an embedding that one modality and branch (`global` or `head`) made."""
+    """The part `[start, stop)` of an embedding that one modality (or several, `rgb+nir`) and branch (`global`, `head`) made."""
 
     modality: str
     branch: str

@@ -6,7 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models import Head, ReIdNetwork
+from export.card import Segment
+from models import Head, NetworkConfig, ReIdNetwork
+from models.demo_head import SUBSETS
+from samples import MODALITIES
 
 INPUTS = ("images", "camera", "present")
 OUTPUTS = ("embedding", "tokens")
@@ -29,14 +32,20 @@ class ArtifactGraph(nn.Module):
         """
         normal = images.permute(0, 1, 4, 2, 3).float() * self.scale + self.shift
         features = self.network.features(normal, camera, present)
-        if features.head is None or features.selections is None:
-            every = torch.arange(self.network.config.patches).expand(images.shape[0], 3, -1)
-            return functional.normalize(features.ori, dim=-1), every
-        embedding = torch.cat([features.ori, features.head], dim=-1)
-        tokens = torch.stack([selection.kept for selection in features.selections], dim=1)
-        return functional.normalize(embedding, dim=-1), tokens
+        both = features.ori if features.head is None else torch.cat([features.ori, features.head], dim=-1)
+        if features.selections is None:
+            tokens = torch.arange(self.network.config.patches).expand(images.shape[0], 3, -1)
+        else:
+            tokens = torch.stack([selection.kept for selection in features.selections], dim=1)
+        return functional.normalize(both, dim=-1), tokens
 
 
-def branches(network: ReIdNetwork) -> tuple[str, ...]:
-    """The branches in the order that the embedding holds them."""
-    return ("global",) if network.config.head is Head.NONE else ("global", "head")
+def segments(config: NetworkConfig) -> tuple[Segment, ...]:
+    """The parts of the embedding, in its order: global features per modality, then the head's, per modality or subset."""
+    parts: list[tuple[str, str]] = [(name, "global") for name in MODALITIES]
+    if config.head is Head.SDTPS:
+        parts += [(name, "head") for name in MODALITIES]
+    elif config.head is not Head.NONE:
+        parts += [("+".join(MODALITIES[index] for index in subset), "head") for subset in SUBSETS.values()]
+    width = config.channels
+    return tuple(Segment(name, branch, i * width, (i + 1) * width) for i, (name, branch) in enumerate(parts))

@@ -19,10 +19,10 @@ import torch
 from numpy.typing import NDArray
 
 from export.artifact import OnnxEmbedder
-from export.card import METADATA_KEY, Card, Segment
-from export.graph import INPUTS, OUTPUTS, ArtifactGraph, branches
+from export.card import METADATA_KEY, Card
+from export.graph import INPUTS, OUTPUTS, ArtifactGraph, segments
 from models import Head, ReIdNetwork
-from samples import MODALITIES, ArtifactError, Kind
+from samples import ArtifactError, Kind
 
 #: 23 has Gelu and Attention as single operators: a default network runs in 8.1 ms instead of 12.8 with opset 18.
 OPSET = 23
@@ -68,10 +68,7 @@ def card_of(network: ReIdNetwork, name: str, kind: Kind | None, precision: str =
     """The card of a network, without a fingerprint. The kind, where not given, follows the picture: upright is a person."""
     config = network.config
     height, width = config.image_size
-    parts = [(modality, branch) for branch in branches(network) for modality in MODALITIES]
-    segments = tuple(
-        Segment(modality, branch, i * config.channels, (i + 1) * config.channels) for i, (modality, branch) in enumerate(parts)
-    )
+    parts = segments(config)
     return Card(
         name=name,
         kind=kind or ("person" if height >= width else "vehicle"),
@@ -81,8 +78,8 @@ def card_of(network: ReIdNetwork, name: str, kind: Kind | None, precision: str =
         cameras=config.cameras,
         mean=config.mean,
         std=config.std,
-        dimension=len(segments) * config.channels,
-        segments=segments,
+        dimension=parts[-1].stop,
+        segments=parts,
         precision=precision,
     )
 

@@ -1,10 +1,12 @@
 """The networks of the family, in PyTorch: backbone, token selection, embedding, checkpoints."""
 
 from models.checkpoints import load_checkpoint, published_state
-from models.config import Head, NetworkConfig, network_config, read_yaml, yaml_of
+from models.config import Backbone, Head, NetworkConfig
 from models.network import Features, ReIdNetwork
+from models.research_yaml import network_config, read_yaml, yaml_of
 
 __all__ = [
+    "Backbone",
     "Features",
     "Head",
     "NetworkConfig",

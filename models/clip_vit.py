@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.config import HEAD_WIDTH, NetworkConfig
+from models.attention import attend, fused_projection
+from models.camera import camera_vectors
+from models.config import NetworkConfig
+from models.position import sine_cosine
 
 
 class QuickGELU(nn.Module):
@@ -26,19 +29,14 @@ class Attention(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.heads = width // HEAD_WIDTH
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.in_proj_weight, self.in_proj_bias = fused_projection(width)
         self.out_proj = nn.Linear(width, width)
-        nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, width] -> [B, T, width]."""
         fused = functional.linear(x, self.in_proj_weight, self.in_proj_bias)
-        query, key, value = fused.unflatten(-1, (3, self.heads, HEAD_WIDTH)).permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(query, key, value)
-        out: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
+        out: Tensor = self.out_proj(attend(*fused.chunk(3, dim=-1)))
         return out
 
 
@@ -94,7 +92,7 @@ class ClipVit(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         width, spread = config.width, config.width**-0.5
-        self.conv1 = nn.Conv2d(3, width, config.patch, config.patch, bias=False)
+        self.conv1 = nn.Conv2d(3, width, config.patch, config.stride, bias=False)
         self.class_embedding = nn.Parameter(spread * torch.randn(width))
         self.positional_embedding = nn.Parameter(torch.cat([torch.zeros(1, width), sine_cosine(config.grid, width)]))
         self.ln_pre = nn.LayerNorm(width)
@@ -114,18 +112,6 @@ class ClipVit(nn.Module):
         return out
 
 
-def sine_cosine(grid: tuple[int, int], width: int) -> Tensor:
-    """Where training from scratch starts: sines and cosines of a patch's row and column, [rows * columns, width] in [-1, 1].
-
-    Source: Beyer et al., "Better plain ViT baselines for ImageNet-1k" (2022). Starting from small random numbers instead, as
-    CLIP did with far more data, the synthetic world gives 15 % mAP after 200 steps; from these, 50 %.
-    """
-    rates = 10_000 ** (-torch.arange(width // 4) / (width // 4))
-    rows, columns = (torch.outer(torch.arange(count), rates) for count in grid)
-    waves = [torch.cat([angles.sin(), angles.cos()], dim=1) for angles in (rows, columns)]
-    return torch.cat([waves[0].repeat_interleave(grid[1], dim=0), waves[1].repeat(grid[0], 1)], dim=1)
-
-
 class ClipBackbone(nn.Module):
     """The ViT and its table of camera embeddings; `SIE_COE * cv_embed[camera]` goes on the class token only."""
 
@@ -143,7 +129,4 @@ class ClipBackbone(nn.Module):
         return tokens
 
     def _embed(self, camera: Tensor) -> Tensor | None:
-        if not hasattr(self, "cv_embed"):
-            return None
-        table = functional.pad(self.cv_embed.squeeze(1), (0, 0, 1, 0))  # row 0 of zeros: the unknown camera
-        return self.coefficient * table.index_select(0, camera + 1)
+        return self.coefficient * camera_vectors(self.cv_embed, camera) if hasattr(self, "cv_embed") else None

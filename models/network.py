@@ -8,14 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from models.clip_vit import ClipBackbone, QuickGELU
-from models.config import Head, NetworkConfig
+from models.config import Backbone, Head, NetworkConfig
+from models.demo_head import DemoHead
+from models.imagenet_vit import ImageNetBackbone
 from models.sdtps import NAMES, Sdtps, Selection
 
 PATTERNS = {1: "global", 2: "head", 3: "both"}
 
 
 class Features(NamedTuple):
-    """What one pass makes: `ori` [B, 3C], `head` [B, 3C] (None without a head), the selections, and the backbone's tokens."""
+    """What one pass makes: `ori` [B, 3C], `head` [B, 3C or 7C] (None without one), SDTPS's selections, all tokens."""
 
     ori: Tensor
     head: Tensor | None
@@ -29,12 +31,15 @@ class ReIdNetwork(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = ClipBackbone(config)
+        self.backbone: ClipBackbone | ImageNetBackbone
+        self.backbone = ClipBackbone(config) if config.backbone is Backbone.CLIP else ImageNetBackbone(config)
         if config.global_local:
             for name in NAMES:
                 self.add_module(f"{name}_reduce", _reduction(config.channels))
         if config.head is Head.SDTPS:
             self.sdtps = Sdtps(config)
+        elif config.head is not Head.NONE:
+            self.fusion = DemoHead(config)
 
     def features(self, images: Tensor, camera: Tensor, present: Tensor | None = None) -> Features:
         """Every branch's features; arguments as in `forward`, `camera` given and in range."""
@@ -46,8 +51,10 @@ class ReIdNetwork(nn.Module):
         ori = global_features.flatten(1)
         if self.config.head is Head.NONE:
             return Features(ori, None, None, tokens)
-        selections = self.sdtps(patches, global_features)
-        return Features(ori, torch.cat([s.feature for s in selections], dim=-1), selections, tokens)
+        if self.config.head is Head.SDTPS:
+            selections = self.sdtps(patches, global_features)
+            return Features(ori, torch.cat([s.feature for s in selections], dim=-1), selections, tokens)
+        return Features(ori, self.fusion(torch.cat([global_features.unsqueeze(2), patches], dim=2)), None, tokens)
 
     def forward(self, images: Tensor, camera: Tensor | None = None, present: Tensor | None = None, pattern: int = 3) -> Tensor:
         """Embed a batch.

@@ -15,16 +15,19 @@ from samples import ArtifactError, Sample
 from tests.conftest import GOLDENS, encoded, export_tiny, picture, shared, triplet
 
 
-def test_an_artifact_gives_the_research_codes_embeddings(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "kept"), [("sdtps_vehicle", 64), ("demo_hdm_atm", 128), ("imagenet_sdtps", 64), ("baseline", 128)]
+)
+def test_an_artifact_gives_the_research_codes_embeddings(tmp_path: Path, name: str, kept: int) -> None:
     folder = shared("goldens")
-    expected = np.load(folder / "sdtps_vehicle.npz")
-    network = load_checkpoint(folder / "sdtps_vehicle.pth", folder / "sdtps_vehicle.yml")
+    expected = np.load(folder / f"{name}.npz")
+    network = load_checkpoint(folder / f"{name}.pth", folder / f"{name}.yml")
     export_onnx(network, tmp_path / "v.onnx")
     images = np.stack([expected[f"img/{modality}"] for modality in ("RGB", "NI", "TI")], axis=1)
     got, tokens = load_artifact(tmp_path / "v.onnx").run(images, expected["cam"], np.ones((3, 3), np.bool_))
     raw = expected["out/nothing/3"]
     assert np.abs(got - raw / np.linalg.norm(raw, axis=1, keepdims=True)).max() <= 1e-4
-    assert tokens.shape == (3, 3, 64)
+    assert tokens.shape == (3, 3, kept)
 
 
 def test_the_interface_is_the_contract(artifact: Path) -> None:
@@ -135,7 +138,7 @@ def test_a_failing_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_network_that_is_not_finite_is_not_exported(tmp_path: Path) -> None:
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
-    torch.nn.init.constant_(network.backbone.base.proj, torch.nan)
+    torch.nn.init.constant_(network.get_parameter("backbone.base.proj"), torch.nan)
     with pytest.raises(ArtifactError, match="differs from PyTorch by nan"):
         export_onnx(network, tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())

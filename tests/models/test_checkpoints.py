@@ -89,7 +89,7 @@ def test_missing_files(tmp_path: Path, state: dict[str, Tensor]) -> None:
         load_checkpoint(save(tmp_path, state), tmp_path / "none.yml")
 
 
-@pytest.mark.parametrize(("key", "value"), [("HDM", True), ("PROMPT", True), ("TRANSFORMER_TYPE", "swin")])
+@pytest.mark.parametrize(("key", "value"), [("ADAPTER", True), ("PROMPT", True), ("TRANSFORMER_TYPE", "swin")])
 def test_switches_that_are_not_supported_are_named(tmp_path: Path, state: dict[str, Tensor], key: str, value: Any) -> None:
     settings = {**SETTINGS, "MODEL": {**SETTINGS["MODEL"], key: value}}
     with pytest.raises(ConfigError, match=f"MODEL.{key}"):

@@ -34,7 +34,7 @@ def worst_difference(folder: Path, name: str) -> float:
     return worst
 
 
-@pytest.mark.parametrize("name", ["sdtps_default", "sdtps_vehicle", "baseline"])
+@pytest.mark.parametrize("name", ["sdtps_default", "sdtps_vehicle", "baseline", "demo_hdm_atm", "imagenet_sdtps"])
 def test_research_networks(name: str) -> None:
     assert worst_difference(shared("goldens"), name) <= TOLERANCE
 
@@ -63,7 +63,7 @@ def test_an_unknown_camera_has_no_embedding_and_one_out_of_range_is_refused() ->
         unknown = network(images, camera=torch.tensor([-1, -1]))
         assert torch.equal(unknown, network(images))
         assert not torch.allclose(unknown, network(images, camera=torch.tensor([0, 3])))
-        network.backbone.cv_embed.zero_()
+        network.get_parameter("backbone.cv_embed").zero_()
         assert torch.allclose(unknown, network(images, camera=torch.tensor([0, 3])))
     for wrong in (4, -2):
         with pytest.raises(ValueError, match="0 to 3"):

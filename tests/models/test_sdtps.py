@@ -71,8 +71,9 @@ def test_a_score_is_what_the_paper_says() -> None:
 
 def test_every_branch_passes_gradient_to_the_backbone() -> None:
     network = ReIdNetwork(CONFIG)
+    weight = network.get_parameter("backbone.base.conv1.weight")
     features = network.features(torch.randn(2, 3, 3, 64, 32), torch.tensor([0, -1]))
     assert features.head is not None
     for branch in (features.ori, features.head):
-        (gradient,) = torch.autograd.grad(branch.square().sum(), network.backbone.base.conv1.weight, retain_graph=True)
+        (gradient,) = torch.autograd.grad(branch.square().sum(), weight, retain_graph=True)
         assert float(gradient.abs().max()) > 0

@@ -1,0 +1,117 @@
+"""The ImageNet ViT in TransReID's layout: patch convolution with bias and any stride, camera embedding on every token.
+
+Source: Dosovitskiy et al., "An Image is Worth 16x16 Words" (2021), in the form of He et al., "TransReID" (ICCV 2021). Module
+names are those of published checkpoints.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from models.attention import attend
+from models.camera import camera_vectors
+from models.config import NetworkConfig
+from models.position import sine_cosine
+
+EPSILON = 1e-6
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with a fused projection."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, width] -> [B, T, width]."""
+        out: Tensor = self.proj(attend(*self.qkv(x).chunk(3, dim=-1)))
+        return out
+
+
+class Mlp(nn.Module):
+    """Two layers with the exact GELU, four times as wide within."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, width] -> [B, T, width]."""
+        out: Tensor = self.fc2(self.act(self.fc1(x)))
+        return out
+
+
+class Block(nn.Module):
+    """One pre-norm transformer block."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, EPSILON)
+        self.attn = Attention(width)
+        self.norm2 = nn.LayerNorm(width, EPSILON)
+        self.mlp = Mlp(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, width] -> [B, T, width]."""
+        x = x + self.attn(self.norm1(x))
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
+
+
+class PatchEmbedding(nn.Module):
+    """Overlapping patches, where the stride is under the patch."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, config.width, config.patch, config.stride)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] -> [B, N, width]."""
+        out: Tensor = self.proj(images).flatten(2).transpose(1, 2)
+        return out
+
+
+class ImageNetVit(nn.Module):
+    """The ViT; `SIE_COE * sie_embed[camera]` goes on every token, and the final norm, too."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.coefficient = config.sie_coe
+        self.patch_embed = PatchEmbedding(config)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, config.width))
+        start = torch.cat([torch.zeros(1, config.width), sine_cosine(config.grid, config.width)])
+        self.pos_embed = nn.Parameter(start.unsqueeze(0))
+        self.sie_embed = nn.Parameter(torch.zeros(config.cameras, 1, config.width)) if config.cameras else None
+        if self.sie_embed is not None:
+            nn.init.trunc_normal_(self.sie_embed, std=0.02)
+        self.blocks = nn.ModuleList(Block(config.width) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(config.width, EPSILON)
+
+    def forward(self, images: Tensor, camera: Tensor) -> Tensor:
+        """Images [B, 3, H, W]; camera int64 [B], -1 = unknown, in range -> tokens [B, 1 + N, C], class first."""
+        first = self.cls_token.expand(images.shape[0], -1, -1)
+        x = torch.cat([first, self.patch_embed(images)], dim=1) + self.pos_embed
+        if self.sie_embed is not None:
+            x = x + self.coefficient * camera_vectors(self.sie_embed, camera).unsqueeze(1)
+        for block in self.blocks:
+            x = block(x)
+        out: Tensor = self.norm(x)
+        return out
+
+
+class ImageNetBackbone(nn.Module):
+    """Holds the ViT, as the published names have it."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.base = ImageNetVit(config)
+
+    def forward(self, images: Tensor, camera: Tensor) -> Tensor:
+        """Images [B, 3, H, W]; camera int64 [B], -1 = unknown, in range -> tokens [B, 1 + N, C]."""
+        tokens: Tensor = self.base(images, camera)
+        return tokens
