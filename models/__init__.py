@@ -4,6 +4,7 @@ from models.checkpoints import load_checkpoint, published_state
 from models.config import Backbone, Head, NetworkConfig
 from models.network import Features, ReIdNetwork
 from models.research_yaml import network_config, read_yaml, yaml_of
+from models.start import load_start_weights
 
 __all__ = [
     "Backbone",
@@ -12,6 +13,7 @@ __all__ = [
     "NetworkConfig",
     "ReIdNetwork",
     "load_checkpoint",
+    "load_start_weights",
     "network_config",
     "published_state",
     "read_yaml",

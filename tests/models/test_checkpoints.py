@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from models import ReIdNetwork, load_checkpoint, published_state, yaml_of
@@ -80,6 +81,69 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="safely"):
         load_checkpoint(save(tmp_path, {"x": Payload()}), SETTINGS)
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("wrap", ["bare", "state_dict", "model", "module.", "module. in state_dict", "safetensors"])
+def test_wrappers_and_prefixes(tmp_path: Path, state: dict[str, Tensor], wrap: str) -> None:
+    content: Any = {f"module.{key}": value for key, value in state.items()} if wrap.startswith("module.") else state
+    if "state_dict" in wrap or wrap == "model":
+        content = {"model" if wrap == "model" else "state_dict": content, "epoch": 3}
+    if wrap == "safetensors":
+        save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "best.safetensors")
+        loaded = load_checkpoint(tmp_path / "best.safetensors", SETTINGS)
+    else:
+        loaded = load_checkpoint(save(tmp_path, content), SETTINGS)
+    assert all(torch.equal(value, state[key]) for key, value in published_state(loaded).items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"USE_SDTPS": False}, r"MODEL.USE_SDTPS: the YAML says False, the checkpoint True.*looks like an SDTPS network"),
+        ({"GLOBAL_LOCAL": False}, "MODEL.GLOBAL_LOCAL: the YAML says False, the checkpoint True"),
+        ({"STRIDE_SIZE": [12, 12]}, r"INPUT.SIZE_TEST: the YAML says 10 patches \(64x32, stride 12\), the checkpoint 8"),
+        ({"SDTPS_AGGR_RATIO": 0.8}, "MODEL.SDTPS_AGGR_RATIO: the YAML says 3 tokens, the checkpoint 2"),
+        (
+            {"TRANSFORMER_TYPE": "vit_base_patch16_224"},
+            "MODEL.TRANSFORMER_TYPE: the YAML says vit_base.*, the checkpoint ViT-B-16",
+        ),
+        ({"SIE_CAMERA": False}, "MODEL.SIE_CAMERA: the YAML says False, the checkpoint True"),
+        ({"SIE_COE": "strong"}, "MODEL.SIE_COE: 'strong' makes no sense"),
+        ({"SDTPS_BETA": None}, "MODEL.SDTPS_BETA: None makes no sense"),
+        ({"ATM": True, "USE_SDTPS": False}, "MODEL.ATM: needs HDM"),
+        ({"HDM": True}, "MODEL.USE_SDTPS: cannot be on together with HDM"),
+    ],
+)
+def test_a_yaml_that_disagrees_is_refused_with_both_values(
+    tmp_path: Path, state: dict[str, Tensor], changes: dict[str, Any], line: str
+) -> None:
+    with pytest.raises(ConfigError, match=line) as caught:
+        load_checkpoint(save(tmp_path, state), {**SETTINGS, "MODEL": {**SETTINGS["MODEL"], **changes}})
+    assert "\n" not in caught.value.message
+
+
+def test_lora_weights_are_refused(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    with pytest.raises(ConfigError, match=r"MODEL.FROZEN: LoRA weights are not supported.*lora_A"):
+        load_checkpoint(save(tmp_path, {**state, "BACKBONE.base.conv1.lora_A": torch.zeros(1)}), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (["visual.conv1.weight", "token_embedding.weight"], "OpenAI's CLIP"),
+        (["cls_token", "blocks.0.norm1.weight"], "timm"),
+        (["generalFusion.moe.x", "BACKBONE.y"], "DeMo network with HDM and ATMoE"),
+        (["weight"], "none that is known"),
+    ],
+)
+def test_an_error_says_what_the_file_looks_like(tmp_path: Path, keys: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_checkpoint(save(tmp_path, {key: torch.zeros(1) for key in keys}), SETTINGS)
+
+
+def test_keys_that_do_not_change_the_network_are_passed_over(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    settings = {**SETTINGS, "SOLVER": {"BASE_LR": 1}, "MODEL": {**SETTINGS["MODEL"], "FROZEN": True, "DIRECT": 0, "NAME": "x"}}
+    assert load_checkpoint(save(tmp_path, state), settings).config == CONFIG
 
 
 def test_missing_files(tmp_path: Path, state: dict[str, Tensor]) -> None:

@@ -1,0 +1,89 @@
+"""Start weights for fine-tuning: OpenAI's CLIP and timm's ImageNet ViT, fitted to a network's picture size."""
+
+from __future__ import annotations
+
+import os
+import warnings
+import zipfile
+from os import PathLike
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.config import Backbone
+from models.files import read_weights
+from models.network import ReIdNetwork
+from models.position import resized
+from models.recognise import looks_like
+from samples import CheckpointError
+
+_CLIP_PREFIX = "visual."
+_POSITIONS = {Backbone.CLIP: "positional_embedding", Backbone.IMAGENET: "pos_embed"}
+#: Parts of the start files that the network has no place for.
+_DROPPED = ("head.", "fc_norm.", "pre_logits.", "fc.")
+
+
+def load_start_weights(network: ReIdNetwork, path: str | PathLike[str]) -> None:
+    """Fill a network's backbone with pretrained weights, in place; head, reductions and camera table stay as they are.
+
+    `path`: OpenAI's `ViT-B-16.pt` (the JIT archive it comes as, or its state_dict) for CLIP's ViT, a timm ViT-B/16 file for the
+    ImageNet one. Position embeddings are resized to the network's grid, bilinear, as in the research code. Raises
+    CheckpointError, naming the keys, where file and backbone do not fit.
+    """
+    file = Path(path)
+    state = _backbone_state(file, network.config.backbone)
+    base = network.backbone.base
+    own = {key: value for key, value in base.state_dict().items() if key != "sie_embed"}
+    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    if missing or unexpected:
+        raise CheckpointError(
+            f"{file}: does not fit {network.config.backbone}; missing: {', '.join(missing[:6]) or 'none'};"
+            f" unexpected: {', '.join(unexpected[:6]) or 'none'}; the file looks like {looks_like(state)}",
+            os.fspath(file),
+        )
+    name = _POSITIONS[network.config.backbone]
+    state[name] = _fitted(state[name].float(), own[name], network.config.grid, file)
+    wrong = sorted(key for key in own if own[key].shape != state[key].shape)
+    if wrong:
+        key = wrong[0]
+        raise CheckpointError(
+            f"{file}: {key} has the shape {list(state[key].shape)}, the network {list(own[key].shape)}", os.fspath(file)
+        )
+    base.load_state_dict(state, strict=False)
+
+
+def _backbone_state(path: Path, backbone: Backbone) -> dict[str, Tensor]:
+    state = _archive_weights(path) if _is_archive(path) else read_weights(path)
+    if backbone is Backbone.CLIP and any(key.startswith(_CLIP_PREFIX) for key in state):
+        state = {key.removeprefix(_CLIP_PREFIX): value for key, value in state.items() if key.startswith(_CLIP_PREFIX)}
+    return {key: value.float() for key, value in state.items() if not key.startswith(_DROPPED)}
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether the file is a TorchScript archive: a zip with code in it."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any("/code/" in name for name in archive.namelist())
+
+
+def _archive_weights(path: Path) -> dict[str, Tensor]:
+    """The weights of a TorchScript archive. Its code is loaded, in TorchScript's own interpreter, but never run."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TorchScript is deprecated; what OpenAI published is in it all the same
+            return dict(torch.jit.load(path, map_location="cpu").state_dict())
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{path}: a TorchScript archive that torch cannot read", os.fspath(path)) from error
+
+
+def _fitted(given: Tensor, own: Tensor, grid: tuple[int, int], path: Path) -> Tensor:
+    """Position embeddings of the file in the shape of the network's own."""
+    flat = given.reshape(-1, given.shape[-1])
+    if flat.shape[0] != own.reshape(-1, own.shape[-1]).shape[0]:
+        try:
+            flat = resized(flat, grid)
+        except ValueError as error:
+            raise CheckpointError(f"{path}: {error}, so they cannot be resized to {grid}", os.fspath(path)) from error
+    return flat.reshape(*own.shape[:-1], flat.shape[-1])
