@@ -15,7 +15,7 @@ from tqdm import tqdm
 from gallery.gallery import Gallery
 from gallery.pictures import digest
 from samples import TrireidError
-from samples.sources import Entry, Source
+from samples.source import Entry, Source
 
 BATCH: Final = 32
 REPORTS: Final = "reports"

@@ -1,59 +1,49 @@
-"""SOURCE: where samples come from, as the command line names it.
-
-`manifest.csv` · `synthetic:KIND:IDENTITIES`. A source yields entries; an entry that cannot be made into a sample carries its
-fault instead, so that one bad row never stops the rest.
-"""
+"""SOURCE: where samples come from, as the command line names it."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from samples.errors import SourceError, TrireidError
-from samples.sample import KINDS, MODALITIES, Kind, Sample
+from samples.errors import SourceError
+from samples.readers.datasets import READERS, SPLITS, Split
+from samples.readers.folder import read_folder
+from samples.readers.manifest import read_manifest
+from samples.sample import KINDS
+from samples.source import Entry, Source
 
-_KNOWN: Final = (*MODALITIES, "id", "identity", "camera", "scene", "time", "kind")
 #: Pictures that a camera takes of each identity of a synthetic source.
 SHOTS: Final = 2
-FORMS: Final = "manifest.csv, synthetic:KIND:IDENTITIES"
+FORMS: Final = "rgbnt201:DIR, rgbnt100:DIR, msvr310:DIR, manifest.csv, manifest.parquet, a folder, synthetic:KIND:IDENTITIES"
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One place of a source: `place` names it (`row 7`), and it holds a sample or the fault that keeps it from being one."""
+def open_source(name: str, split: Split = "gallery") -> Source:
+    """The source that `name` stands for; of a data set the split that it names (`rgbnt201:DIR@query`), else `split`.
 
-    place: str
-    sample: Sample | None = None
-    fault: TrireidError | None = None
-
-
-@dataclass(frozen=True)
-class Source:
-    """A source of `total` entries; iterate it as often as you like."""
-
-    name: str
-    total: int
-    entries: Callable[[], Iterator[Entry]]
-
-    def __iter__(self) -> Iterator[Entry]:
-        return self.entries()
-
-    def __len__(self) -> int:
-        return self.total
-
-
-def open_source(name: str) -> Source:
-    """The source that `name` stands for. Raises SourceError where it stands for none, or cannot be read as a whole."""
-    if name.startswith("synthetic:"):
+    Raises SourceError where the name stands for no source, or the source cannot be read as a whole.
+    """
+    scheme, _, rest = name.partition(":")
+    if scheme == "synthetic":
         return _synthetic(name)
+    if scheme in READERS:
+        return _data_set(name, scheme, rest, split)
     path = Path(name)
-    if path.suffix.lower() == ".csv":
-        return _manifest(path)
+    if path.suffix.lower() in (".csv", ".parquet"):
+        return read_manifest(path)
+    if path.is_dir():
+        return read_folder(path)
     raise SourceError(f"{name}: not a SOURCE; known forms: {FORMS}", name)
+
+
+def _data_set(name: str, scheme: str, rest: str, split: Split) -> Source:
+    folder, at, asked = rest.rpartition("@")
+    for known in SPLITS:
+        if asked == known:
+            return READERS[scheme](Path(folder), known)
+    if at and not Path(rest).is_dir():
+        raise SourceError(f"{name}: {asked} is no split; there are {', '.join(SPLITS)}", name)
+    return READERS[scheme](Path(rest), split)
 
 
 def _synthetic(name: str) -> Source:
@@ -71,75 +61,3 @@ def _synthetic(name: str) -> Source:
             yield Entry(str(sample.id), sample)
 
     return Source(name, identities * len(World(kind=kind).cameras_of(0)) * SHOTS, entries)
-
-
-def _manifest(path: Path) -> Source:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns, rows = list(reader.fieldnames or ()), list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise SourceError(f"{path}: cannot be read as a CSV manifest: {reason}", str(path)) from error
-    if not any(modality in columns for modality in MODALITIES):
-        raise SourceError(f"{path}: has no column rgb, nir or tir (its columns: {', '.join(columns) or 'none'})", str(path))
-
-    def entries() -> Iterator[Entry]:
-        for number, row in enumerate(rows, start=2):  # row 1 is the header, as a spreadsheet counts
-            place = f"row {number}"
-            try:
-                yield Entry(place, _sample(row, path.parent))
-            except TrireidError as fault:
-                yield Entry(place, fault=fault)
-
-    return Source(str(path), len(rows), entries)
-
-
-def _sample(row: Mapping[str | None, Any], folder: Path) -> Sample:
-    """A manifest's row as a sample; without an `id`, the id is the path of the first picture. Raises SourceError."""
-    if None in row:
-        raise SourceError("has more cells than the header", None)
-    values = {str(column): (cell or "").strip() for column, cell in row.items()}
-    given = {column: cell for column, cell in values.items() if cell}
-    pictures = {modality: folder / given[modality] for modality in MODALITIES if modality in given}
-    if not pictures:
-        raise SourceError("has no picture: rgb, nir and tir are all blank", "rgb")
-    for modality, picture in pictures.items():
-        if not picture.is_file():
-            raise SourceError(f"{modality}: {picture} does not exist", modality)
-    first = next(given[modality] for modality in pictures)
-    return Sample(
-        id=given.get("id", first),
-        identity=given.get("identity"),
-        camera=_integer(given.get("camera"), "camera"),
-        scene=given.get("scene"),
-        time=given.get("time"),
-        kind=_kind(given.get("kind")),
-        attributes={column: _value(cell) for column, cell in given.items() if column not in _KNOWN},
-        **pictures,
-    )
-
-
-def _integer(text: str | None, column: str) -> int | None:
-    try:
-        return None if text is None else int(text)
-    except ValueError:
-        raise SourceError(f"{column}: {text!r} is not a whole number", column) from None
-
-
-def _kind(text: str | None) -> Kind | None:
-    if text is None:
-        return None
-    for kind in KINDS:
-        if text == kind:
-            return kind
-    raise SourceError(f"kind: {text!r} is not one of {', '.join(KINDS)}", "kind")
-
-
-def _value(cell: str) -> Any:
-    """An attribute's cell: a number or true/false where it is written as one, else the text."""
-    try:
-        value = json.loads(cell)
-    except json.JSONDecodeError:
-        return cell
-    return value if isinstance(value, bool | int | float) and str(value).lower() == cell.lower() else cell

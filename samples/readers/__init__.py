@@ -1,0 +1,1 @@
+"""Readers: one layout of pictures on disk each, as sources of samples."""

@@ -1,0 +1,120 @@
+"""The field's public data sets, as they lie on disk once unpacked: RGBNT201, RGBNT100, MSVR310.
+
+Identities are the text of the file's name; cameras count from 0. A picture that its two others do not go with is set aside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+
+from samples.decode import decode
+from samples.errors import SourceError
+from samples.readers.folder import picture_names
+from samples.sample import MODALITIES, Kind, Modality, Sample
+from samples.source import Source, read_lazily
+
+Split = Literal["train", "query", "gallery"]
+SPLITS: Final[tuple[Split, ...]] = ("train", "query", "gallery")
+Reader = Callable[[Path, Split], Source]
+
+_RGBNT201: Final = re.compile(r"(?P<identity>\d+)_cam(?P<camera>\d+)_")
+_RGBNT100: Final = re.compile(r"(?P<identity>\d+)_c(?P<camera>\d+)_")
+_MSVR310: Final = re.compile(r"(?P<identity>\d+)_s(?P<scene>\d+)_v(?P<view>\d+)_")
+_STRIP: Final = (768, 128)
+
+
+def read_rgbnt201(folder: Path, split: Split) -> Source:
+    """RGBNT201: `{train_171,test}/{RGB,NI,TI}/NAME`; query and gallery are both the whole of `test`."""
+    part = _part(folder / "RGBNT201" / ("train_171" if split == "train" else "test"))
+    folders = _modality_folders(part, ("RGB", "NI", "TI"))
+
+    def read(name: str) -> Sample:
+        known = _parsed(_RGBNT201, name)
+        return _trio(name, folders, name, "person", known["identity"], camera=int(known["camera"]) - 1)
+
+    return read_lazily(f"rgbnt201:{folder}@{split}", _names(folders), read)
+
+
+def read_rgbnt100(folder: Path, split: Split) -> Source:
+    """RGBNT100: `rgbir/{bounding_box_train,query,bounding_box_test}/NAME`, three pictures side by side in one of 768 x 128."""
+    names = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
+    part = _part(folder / "RGBNT100" / "rgbir" / names[split])
+
+    def read(name: str) -> Sample:
+        known = _parsed(_RGBNT100, name)
+        strip = decode(part / name, name)
+        if strip.size != _STRIP:
+            raise SourceError(f"{name}: is {strip.width} x {strip.height} pixels, expected {_STRIP[0]} x {_STRIP[1]}", name)
+        rgb, nir, tir = np.split(np.asarray(strip), 3, axis=1)
+        identity, camera = known["identity"], int(known["camera"]) - 1
+        return Sample(id=name, rgb=rgb, nir=nir, tir=tir, identity=identity, camera=camera, kind="vehicle")
+
+    return read_lazily(f"rgbnt100:{folder}@{split}", picture_names(part), read)
+
+
+def read_msvr310(folder: Path, split: Split) -> Source:
+    """MSVR310: `{bounding_box_train,query3,bounding_box_test}/ID/{vis,ni,th}/NAME`; the view is used as the camera."""
+    names = {"train": "bounding_box_train", "query": "query3", "gallery": "bounding_box_test"}
+    part = _part(folder / "MSVR310" / names[split])
+    trios = {path.name: _modality_folders(path, ("vis", "ni", "th")) for path in sorted(part.iterdir()) if path.is_dir()}
+    places = [f"{identity}/{name}" for identity, folders in trios.items() for name in _names(folders)]
+
+    def read(place: str) -> Sample:
+        identity, name = place.split("/")
+        known = _parsed(_MSVR310, name)
+        if known["identity"] != identity:
+            raise SourceError(f"{place}: the name says identity {known['identity']}", place)
+        return _trio(place, trios[identity], name, "vehicle", identity, camera=int(known["view"]), scene=known["scene"])
+
+    return read_lazily(f"msvr310:{folder}@{split}", places, read)
+
+
+#: The data sets by the name that a SOURCE gives them.
+READERS: Final[dict[str, Reader]] = {"rgbnt201": read_rgbnt201, "rgbnt100": read_rgbnt100, "msvr310": read_msvr310}
+
+
+def _part(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise SourceError(
+            f"{folder}: does not exist; the source's folder is the one that holds the data set's own", str(folder)
+        )
+    return folder
+
+
+def _modality_folders(part: Path, names: tuple[str, str, str]) -> dict[Modality, Path]:
+    return {modality: part / name for modality, name in zip(MODALITIES, names, strict=True)}
+
+
+def _names(folders: dict[Modality, Path]) -> list[str]:
+    """Every name that any of the three folders has: one that is not in all is found, and set aside when it is read."""
+    return sorted({name for folder in folders.values() for name in picture_names(folder)})
+
+
+def _trio(
+    place: str,
+    folders: dict[Modality, Path],
+    name: str,
+    kind: Kind,
+    identity: str,
+    *,
+    camera: int,
+    scene: str | None = None,
+) -> Sample:
+    """The sample whose pictures have this name in the three folders. Raises SourceError, naming the one that is missing."""
+    for folder in folders.values():
+        if not (folder / name).is_file():
+            raise SourceError(f"{place}: {folder.name}/{name} is missing", place)
+    rgb, nir, tir = (folder / name for folder in folders.values())
+    return Sample(id=place, rgb=rgb, nir=nir, tir=tir, identity=identity, camera=camera, scene=scene, kind=kind)
+
+
+def _parsed(pattern: re.Pattern[str], name: str) -> dict[str, str]:
+    found = pattern.match(name)
+    if found is None:
+        raise SourceError(f"{name}: its name does not say identity and camera as the data set's names do", name)
+    return found.groupdict()

@@ -1,0 +1,140 @@
+"""Manifests: a table, CSV or Parquet, with a row per sample and paths relative to the file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from samples.errors import SourceError, TrireidError
+from samples.sample import KINDS, MODALITIES, Kind, Sample
+from samples.source import Entry, Source
+
+_KNOWN: Final = (*MODALITIES, "id", "identity", "camera", "scene", "time", "kind")
+Row = Mapping[str, Any]
+
+
+def read_manifest(path: Path) -> Source:
+    """A manifest's rows. Columns rgb, nir, tir (blank: missing), id, identity, camera, scene, time, kind; others: attributes.
+
+    Without an `id`, a sample's id is the path of its first picture. A row that cannot be used becomes an entry with its fault.
+    Raises SourceError for a file that is no table, or has no column of pictures.
+    """
+    columns, rows = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
+    if not any(modality in columns for modality in MODALITIES):
+        raise SourceError(f"{path}: has no column rgb, nir or tir (its columns: {', '.join(columns) or 'none'})", str(path))
+
+    def entries() -> Iterator[Entry]:
+        for number, row in enumerate(rows, start=2):  # row 1 is the header, as a spreadsheet counts
+            try:
+                yield Entry(f"row {number}", _sample(row, path.parent))
+            except TrireidError as fault:
+                yield Entry(f"row {number}", fault=fault)
+
+    return Source(str(path), len(rows), entries)
+
+
+def _csv(path: Path) -> tuple[list[str], list[Row]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns, rows = list(reader.fieldnames or ()), list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise SourceError(f"{path}: cannot be read as a CSV manifest: {reason}", str(path)) from error
+    return columns, [_typed(row) for row in rows]
+
+
+def _typed(row: Mapping[str | None, Any]) -> Row:
+    """A CSV row's cells: blanks left out, attributes that are written as a number or true/false as such."""
+    if None in row:
+        return {"": "has more cells than the header"}
+    cells = {str(column): (cell or "").strip() for column, cell in row.items()}
+    return {column: cell if column in _KNOWN else _value(cell) for column, cell in cells.items() if cell}
+
+
+def _parquet(path: Path) -> tuple[list[str], list[Row]]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ModuleNotFoundError as error:
+        raise SourceError(f"{path}: reading Parquet needs pyarrow: pip install pyarrow", str(path)) from error
+    try:
+        table = parquet.read_table(path)
+    except (OSError, ArrowException) as error:
+        raise SourceError(f"{path}: cannot be read as a Parquet manifest: {str(error).splitlines()[0]}", str(path)) from error
+    rows: list[Row] = [{column: cell for column, cell in row.items() if not _blank(cell)} for row in table.to_pylist()]
+    return list(table.column_names), rows
+
+
+def _blank(cell: Any) -> bool:
+    return cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell))
+
+
+def _sample(row: Row, folder: Path) -> Sample:
+    if "" in row:
+        raise SourceError(str(row[""]))
+    pictures = {modality: folder / str(row[modality]) for modality in MODALITIES if modality in row}
+    if not pictures:
+        raise SourceError("has no picture: rgb, nir and tir are all blank", "rgb")
+    for modality, picture in pictures.items():
+        if not picture.is_file():
+            raise SourceError(f"{modality}: {picture} does not exist", modality)
+    first = next(str(row[modality]) for modality in pictures)
+    return Sample(
+        id=str(row.get("id", first)),
+        identity=_text(row, "identity"),
+        camera=_integer(row.get("camera")),
+        scene=_text(row, "scene"),
+        time=_time(row.get("time")),
+        kind=_kind(row.get("kind")),
+        attributes={column: _attribute(cell) for column, cell in row.items() if column not in _KNOWN},
+        **pictures,
+    )
+
+
+def _text(row: Row, column: str) -> str | None:
+    return str(row[column]) if column in row else None
+
+
+def _integer(cell: Any) -> int | None:
+    if cell is None:
+        return None
+    try:
+        number = int(cell)
+        if isinstance(cell, float) and number != cell:
+            raise ValueError(cell)
+    except (TypeError, ValueError, OverflowError):
+        raise SourceError(f"camera: {cell!r} is not a whole number", "camera") from None
+    return number
+
+
+def _time(cell: Any) -> str | None:
+    if cell is None:
+        return None
+    return cell.isoformat() if hasattr(cell, "isoformat") else str(cell)
+
+
+def _kind(cell: Any) -> Kind | None:
+    if cell is None:
+        return None
+    for kind in KINDS:
+        if cell == kind:
+            return kind
+    raise SourceError(f"kind: {cell!r} is not one of {', '.join(KINDS)}", "kind")
+
+
+def _value(cell: str) -> Any:
+    """An attribute's cell: a number or true/false where it is written as one, else the text."""
+    try:
+        value = json.loads(cell)
+    except json.JSONDecodeError:
+        return cell
+    return value if isinstance(value, bool | int | float) and str(value).lower() == cell.lower() else cell
+
+
+def _attribute(cell: Any) -> Any:
+    """A value that the store can hold: JSON's own kinds as they are, others (dates, decimals) as text."""
+    return cell if isinstance(cell, str | bool | int | float) else str(cell)

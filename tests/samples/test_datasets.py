@@ -1,0 +1,194 @@
+"""The public data sets: trees of generated pictures under the published names give the published counts, to the last one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from samples import Sample, SourceError, to_batch
+from samples.sources import open_source
+from tests.conftest import encoded, picture, shared
+
+#: Identities and images as published, and cameras (views) as the published names have them (the test names of RGBNT201: two).
+PUBLISHED = {
+    "rgbnt201": {"train": (171, 3951, 4), "gallery": (30, 836, 2)},
+    "rgbnt100": {"train": (50, 8675, 8), "gallery": (50, 8575, 8)},
+    "msvr310": {"train": (155, 1032, 8), "gallery": (155, 1055, 8)},
+}
+LISTS = {"rgbnt201": "RGBNT201", "rgbnt100": "RGBNT100", "msvr310": "MSVR310"}
+
+
+def places(scheme: str, split: str, line: str) -> list[str]:
+    """Where the pictures of one published name lie, below the folder that holds the data set's own."""
+    name = line.strip().rsplit("/", 1)[-1]
+    train = split == "train"
+    if scheme == "rgbnt201":
+        return [f"RGBNT201/{'train_171' if train else 'test'}/{folder}/{name}" for folder in ("RGB", "NI", "TI")]
+    part = "bounding_box_train" if train else "bounding_box_test"
+    if scheme == "rgbnt100":
+        return [f"RGBNT100/rgbir/{part}/{name}"]
+    return [f"MSVR310/{part}/{name.split('_')[0]}/{folder}/{name}" for folder in ("vis", "ni", "th")]
+
+
+def build(root: Path, scheme: str, split: str) -> Path:
+    """The tree of one split: every published name, all the same picture."""
+    size = (128, 768) if scheme == "rgbnt100" else (64, 32)
+    original = root / "picture"
+    original.write_bytes(encoded(1, "PNG", size))
+    lists = shared("datasets")
+    file = lists / f"{LISTS[scheme]}_{'train' if split == 'train' else 'test'}.txt"
+    for line in file.read_text().splitlines():
+        for place in places(scheme, split, line):
+            (root / place).parent.mkdir(parents=True, exist_ok=True)
+            os.link(original, root / place)
+    return root
+
+
+@pytest.mark.parametrize("scheme", PUBLISHED)
+@pytest.mark.parametrize("split", ["train", "gallery"])
+def test_published_counts(tmp_path: Path, scheme: str, split: str) -> None:
+    source = open_source(f"{scheme}:{build(tmp_path, scheme, split)}@{split}")
+    samples = [entry.sample for entry in source if entry.sample]
+    assert len(samples) == len(source)
+    counts = (len({s.identity for s in samples}), len(samples), len({s.camera for s in samples}))
+    assert counts == PUBLISHED[scheme][split]
+    assert min(s.camera for s in samples if s.camera is not None) == 0
+    assert len({s.id for s in samples}) == len(samples)
+    assert all(s.present == ("rgb", "nir", "tir") for s in samples)
+    assert (samples[0].scene is not None) == (scheme == "msvr310")
+    assert {s.kind for s in samples} == {"person" if scheme == "rgbnt201" else "vehicle"}
+
+
+def small_tree(root: Path, scheme: str) -> None:
+    """Three samples of one data set's test split, each modality another picture."""
+    lines = {
+        "rgbnt201": ["000258_cam1_0_00.jpg", "000258_cam2_0_01.jpg", "000259_cam4_0_02.jpg"],
+        "rgbnt100": ["0502_c0001_000.jpg", "0502_c0008_001.jpg", "0503_c0002_000.jpg"],
+        "msvr310": ["0002_s002_v0_000.jpg", "0002_s003_v7_000.jpg", "0004_s001_v1_000.jpg"],
+    }[scheme]
+    for line in lines:
+        for index, place in enumerate(places(scheme, "gallery", line)):
+            (root / place).parent.mkdir(parents=True, exist_ok=True)
+            strip = np.concatenate([picture(i, (128, 256)) for i in range(3)], axis=1)
+            (root / place).write_bytes(as_png(strip) if scheme == "rgbnt100" else encoded(index, size=(128, 256)))
+
+
+def as_png(array: Any) -> bytes:
+    from PIL import Image
+
+    from tests.samples.test_decode import saved
+
+    return saved(Image.fromarray(array), "PNG")
+
+
+def taken(root: Path, scheme: str) -> tuple[list[Sample], list[str]]:
+    """Samples and faults of the tree's gallery."""
+    entries = list(open_source(f"{scheme}:{root}"))
+    return [e.sample for e in entries if e.sample], [f"{e.place}: {e.fault.message}" for e in entries if e.fault]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "identity", "cameras"),
+    [("rgbnt201", "000258", [0, 1]), ("rgbnt100", "0502", [0, 7]), ("msvr310", "0002", [0, 7])],
+)
+def test_names_say_identity_and_camera_and_folders_the_modality(
+    tmp_path: Path, scheme: str, identity: str, cameras: list[int]
+) -> None:
+    small_tree(tmp_path, scheme)
+    samples, faults = taken(tmp_path, scheme)
+    assert not faults
+    assert [(s.identity, s.camera) for s in samples[:2]] == [(identity, camera) for camera in cameras]
+    images = to_batch(samples[:1], (128, 256)).images[0]
+    assert all(np.array_equal(images[i], picture(i, (128, 256))) for i in range(3))
+
+
+@pytest.mark.parametrize("scheme", ["rgbnt201", "msvr310"])
+@pytest.mark.parametrize("modality", [0, 1, 2])
+def test_a_trio_that_lacks_one_is_set_aside_by_name(tmp_path: Path, scheme: str, modality: int) -> None:
+    small_tree(tmp_path, scheme)
+    name = {"rgbnt201": "000258_cam1_0_00.jpg", "msvr310": "0002_s002_v0_000.jpg"}[scheme]
+    gone = tmp_path / places(scheme, "gallery", name)[modality]
+    gone.unlink()
+    samples, (fault,) = taken(tmp_path, scheme)
+    assert len(samples) == 2
+    assert f"{gone.parent.name}/{name} is missing" in fault
+
+
+def test_a_name_in_one_folder_only_is_set_aside(tmp_path: Path) -> None:
+    small_tree(tmp_path, "rgbnt201")
+    folder = tmp_path / "RGBNT201" / "test" / "NI"
+    (folder / "000258_cam1_0_00.jpg").rename(folder / "000258_cam1_0_99.jpg")
+    samples, faults = taken(tmp_path, "rgbnt201")
+    assert len(samples) == 2
+    assert "NI/000258_cam1_0_00.jpg is missing" in faults[0]
+    assert "RGB/000258_cam1_0_99.jpg is missing" in faults[1]
+
+
+def test_a_strip_of_another_width_is_set_aside(tmp_path: Path) -> None:
+    small_tree(tmp_path, "rgbnt100")
+    (tmp_path / "RGBNT100/rgbir/bounding_box_test/0502_c0008_001.jpg").write_bytes(encoded(1, size=(128, 512)))
+    samples, faults = taken(tmp_path, "rgbnt100")
+    assert len(samples) == 2
+    assert faults == ["0502_c0008_001.jpg: 0502_c0008_001.jpg: is 512 x 128 pixels, expected 768 x 128"]
+
+
+def test_a_name_that_says_nothing_is_set_aside(tmp_path: Path) -> None:
+    small_tree(tmp_path, "rgbnt201")
+    for folder in ("RGB", "NI", "TI"):
+        (tmp_path / "RGBNT201" / "test" / folder / "holiday.jpg").write_bytes(encoded(1))
+    samples, (fault,) = taken(tmp_path, "rgbnt201")
+    assert len(samples) == 3
+    assert "holiday.jpg: its name does not say" in fault
+
+
+def test_splits(tmp_path: Path) -> None:
+    small_tree(tmp_path, "rgbnt201")
+    assert len(open_source(f"rgbnt201:{tmp_path}@query")) == len(open_source(f"rgbnt201:{tmp_path}@gallery")) == 3
+    with pytest.raises(SourceError, match="train_171: does not exist"):
+        open_source(f"rgbnt201:{tmp_path}@train")
+    with pytest.raises(SourceError, match="half is no split; there are train, query, gallery"):
+        open_source(f"rgbnt201:{tmp_path}@half")
+    with pytest.raises(SourceError, match="does not exist; the source's folder is the one that holds"):
+        open_source(f"msvr310:{tmp_path}/nowhere")
+
+
+@pytest.mark.parametrize("names", [("RGB", "NI", "TI"), ("rgb", "nir", "tir")])
+def test_a_folder_of_crops(tmp_path: Path, names: tuple[str, str, str]) -> None:
+    for index, (name, pictures) in enumerate(zip(names, (["a.png", "b.png"], ["a.png"], ["a.png", "c.png"]), strict=True)):
+        (tmp_path / name).mkdir()
+        for picture_name in [*pictures, "notes.txt"]:
+            (tmp_path / name / picture_name).write_bytes(encoded(index))
+    samples = [entry.sample for entry in open_source(str(tmp_path)) if entry.sample]
+    assert {s.id: s.present for s in samples} == {"a.png": ("rgb", "nir", "tir"), "b.png": ("rgb",), "c.png": ("tir",)}
+    with pytest.raises(SourceError, match="has no RGB/, NI/, TI/"):
+        open_source(str(tmp_path / names[0]))
+
+
+def test_a_parquet_manifest_is_read_as_a_csv_one(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    (tmp_path / "a.png").write_bytes(encoded(1))
+    table = {
+        "rgb": ["a.png", "a.png", "gone.png"],
+        "nir": [None, "a.png", None],
+        "camera": [3, None, 1],
+        "identity": ["Ann", None, "Bo"],
+        "height": [1.75, float("nan"), None],
+        "id": [7, 8, 9],
+    }
+    parquet.write_table(pa.table(table), tmp_path / "m.parquet")
+    first, second, third = open_source(str(tmp_path / "m.parquet"))
+    assert first.sample is not None
+    assert (first.sample.id, first.sample.camera, first.sample.identity) == ("7", 3, "Ann")
+    assert dict(first.sample.attributes) == {"height": 1.75}
+    assert second.sample is not None
+    assert (second.sample.present, second.sample.camera, dict(second.sample.attributes)) == (("rgb", "nir"), None, {})
+    assert third.fault is not None
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1")
+    with pytest.raises(SourceError, match="cannot be read as a Parquet manifest"):
+        open_source(str(tmp_path / "bad.parquet"))
