@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,12 @@ class Scores:
     """What a retrieval run scored, as fractions in [0, 1].
 
     `mAP`: mean average precision; `cmc` float64 [50]: share of queries with a match among the first r + 1 hits (Market-1501's
-    single-match form); `queries`: how many queries had a match left and were counted.
+    single-match form); `mINP`: mean inverse negative penalty, matches over the rank of the last (Ye et al., "Deep Learning for
+    Person Re-identification: A Survey and Outlook", 2021); `queries`: how many queries had a match left and were counted.
     """
 
     mAP: float  # noqa: N815 - the field's own spelling
+    mINP: float  # noqa: N815
     cmc: NDArray[np.float64]
     queries: int
 
@@ -55,30 +57,59 @@ def evaluate(
     each match. Raises ValueError where lengths disagree or no query has a match.
     """
     queries, gallery = normalise(query_features), normalise(gallery_features)
+    blocks = ((block, -(queries[block] @ gallery.T)) for block in _blocks(len(queries), len(gallery)))
+    return _scored(blocks, (len(queries), len(gallery)), query_ids, gallery_ids, query_groups, gallery_groups)
+
+
+def evaluate_distance(
+    distance: ArrayLike,
+    query_ids: Sequence[Any] | NDArray[Any],
+    gallery_ids: Sequence[Any] | NDArray[Any],
+    query_groups: Sequence[Any] | NDArray[Any],
+    gallery_groups: Sequence[Any] | NDArray[Any],
+) -> Scores:
+    """As `evaluate`, from distances [Q, G] (smaller is nearer), such as `rerank` gives."""
+    matrix = np.asarray(distance, dtype=np.float32)
+    blocks = ((block, matrix[block]) for block in _blocks(*matrix.shape))
+    return _scored(blocks, matrix.shape, query_ids, gallery_ids, query_groups, gallery_groups)
+
+
+def _scored(
+    blocks: Iterable[tuple[slice, Floats]],
+    shape: tuple[int, ...],
+    query_ids: Sequence[Any] | NDArray[Any],
+    gallery_ids: Sequence[Any] | NDArray[Any],
+    query_groups: Sequence[Any] | NDArray[Any],
+    gallery_groups: Sequence[Any] | NDArray[Any],
+) -> Scores:
+    """Scores from blocks of distances, so that no more than a block is ever held."""
     labels = _Labels.of(query_ids, gallery_ids), _Labels.of(query_groups, gallery_groups)
     for name, (left, right) in zip(("identities", "groups"), ((x.query, x.gallery) for x in labels), strict=True):
-        if len(left) != len(queries) or len(right) != len(gallery):
-            raise ValueError(f"{name} number {len(left)} and {len(right)}, features {len(queries)} and {len(gallery)}")
+        if (len(left), len(right)) != shape:
+            raise ValueError(f"{name} number {len(left)} and {len(right)}, features {shape[0]} and {shape[1]}")
     precisions: list[float] = []
+    penalties: list[float] = []
     first_match = np.zeros(RANKS, dtype=np.int64)
-    for block in _blocks(len(queries), len(gallery)):
-        similarity = queries[block] @ gallery.T
+    for block, distance in blocks:
         same_id, same_group = (x.query[block, None] == x.gallery[None, :] for x in labels)
-        for row, match, dropped in zip(similarity, same_id, same_id & same_group, strict=True):
+        for row, match, dropped in zip(distance, same_id, same_id & same_group, strict=True):
             ranks = _match_ranks(row, match, dropped)
             if len(ranks):
                 precisions.append(float(np.mean(np.arange(1, len(ranks) + 1) / (ranks + 1))))
+                penalties.append(len(ranks) / float(ranks[-1] + 1))
                 if ranks[0] < RANKS:
                     first_match[ranks[0]] += 1
     if not precisions:
         raise ValueError("no query has a match in the gallery outside its own group")
-    return Scores(float(np.mean(precisions)), np.cumsum(first_match) / len(precisions), len(precisions))
+    return Scores(
+        float(np.mean(precisions)), float(np.mean(penalties)), np.cumsum(first_match) / len(precisions), len(precisions)
+    )
 
 
-def _match_ranks(similarity: Floats, match: NDArray[np.bool_], dropped: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _match_ranks(distance: Floats, match: NDArray[np.bool_], dropped: NDArray[np.bool_]) -> NDArray[np.int64]:
     """The 0-based ranks of a query's matches among the items that are not dropped."""
     kept = ~dropped
-    order = np.argsort(-similarity[kept], kind="stable")
+    order = np.argsort(distance[kept], kind="stable")
     return np.flatnonzero(match[kept][order])
 
 
