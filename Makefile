@@ -11,8 +11,8 @@ export BENTOML_DO_NOT_TRACK := true
 install: .venv/.installed
 
 .venv/.installed: pyproject.toml
-	@$(PYTHON) -c '$(CHECK)' 2>/dev/null || { echo "trireid needs Python 3.11 or 3.12, and none was found$(if $(PYTHON), ($(PYTHON) is another)): install one, or say where it is: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian: python3-venv)"; exit 1; }
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c '$(CHECK)' 2>/dev/null || { echo "trireid needs Python 3.11 or 3.12, and none was found$(if $(PYTHON), ($(PYTHON) is another)): install one, or say where it is: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv || { rm -rf .venv; echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian: python3-venv)"; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cpu,torch,dev]'
 	@touch $@
 

@@ -63,8 +63,10 @@ def _index(given: argparse.Namespace) -> int:
     source = open_source(given.source)
     with Gallery.open(given.gallery, _embedder_for(given)) as gallery:
         report = index(source, gallery, resume=given.resume)
+        replaced = f" ({report.replaced} of them replaced)" if report.replaced else ""
+        faults = len(report.faults)
         print(
-            f"{given.gallery}: {report.added} added, {report.known} known, {len(report.faults)} set aside; holds {len(gallery)}"
+            f"{given.gallery}: {report.added} added{replaced}, {report.known} known, {faults} set aside; holds {len(gallery)}"
         )
     for place, fault in report.faults[:10]:
         print(f"set aside: {place}: {fault}", file=sys.stderr)
@@ -104,8 +106,8 @@ def _where(text: str | None) -> dict[str, Any] | None:
         return None
     try:
         where = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise TrireidError(f"--where: not JSON: {error}", "where") from error
+    except (ValueError, RecursionError) as error:
+        raise TrireidError("--where: not JSON that can be read", "where") from error
     if not isinstance(where, dict):
         raise TrireidError('--where: must be an object, as in {"camera": [1, 2]}', "where")
     return where

@@ -56,6 +56,8 @@ class OnnxEmbedder:
             options.intra_op_num_threads = threads
         self._session = _session(self.path, options)
         self.card = _card(self._session, self.path)
+        batch = self._session.get_inputs()[0].shape[0]
+        self._fixed: int | None = batch if isinstance(batch, int) else None
 
     @property
     def source(self) -> str:
@@ -80,8 +82,28 @@ class OnnxEmbedder:
         """The graph itself: images uint8 [B, 3, H, W, 3], camera int64 [B] in range, present bool [B, 3]
         -> embedding float32 [B, D] and the kept patches int64 [B, 3, K].
         """
+        if self._fixed is None:
+            return self._forward(images, camera, present)
+        parts = [
+            self._padded(images[part], camera[part], present[part], self._fixed)
+            for part in (slice(start, start + self._fixed) for start in range(0, len(images), self._fixed))
+        ]
+        embeddings, tokens = zip(*parts, strict=True)
+        return np.concatenate(embeddings), np.concatenate(tokens)
+
+    def _forward(
+        self, images: NDArray[np.uint8], camera: NDArray[np.int64], present: NDArray[np.bool_]
+    ) -> tuple[Embeddings, NDArray[np.int64]]:
         embedding, tokens = self._session.run(None, {"images": images, "camera": camera, "present": present})
         return embedding, tokens
+
+    def _padded(
+        self, images: NDArray[np.uint8], camera: NDArray[np.int64], present: NDArray[np.bool_], batch: int
+    ) -> tuple[Embeddings, NDArray[np.int64]]:
+        """Run an artifact of a fixed batch: the last sample is repeated where there are fewer."""
+        rows = np.minimum(np.arange(batch), len(images) - 1)
+        embedding, tokens = self._forward(images[rows], camera[rows], present[rows])
+        return embedding[: len(images)], tokens[: len(images)]
 
 
 def load_artifact(path: str | PathLike[str], threads: int | None = None) -> OnnxEmbedder:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -85,8 +86,9 @@ def card_of(network: ReIdNetwork, name: str, kind: Kind | None, precision: str =
 
 
 def fingerprint(network: ReIdNetwork, card: Card) -> str:
-    """SHA-256 over the card and every weight (name, shape, float32 bytes): equal for equal networks."""
+    """SHA-256 over the card, the whole configuration and every weight (name, shape, bytes): equal for equal networks."""
     digest = hashlib.sha256(card.identity().encode())
+    digest.update(json.dumps(asdict(network.config), sort_keys=True).encode())
     for key, value in sorted(network.state_dict().items()):
         digest.update(f"{key}{list(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())

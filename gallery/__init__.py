@@ -1,6 +1,17 @@
 """The gallery: a durable store of enrolled samples, its index, search, and filling it in batches."""
 
-from gallery.gallery import MAX_K, SUFFIX, Gallery, Hit, artifact_of, gallery_name, is_gallery
+from gallery.gallery import MAX_K, SUFFIX, Gallery, Hit, artifact_of, fingerprint_of, gallery_name, is_gallery
 from gallery.indexing import IndexReport, index
 
-__all__ = ["MAX_K", "SUFFIX", "Gallery", "Hit", "IndexReport", "artifact_of", "gallery_name", "index", "is_gallery"]
+__all__ = [
+    "MAX_K",
+    "SUFFIX",
+    "Gallery",
+    "Hit",
+    "IndexReport",
+    "artifact_of",
+    "fingerprint_of",
+    "gallery_name",
+    "index",
+    "is_gallery",
+]

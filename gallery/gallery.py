@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
 import uuid
@@ -11,6 +12,7 @@ from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +22,7 @@ from export import Embedder, load_artifact
 from gallery.index import ExactIndex
 from gallery.pictures import digest, stored_pictures
 from gallery.store import FILE, Item, Position, Store, StoredPicture
-from gallery.where import condition
+from gallery.where import checked_text, condition
 from samples import GalleryError, Sample
 
 SUFFIX: Final = ".gallery"
@@ -173,7 +175,9 @@ class Gallery:
                 time=item.time,
                 kind=item.kind,
                 attributes=item.attributes,
-                images={modality: f"/pictures/{self.name}/{item.key}/{modality}" for modality in item.modalities},
+                images={
+                    modality: f"/pictures/{quote(self.name, safe='')}/{item.key}/{modality}" for modality in item.modalities
+                },
             )
             for rank, (item, score) in enumerate(found, start=1)
         ]
@@ -205,8 +209,11 @@ def _check_k(k: int) -> None:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """A gallery is only ever made in a new or empty folder: no folder of the user's is littered by a slip."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    """A gallery is only ever made in a new or empty folder: no folder of the user's is littered by a slip.
+
+    What another process leaves there while it makes the same gallery does not count.
+    """
+    if folder.exists() and (not folder.is_dir() or any(not path.name.startswith(FILE) for path in folder.iterdir())):
         raise GalleryError(f"{folder}: is there, and is no gallery; name a new or empty folder", str(folder))
 
 
@@ -226,14 +233,18 @@ def _check_network(folder: Path, meta: Mapping[str, str], embedder: Embedder) ->
 
 
 def _item(sample: Sample, embedding: NDArray[np.float32], keep: bool) -> Item:
-    if sample.camera is not None and not -_CAMERA_LIMIT <= sample.camera < _CAMERA_LIMIT:
-        raise GalleryError(f"camera: {sample.camera} is out of range", "camera")
+    camera = None if sample.camera is None else operator.index(sample.camera)
+    if camera is not None and not -_CAMERA_LIMIT <= camera < _CAMERA_LIMIT:
+        raise GalleryError(f"camera: {camera} is out of range", "camera")
+    for name in ("id", "identity", "scene", "time"):
+        if getattr(sample, name) is not None:
+            checked_text(getattr(sample, name), name)
     return Item(
         id=uuid.uuid4().hex if sample.id is None else sample.id,
         embedding=embedding,
         digest=digest(sample),
         identity=sample.identity,
-        camera=sample.camera,
+        camera=camera,
         scene=sample.scene,
         time=sample.time,
         kind=sample.kind,
@@ -249,12 +260,20 @@ def is_gallery(path: str | PathLike[str]) -> bool:
 
 def artifact_of(path: str | PathLike[str]) -> Path:
     """The artifact file that a gallery was filled with. Raises GalleryError where the folder holds no gallery."""
-    folder = Path(path)
+    return _artifact_path(_meta_of(Path(path)))
+
+
+def fingerprint_of(path: str | PathLike[str]) -> str:
+    """The fingerprint of the network that a gallery was filled with. Raises GalleryError where it holds no gallery."""
+    return _meta_of(Path(path))["fingerprint"]
+
+
+def _meta_of(folder: Path) -> dict[str, str]:
     if not is_gallery(folder):
         raise _no_gallery(folder)
     store = Store(folder)
     try:
-        return _artifact_path(store.meta())
+        return store.meta()
     finally:
         store.close()
 

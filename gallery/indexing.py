@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from gallery.gallery import Gallery
 from gallery.pictures import digest
-from samples import TrireidError
+from samples import Sample, TrireidError
 from samples.source import Entry, Source
 
 BATCH: Final = 32
@@ -23,9 +22,14 @@ REPORTS: Final = "reports"
 
 @dataclass
 class IndexReport:
-    """What became of a source's entries. `faults`: (place, message) of each one set aside; `path`: the report, where any."""
+    """What became of a source's entries.
+
+    `added`, of which `replaced` took the place of an item with the same id; `known`: exact duplicates of what is there;
+    `faults`: (place, message) of each one set aside; `path`: the report, where there is any.
+    """
 
     added: int = 0
+    replaced: int = 0
     known: int = 0
     faults: list[tuple[str, str]] = field(default_factory=list)
     path: Path | None = None
@@ -38,48 +42,79 @@ def index(source: Source, gallery: Gallery, *, resume: bool = False) -> IndexRep
     embeds nothing twice; `resume` passes over known ids without even reading their pictures. Entries with a fault, and
     pictures that cannot be read, are written to a CSV report inside the gallery and do not stop the rest.
     """
-    report = IndexReport()
+    run = _Run(gallery, resume)
     with tqdm(total=len(source), desc=f"indexing {source.name}", unit="sample", mininterval=0.5) as bar:
-        for batch, passed in _batches(source, gallery, resume, report):
-            _add(gallery, batch, report)
-            bar.update(passed)
-    if report.faults:
-        report.path = _write_report(gallery.folder / REPORTS, report)
-    return report
+        for entry in source:
+            run.take(entry)
+            bar.update()
+        run.flush()
+    if run.report.faults:
+        run.report.path = _write_report(gallery.folder / REPORTS, run.report)
+    return run.report
 
 
-def _add(gallery: Gallery, batch: list[Entry], report: IndexReport) -> None:
-    """Add a batch at once; if a picture in it is bad, its entries one by one, so that only the bad one is set aside."""
-    try:
-        gallery.add([entry.sample for entry in batch if entry.sample is not None])
-        report.added += len(batch)
-    except TrireidError as fault:
-        if len(batch) == 1:
-            report.faults.append((batch[0].place, fault.message))
-            return
-        for entry in batch:
-            _add(gallery, [entry], report)
+class _Run:
+    """One indexing run: what waits to be added, and what the gallery holds already."""
 
+    def __init__(self, gallery: Gallery, resume: bool) -> None:
+        self.gallery, self.resume, self.report = gallery, resume, IndexReport()
+        self._ids, self._digests = gallery.ids(), set(gallery.digests())
+        self._waiting: dict[str, tuple[str, Sample]] = {}  # by digest
 
-def _batches(source: Source, gallery: Gallery, resume: bool, report: IndexReport) -> Iterator[tuple[list[Entry], int]]:
-    """Batches of new entries that hold a sample, each with the number of entries gone through for it."""
-    ids, digests = gallery.ids(), set(gallery.digests())
-    batch: list[Entry] = []
-    passed = 0
-    for entry in source:
-        passed += 1
+    def take(self, entry: Entry) -> None:
+        """Add an entry to the batch that waits, or see at once that it is known or faulty."""
         if entry.sample is None:
-            report.faults.append((entry.place, entry.fault.message if entry.fault else "holds no sample"))
-        elif (resume and entry.sample.id in ids) or (mark := digest(entry.sample)) in digests:
-            report.known += 1
-        else:
-            digests.add(mark)
-            batch.append(entry)
-        if len(batch) == BATCH:
-            yield batch, passed
-            batch, passed = [], 0
-    if passed:
-        yield batch, passed
+            self.report.faults.append((entry.place, entry.fault.message if entry.fault else "holds no sample"))
+            return
+        if self.resume and entry.sample.id in self._ids:
+            self.report.known += 1
+            return
+        try:
+            mark = digest(entry.sample)
+        except OSError as error:
+            self.report.faults.append((entry.place, f"{error.filename}: {error.strerror}"))
+            return
+        if mark in self._waiting:
+            self.flush()  # whether its twin can be read is known only then
+        if mark in self._digests:
+            self.report.known += 1
+            return
+        self._waiting[mark] = (entry.place, self._named(entry, mark))
+        if len(self._waiting) == BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Add what waits, in one transaction."""
+        self._add(self._waiting)
+        self._waiting = {}
+
+    def _named(self, entry: Entry, mark: str) -> Sample:
+        """The sample with an id: its own, or its place in the source, told apart where another sample has that id."""
+        assert entry.sample is not None
+        if entry.sample.id is not None:
+            return entry.sample
+        name = entry.name or entry.place
+        waiting = {sample.id for _, sample in self._waiting.values()}
+        return replace(entry.sample, id=f"{name}#{mark[:8]}" if name in self._ids | waiting else name)
+
+    def _add(self, batch: dict[str, tuple[str, Sample]]) -> None:
+        """Add a batch at once; if an item of it is bad, one by one, so that only the bad one is set aside."""
+        try:
+            self.gallery.add([sample for _, sample in batch.values()])
+        except TrireidError as fault:
+            if fault.code == "store":
+                raise  # no item's fault: the disk is full, or another process holds the store
+            if len(batch) == 1:
+                self.report.faults.append((next(iter(batch.values()))[0], fault.message))
+                return
+            for mark, one in batch.items():
+                self._add({mark: one})
+            return
+        ids = {str(sample.id) for _, sample in batch.values()}
+        self.report.replaced += len(ids & self._ids) + len(batch) - len(ids)
+        self.report.added += len(batch)
+        self._ids |= ids
+        self._digests |= batch.keys()
 
 
 def _write_report(folder: Path, report: IndexReport) -> Path:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.where import Condition
+from gallery.where import Condition, checked_text
 from samples import MODALITIES, GalleryError, Modality
 
 FILE: Final = "gallery.db"
@@ -109,29 +110,25 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
-            self._db = sqlite3.connect(folder / FILE, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
-                self._db.execute(f"PRAGMA {pragma}")
-            self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        except sqlite3.DatabaseError as error:
-            raise GalleryError(f"{folder}: {FILE} is not a gallery's store, or is damaged: {error}", str(folder)) from error
+        with _reported(folder):
+            self._db = _connected(folder / FILE)
 
     @classmethod
     def create(cls, folder: Path, meta: Mapping[str, str]) -> None:
-        """Make an empty store in `folder`, in one step: another process sees none or a whole one."""
+        """Make an empty store in `folder`, in one step: whoever looks sees none or a whole one, also after a crash."""
         folder.mkdir(parents=True, exist_ok=True)
-        store = cls(folder)
+        draft = folder / f"{FILE}.new-{os.getpid()}-{threading.get_ident()}"
+        with _reported(folder):
+            database = _connected(draft)
+            with closing(database):
+                database.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+                database.executemany("INSERT INTO meta VALUES (?, ?)", {"version": str(VERSION), **meta}.items())
         try:
-            with store._transaction():
-                if store._db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone():
-                    return  # another process was quicker
-                for statement in _SCHEMA.split(";\n"):
-                    store._db.execute(statement)
-                rows = {"version": str(VERSION), **meta}
-                store._db.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
+            os.link(draft, folder / FILE)
+        except FileExistsError:
+            pass  # another process was quicker
         finally:
-            store.close()
+            draft.unlink()
         for folder_to_sync in (folder, folder.parent):
             _sync_folder(folder_to_sync)
 
@@ -141,10 +138,10 @@ class Store:
 
     def meta(self) -> dict[str, str]:
         """What is recorded of the gallery as a whole. Raises GalleryError for a store of another version."""
-        try:
+        with _reported(self.folder):
+            if self._db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone() is None:
+                raise sqlite3.DatabaseError("it has no table of its own description")
             meta: dict[str, str] = dict(self._db.execute("SELECT name, value FROM meta"))
-        except sqlite3.DatabaseError as error:
-            raise GalleryError(f"{self.folder}: {FILE} is not a gallery's store: {error}", str(self.folder)) from error
         if meta.get("version") != str(VERSION):
             raise GalleryError(
                 f"{self.folder}: its store has version {meta.get('version')}, this trireid reads {VERSION}", str(self.folder)
@@ -165,20 +162,27 @@ class Store:
     def remove(self, condition: Condition) -> int:
         """Remove the items that the condition holds for, in one transaction; returns how many."""
         with self._transaction():
-            return self._remove(*condition)
+            removed = self._remove(*condition)
+        with _reported(self.folder):  # what was removed shall not stay readable in the write-ahead log
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return removed
 
     def keys(self, condition: Condition) -> NDArray[np.int64]:
         """The keys of the items that the condition holds for, int64 [n]."""
         where, values = condition
-        return np.array([row[0] for row in self._db.execute(f"SELECT key FROM items WHERE {where}", values)], np.int64)
+        with _reported(self.folder):
+            rows = self._db.execute(f"SELECT key FROM items WHERE {where}", values).fetchall()
+        return np.array([key for (key,) in rows], np.int64)
 
     def known(self, keys: Sequence[int]) -> dict[int, Known]:
         """What is known of the items with these keys; keys that are gone are left out."""
         columns = "key, id, identity, camera, scene, time, kind, attributes"
         modalities = "(SELECT group_concat(modality) FROM pictures WHERE pictures.key = items.key)"
         found = {}
-        for key in keys:
-            row = self._db.execute(f"SELECT {columns}, {modalities} FROM items WHERE key = ?", [key]).fetchone()
+        with _reported(self.folder):
+            query = f"SELECT {columns}, {modalities} FROM items WHERE key = ?"
+            rows = [(key, self._db.execute(query, [key]).fetchone()) for key in keys]
+        for key, row in rows:
             if row is not None:
                 *values, attributes, has = row
                 names = ("key", "id", "identity", "camera", "scene", "time", "kind")
@@ -218,7 +222,7 @@ class Store:
         return Changes(np.array([key for _, key in removed], np.int64), keys, embeddings, position)
 
     def _insert(self, item: Item) -> None:
-        attributes = json.dumps(dict(item.attributes), ensure_ascii=False)
+        attributes = _json(item.attributes)
         embedding = np.ascontiguousarray(item.embedding, np.float32).tobytes()
         values = (item.id, item.identity, item.camera, item.scene, item.time, item.kind, attributes, item.digest, embedding)
         cursor = self._db.execute(
@@ -237,7 +241,7 @@ class Store:
 
     @contextmanager
     def _transaction(self, mode: str = "IMMEDIATE") -> Iterator[None]:
-        try:
+        with _reported(self.folder):
             self._db.execute(f"BEGIN {mode}")
             try:
                 yield
@@ -246,14 +250,40 @@ class Store:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
-        except sqlite3.OperationalError as error:
-            raise GalleryError(f"{self.folder}: {_reason(error)}", str(self.folder)) from error
 
 
-def _reason(error: sqlite3.OperationalError) -> str:
-    if "locked" in str(error):
-        return f"another process has been writing for over {_BUSY_SECONDS:.0f} s; try again"
-    return f"the store cannot be changed: {error}"
+def _connected(file: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(file, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
+            database.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+@contextmanager
+def _reported(folder: Path) -> Iterator[None]:
+    """Turn SQLite's errors into one line that names the gallery, with the code `store`."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+            what = f"another process has been writing for over {_BUSY_SECONDS:.0f} s; try again"
+        elif isinstance(error, sqlite3.OperationalError):
+            what = f"its store cannot be used: {error}"
+        else:
+            what = f"{FILE} is not a gallery's store, or is damaged: {error}"
+        raise GalleryError(f"{folder}: {what}", str(folder), "store") from error
+
+
+def _json(attributes: Mapping[str, Any]) -> str:
+    try:
+        text = json.dumps(dict(attributes), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise GalleryError(f"attributes: can hold text, numbers, lists and objects only: {error}", "attributes") from error
+    return checked_text(text, "attributes")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -6,12 +6,14 @@ Several keys must all hold.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from samples import GalleryError
 
 COLUMNS: Final = ("id", "identity", "camera", "scene", "time", "kind")
+MAX_KEYS: Final = 64
 _COMPARISONS: Final = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 Condition = tuple[str, list[Any]]
 
@@ -20,6 +22,8 @@ def condition(where: Mapping[str, Any]) -> Condition:
     """A filter as an SQL condition over `items` and its parameters. Raises GalleryError, naming the key, for a bad filter."""
     if not isinstance(where, Mapping):
         raise GalleryError('where must be an object, as in {"camera": [1, 2]}', "where")
+    if len(where) > MAX_KEYS:
+        raise GalleryError(f"where: {MAX_KEYS} keys at most, not {len(where)}", "where")
     parts = [_one(key, wanted) for key, wanted in where.items()]
     return " AND ".join(part for part, _ in parts) or "1", [value for _, values in parts for value in values]
 
@@ -29,8 +33,8 @@ def _one(key: str, wanted: Any) -> Condition:
     if isinstance(wanted, Mapping):
         return _range(key, column, prefix, wanted)
     if isinstance(wanted, list | tuple):
-        marks = ", ".join("?" * len(wanted))
-        return f"{column} IN ({marks})", prefix + [_scalar(key, value) for value in wanted]
+        values = json.dumps([_scalar(key, value) for value in wanted])
+        return f"{column} IN (SELECT value FROM json_each(?))", [*prefix, values]
     if wanted is None:
         return f"{column} IS NULL", prefix
     return f"{column} = ?", [*prefix, _scalar(key, wanted)]
@@ -49,12 +53,21 @@ def _range(key: str, column: str, prefix: list[Any], wanted: Mapping[str, Any]) 
 def _scalar(key: str, value: Any) -> Any:
     if not isinstance(value, str | int | float | bool):
         raise GalleryError(f"where.{key}: expected text, a number, a list of these or a range", "where")
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+    if isinstance(value, str):
+        return checked_text(value, "where")
+    if not -(2**63) <= value < 2**63:  # so written that NaN fails, too
         raise GalleryError(f"where.{key}: {value} is out of range", "where")
     return value
+
+
+def checked_text(text: str, field: str) -> str:
+    """The text, if a store can hold and find it. Raises GalleryError for NUL and for halves of surrogate pairs."""
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise GalleryError(f"{field}: holds a NUL or half a surrogate pair, which no text has", field)
+    return text
 
 
 def _json_path(key: str) -> str:
     if '"' in key or "\\" in key:
         raise GalleryError(f"where: no attribute can be called {key!r}", "where")
-    return f'$."{key}"'
+    return f'$."{checked_text(key, "where")}"'

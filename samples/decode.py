@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from samples.errors import PictureError
 from samples.sample import MODALITIES, Modality, Picture, Sample
@@ -20,7 +20,9 @@ from samples.sample import MODALITIES, Modality, Picture, Sample
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 MIN_SIDE: Final = 8
 MAX_PIXELS: Final = 50_000_000
-_SIXTEEN_BIT: Final = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+_EIGHT_BIT: Final = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
+_SIXTEEN_BIT: Final = ("I;16", "I;16B", "I;16L", "I;16N")
+_STRIP_ROWS: Final = 256
 
 # What Pillow only warns of (odd metadata, a large picture) is either harmless or said by a PictureError of ours.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -45,11 +47,19 @@ def decode(picture: Picture, field: str | None = None) -> Image.Image:
     """
     if isinstance(picture, np.ndarray):
         return _from_array(picture, field)
-    image = picture if isinstance(picture, Image.Image) else _opened(picture, field)
+    image = picture.copy() if isinstance(picture, Image.Image) else _opened(picture, field)  # the caller's stays as it is
     _check_size(image, field)
+    if image.mode not in (*_EIGHT_BIT, *_SIXTEEN_BIT):
+        raise PictureError(
+            f"{_named(field)}pixels of mode {image.mode} are not read; send 8 or 16 bits a channel", field, "format"
+        )
     try:
-        return _eight_bit(ImageOps.exif_transpose(image)).convert("RGB")
-    except (OSError, SyntaxError, ValueError, IndexError, Image.DecompressionBombError) as error:
+        ImageOps.exif_transpose(image, in_place=True)
+        image = _narrowed(image) if image.mode in _SIXTEEN_BIT else image
+        return image if image.mode == "RGB" else image.convert("RGB")
+    except MemoryError:
+        raise
+    except Exception as error:  # what Pillow raises for a damaged file is no closed list: struct.error, TypeError, ...
         raise PictureError(f"{_named(field)}the picture is damaged or cut short", field) from error
 
 
@@ -106,7 +116,9 @@ def _opened(picture: str | os.PathLike[str] | bytes, field: str | None) -> Image
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise _too_large(field) from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # as in `decode`
         raise PictureError(f"{_named(field)}not a picture we read; send {', '.join(FORMATS)}", field, "format") from error
 
 
@@ -124,9 +136,11 @@ def _too_large(field: str | None, size: str = "the picture") -> PictureError:
     return PictureError(f"{_named(field)}{size} is too large; {MAX_PIXELS // 1_000_000} megapixels at most", field, "too_large")
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """A 16-bit grey picture as 8 bits (Pillow's own conversion would clip it at 255); others as they are."""
-    if image.mode not in _SIXTEEN_BIT:
-        return image
-    wide = np.asarray(image).astype(np.int64)
-    return Image.fromarray(((np.clip(wide, 0, 65535) + 128) // 257).astype(np.uint8))
+def _narrowed(image: Image.Image) -> Image.Image:
+    """A 16-bit grey picture as 8 bits (Pillow's own conversion would clip it at 255), by strips to hold little at once."""
+    wide = np.asarray(image)
+    narrow = np.empty(wide.shape, np.uint8)
+    for top in range(0, len(wide), _STRIP_ROWS):
+        rows = slice(top, top + _STRIP_ROWS)
+        narrow[rows] = (wide[rows].astype(np.uint32) + 128) // 257
+    return Image.fromarray(narrow)

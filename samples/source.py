@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from samples.errors import TrireidError
+from samples.errors import SourceError, TrireidError
 from samples.sample import Sample
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One place of a source: `place` names it (`row 7`, a file), and it holds a sample or a fault."""
+    """One place of a source: `place` names it (`row 7`, a file), and it holds a sample or a fault.
+
+    `name`: what to call a sample that has no id of its own, where that is not the place.
+    """
 
     place: str
     sample: Sample | None = None
     fault: TrireidError | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ def read_lazily(name: str, places: list[str], read: Callable[[str], Sample]) -> 
         for place in places:
             try:
                 yield Entry(place, read(place))
+            except OSError as error:
+                yield Entry(place, fault=SourceError(f"{error.filename or place}: {error.strerror}", place))
             except TrireidError as fault:
                 yield Entry(place, fault=fault)
 

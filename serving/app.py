@@ -26,8 +26,9 @@ from serving.body_limit import BodyLimit
 from serving.desk import Desk, Pictures
 from serving.schemas import EmbedForm, EnrollForm, Error, ErrorAnswer, Form, RemoveForm, SearchForm
 
+_KEY_DIGITS: Final = 18  # a store's keys are 64-bit
 MAX_BODY: Final = 64 * 2**20
-_STATUS: Final = {"format": 415, "too_large": 413, "unknown_gallery": 404, "invalid": 422}
+_STATUS: Final = {"format": 415, "too_large": 413, "unknown_gallery": 404, "invalid": 422, "store": 500}
 _CODES: Final = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "format"}
 _log = logging.getLogger("trireid.serving")
 
@@ -43,7 +44,7 @@ def create_app() -> Starlette:
         Route("/enroll", _with_pictures(EnrollForm, Desk.enroll), methods=["POST"]),
         Route("/remove", _remove, methods=["POST"]),
         Route("/galleries", _galleries, methods=["GET", "POST"]),
-        Route("/pictures/{gallery}/{key:int}/{modality}", _picture, methods=["GET"]),
+        Route("/pictures/{gallery}/{key}/{modality}", _picture, methods=["GET"]),
     ]
     handlers: dict[Any, Any] = {
         TrireidError: _on_bad_input,
@@ -67,10 +68,12 @@ def _with_pictures(form_type: type[Fields], work: Callable[[Desk, Fields, Pictur
 
 
 async def _remove(request: Request) -> Response:
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
+        raise TrireidError("the body must be JSON, sent as application/json", "body", "format")  # a foreign page's form cannot
     try:
         body = json.loads(await request.body())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise TrireidError(f"the body is not JSON: {error}", "body") from error
+    except (ValueError, RecursionError) as error:
+        raise TrireidError("the body is not JSON that can be read", "body") from error
     if not isinstance(body, dict):
         raise TrireidError("the body must be a JSON object", "body")
     return await _answer(request, Desk.remove, _validated(RemoveForm, body))
@@ -82,7 +85,9 @@ async def _galleries(request: Request) -> Response:
 
 async def _picture(request: Request) -> Response:
     gallery, key, modality = (request.path_params[name] for name in ("gallery", "key", "modality"))
-    thumbnail = await anyio.to_thread.run_sync(request.app.state.desk.thumbnail, gallery, key, modality)
+    thumbnail = None
+    if key.isdecimal() and len(key) <= _KEY_DIGITS:
+        thumbnail = await anyio.to_thread.run_sync(request.app.state.desk.thumbnail, gallery, int(key), modality)
     if thumbnail is None:
         raise HTTPException(404, "no such picture")
     return Response(thumbnail, media_type="image/jpeg", headers={"Cache-Control": "private, no-cache"})

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from assets import default_artifact
-from export import load_artifact
-from gallery import Gallery, index
+from export import OnnxEmbedder, load_artifact
+from gallery import Gallery, fingerprint_of, index, is_gallery
 from samples import KINDS, Kind
 from samples.sources import open_source
 from serving.settings import DEMO_FOLDER, demo_gallery
@@ -32,13 +32,20 @@ def ensure_demo_galleries() -> list[Path]:
 
 def _ensure(kind: Kind) -> Path:
     folder = demo_gallery(kind)
-    if not folder.exists():
+    embedder = load_artifact(default_artifact(kind))
+    if not _fits(folder, embedder):
         draft = folder.with_suffix(".building")
         shutil.rmtree(draft, ignore_errors=True)
-        with Gallery.open(draft, load_artifact(default_artifact(kind))) as gallery:
+        with Gallery.open(draft, embedder) as gallery:
             index(open_source(f"synthetic:{kind}:{IDENTITIES}"), gallery)
+        shutil.rmtree(folder, ignore_errors=True)
         os.replace(draft, folder)
     return folder
+
+
+def _fits(folder: Path, embedder: OnnxEmbedder) -> bool:
+    """Whether the gallery is there and of this network: an update of trireid may bring another."""
+    return is_gallery(folder) and fingerprint_of(folder) == embedder.card.fingerprint
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gallery import is_gallery
 from samples import GalleryError, TrireidError
 from serving.demo import ensure_demo_galleries
+from serving.desk import Desk
 from serving.settings import GALLERIES
 
 
@@ -19,14 +19,15 @@ def serve(galleries: Sequence[Path], host: str, port: int) -> int:
 
     Raises TrireidError for what cannot be served.
     """
-    for folder in galleries:
-        if not is_gallery(folder):
-            raise GalleryError(
-                f"{folder}: no gallery there; fill one with `trireid index SOURCE --gallery {folder}`", str(folder)
-            )
     _check_free(host, port)
-    galleries = galleries or ensure_demo_galleries()
-    os.environ[GALLERIES] = os.pathsep.join(os.path.abspath(folder) for folder in galleries)
+    folders = [Path(os.path.abspath(folder)) for folder in galleries or ensure_demo_galleries()]
+    for folder in folders:
+        if os.pathsep in str(folder):
+            raise GalleryError(f"{folder}: a served gallery's path must not hold {os.pathsep!r}; rename a folder", str(folder))
+    Desk(folders).close()  # what cannot be opened is said here, in one line, and not by a server that never becomes ready
+    os.environ[GALLERIES] = os.pathsep.join(map(str, folders))
+    # From where the rooms are, so that folders of the same names in the user's own are not taken for them.
+    os.chdir(Path(__file__).resolve().parent.parent)
     command = [sys.executable, "-m", "bentoml", "serve", "serving.service:ReIDService", "--host", host, "--port", str(port)]
     sys.stdout.flush()
     os.execv(sys.executable, command)
@@ -38,5 +39,5 @@ def _check_free(host: str, port: int) -> None:
         with socket.socket(family, kind, protocol) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind(address)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         raise TrireidError(f"port {port} on {host} cannot be used: {error}; choose another with --port", "port") from error

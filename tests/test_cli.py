@@ -114,7 +114,7 @@ def bad_commands(tmp: Path) -> dict[str, tuple[list[object], str]]:
         "picture that is absent": ([*search, "--rgb", tmp / "gone.png"], "cannot be read"),
         "k of 0": ([*search, "--rgb", picture, "-k", 0], "1 to 1000"),
         "k in words": ([*search, "--rgb", picture, "-k", "ten"], "invalid int value: 'ten'"),
-        "broken filter": ([*search, "--rgb", picture, "--where", "{x"], "--where: not JSON"),
+        "broken filter": ([*search, "--rgb", picture, "--where", "{x"], "--where: not JSON that can be read"),
         "other cameras than which": ([*search, "--rgb", picture, "--other-cameras"], "camera"),
         "unknown source": (["index", "somewhere", "--gallery", gallery], "known forms"),
         "absent manifest": (["index", tmp / "no.csv", "--gallery", gallery], "cannot be read"),
@@ -145,6 +145,20 @@ def test_what_cannot_be_used_gets_one_line_and_exit_code_2(filled: Path, tmp_pat
         assert line in done.stderr, name
     assert not (tmp_path / "x.onnx").exists()
     assert not (tmp_path / "none").exists()
+
+
+def test_a_gallery_that_cannot_be_opened_is_not_served(filled: Path, tmp_path: Path, artifact: Path) -> None:
+    moved = tmp_path / "elsewhere" / "a.gallery"
+    moved.parent.mkdir()
+    moved.mkdir()
+    (moved / "gallery.db").write_bytes(b"")
+    for folders, line in {
+        (moved,): "not a gallery's store",
+        (filled, moved): "a gallery called a is served already",
+    }.items():
+        done = trireid("serve", *folders)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert line in done.stderr
 
 
 def test_a_port_that_is_taken_is_said_in_one_line(filled: Path) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -136,7 +137,7 @@ class Training:
     def _save(self) -> None:
         state = {
             "step": self.step,
-            "recipe": asdict(self.recipe),
+            "made of": self._made_of(),
             "network": self.network.state_dict(),
             "branches": self.branches.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -150,9 +151,30 @@ class Training:
         if not path.exists():
             return
         state = torch.load(path, weights_only=True)
-        if state["recipe"] != asdict(self.recipe):
-            raise ValueError(f"{path} is of another recipe: give another folder, or remove it to start anew")
+        if state["made of"] != self._made_of():
+            raise ValueError(f"{path} is of another recipe, network or data: give another folder, or remove it to start anew")
         self.network.load_state_dict(state["network"])
         self.branches.load_state_dict(state["branches"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = state["step"]
+        self._cut_log()
+
+    def _made_of(self) -> dict[str, Any]:
+        """What a run is: one that differs in any of it cannot be gone on with."""
+        network = {
+            **asdict(self.network.config),
+            "head": self.network.config.head.value,
+            "backbone": self.network.config.backbone.value,
+        }
+        return {
+            "recipe": asdict(self.recipe),
+            "network": network,
+            "samples": len(self.labels),
+            "identities": int(self.labels.max()) + 1,
+        }
+
+    def _cut_log(self) -> None:
+        """Drop the rows of steps that were taken after the last save, and are taken again."""
+        path = self.folder / "log.csv"
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(lines[: 1 + self.step]))

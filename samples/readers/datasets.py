@@ -52,7 +52,7 @@ def read_rgbnt100(folder: Path, split: Split) -> Source:
             raise SourceError(f"{name}: is {strip.width} x {strip.height} pixels, expected {_STRIP[0]} x {_STRIP[1]}", name)
         rgb, nir, tir = np.split(np.asarray(strip), 3, axis=1)
         identity, camera = known["identity"], int(known["camera"]) - 1
-        return Sample(id=name, rgb=rgb, nir=nir, tir=tir, identity=identity, camera=camera, kind="vehicle")
+        return Sample(rgb=rgb, nir=nir, tir=tir, identity=identity, camera=camera, kind="vehicle")
 
     return read_lazily(f"rgbnt100:{folder}@{split}", picture_names(part), read)
 
@@ -110,7 +110,7 @@ def _trio(
         if not (folder / name).is_file():
             raise SourceError(f"{place}: {folder.name}/{name} is missing", place)
     rgb, nir, tir = (folder / name for folder in folders.values())
-    return Sample(id=place, rgb=rgb, nir=nir, tir=tir, identity=identity, camera=camera, scene=scene, kind=kind)
+    return Sample(rgb=rgb, nir=nir, tir=tir, identity=identity, camera=camera, scene=scene, kind=kind)
 
 
 def _parsed(pattern: re.Pattern[str], name: str) -> dict[str, str]:

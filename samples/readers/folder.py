@@ -27,7 +27,7 @@ def read_folder(folder: Path) -> Source:
 
     def read(name: str) -> Sample:
         found = {modality: place / name for modality, place in folders.items() if (place / name).is_file()}
-        return Sample(id=name, rgb=found.get("rgb"), nir=found.get("nir"), tir=found.get("tir"))
+        return Sample(rgb=found.get("rgb"), nir=found.get("nir"), tir=found.get("tir"))
 
     return read_lazily(str(folder), names, read)
 

@@ -15,12 +15,13 @@ from samples.source import Entry, Source
 
 _KNOWN: Final = (*MODALITIES, "id", "identity", "camera", "scene", "time", "kind")
 Row = Mapping[str, Any]
+Rows = list[tuple[int, Row]]  #: with their numbers: as a spreadsheet counts (the header is row 1), or from 1 in a Parquet file
 
 
 def read_manifest(path: Path) -> Source:
     """A manifest's rows. Columns rgb, nir, tir (blank: missing), id, identity, camera, scene, time, kind; others: attributes.
 
-    Without an `id`, a sample's id is the path of its first picture. A row that cannot be used becomes an entry with its fault.
+    A row without an `id` is named by the path of its first picture. A row that cannot be used becomes an entry with its fault.
     Raises SourceError for a file that is no table, or has no column of pictures.
     """
     columns, rows = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
@@ -28,35 +29,38 @@ def read_manifest(path: Path) -> Source:
         raise SourceError(f"{path}: has no column rgb, nir or tir (its columns: {', '.join(columns) or 'none'})", str(path))
 
     def entries() -> Iterator[Entry]:
-        for number, row in enumerate(rows, start=2):  # row 1 is the header, as a spreadsheet counts
+        for number, row in rows:
+            place = f"row {number}"
             try:
-                yield Entry(f"row {number}", _sample(row, path.parent))
+                yield Entry(place, _sample(row, path.parent), name=_first_picture(row))
             except TrireidError as fault:
-                yield Entry(f"row {number}", fault=fault)
+                yield Entry(place, fault=fault)
+            except OSError as error:  # a name too long, a folder that may not be looked into
+                yield Entry(place, fault=SourceError(f"{error.filename}: {error.strerror}"))
 
     return Source(str(path), len(rows), entries)
 
 
-def _csv(path: Path) -> tuple[list[str], list[Row]]:
+def _csv(path: Path) -> tuple[list[str], Rows]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns, rows = list(reader.fieldnames or ()), list(reader)
+            lines = list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise SourceError(f"{path}: cannot be read as a CSV manifest: {reason}", str(path)) from error
-    return columns, [_typed(row) for row in rows]
+    columns = lines[0] if lines else []
+    return columns, [(number, _typed(columns, line)) for number, line in enumerate(lines[1:], start=2) if any(line)]
 
 
-def _typed(row: Mapping[str | None, Any]) -> Row:
+def _typed(columns: list[str], line: list[str]) -> Row:
     """A CSV row's cells: blanks left out, attributes that are written as a number or true/false as such."""
-    if None in row:
+    if len(line) > len(columns):
         return {"": "has more cells than the header"}
-    cells = {str(column): (cell or "").strip() for column, cell in row.items()}
+    cells = {column: cell.strip() for column, cell in zip(columns, line, strict=False)}
     return {column: cell if column in _KNOWN else _value(cell) for column, cell in cells.items() if cell}
 
 
-def _parquet(path: Path) -> tuple[list[str], list[Row]]:
+def _parquet(path: Path) -> tuple[list[str], Rows]:
     try:
         from pyarrow import ArrowException, parquet
     except ModuleNotFoundError as error:
@@ -66,7 +70,7 @@ def _parquet(path: Path) -> tuple[list[str], list[Row]]:
     except (OSError, ArrowException) as error:
         raise SourceError(f"{path}: cannot be read as a Parquet manifest: {str(error).splitlines()[0]}", str(path)) from error
     rows: list[Row] = [{column: cell for column, cell in row.items() if not _blank(cell)} for row in table.to_pylist()]
-    return list(table.column_names), rows
+    return list(table.column_names), list(enumerate(rows, start=1))
 
 
 def _blank(cell: Any) -> bool:
@@ -82,9 +86,8 @@ def _sample(row: Row, folder: Path) -> Sample:
     for modality, picture in pictures.items():
         if not picture.is_file():
             raise SourceError(f"{modality}: {picture} does not exist", modality)
-    first = next(str(row[modality]) for modality in pictures)
     return Sample(
-        id=str(row.get("id", first)),
+        id=_text(row, "id"),
         identity=_text(row, "identity"),
         camera=_integer(row.get("camera")),
         scene=_text(row, "scene"),
@@ -93,6 +96,10 @@ def _sample(row: Row, folder: Path) -> Sample:
         attributes={column: _attribute(cell) for column, cell in row.items() if column not in _KNOWN},
         **pictures,
     )
+
+
+def _first_picture(row: Row) -> str:
+    return next(str(row[modality]) for modality in MODALITIES if modality in row)
 
 
 def _text(row: Row, column: str) -> str | None:
@@ -130,9 +137,10 @@ def _value(cell: str) -> Any:
     """An attribute's cell: a number or true/false where it is written as one, else the text."""
     try:
         value = json.loads(cell)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return cell
-    return value if isinstance(value, bool | int | float) and str(value).lower() == cell.lower() else cell
+    plain = isinstance(value, bool | int | float) and math.isfinite(value)
+    return value if plain and str(value).lower() == cell.lower() else cell
 
 
 def _attribute(cell: Any) -> Any:

@@ -78,6 +78,10 @@ def test_a_fixed_batch_has_no_free_dimension(tmp_path: Path) -> None:
     dims = [dim for value in (*graph.input, *graph.output) for dim in value.type.tensor_type.shape.dim]
     assert not any(dim.dim_param for dim in dims)
     assert graph.input[0].type.tensor_type.shape.dim[0].dim_value == 2
+    samples = [triplet(i) for i in range(5)]
+    export_onnx(network, tmp_path / "any.onnx")
+    fixed, dynamic = (load_artifact(tmp_path / name).embed(samples) for name in ("two.onnx", "any.onnx"))
+    assert np.abs(fixed - dynamic).max() < 1e-5
 
 
 def test_the_card_says_what_the_network_is(embedder: OnnxEmbedder) -> None:
@@ -96,6 +100,8 @@ def test_the_fingerprint_follows_the_weights(tmp_path: Path, artifact: Path) -> 
     other = load_artifact(export_tiny(tmp_path / "other.onnx", seed=1)).card.fingerprint
     assert again == load_artifact(artifact).card.fingerprint
     assert other != again
+    stronger = load_artifact(export_tiny(tmp_path / "stronger.onnx", seed=0, sie_coe=3.0)).card.fingerprint
+    assert stronger != again  # the same weights, used otherwise
 
 
 def test_an_artifact_holds_no_path_of_the_machine_that_made_it(artifact: Path) -> None:

@@ -57,7 +57,7 @@ def test_published_counts(tmp_path: Path, scheme: str, split: str) -> None:
     counts = (len({s.identity for s in samples}), len(samples), len({s.camera for s in samples}))
     assert counts == PUBLISHED[scheme][split]
     assert min(s.camera for s in samples if s.camera is not None) == 0
-    assert len({s.id for s in samples}) == len(samples)
+    assert len({entry.place for entry in source}) == len(samples)
     assert all(s.present == ("rgb", "nir", "tir") for s in samples)
     assert (samples[0].scene is not None) == (scheme == "msvr310")
     assert {s.kind for s in samples} == {"person" if scheme == "rgbnt201" else "vehicle"}
@@ -162,8 +162,8 @@ def test_a_folder_of_crops(tmp_path: Path, names: tuple[str, str, str]) -> None:
         (tmp_path / name).mkdir()
         for picture_name in [*pictures, "notes.txt"]:
             (tmp_path / name / picture_name).write_bytes(encoded(index))
-    samples = [entry.sample for entry in open_source(str(tmp_path)) if entry.sample]
-    assert {s.id: s.present for s in samples} == {"a.png": ("rgb", "nir", "tir"), "b.png": ("rgb",), "c.png": ("tir",)}
+    found = {entry.place: entry.sample.present for entry in open_source(str(tmp_path)) if entry.sample}
+    assert found == {"a.png": ("rgb", "nir", "tir"), "b.png": ("rgb",), "c.png": ("tir",)}
     with pytest.raises(SourceError, match="has no RGB/, NI/, TI/"):
         open_source(str(tmp_path / names[0]))
 

@@ -64,6 +64,40 @@ def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
     assert got.max() == 255
 
 
+@pytest.mark.parametrize("mode", ["F", "I", "LAB"])
+def test_pixels_that_have_no_eight_bit_meaning_are_refused(mode: str) -> None:
+    """Radiometric thermal pictures, for one, hold kelvins: clipping them to white would be an answer, and a wrong one."""
+    data = saved(Image.new(mode, (64, 32)), "TIFF")
+    with pytest.raises(PictureError, match=f"mode {mode} are not read") as caught:
+        decode(data, "tir")
+    assert caught.value.code == "format"
+
+
+def test_a_callers_image_stays_as_it_is() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.open(io.BytesIO(saved(Image.fromarray(picture(1)).convert("RGBA"), "PNG", exif=exif)))
+    assert decode(image).size == (64, 32)
+    assert (image.size, image.mode) == ((32, 64), "RGBA")
+
+
+def test_damaged_exif_is_a_damaged_picture() -> None:
+    """Pillow raises struct.error, TypeError and others here, none of them a class of its own."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "camera " * 9
+    whole = saved(Image.fromarray(picture(1)), "JPEG", exif=exif)
+    start = whole.index(b"Exif")
+    draw = np.random.default_rng(0)
+    for _ in range(3000):
+        content = bytearray(whole)
+        for place in draw.integers(start + 6, start + 60, 3):
+            content[place] = draw.integers(0, 256)
+        try:
+            decode(bytes(content))
+        except PictureError:
+            continue
+
+
 def test_alpha_is_dropped_and_cmyk_converted() -> None:
     alpha = np.dstack([picture(4), np.full((64, 32), 90, np.uint8)])
     assert np.array_equal(pixels_of(saved(Image.fromarray(alpha), "PNG")), picture(4))

@@ -31,9 +31,27 @@ def test_columns_become_what_is_known(tmp_path: Path) -> None:
     assert dict(sample.attributes) == {"colour": "red", "height": 1.75, "seen": True}
 
 
-def test_without_an_id_the_first_picture_names_the_sample(tmp_path: Path) -> None:
+def test_without_an_id_the_first_picture_names_the_entry(tmp_path: Path) -> None:
     entries = list(open_source(manifest(tmp_path, "rgb,nir\na.png,b.png\n,b.png\n")))
-    assert [entry.sample.id for entry in entries if entry.sample] == ["a.png", "b.png"]
+    assert [(entry.name, entry.sample.id) for entry in entries if entry.sample] == [("a.png", None), ("b.png", None)]
+
+
+def test_blank_lines_count_as_a_spreadsheet_counts_them(tmp_path: Path) -> None:
+    entries = list(open_source(manifest(tmp_path, "rgb,note\n\na.png,x\n,,\n\ngone.png,x\n")))
+    assert [(entry.place, entry.sample is None) for entry in entries] == [("row 3", False), ("row 6", True)]
+
+
+@pytest.mark.parametrize("cell", ["NaN", "Infinity", "1e999", "9" * 5000, "[" * 100_000])
+def test_cells_that_only_look_like_numbers_stay_text(tmp_path: Path, cell: str) -> None:
+    (entry,) = open_source(manifest(tmp_path, f"rgb,note\na.png,{cell}\n"))
+    assert entry.sample is not None
+    assert entry.sample.attributes["note"] == cell
+
+
+def test_a_name_that_no_disk_takes_is_the_rows_own_fault(tmp_path: Path) -> None:
+    long, good = open_source(manifest(tmp_path, f"rgb\n{'x' * 300}.png\na.png\n"))
+    assert long.fault is not None
+    assert good.sample is not None
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,14 @@ def test_unusual_pictures_are_taken(server: Server) -> None:
         assert answer.status_code == 200
 
 
+def kelvins() -> bytes:
+    from PIL import Image
+
+    return saved(Image.fromarray(np.full((64, 32), 300, np.float32)), "TIFF")
+
+
+MANY = {f"key {i}": 1 for i in range(1100)}
+JSON = {"content-type": "application/json"}
 PEOPLE = {"gallery": "people"}
 GOOD = {"rgb": ("a.png", encoded(1))}
 BAD: dict[str, tuple[str, dict[str, Any], int, str | None]] = {
@@ -118,9 +126,20 @@ BAD: dict[str, tuple[str, dict[str, Any], int, str | None]] = {
     "a field nobody reads": ("/search", {"files": GOOD, "data": {**PEOPLE, "galery": "x"}}, 422, "galery"),
     "unknown kind": ("/enroll", {"files": GOOD, "data": {**PEOPLE, "kind": "dog"}}, 422, "kind"),
     "broken attributes": ("/enroll", {"files": GOOD, "data": {**PEOPLE, "attributes": "{"}}, 422, "attributes"),
-    "broken JSON": ("/remove", {"content": b"{oops"}, 400, "body"),
-    "JSON that is no object": ("/remove", {"content": b"[1]"}, 400, "body"),
-    "not UTF-8": ("/remove", {"content": b"\xff\xfe{"}, 400, "body"),
+    "broken JSON": ("/remove", {"content": b"{oops", "headers": JSON}, 400, "body"),
+    "JSON that is no object": ("/remove", {"content": b"[1]", "headers": JSON}, 400, "body"),
+    "not UTF-8": ("/remove", {"content": b"\xff\xfe{", "headers": JSON}, 400, "body"),
+    "a number of 5000 digits": ("/remove", {"content": b"9" * 5000, "headers": JSON}, 400, "body"),
+    "JSON of 100,000 brackets": ("/remove", {"content": b"[" * 100_000, "headers": JSON}, 400, "body"),
+    "a form of a foreign page": (
+        "/remove",
+        {"content": b'{"ids": ["s1"]}', "headers": {"content-type": "text/plain"}},
+        415,
+        "body",
+    ),
+    "NaN": ("/enroll", {"files": GOOD, "data": {**PEOPLE, "attributes": '{"a": NaN}'}}, 400, "attributes"),
+    "kelvins": ("/embed", {"files": {"tir": ("a.tif", kelvins())}}, 415, "tir"),
+    "too many conditions": ("/search", {"files": GOOD, "data": {**PEOPLE, "where": json.dumps(MANY)}}, 400, "where"),
     "both ids and identity": ("/remove", {"json": {**PEOPLE, "ids": ["a"], "identity": "b"}}, 422, None),
     "a broken form": (
         "/search",
@@ -142,6 +161,11 @@ def test_a_bad_request_gets_its_4xx(server: Server, name: str) -> None:
     assert error["message"]
     assert "\n" not in error["message"]
     assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize("key", ["0", "9" * 20, "9" * 5000, "-1", "x", "%2e%2e"])
+def test_pictures_that_are_not_there(server: Server, key: str) -> None:
+    assert server.client.get(f"/pictures/people/{key}/rgb").status_code == 404
 
 
 def test_a_method_that_is_not_taken(server: Server) -> None:
