@@ -123,6 +123,35 @@ def _table(hits: Sequence[Hit]) -> str:
     return "\n".join(lines)
 
 
+def _evaluate(given: argparse.Namespace) -> int:
+    from evaluation import table
+    from export import evaluation_report as report
+    from export import load_artifact
+    from export.retrieval import ALL, SUBSETS, embed_source, retrieval
+    from samples.sources import open_source
+
+    embedder = load_artifact(given.model)
+    query, gallery = open_source(given.source, "query"), open_source(given.source, "gallery")
+    subsets = SUBSETS if given.missing else (ALL,)
+    asked = embed_source(embedder, query, subsets)
+    held = asked if query.name == gallery.name else embed_source(embedder, gallery, subsets)
+    by_scene = given.source.startswith("msvr310:")
+    rows = retrieval(asked, held, embedder.card, by_scene=by_scene, reranked=given.rerank)
+    lines, about = report.lines(rows), report.about(query, gallery, (asked, held), embedder.card)
+    if given.plot:
+        report.draw(Path(given.plot), rows, (query, gallery), (asked, held), embedder.card)
+    if given.csv:
+        Path(given.csv).write_text(table.as_csv(lines), encoding="utf-8")
+    if given.json:
+        print(table.as_json(lines, about))
+    else:
+        counts = f"{about['queries']} queries, {about['gallery_items']} gallery items"
+        print(f"{about['model']} on {given.source}: {counts}, in percent\n{table.as_text(lines)}")
+    for place, fault in {**dict(asked.faults), **dict(held.faults)}.items():
+        print(f"set aside: {place}: {fault}", file=sys.stderr)
+    return 0
+
+
 def _serve(given: argparse.Namespace) -> int:
     from serving.launch import serve
 
@@ -162,6 +191,16 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("--other-cameras", action="store_true", help="leave out the query's own camera")
     search.add_argument("--where", metavar="JSON", help="a filter, as in '{\"camera\": [1, 2]}'")
     search.add_argument("--json", action="store_true", help="print the hits as JSON and nothing else")
+
+    evaluate = commands.add_parser("evaluate", help="score a network on a SOURCE by the field's protocol")
+    evaluate.set_defaults(run=_evaluate)
+    evaluate.add_argument("source", metavar="SOURCE", help="a data set's query and gallery; of other sources all against all")
+    evaluate.add_argument("--model", required=True, metavar="FILE", help="an ONNX artifact")
+    evaluate.add_argument("--missing", action="store_true", help="every subset of modalities")
+    evaluate.add_argument("--rerank", action="store_true", help="with k-reciprocal re-ranking, too")
+    evaluate.add_argument("--plot", metavar="DIR", help="write the CMC curve and a rank list as PNG")
+    evaluate.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    evaluate.add_argument("--csv", metavar="FILE", help="write the table as CSV, too")
 
     serve = commands.add_parser("serve", help="serve galleries over HTTP")
     serve.set_defaults(run=_serve)

@@ -38,7 +38,7 @@ def picture(kind: Kind) -> Image.Image:
             Ranked(
                 shown(samples[i], kind),
                 samples[i].identity == samples[query].identity,
-                f"{scores[i]:.2f} camera {samples[i].camera}",
+                f"{scores[i]:.4f} camera {samples[i].camera}",
             )
             for i in order
         ]

@@ -37,7 +37,7 @@ def read_rgbnt201(folder: Path, split: Split) -> Source:
         known = _parsed(_RGBNT201, name)
         return _trio(name, folders, name, "person", known["identity"], camera=int(known["camera"]) - 1)
 
-    return read_lazily(f"rgbnt201:{folder}@{split}", _names(folders), read)
+    return read_lazily(f"rgbnt201:{folder}@{'train' if split == 'train' else 'test'}", _names(folders), read)
 
 
 def read_rgbnt100(folder: Path, split: Split) -> Source:

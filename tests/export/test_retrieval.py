@@ -1,0 +1,178 @@
+"""Retrieval on a SOURCE: the patterns, the subsets, the protocols, and what cannot be measured."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evaluation import evaluate
+from export import OnnxEmbedder
+from export.retrieval import ALL, SUBSETS, embed_source, retrieval
+from models import load_checkpoint
+from samples import Sample, SourceError
+from samples.sources import open_source
+from tests.conftest import GOLDENS, ROOT, encoded, export_tiny, shared
+from tests.samples.test_datasets import small_tree
+from training.pictures import PictureSet, normalised
+
+
+def manifest(folder: Path, rows: list[str], header: str = "rgb,nir,tir,identity,camera") -> str:
+    for i in range(24):
+        (folder / f"{i}.png").write_bytes(encoded(i))
+    (folder / "m.csv").write_text("\n".join([header, *rows]) + "\n")
+    return str(folder / "m.csv")
+
+
+def some_rows() -> list[str]:
+    return [f"{3 * i}.png,{3 * i + 1}.png,{3 * i + 2}.png,{i % 3},{i % 2}" for i in range(8)]
+
+
+def test_the_patterns_are_what_the_network_gives(tmp_path: Path) -> None:
+    """Each row of the table against the checkpoint itself, pattern by pattern and subset by subset."""
+    import torch
+
+    from export import export_onnx, load_artifact
+
+    network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
+    export_onnx(network, tmp_path / "t.onnx")
+    embedder = load_artifact(tmp_path / "t.onnx")
+    source = open_source(manifest(tmp_path, some_rows()))
+    data = PictureSet.of((entry.sample for entry in source if entry.sample), (64, 32))
+    asked = embed_source(embedder, source, SUBSETS)
+    rows = retrieval(asked, asked, embedder.card)
+    assert len(rows) == 7 * 3
+    for row in rows:
+        present = torch.tensor([[m in row.modalities for m in ALL]] * 8)
+        with torch.inference_mode():
+            images, camera = normalised(data.images, network.config), torch.from_numpy(data.cameras)
+            features = network(images, camera, present, row.pattern).numpy()
+        expected = evaluate(features, features, data.identities, data.identities, data.cameras, data.cameras)
+        assert row.scores.mAP == pytest.approx(expected.mAP), (row.modalities, row.pattern)
+
+
+def test_a_network_without_a_head_has_one_pattern(tmp_path: Path) -> None:
+    from export import load_artifact
+
+    embedder = load_artifact(export_tiny(tmp_path / "t.onnx", 0, head="none"))
+    asked = embed_source(embedder, open_source(manifest(tmp_path, some_rows())))
+    assert [row.pattern for row in retrieval(asked, asked, embedder.card)] == [1]
+
+
+def test_a_sample_without_a_camera_is_never_its_own_match(tmp_path: Path, embedder: OnnxEmbedder) -> None:
+    rows = ["0.png,,,a,", "1.png,,,b,", "2.png,,,a,", "3.png,,,b,"]
+    asked = embed_source(embedder, open_source(manifest(tmp_path, rows)))
+    (scores, *_) = (row.scores for row in retrieval(asked, asked, embedder.card))
+    expected = asked.embeddings[ALL]
+    own = np.arange(4)
+    assert scores.mAP == pytest.approx(
+        evaluate(expected[:, :96], expected[:, :96], ["a", "b"] * 2, ["a", "b"] * 2, own, own).mAP
+    )
+
+
+def test_bad_entries_are_set_aside(tmp_path: Path, embedder: OnnxEmbedder) -> None:
+    (tmp_path / "bad.png").write_bytes(b"bad")
+    source = open_source(manifest(tmp_path, [*some_rows(), "bad.png,,,a,1", "gone.png,,,a,1"]))
+    asked = embed_source(embedder, source)
+    assert len(asked.samples) == 8
+    assert [place for place, _ in asked.faults] == ["row 10", "row 11"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        (["0.png,,,,1", "1.png,,,a,1"], "1 samples have no identity, 0.png for one"),
+        (["0.png,,,a,1", "1.png,,,b,2"], "no query has a match"),
+        (["gone.png,,,a,1"], "no sample in it can be used"),
+    ],
+)
+def test_sources_that_cannot_be_measured(tmp_path: Path, embedder: OnnxEmbedder, rows: list[str], fault: str) -> None:
+    source = open_source(manifest(tmp_path, rows))
+
+    def measure() -> None:
+        asked = embed_source(embedder, source)
+        retrieval(asked, asked, embedder.card)
+
+    with pytest.raises(SourceError, match=fault):
+        measure()
+
+
+def test_scenes_group_where_the_data_set_says_so(tmp_path: Path, embedder: OnnxEmbedder) -> None:
+    small_tree(tmp_path, "msvr310")
+    asked = embed_source(embedder, open_source(f"msvr310:{tmp_path}"))
+    one_scene = asked.__class__([_in_scene(s, "1") for s in asked.samples], asked.embeddings, [])
+    assert retrieval(asked, asked, embedder.card, by_scene=True)[0].scores.queries == 2
+    with pytest.raises(SourceError, match="no query has a match"):
+        retrieval(one_scene, one_scene, embedder.card, by_scene=True)
+
+
+def _in_scene(sample: Sample, scene: str) -> Sample:
+    from dataclasses import replace
+
+    return replace(sample, scene=scene)
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "trireid", "evaluate", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
+
+
+def test_the_command_prints_writes_and_draws(tmp_path: Path, artifact: Path) -> None:
+    source = manifest(tmp_path, some_rows())
+    arguments = (
+        source,
+        "--model",
+        artifact,
+        "--missing",
+        "--rerank",
+        "--csv",
+        tmp_path / "t.csv",
+        "--plot",
+        tmp_path / "plots",
+    )
+    done = run(*arguments)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"tiny on {source}: 8 queries, 8 gallery items, in percent"
+    assert lines[1].split() == ["modalities", "pattern", "re-ranked", "mAP", "Rank-1", "Rank-5", "Rank-10", "mINP"]
+    assert len(lines) == 2 + 7 * 3 * 2
+    with (tmp_path / "t.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == 42
+    told: dict[str, Any] = json.loads(run(*arguments, "--json").stdout)
+    assert (told["queries"], told["gallery_items"], told["set_aside"], told["model"]) == (8, 8, 0, "tiny")
+    assert [f"{row['mAP']:g}" for row in told["rows"]] == [f"{float(row['mAP']):g}" for row in table]
+    for name in ("cmc.png", "ranks.png"):
+        assert (tmp_path / "plots" / name).read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("scheme", ["rgbnt201", "rgbnt100", "msvr310"])
+def test_the_command_takes_each_data_set(tmp_path: Path, artifact: Path, scheme: str) -> None:
+    small_tree(tmp_path, scheme)
+    part = {"rgbnt201": None, "rgbnt100": "RGBNT100/rgbir", "msvr310": "MSVR310"}[scheme]
+    if part:
+        query = {"rgbnt100": "query", "msvr310": "query3"}[scheme]
+        (tmp_path / part / query).symlink_to(tmp_path / part / "bounding_box_test")
+    done = run(f"{scheme}:{tmp_path}", "--model", artifact)
+    assert done.returncode == 0, done.stderr
+    assert f"tiny on {scheme}:{tmp_path}: 3 queries, 3 gallery items, in percent" in done.stdout
+
+
+def test_an_error_is_one_line(tmp_path: Path, artifact: Path) -> None:
+    done = run(f"rgbnt201:{tmp_path}", "--model", artifact)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "RGBNT201/test: does not exist" in done.stderr
+
+
+def test_real_crops_can_be_measured(tmp_path: Path, artifact: Path) -> None:
+    folder = shared("real") / "pets09"
+    rows = [f"{path},{path.name.split('_')[0]},{path.name.split('_')[1][1:]}" for path in sorted(folder.glob("*.jpg"))]
+    (tmp_path / "pets.csv").write_text("\n".join(["rgb,identity,camera", *rows]) + "\n")
+    done = run(tmp_path / "pets.csv", "--model", artifact, "--json")
+    assert json.loads(done.stdout)["queries"] == len(rows)
