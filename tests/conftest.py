@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,14 @@ def triplet(seed: int, **known: Any) -> Sample:
     """A sample of three random pictures."""
     rgb, nir, tir = (encoded(3 * seed + i) for i in range(3))
     return Sample(rgb=rgb, nir=nir, tir=tir, **known)
+
+
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        port: int = trial.getsockname()[1]
+        return port
 
 
 @pytest.fixture(scope="session")

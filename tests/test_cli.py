@@ -14,7 +14,7 @@ import pytest
 
 from export import load_artifact
 from gallery import Gallery
-from tests.conftest import GOLDENS, ROOT, encoded, shared
+from tests.conftest import GOLDENS, ROOT, encoded, free_port, shared
 
 Done = subprocess.CompletedProcess[str]
 
@@ -131,7 +131,7 @@ def bad_commands(tmp: Path) -> dict[str, tuple[list[object], str]]:
             ["export", "onnx", GOLDENS / "tiny_sdtps.pth", "--config", GOLDENS / "tiny_sdtps.yml", "-o", tmp / "no" / "x.onnx"],
             "does not exist",
         ),
-        "serve what is no gallery": (["serve", tmp / "none"], "no gallery there"),
+        "serve what is no gallery": (["serve", tmp / "none", "--port", free_port()], "no gallery there"),
         "serve on no port": (["serve", gallery, "--port", 99999], "at most 65535"),
     }
 
@@ -156,7 +156,7 @@ def test_a_gallery_that_cannot_be_opened_is_not_served(filled: Path, tmp_path: P
         (moved,): "not a gallery's store",
         (filled, moved): "a gallery called a is served already",
     }.items():
-        done = trireid("serve", *folders)
+        done = trireid("serve", *folders, "--port", free_port())
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
         assert line in done.stderr
 

@@ -176,5 +176,6 @@ class Training:
     def _cut_log(self) -> None:
         """Drop the rows of steps that were taken after the last save, and are taken again."""
         path = self.folder / "log.csv"
-        lines = path.read_text().splitlines(keepends=True)
-        path.write_text("".join(lines[: 1 + self.step]))
+        if path.exists():
+            lines = path.read_text().splitlines(keepends=True)
+            path.write_text("".join(lines[: 1 + self.step]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ import pytest
 
 from export import OnnxEmbedder, load_artifact
 from gallery import Gallery
-from tests.conftest import ROOT, export_tiny, triplet
+from tests.conftest import ROOT, export_tiny, free_port, triplet
 
 
 @dataclass(frozen=True)
@@ -27,13 +26,6 @@ class Server:
     client: httpx.Client
     log: Path
     folders: tuple[Path, Path]
-
-
-def free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        port: int = trial.getsockname()[1]
-        return port
 
 
 def start(folders: tuple[Path, ...], log: Path) -> tuple[subprocess.Popen[bytes], httpx.Client]:

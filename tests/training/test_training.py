@@ -84,7 +84,7 @@ def test_training_learns_and_resumes_to_the_same_weights(tmp_path: Path) -> None
     broken = Training(CONFIG, data, recipe, tmp_path / "broken")
     broken.folder.mkdir()
     while broken.step < 7:  # killed two steps after its last save
-        broken._step()
+        broken._log(broken._step())
         if broken.step == 5:
             broken._save()
     resumed = Training(CONFIG, data, recipe, tmp_path / "broken").run()
@@ -98,6 +98,7 @@ def test_training_learns_and_resumes_to_the_same_weights(tmp_path: Path) -> None
     rows = (tmp_path / "straight" / "log.csv").read_text().splitlines()
     assert rows[0] == "step,loss,accuracy_ori,accuracy_sdtps"
     assert len(rows) == 13
+    assert (tmp_path / "broken" / "log.csv").read_text().splitlines() == rows
 
 
 def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
