@@ -10,9 +10,21 @@ import pytest
 import torch
 
 from export import Card, OnnxEmbedder, export_onnx, load_artifact
+from export.graph import ArtifactGraph
 from models import Head, NetworkConfig, ReIdNetwork, load_checkpoint
 from samples import ArtifactError, Sample
 from tests.conftest import GOLDENS, encoded, export_tiny, picture, shared, triplet
+
+
+def test_an_artifact_gives_the_goldens_embeddings(tmp_path: Path) -> None:
+    expected = np.load(GOLDENS / "tiny_sdtps.npz")
+    export_onnx(load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml"), tmp_path / "t.onnx")
+    images = np.stack([expected[f"img/{modality}"] for modality in ("RGB", "NI", "TI")], axis=1)
+    for missing in ("nothing", "n", "rt"):
+        present = np.array([[missing == "nothing" or letter not in missing for letter in "rnt"]] * 3)
+        got, _ = load_artifact(tmp_path / "t.onnx").run(images, expected["cam"], present)
+        raw = expected[f"out/{missing}/3"]
+        assert np.abs(got - raw / np.linalg.norm(raw, axis=1, keepdims=True)).max() <= 1e-4
 
 
 @pytest.mark.parametrize(
@@ -146,6 +158,20 @@ def test_a_network_that_is_not_finite_is_not_exported(tmp_path: Path) -> None:
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
     torch.nn.init.constant_(network.get_parameter("backbone.base.proj"), torch.nan)
     with pytest.raises(ArtifactError, match="differs from PyTorch by nan"):
+        export_onnx(network, tmp_path / "a.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_graph_that_normalises_wrongly_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
+    built = ArtifactGraph.__init__
+
+    def doubled(self: ArtifactGraph, given: ReIdNetwork) -> None:
+        built(self, given)
+        self.scale = torch.nn.Buffer(self.scale * 2, persistent=False)
+
+    monkeypatch.setattr(ArtifactGraph, "__init__", doubled)
+    with pytest.raises(ArtifactError, match="differs from PyTorch"):
         export_onnx(network, tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())
 

@@ -93,6 +93,7 @@ def test_removal_by_id_and_by_identity(gallery: Gallery) -> None:
     assert gallery.remove(ids=["s1", "nobody"]) == 1
     assert gallery.remove(identity="0") == 3
     assert sorted(ids(gallery)) == ["s2", "s4", "s5", "s7", "s8"]
+    assert len(ids(gallery, 3)) == 3  # what is gone takes no hit's place
     with pytest.raises(GalleryError):
         gallery.remove()
 

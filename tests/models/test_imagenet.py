@@ -12,7 +12,7 @@ from models import NetworkConfig, ReIdNetwork, load_checkpoint, published_state,
 from samples import ConfigError
 from tests.models.test_start import IMAGENET
 
-OVERLAPPING = replace(IMAGENET, stride=12, cameras=3, sie_coe=3.0, aggregation_ratio=0.6)
+OVERLAPPING = replace(IMAGENET, stride=8, cameras=3, sie_coe=3.0, aggregation_ratio=0.6)
 
 
 def saved(folder: Path, config: NetworkConfig) -> Path:
@@ -22,10 +22,10 @@ def saved(folder: Path, config: NetworkConfig) -> Path:
 
 
 def test_strides_may_overlap(tmp_path: Path) -> None:
-    """(64 - 16) / 12 + 1 = 5 rows, (32 - 16) / 12 + 1 = 2 columns; N_c is counted by the stride: 5 * 2 * 0.6 * 0.5 = 3."""
+    """(64 - 16) / 8 + 1 = 7 rows, (32 - 16) / 8 + 1 = 3 columns; N_c is counted by the stride: 8 * 4 * 0.6 * 0.5 = 9.6."""
     loaded = load_checkpoint(saved(tmp_path, OVERLAPPING), yaml_of(OVERLAPPING))
     assert loaded.config == OVERLAPPING
-    assert (loaded.config.grid, loaded.config.kept, loaded.config.aggregated) == ((5, 2), 5, 3)
+    assert (loaded.config.grid, loaded.config.kept, loaded.config.aggregated) == ((7, 3), 11, 9)
     assert loaded(torch.randn(1, 3, 3, 64, 32)).shape == (1, 6 * 64)
 
 

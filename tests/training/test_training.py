@@ -71,6 +71,12 @@ def test_augmentation_treats_the_three_modalities_alike() -> None:
     assert len({picture.tobytes() for picture in changed[:, 0]}) == 8
 
 
+def test_a_flip_is_a_mirror() -> None:
+    one = np.random.default_rng(1).integers(0, 256, (1, 3, 64, 32, 3), dtype=np.uint8)
+    mirrored = Augmentation(flip=1, erase=0, pad=0).pictures(one, np.random.default_rng(2))
+    assert np.array_equal(mirrored, one[:, :, :, ::-1])
+
+
 def test_some_modality_is_always_shown() -> None:
     present = Augmentation(drop_modality=1).presence(500, np.random.default_rng(0))
     assert set(present.sum(axis=1).tolist()) == {1, 2}
