@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from export.card import Segment
 from models import Head, NetworkConfig, ReIdNetwork
 from models.demo_head import SUBSETS
+from models.norm import unit
 from samples import MODALITIES
 
 INPUTS = ("images", "camera", "present")
@@ -37,7 +37,7 @@ class ArtifactGraph(nn.Module):
             tokens = torch.arange(self.network.config.patches).expand(images.shape[0], 3, -1)
         else:
             tokens = torch.stack([selection.kept for selection in features.selections], dim=1)
-        return functional.normalize(both, dim=-1), tokens
+        return unit(both), tokens
 
 
 def segments(config: NetworkConfig) -> tuple[Segment, ...]:

@@ -31,6 +31,7 @@ OPSET = 23
 TOLERANCE = 1e-4
 BATCHES = (1, 2, 5)
 TIES = 1  # patches of a kept set that may differ: scores at the boundary can be equal up to rounding
+_CELL = 8  # pixels of one colour in a trial picture
 _PRECISIONS = ("fp32",)
 
 
@@ -111,7 +112,8 @@ def _traced(graph: ArtifactGraph, batch: int | None) -> onnx.ModelProto:
         torch.ones(size, 3, dtype=torch.bool),
     )
     dynamic = None if batch else tuple({0: torch.export.Dim("batch")} for _ in INPUTS)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    for chatty in ("torch.onnx", "onnxscript"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's notes to its own developers
         program = torch.onnx.export(
@@ -206,10 +208,10 @@ def _most_swapped(tokens: NDArray[np.int64], expected: NDArray[np.int64]) -> int
 def _trial(network: ReIdNetwork, size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
     """Smooth random pictures, cameras (unknown among them) and presence masks."""
     config, draw = network.config, np.random.default_rng(size)
-    coarse = draw.integers(0, 256, (size, 3, *config.grid, 3), dtype=np.uint8)
-    images = coarse.repeat(config.patch, axis=2).repeat(config.patch, axis=3) ^ draw.integers(
-        0, 32, (size, 3, *config.image_size, 3), dtype=np.uint8
-    )
+    height, width = config.image_size
+    cells = draw.integers(0, 256, (size, 3, -(-height // _CELL), -(-width // _CELL), 3), dtype=np.uint8)
+    coarse = cells.repeat(_CELL, axis=2).repeat(_CELL, axis=3)[:, :, :height, :width]
+    images = coarse ^ draw.integers(0, 32, (size, 3, height, width, 3), dtype=np.uint8)
     present = draw.random((size, 3)) < 0.7
     present[~present.any(axis=1), 0] = True
     return images, draw.integers(-1, max(1, config.cameras), size), present

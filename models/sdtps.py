@@ -21,9 +21,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models.config import NetworkConfig
+from models.norm import unit
 
 NAMES = ("rgb", "nir", "tir")
 _MASKED = torch.finfo(torch.float32).min
@@ -49,7 +49,7 @@ class TokenSparse(nn.Module):
     def scores(self, patches: Tensor, own: Tensor, others: tuple[Tensor, Tensor]) -> Tensor:
         """Steps 1 to 3. Patches [B, N, C], global features [B, C] -> [B, N]."""
         predicted: Tensor = self.score_predictor(patches).squeeze(-1)
-        directions = functional.normalize(patches, dim=-1)
+        directions = unit(patches)
         first, second = (attention(directions, other) for other in others)
         cross = first + second + 2 * attention(directions, own)
         return (1 - 2 * self.beta) * predicted + self.beta * cross
@@ -57,12 +57,13 @@ class TokenSparse(nn.Module):
     def select(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Step 4. [B, N] -> indices of the kept int64 [B, K], best first, and the mask bool [B, N] that is true on them."""
         kept = torch.topk(scores, self.kept, dim=-1).indices
-        return kept, torch.zeros_like(scores).scatter(-1, kept, 1.0) > 0.5
+        patches = torch.arange(scores.shape[-1], device=scores.device)
+        return kept, (kept.unsqueeze(-1) == patches).any(dim=-2)  # a scatter would ask for the shape in an exported graph
 
     def extra(self, patches: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
         """Step 5. -> [B, 1, C]; zeros where nothing is dropped."""
         if self.kept == patches.shape[1]:
-            return torch.zeros_like(patches[:, :1])
+            return 0 * patches[:, :1]  # zeros_like would ask for the shape in an exported graph
         weights = torch.softmax(scores.masked_fill(mask, _MASKED), dim=-1)
         return weights.unsqueeze(1) @ patches
 
@@ -109,6 +110,6 @@ class Sdtps(nn.Module):
 
 def attention(directions: Tensor, feature: Tensor) -> Tensor:
     """Step 2. Unit patch vectors [B, N, C] and a feature [B, C] -> cosine, min-max normalised over the patches, [B, N]."""
-    cosine = (directions @ functional.normalize(feature, dim=-1).unsqueeze(-1)).squeeze(-1)
+    cosine = (directions @ unit(feature).unsqueeze(-1)).squeeze(-1)
     low, high = cosine.amin(dim=-1, keepdim=True), cosine.amax(dim=-1, keepdim=True)
     return (cosine - low) / (high - low + 1e-8)
