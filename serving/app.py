@@ -28,7 +28,7 @@ from serving.schemas import EmbedForm, EnrollForm, Error, ErrorAnswer, Form, Rem
 
 _KEY_DIGITS: Final = 18  # a store's keys are 64-bit
 MAX_BODY: Final = 64 * 2**20
-_STATUS: Final = {"format": 415, "too_large": 413, "unknown_gallery": 404, "invalid": 422, "store": 500}
+_STATUS: Final = {"format": 415, "too_large": 413, "unknown_gallery": 404, "invalid": 422}
 _CODES: Final = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "format"}
 _log = logging.getLogger("trireid.serving")
 
@@ -141,7 +141,9 @@ def _validated(form_type: type[Fields], values: dict[str, Any]) -> Fields:
         raise TrireidError(message, field, "invalid") from error
 
 
-async def _on_bad_input(_: Request, error: TrireidError) -> Response:
+async def _on_bad_input(request: Request, error: TrireidError) -> Response:
+    if error.code == "store":  # the disk's or our fault, and its message names the server's folders
+        return await _on_bug(request, error)
     return _error(_STATUS.get(error.code, 400), error.code, error.message, error.field)
 
 
