@@ -32,12 +32,11 @@ class ArtifactGraph(nn.Module):
         """
         normal = images.permute(0, 1, 4, 2, 3).float() * self.scale + self.shift
         features = self.network.features(normal, camera, present)
-        both = features.ori if features.head is None else torch.cat([features.ori, features.head], dim=-1)
         if features.selections is None:
             tokens = torch.arange(self.network.config.patches).expand(images.shape[0], 3, -1)
         else:
             tokens = torch.stack([selection.kept for selection in features.selections], dim=1)
-        return unit(both), tokens
+        return unit(features.both), tokens
 
 
 def segments(config: NetworkConfig) -> tuple[Segment, ...]:

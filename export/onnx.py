@@ -193,10 +193,10 @@ def _expected(
     mean, std = (np.array(values, np.float32) for values in (network.config.mean, network.config.std))
     normal = torch.from_numpy((images.astype(np.float32) / 255 - mean) / std).permute(0, 1, 4, 2, 3)
     with torch.inference_mode():
-        embedding = network(normal, torch.from_numpy(camera), torch.from_numpy(present)).numpy()
-        selections = network.features(normal, torch.from_numpy(camera), torch.from_numpy(present)).selections
+        features = network.features(normal, torch.from_numpy(camera), torch.from_numpy(present))
+    selections = features.selections
     kept = None if selections is None else np.stack([selection.kept.numpy() for selection in selections], axis=1)
-    return normalise(embedding), kept
+    return normalise(features.both.numpy()), kept
 
 
 def _most_swapped(tokens: NDArray[np.int64], expected: NDArray[np.int64]) -> int:

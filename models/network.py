@@ -24,6 +24,11 @@ class Features(NamedTuple):
     selections: tuple[Selection, Selection, Selection] | None
     tokens: Tensor
 
+    @property
+    def both(self) -> Tensor:
+        """Pattern 3: `ori` and `head` side by side, `ori` alone without a head."""
+        return self.ori if self.head is None else torch.cat([self.ori, self.head], dim=-1)
+
 
 class ReIdNetwork(nn.Module):
     """Backbone, global-local reduction and head, as the published checkpoints lay them out."""
@@ -72,7 +77,7 @@ class ReIdNetwork(nn.Module):
         features = self.features(images, self._checked(camera, images), present)
         if features.head is None or pattern == 1:
             return features.ori
-        return features.head if pattern == 2 else torch.cat([features.ori, features.head], dim=-1)
+        return features.head if pattern == 2 else features.both
 
     def _global(self, tokens: Tensor) -> Tensor:
         """The global features [B, 3, C]: the class token, joined with the mean patch where GLOBAL_LOCAL is on."""
