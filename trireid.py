@@ -17,7 +17,7 @@ from export.installation import conflicts
 from samples import KINDS, MODALITIES, Sample, TrireidError
 
 if TYPE_CHECKING:
-    from export import OnnxEmbedder
+    from export import Embedder
     from gallery import Hit
 
 
@@ -75,7 +75,7 @@ def _index(given: argparse.Namespace) -> int:
     return 1 if report.faults else 0
 
 
-def _embedder_for(given: argparse.Namespace) -> OnnxEmbedder | None:
+def _embedder_for(given: argparse.Namespace) -> Embedder | None:
     """The network to fill a gallery with: `--model`, what the gallery records, or the embedded default of the kind."""
     from assets import default_artifact
     from export import load_artifact

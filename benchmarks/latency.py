@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from assets import DEFAULTS, default_artifact
-from export import OnnxEmbedder, load_artifact
+from export import Embedder, load_artifact
 from samples import Sample, to_batch
 
 SIDE = 2048
@@ -41,7 +41,7 @@ def sgemm_rate() -> float:
     return float(2 * SIDE**3 / milliseconds(lambda: left @ right, 5)[0] / 1e6)
 
 
-def query(embedder: OnnxEmbedder) -> Sample:
+def query(embedder: Embedder) -> Sample:
     """A triplet of JPEG files, as a camera would send, twice the network's size."""
     height, width = embedder.card.image_size
     draw = np.random.default_rng(0)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.latency import milliseconds
-from export import OnnxEmbedder, export_onnx
+from export import export_onnx, load_artifact
 from models import NetworkConfig, ReIdNetwork
 from models.sdtps import NAMES, Sdtps, Selection, TokenAggregation, TokenSparse
 
@@ -68,7 +68,7 @@ def main() -> None:
 
 def compare(paths: dict[str, Path], runs: int) -> None:
     """Print size and speed of the artifacts; the rounds alternate, so that a drifting machine treats them alike."""
-    embedders = {name: OnnxEmbedder(path) for name, path in paths.items()}
+    embedders = {name: load_artifact(path) for name, path in paths.items()}
     for name, path in paths.items():
         model = onnx.load(path)
         weights = sum(len(tensor.raw_data) for tensor in model.graph.initializer)

@@ -1,14 +1,15 @@
-"""Exported networks: their card, the runtime that runs them, and the exporter (which alone needs torch)."""
+"""Exported networks: their card, the runtimes that run them, and the exporters (which alone need torch)."""
 
 from typing import TYPE_CHECKING, Any
 
-from export.artifact import Embedder, OnnxEmbedder, load_artifact
+from export.artifact import load_artifact
 from export.card import Card, Segment
+from export.embedder import Embedder
 
 if TYPE_CHECKING:
     from export.onnx import export_onnx
 
-__all__ = ["Card", "Embedder", "OnnxEmbedder", "Segment", "export_onnx", "load_artifact"]
+__all__ = ["Card", "Embedder", "Segment", "export_onnx", "load_artifact"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,9 @@ from samples import MODALITIES, ArtifactError, Kind
 #: The metadata key of an ONNX file under which the card stands.
 METADATA_KEY: Final = "trireid.card"
 VERSION: Final = 1
+#: The interface of every artifact's graph.
+INPUTS: Final = ("images", "camera", "present")
+OUTPUTS: Final = ("embedding", "tokens")
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -20,10 +18,11 @@ import torch
 from numpy.typing import NDArray
 
 from evaluation import normalise
-from export.artifact import OnnxEmbedder
-from export.card import METADATA_KEY, Card
-from export.graph import INPUTS, OUTPUTS, ArtifactGraph, segments
-from models import Head, ReIdNetwork
+from export.artifact import load_artifact
+from export.card import INPUTS, METADATA_KEY, OUTPUTS, Card
+from export.graph import ArtifactGraph
+from export.network_card import card_of, fingerprint
+from models import ReIdNetwork
 from samples import ArtifactError, Kind
 
 #: 23 has Gelu and Attention as single operators: a default network runs in 8.1 ms instead of 12.8 with opset 18.
@@ -65,36 +64,6 @@ def export_onnx(
         _write(onnx.load(draft), card, draft)
         os.replace(draft, target)
     return card
-
-
-def card_of(network: ReIdNetwork, name: str, kind: Kind | None, precision: str = "fp32") -> Card:
-    """The card of a network, without a fingerprint. The kind, where not given, follows the picture: upright is a person."""
-    config = network.config
-    height, width = config.image_size
-    parts = segments(config)
-    return Card(
-        name=name,
-        kind=kind or ("person" if height >= width else "vehicle"),
-        image_size=config.image_size,
-        grid=config.grid,
-        kept=config.kept if config.head is Head.SDTPS else config.patches,
-        cameras=config.cameras,
-        mean=config.mean,
-        std=config.std,
-        dimension=parts[-1].stop,
-        segments=parts,
-        precision=precision,
-    )
-
-
-def fingerprint(network: ReIdNetwork, card: Card) -> str:
-    """SHA-256 over the card, the whole configuration and every weight (name, shape, bytes): equal for equal networks."""
-    digest = hashlib.sha256(card.identity().encode())
-    digest.update(json.dumps(asdict(network.config), sort_keys=True).encode())
-    for key, value in sorted(network.state_dict().items()):
-        digest.update(f"{key}{list(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _folder_of(target: Path) -> Path:
@@ -168,7 +137,7 @@ def _verify(network: ReIdNetwork, path: Path, batches: Sequence[int]) -> float:
 
     The network is asked itself, with pictures normalised here: a fault of the graph around it shows, too.
     """
-    embedder = OnnxEmbedder(path)
+    embedder = load_artifact(path, provider="cpu")
     differences = []
     for size in batches:
         images, camera, present = _trial(network, size)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from evaluation import Scores, evaluate, evaluate_distance, normalise, rerank
-from export.artifact import BATCH, Embedder, Embeddings, cameras
 from export.card import Card
+from export.embedder import BATCH, Embedder, Embeddings, cameras
 from samples import MODALITIES, Modality, Sample, SourceError, TrireidError, to_batch
 from samples.source import Source
 

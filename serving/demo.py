@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from assets import default_artifact
-from export import OnnxEmbedder, load_artifact
+from export import Embedder, load_artifact
 from gallery import Gallery, fingerprint_of, index, is_gallery
 from samples import KINDS, Kind
 from samples.sources import open_source
@@ -43,7 +43,7 @@ def _ensure(kind: Kind) -> Path:
     return folder
 
 
-def _fits(folder: Path, embedder: OnnxEmbedder) -> bool:
+def _fits(folder: Path, embedder: Embedder) -> bool:
     """Whether the gallery is there and of this network: an update of trireid may bring another."""
     return is_gallery(folder) and fingerprint_of(folder) == embedder.card.fingerprint
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from export import OnnxEmbedder, load_artifact
+from export import Embedder, load_artifact
 from gallery import Gallery, artifact_of, gallery_name
 from samples import MODALITIES, GalleryError, Modality, Sample
 from serving.schemas import (
@@ -33,7 +33,7 @@ class Desk:
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        embedders: dict[Path, OnnxEmbedder] = {}
+        embedders: dict[Path, Embedder] = {}
         self.galleries: dict[str, Gallery] = {}
         for folder in folders:
             name = gallery_name(folder)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export import OnnxEmbedder, load_artifact
+from export import Embedder, load_artifact
 from gallery import Gallery
 from samples import Sample
 
@@ -62,13 +62,13 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def embedder(artifact: Path) -> OnnxEmbedder:
+def embedder(artifact: Path) -> Embedder:
     """That artifact, loaded."""
     return load_artifact(artifact)
 
 
 @pytest.fixture
-def gallery(tmp_path: Path, embedder: OnnxEmbedder) -> Iterator[Gallery]:
+def gallery(tmp_path: Path, embedder: Embedder) -> Iterator[Gallery]:
     """An empty gallery."""
     with Gallery.open(tmp_path / "people.gallery", embedder) as opened:
         yield opened

@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 
-from export import Card, OnnxEmbedder, export_onnx, load_artifact
+from export import Card, Embedder, export_onnx, load_artifact
 from export.graph import ArtifactGraph
 from models import Head, NetworkConfig, ReIdNetwork, load_checkpoint
 from samples import ArtifactError, Sample
@@ -87,7 +87,7 @@ def test_a_fixed_batch_has_no_free_dimension(tmp_path: Path) -> None:
     assert np.abs(fixed - dynamic).max() < 1e-5
 
 
-def test_the_card_says_what_the_network_is(embedder: OnnxEmbedder) -> None:
+def test_the_card_says_what_the_network_is(embedder: Embedder) -> None:
     card = embedder.card
     assert (card.name, card.kind, card.precision) == ("tiny", "person", "fp32")
     assert (card.image_size, card.grid, card.kept, card.cameras, card.dimension) == ((64, 32), (4, 2), 4, 4, 192)
@@ -113,7 +113,7 @@ def test_an_artifact_holds_no_path_of_the_machine_that_made_it(artifact: Path) -
     assert b"/" + Path(__file__).parts[1].encode() + b"/" not in content
 
 
-def test_embeddings_are_unit_and_do_not_depend_on_the_batch(embedder: OnnxEmbedder) -> None:
+def test_embeddings_are_unit_and_do_not_depend_on_the_batch(embedder: Embedder) -> None:
     samples = [triplet(i, camera=i % 5 - 1) for i in range(33)]
     together = embedder.embed(samples)
     assert together.dtype == np.float32
@@ -122,14 +122,14 @@ def test_embeddings_are_unit_and_do_not_depend_on_the_batch(embedder: OnnxEmbedd
     assert np.abs(together - alone).max() < 1e-5
 
 
-def test_a_camera_out_of_range_embeds_as_unknown(embedder: OnnxEmbedder) -> None:
+def test_a_camera_out_of_range_embeds_as_unknown(embedder: Embedder) -> None:
     unknown = embedder.embed([triplet(1)])
     for camera in (-7, 4, 99):
         assert np.array_equal(embedder.embed([triplet(1, camera=camera)]), unknown)
     assert not np.allclose(embedder.embed([triplet(1, camera=2)]), unknown)
 
 
-def test_a_missing_modality_counts_as_zeros_after_normalisation(embedder: OnnxEmbedder) -> None:
+def test_a_missing_modality_counts_as_zeros_after_normalisation(embedder: Embedder) -> None:
     grey = np.full((1, 3, 64, 32, 3), 127, np.uint8)
     grey[0, 0] = picture(4)
     absent, _ = embedder.run(grey, np.array([-1]), np.array([[True, False, False]]))

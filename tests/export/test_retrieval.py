@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from evaluation import evaluate
-from export import OnnxEmbedder
+from export import Embedder
 from export.retrieval import ALL, SUBSETS, embed_source, retrieval
 from models import load_checkpoint
 from samples import Sample, SourceError
@@ -65,7 +65,7 @@ def test_a_network_without_a_head_has_one_pattern(tmp_path: Path) -> None:
     assert [row.pattern for row in retrieval(asked, asked, embedder.card)] == [1]
 
 
-def test_a_sample_without_a_camera_is_never_its_own_match(tmp_path: Path, embedder: OnnxEmbedder) -> None:
+def test_a_sample_without_a_camera_is_never_its_own_match(tmp_path: Path, embedder: Embedder) -> None:
     rows = ["0.png,,,a,", "1.png,,,b,", "2.png,,,a,", "3.png,,,b,"]
     asked = embed_source(embedder, open_source(manifest(tmp_path, rows)))
     (scores, *_) = (row.scores for row in retrieval(asked, asked, embedder.card))
@@ -76,7 +76,7 @@ def test_a_sample_without_a_camera_is_never_its_own_match(tmp_path: Path, embedd
     )
 
 
-def test_bad_entries_are_set_aside(tmp_path: Path, embedder: OnnxEmbedder) -> None:
+def test_bad_entries_are_set_aside(tmp_path: Path, embedder: Embedder) -> None:
     (tmp_path / "bad.png").write_bytes(b"bad")
     source = open_source(manifest(tmp_path, [*some_rows(), "bad.png,,,a,1", "gone.png,,,a,1"]))
     asked = embed_source(embedder, source)
@@ -92,7 +92,7 @@ def test_bad_entries_are_set_aside(tmp_path: Path, embedder: OnnxEmbedder) -> No
         (["gone.png,,,a,1"], "no sample in it can be used"),
     ],
 )
-def test_sources_that_cannot_be_measured(tmp_path: Path, embedder: OnnxEmbedder, rows: list[str], fault: str) -> None:
+def test_sources_that_cannot_be_measured(tmp_path: Path, embedder: Embedder, rows: list[str], fault: str) -> None:
     source = open_source(manifest(tmp_path, rows))
 
     def measure() -> None:
@@ -103,7 +103,7 @@ def test_sources_that_cannot_be_measured(tmp_path: Path, embedder: OnnxEmbedder,
         measure()
 
 
-def test_scenes_group_where_the_data_set_says_so(tmp_path: Path, embedder: OnnxEmbedder) -> None:
+def test_scenes_group_where_the_data_set_says_so(tmp_path: Path, embedder: Embedder) -> None:
     small_tree(tmp_path, "msvr310")
     asked = embed_source(embedder, open_source(f"msvr310:{tmp_path}"))
     one_scene = asked.__class__([_in_scene(s, "1") for s in asked.samples], asked.embeddings, [])

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from export import OnnxEmbedder, load_artifact
+from export import Embedder, load_artifact
 from gallery import Gallery, index
 from gallery.store import FILE
 from samples import GalleryError, PictureError, Sample
@@ -49,7 +49,7 @@ def test_a_sample_finds_itself_first(gallery: Gallery) -> None:
         assert all(-1 <= b.score <= a.score for a, b in zip([hit, *rest], rest, strict=False))
 
 
-def test_scores_are_cosines(gallery: Gallery, embedder: OnnxEmbedder) -> None:
+def test_scores_are_cosines(gallery: Gallery, embedder: Embedder) -> None:
     samples = people(9)
     gallery.add(samples)
     cosines = embedder.embed(samples) @ embedder.embed([triplet(0)])[0]
@@ -57,7 +57,7 @@ def test_scores_are_cosines(gallery: Gallery, embedder: OnnxEmbedder) -> None:
         assert hit.score == pytest.approx(float(cosines[int(hit.id[1:])]), abs=1e-5)
 
 
-def test_what_was_added_is_there_after_opening_again(tmp_path: Path, embedder: OnnxEmbedder) -> None:
+def test_what_was_added_is_there_after_opening_again(tmp_path: Path, embedder: Embedder) -> None:
     with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
         gallery.add(people(6))
         gallery.remove(ids=["s2"])
@@ -194,7 +194,7 @@ def test_another_network_is_refused_with_both_names(tmp_path: Path, gallery: Gal
         Gallery.open(gallery.folder, other)
 
 
-def test_folders_that_hold_no_gallery(tmp_path: Path, embedder: OnnxEmbedder) -> None:
+def test_folders_that_hold_no_gallery(tmp_path: Path, embedder: Embedder) -> None:
     with pytest.raises(GalleryError, match="no gallery there"):
         Gallery.open(tmp_path / "nowhere")
     (tmp_path / "mine").mkdir()
@@ -220,7 +220,7 @@ def _open_and_count(folder: str, artifact: str, faults: Any) -> None:
         faults.put(repr(fault))
 
 
-def test_processes_may_make_one_gallery_at_once(tmp_path: Path, artifact: Path, embedder: OnnxEmbedder) -> None:
+def test_processes_may_make_one_gallery_at_once(tmp_path: Path, artifact: Path, embedder: Embedder) -> None:
     context = multiprocessing.get_context("spawn")
     faults = context.Queue()
     target = (str(tmp_path / "a.gallery"), str(artifact), faults)
@@ -234,7 +234,7 @@ def test_processes_may_make_one_gallery_at_once(tmp_path: Path, artifact: Path, 
         assert len(gallery) == 4
 
 
-def test_a_damaged_store_is_one_line(tmp_path: Path, embedder: OnnxEmbedder) -> None:
+def test_a_damaged_store_is_one_line(tmp_path: Path, embedder: Embedder) -> None:
     with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
         gallery.add(people(30))
     file = tmp_path / "a.gallery" / FILE
@@ -246,7 +246,7 @@ def test_a_damaged_store_is_one_line(tmp_path: Path, embedder: OnnxEmbedder) -> 
     assert "\n" not in caught.value.message
 
 
-def test_another_process_sees_what_this_one_commits(tmp_path: Path, embedder: OnnxEmbedder) -> None:
+def test_another_process_sees_what_this_one_commits(tmp_path: Path, embedder: Embedder) -> None:
     with Gallery.open(tmp_path / "a.gallery", embedder) as one, Gallery.open(tmp_path / "a.gallery", embedder) as two:
         one.add(people(3))
         assert len(ids(two)) == 3
@@ -286,7 +286,7 @@ def _enroll_for_ever(folder: Path, artifact: Path, acknowledged: str) -> None:
             log.flush()
 
 
-def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path, artifact: Path, embedder: OnnxEmbedder) -> None:
+def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path, artifact: Path, embedder: Embedder) -> None:
     log = tmp_path / "acknowledged"
     log.touch()
     for pause in (0.05, 0.2, 0.35):
@@ -312,7 +312,7 @@ def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path, artifact: Pa
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.sampled_from(["add", "remove", "reopen"]), st.integers(0, 5)), max_size=15))
 def test_any_order_of_changes_leaves_what_a_dictionary_would(
-    tmp_path_factory: pytest.TempPathFactory, embedder: OnnxEmbedder, steps: list[tuple[str, int]]
+    tmp_path_factory: pytest.TempPathFactory, embedder: Embedder, steps: list[tuple[str, int]]
 ) -> None:
     folder = tmp_path_factory.mktemp("model") / "a.gallery"
     expected: dict[str, str] = {}

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from export import OnnxEmbedder, load_artifact
+from export import Embedder, load_artifact
 from gallery import Gallery
 from tests.conftest import ROOT, export_tiny, free_port, triplet
 
@@ -61,7 +61,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, embedder: OnnxEmbedder) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Iterator[Server]:
     """Galleries `people` (12 items by cameras 0 to 3) and `cars` (empty, of another network), served."""
     folder = tmp_path_factory.mktemp("served")
     people, cars = folder / "people.gallery", folder / "cars.gallery"

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from export import OnnxEmbedder
+from export import Embedder
 from gallery import Gallery
 from tests.conftest import encoded, shared, triplet
 from tests.samples.test_decode import bomb, saved
@@ -38,7 +38,7 @@ def test_search_finds_the_item_that_was_added(server: Server) -> None:
     assert picture.content[:2] == b"\xff\xd8"
 
 
-def test_embed_gives_what_the_artifact_gives(server: Server, embedder: OnnxEmbedder) -> None:
+def test_embed_gives_what_the_artifact_gives(server: Server, embedder: Embedder) -> None:
     body = server.client.post("/embed", files=files(5, "rgb", "tir"), data={"camera": "2"}).json()
     sample = triplet(5)
     expected = embedder.embed([type(sample)(rgb=sample.rgb, tir=sample.tir, camera=2)])[0]

@@ -1,0 +1,237 @@
+"""Foreign networks: any ReID ONNX becomes an embedder by a card beside it, `NAME.json` for `NAME.onnx`.
+
+The pixels of an input are `(pixel * scale - mean) / std`, in the layout and channel order that its card names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.card import VERSION, Card, Segment
+from export.embedder import Cameras, Embedder, Embeddings, Images, Present, Tokens, in_batches
+from export.onnx_runtime import runtime_of
+from samples import KINDS, MODALITIES, ArtifactError, Kind, Modality
+
+LAYOUTS: Final = ("NCHW", "NHWC")
+CHANNELS: Final = ("RGB", "BGR", "GRAY")
+_TYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
+_LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+_COLOURS: Final = 3
+Numbers = tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """One graph input: `name`, the modality it sees, and how it wants its pixels."""
+
+    name: str
+    modality: Modality
+    layout: str = "NCHW"
+    channels: str = "RGB"
+    scale: float = 1 / 255
+    mean: Numbers = (0.0,)
+    std: Numbers = (1.0,)
+
+    def pixels(self, pictures: NDArray[np.uint8], present: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Pictures uint8 [B, H, W, 3] as this input wants them, float32; those that are not present are zeros."""
+        pixels = (self._colours(pictures) * np.float32(self.scale) - np.asarray(self.mean, np.float32)) / np.asarray(
+            self.std, np.float32
+        )
+        pixels[~present] = 0
+        return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2) if self.layout == "NCHW" else pixels, dtype=np.float32)
+
+    def shape(self, height: int, width: int) -> tuple[int, ...]:
+        """The shape of one picture in this input."""
+        depth = 1 if self.channels == "GRAY" else _COLOURS
+        return (depth, height, width) if self.layout == "NCHW" else (height, width, depth)
+
+    def _colours(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        values = pictures.astype(np.float32)
+        if self.channels == "GRAY":
+            return (values @ _LUMA)[..., None]
+        return values[..., ::-1] if self.channels == "BGR" else values
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignCard:
+    """What a foreign network is, as its JSON says it. `image_size`: pixels (height, width); `output`: of the embedding."""
+
+    image_size: tuple[int, int]
+    inputs: tuple[Input, ...]
+    output: str
+    name: str = ""
+    kind: Kind | None = None
+    version: int = VERSION
+
+    @classmethod
+    def read(cls, path: Path) -> ForeignCard:
+        """Read and check the JSON. Raises ArtifactError, naming the file and the key."""
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise ArtifactError(f"{path}: not JSON that can be read: {error}", os.fspath(path)) from error
+        check = _Check(path)
+        check.keys(values, cls, "the card")
+        check.that(values.get("version", VERSION) == VERSION, "version", f"this trireid reads {VERSION}")
+        check.that(_sides(values["image_size"]), "image_size", "expected [height, width] in pixels")
+        check.that(values.get("kind") in (None, *KINDS), "kind", f"expected {' or '.join(KINDS)}")
+        check.that(isinstance(values["inputs"], list) and values["inputs"], "inputs", "expected a list of inputs")
+        check.that(isinstance(values["output"], str), "output", "expected the name of the output that is the embedding")
+        inputs = tuple(_input(each, check) for each in values["inputs"])
+        seen = [each.modality for each in inputs]
+        check.that(len(set(seen)) == len(seen), "inputs", "two of them see one modality")
+        return cls(**{**values, "image_size": tuple(values["image_size"]), "inputs": inputs})
+
+
+class ForeignEmbedder(Embedder):
+    """A foreign network in ONNX Runtime. Raises ArtifactError where card and graph do not fit.
+
+    A sample may lack one of several modalities, which is zeros then, but not all that the network sees.
+    """
+
+    def __init__(self, path: Path, made: Any) -> None:
+        self._described = ForeignCard.read(card_path(path))
+        self._session = made
+        self._types = _checked_inputs(self._session, self._described, path)
+        batch = self._session.get_inputs()[0].shape[0]
+        self._fixed: int | None = batch if isinstance(batch, int) else None
+        super().__init__(path, _card_of(self._described, self._dimension(path), path))
+
+    @property
+    def runtime(self) -> str:
+        """ONNX Runtime, its version and where it runs."""
+        return runtime_of(self._session)
+
+    def run(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
+        """As of every embedder; the camera is not looked at, and there are no kept patches: tokens are int64 [B, 3, 0]."""
+        if self._fixed is None:
+            return self._forward(images, camera, present)
+        return in_batches(self._forward, images, camera, present, self._fixed, padded=True)
+
+    def _forward(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
+        feeds = {}
+        for each in self._described.inputs:
+            index = MODALITIES.index(each.modality)
+            pixels = each.pixels(images[:, index], present[:, index])
+            kind = self._types[each.name]
+            feeds[each.name] = pixels.round().clip(0, 255).astype(kind) if kind is np.uint8 else pixels.astype(kind)
+        features = self._session.run([self._described.output], feeds)[0].astype(np.float32)
+        flat = features.reshape(len(images), -1)
+        length = np.linalg.norm(flat, axis=1, keepdims=True)
+        return flat / np.maximum(length, 1e-12), np.empty((len(images), len(MODALITIES), 0), np.int64)
+
+    def _dimension(self, path: Path) -> int:
+        """The embedding's size, by a trial: shapes in foreign graphs often say nothing."""
+        height, width = self._described.image_size
+        size = self._fixed or 1
+        zeros = np.zeros((size, len(MODALITIES), height, width, 3), np.uint8)
+        try:
+            embedding, _ = self._forward(zeros, np.full(size, -1), np.ones((size, len(MODALITIES)), bool))
+        except Exception as error:  # ONNX Runtime's own classes share no base but Exception
+            raise ArtifactError(f"{path}: does not run on {height} x {width} pictures: {error}", os.fspath(path)) from error
+        return int(embedding.shape[1])
+
+
+def card_path(path: Path) -> Path:
+    """Where the card of a foreign network stands: beside it, `.json` for `.onnx`."""
+    return path.with_suffix(".json")
+
+
+class _Check:
+    """Raises ArtifactErrors that name the file and the key."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def that(self, holds: Any, key: str, otherwise: str) -> None:
+        if not holds:
+            raise ArtifactError(f"{self.path}: {key}: {otherwise}", os.fspath(self.path))
+
+    def keys(self, values: Any, kind: type[Any], what: str) -> None:
+        """That `values` is a mapping with every key that `kind` asks for and none that it does not know."""
+        self.that(isinstance(values, Mapping), what, "expected an object")
+        known = {each.name: each for each in fields(kind)}
+        unknown = values.keys() - known.keys()
+        self.that(not unknown, ", ".join(sorted(unknown)), f"unknown; {what} knows {', '.join(known)}")
+        missing = [name for name, each in known.items() if each.default is MISSING and name not in values]
+        self.that(not missing, ", ".join(missing), f"missing in {what}")
+
+
+def _input(values: Any, check: _Check) -> Input:
+    check.keys(values, Input, "an input")
+    name = values["name"]
+    for key, allowed in (("modality", MODALITIES), ("layout", LAYOUTS), ("channels", CHANNELS)):
+        check.that(key not in values or values[key] in allowed, f"{name}: {key}", f"expected one of {', '.join(allowed)}")
+    check.that(_finite(values.get("scale", 1)), f"{name}: scale", "expected a number")
+    depth = 1 if values.get("channels") == "GRAY" else _COLOURS
+    for key in ("mean", "std"):
+        numbers = values.get(key, [1])
+        good = isinstance(numbers, list) and len(numbers) in (1, depth) and all(map(_finite, numbers))
+        check.that(good, f"{name}: {key}", f"expected a list of {depth} numbers, in the order of the channels")
+    check.that(0 not in values.get("std", [1]), f"{name}: std", "is a divisor, and cannot be 0")
+    numbers = {key: tuple(values[key]) for key in ("mean", "std") if key in values}
+    return Input(**{**values, **numbers})
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _sides(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(type(side) is int and side > 0 for side in value)
+
+
+def _checked_inputs(made: Any, card: ForeignCard, path: Path) -> dict[str, type[Any]]:
+    """The element type of each input. Raises ArtifactError where the graph's inputs and output are not the card's."""
+    check = _Check(path)
+    graph, described = {each.name: each for each in made.get_inputs()}, {each.name: each for each in card.inputs}
+    check.that(graph.keys() == described.keys(), "inputs", f"the graph has {_names(graph)}, its card {_names(described)}")
+    outputs = [each.name for each in made.get_outputs()]
+    check.that(card.output in outputs, "output", f"the graph has {_names(outputs)}, not {card.output}")
+    for name, each in graph.items():
+        check.that(each.type in _TYPES, name, f"takes {each.type}; float, float16 and uint8 are known")
+        wanted = described[name].shape(*card.image_size)
+        fits = len(each.shape) == 4 and all(
+            not isinstance(has, int) or has == want for has, want in zip(each.shape[1:], wanted, strict=True)
+        )
+        check.that(fits, name, f"the graph takes {each.shape}, its card says [B, {', '.join(map(str, wanted))}]")
+    return {name: _TYPES[each.type] for name, each in graph.items()}
+
+
+def _names(values: Sequence[str] | Mapping[str, Any]) -> str:
+    return ", ".join(sorted(values)) or "none"
+
+
+def _card_of(described: ForeignCard, dimension: int, path: Path) -> Card:
+    """The card that gallery and service see. The fingerprint is over the file and all its card says but the name."""
+    modalities = tuple(name for name in MODALITIES if name in {each.modality for each in described.inputs})
+    digest = hashlib.sha256(json.dumps(asdict(replace(described, name="")), sort_keys=True).encode())
+    with path.open("rb") as file:
+        for part in iter(lambda: file.read(1 << 20), b""):
+            digest.update(part)
+    height, width = described.image_size
+    return Card(
+        name=described.name or path.stem,
+        kind=described.kind or ("person" if height >= width else "vehicle"),
+        image_size=described.image_size,
+        grid=(0, 0),
+        kept=0,
+        cameras=0,
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        dimension=dimension,
+        segments=(Segment("+".join(modalities), "global", 0, dimension),),
+        precision="foreign",
+        modalities=modalities,
+        fingerprint=digest.hexdigest(),
+    )

@@ -1,0 +1,123 @@
+"""ONNX artifacts in ONNX Runtime, on the CPU or on CUDA."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import onnxruntime
+
+from export.card import INPUTS, METADATA_KEY, OUTPUTS, Card
+from export.embedder import Cameras, Embedder, Embeddings, Images, Present, Tokens, in_batches
+from samples import ArtifactError
+
+#: What a caller calls a provider, and what ONNX Runtime does; the first that works is taken.
+PROVIDERS: Final = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
+_ERRORS_ONLY: Final = 3
+
+log = logging.getLogger(__name__)
+
+
+class OnnxEmbedder(Embedder):
+    """An ONNX artifact in a session of ONNX Runtime. Raises ArtifactError where it is no artifact of ours."""
+
+    def __init__(self, path: Path, made: Any) -> None:
+        self._session = made
+        super().__init__(path, _card(made, path))
+        _check_interface(made, path)
+        batch = self._session.get_inputs()[0].shape[0]
+        self._fixed: int | None = batch if isinstance(batch, int) else None
+
+    @property
+    def runtime(self) -> str:
+        """ONNX Runtime, its version and where it runs."""
+        return runtime_of(self._session)
+
+    def run(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
+        """The graph itself: see `Embedder.run`. An artifact of a fixed batch takes any number of samples, too."""
+        if self._fixed is None:
+            return self._forward(images, camera, present)
+        return in_batches(self._forward, images, camera, present, self._fixed, padded=True)
+
+    def _forward(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
+        embedding, tokens = self._session.run(None, {"images": images, "camera": camera, "present": present})
+        return embedding, tokens
+
+
+def session(path: Path, threads: int | None = None, provider: str | None = None) -> Any:
+    """An ONNX Runtime session on a file.
+
+    `threads`: how many a forward pass may use on the CPU; None leaves it to the runtime. `provider`: `cpu` or `cuda`; None
+    takes CUDA where it is there. Raises ArtifactError where the file is no ONNX, or the provider is not to be had.
+    """
+    name = os.fspath(path)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    wanted = _wanted(name, provider)
+    try:
+        made = onnxruntime.InferenceSession(name, options, providers=[PROVIDERS[each] for each in wanted])
+    except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
+        raise ArtifactError(f"{name}: not an ONNX file that ONNX Runtime can open ({_first_line(error)})", name) from error
+    got = made.get_providers()[0]
+    if got != PROVIDERS[wanted[0]]:  # ONNX Runtime falls back to the CPU where CUDA's libraries or a GPU are missing
+        if provider is not None:
+            raise ArtifactError(
+                f"{name}: CUDA was asked for, but finds no GPU or lacks its libraries; take --provider cpu", name
+            )
+        log.warning("%s runs on the CPU: this ONNX Runtime knows CUDA, but finds no GPU or lacks its libraries", name)
+    log.info("%s runs in %s", name, runtime_of(made))
+    return made
+
+
+def runtime_of(made: Any) -> str:
+    """What a session runs in, as in `ONNX Runtime 1.31.1 on CPU`."""
+    where = made.get_providers()[0].removesuffix("ExecutionProvider")
+    return f"ONNX Runtime {onnxruntime.__version__} on {where}"
+
+
+def _wanted(name: str, provider: str | None) -> Sequence[str]:
+    there = [each for each, official in PROVIDERS.items() if official in onnxruntime.get_available_providers()]
+    if provider is None:
+        return there
+    if provider not in there:
+        raise ArtifactError(
+            f"{name}: provider {provider} is not to be had; this ONNX Runtime has {', '.join(there)}"
+            " (CUDA comes with trireid's extra gpu)",
+            "provider",
+        )
+    return [provider]
+
+
+def has_card(made: Any) -> bool:
+    """Whether the file of a session carries a card of ours."""
+    return METADATA_KEY in made.get_modelmeta().custom_metadata_map
+
+
+def _check_interface(made: Any, path: Path) -> None:
+    names = {each.name for each in made.get_inputs()}, {each.name for each in made.get_outputs()}
+    if names != (set(INPUTS), set(OUTPUTS)):
+        raise ArtifactError(
+            f"{path}: carries a card, but its graph is not that of an artifact; export it anew", os.fspath(path)
+        )
+
+
+def _card(made: Any, path: Path) -> Card:
+    text = made.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if text is None:
+        raise ArtifactError(
+            f"{path}: an ONNX file without a card; export it with `trireid export onnx`, or describe it in {path.stem}.json"
+            " beside it (see docs/foreign.md)",
+            os.fspath(path),
+        )
+    card = Card.from_json(text, os.fspath(path))
+    return card if card.name else replace(card, name=path.stem)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:200]
