@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from export.installation import conflicts
-from samples import KINDS, MODALITIES, Sample, TrireidError
+from samples import KINDS, MODALITIES, Sample, TrireidError, VerificationError
 
 if TYPE_CHECKING:
     from export import Embedder
@@ -27,8 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for conflict in conflicts():
             print(f"trireid: warning: {conflict}", file=sys.stderr)
+        _set_runtime(given)
         code: int = given.run(given)
         return code
+    except VerificationError as error:
+        return _fail(error.message, 1)
     except TrireidError as error:
         return _fail(error.message)
     except ModuleNotFoundError as error:
@@ -47,13 +51,33 @@ def _export_onnx(given: argparse.Namespace) -> int:
     from models import load_checkpoint
 
     network = load_checkpoint(given.checkpoint, given.config)
-    card = export_onnx(network, given.output, precision=given.precision, batch=given.batch, kind=given.kind)
+    card = export_onnx(network, given.output, precision=given.precision, batch=given.batch, kind=given.kind, data=given.data)
+    found = card.measured["against_fp32"]
     print(
-        f"{given.output}: {card.dimension} numbers per sample, {card.image_size[0]} x {card.image_size[1]} pixels, "
-        f"differs from the checkpoint by {card.measured['onnx_max_difference']:.1g} at most; "
-        f"fingerprint {card.fingerprint[:12]}"
+        f"{given.output}: {card.precision}, {card.dimension} numbers per sample, {card.image_size[0]} x {card.image_size[1]}"
+        f" pixels; against the checkpoint on {found['data']}: worst cosine {found['cosine_worst']:.6f}, largest difference"
+        f" {found['max_difference']:.1g}{_retrieval_change(found)}; fingerprint {card.fingerprint[:12]}"
     )
     return 0
+
+
+def _retrieval_change(found: dict[str, Any]) -> str:
+    if "mAP" not in found:
+        return ""
+    mean, first = (100 * (found[name] - found[f"reference_{name}"]) for name in ("mAP", "rank1"))
+    return f", mAP {mean:+.2f} and Rank-1 {first:+.2f} points"
+
+
+def _verify(given: argparse.Namespace) -> int:
+    from export import load_artifact
+    from export.verification import compare
+    from export.verification_text import text
+    from samples.sources import open_source
+
+    candidate, reference = (load_artifact(file, config=given.config) for file in (given.file, given.against))
+    report = compare(reference, candidate, open_source(given.data) if given.data else None)
+    print(json.dumps(report.to_json(), indent=2) if given.json else text(report))
+    return 0 if report.holds else 1
 
 
 def _index(given: argparse.Namespace) -> int:
@@ -127,12 +151,12 @@ def _evaluate(given: argparse.Namespace) -> int:
     from evaluation import table
     from export import evaluation_report as report
     from export import load_artifact
-    from export.retrieval import ALL, SUBSETS, embed_source, retrieval
+    from export.retrieval import embed_source, retrieval, subsets_of
     from samples.sources import open_source
 
     embedder = load_artifact(given.model)
     query, gallery = open_source(given.source, "query"), open_source(given.source, "gallery")
-    subsets = SUBSETS if given.missing else (ALL,)
+    subsets = subsets_of(embedder.card)[: None if given.missing else 1]
     asked = embed_source(embedder, query, subsets)
     held = asked if query.name == gallery.name else embed_source(embedder, gallery, subsets)
     by_scene = given.source.startswith("msvr310:")
@@ -168,12 +192,25 @@ def _parser() -> argparse.ArgumentParser:
     onnx.add_argument("checkpoint", metavar="CHECKPOINT")
     onnx.add_argument("--config", required=True, metavar="YML", help="the training configuration")
     onnx.add_argument("-o", "--output", required=True, metavar="FILE.onnx")
-    onnx.add_argument("--precision", choices=("fp32",), default="fp32")
+    onnx.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="fp16 for GPUs, int8 for CPUs")
     onnx.add_argument("--batch", type=_positive, metavar="N", help="a fixed batch size (default: any)")
     onnx.add_argument("--kind", choices=KINDS, help="what it is for (default: by the picture's shape)")
+    onnx.add_argument("--data", metavar="SOURCE", help="compare on this, too (fp16, int8: 16 drawn identities by default)")
+
+    verify = commands.add_parser("verify", help="whether two networks are the same, and where they part")
+    verify.set_defaults(run=_verify)
+    verify.add_argument("file", metavar="FILE", help="an artifact, or a checkpoint")
+    verify.add_argument(
+        "--against", required=True, metavar="FILE", help="what to hold it against: a checkpoint, or an artifact"
+    )
+    verify.add_argument("--config", metavar="YML", help="the training configuration, where one of the two is a checkpoint")
+    verify.add_argument("--data", metavar="SOURCE", help="compare on this beside trial pictures")
+    verify.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    _runtime_options(verify)
 
     index = commands.add_parser("index", help="embed a SOURCE and add it to a gallery")
     index.set_defaults(run=_index)
+    _runtime_options(index)
     index.add_argument("source", metavar="SOURCE", help="manifest.csv or synthetic:KIND:IDENTITIES")
     index.add_argument("--gallery", required=True, metavar="DIR", help="made where absent")
     index.add_argument("--model", metavar="FILE", help="an ONNX artifact (default: the gallery's own, or the embedded one)")
@@ -182,6 +219,7 @@ def _parser() -> argparse.ArgumentParser:
 
     search = commands.add_parser("search", help="query a gallery by image")
     search.set_defaults(run=_search)
+    _runtime_options(search)
     search.add_argument("--gallery", required=True, metavar="DIR")
     search.add_argument("--model", metavar="FILE", help="where the gallery's artifact is now, if it was moved")
     for modality in MODALITIES:
@@ -194,6 +232,7 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="score a network on a SOURCE by the field's protocol")
     evaluate.set_defaults(run=_evaluate)
+    _runtime_options(evaluate)
     evaluate.add_argument("source", metavar="SOURCE", help="a data set's query and gallery; of other sources all against all")
     evaluate.add_argument("--model", required=True, metavar="FILE", help="an ONNX artifact")
     evaluate.add_argument("--missing", action="store_true", help="every subset of modalities")
@@ -204,10 +243,25 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="serve galleries over HTTP")
     serve.set_defaults(run=_serve)
+    _runtime_options(serve)
     serve.add_argument("galleries", nargs="*", metavar="GALLERY", help="gallery folders (default: the demo galleries)")
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=_port, default=3000)
     return parser
+
+
+def _runtime_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--provider", choices=("cpu", "cuda"), help="where networks run (default: the best there is)")
+    parser.add_argument("--threads", type=_positive, metavar="N", help="threads of a forward pass on the CPU")
+
+
+def _set_runtime(given: argparse.Namespace) -> None:
+    """What was asked of the runtime goes into the environment, where every process of a server finds it."""
+    from export.artifact import PROVIDER, THREADS
+
+    for name, value in ((PROVIDER, getattr(given, "provider", None)), (THREADS, getattr(given, "threads", None))):
+        if value is not None:
+            os.environ[name] = str(value)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -15,6 +15,11 @@ VERSION: Final = 1
 #: The interface of every artifact's graph.
 INPUTS: Final = ("images", "camera", "present")
 OUTPUTS: Final = ("embedding", "tokens")
+#: The stages of the way from pixels to embedding: normalised pixels [B, 3, 3, H, W], the backbone's tokens [B, 3, 1 + N, C],
+#: SDTPS scores [B, 3, N], kept patches int64 [B, 3, K], the embedding [B, D].
+STAGES: Final = ("input", "tokens", "scores", "kept", "embedding")
+#: What a stage that is no output is called inside an artifact's graph.
+INNER_STAGES: Final = {"input": "stage.input", "tokens": "stage.tokens", "scores": "stage.scores"}
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,11 @@ class Card:
     fingerprint: str = ""
     measured: Mapping[str, Any] = field(default_factory=dict)
     version: int = VERSION
+
+    @property
+    def patches(self) -> int:
+        """N, how many patches there are to choose from."""
+        return self.grid[0] * self.grid[1]
 
     def to_json(self) -> str:
         """The card as JSON, keys sorted."""

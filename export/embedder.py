@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assets import default_name
 from export.card import Card
-from samples import Sample, to_batch
+from samples import PictureError, Sample, to_batch
 
 BATCH: Final = 32
 Embeddings = NDArray[np.float32]
@@ -46,6 +46,13 @@ class Embedder(ABC):
         -> embedding float32 [B, D] and the kept patches int64 [B, 3, K].
         """
 
+    def stages(self, images: Images, camera: Cameras, present: Present) -> dict[str, NDArray[Any]]:
+        """What the graph made on the way, by the names of `export.card.STAGES`; those that the runtime does not show are left
+        out.
+        """
+        embedding, tokens = self.run(images, camera, present)
+        return {"kept": tokens, "embedding": embedding}
+
     def embed(self, samples: Sequence[Sample]) -> Embeddings:
         """Decode and embed -> float32 [B, D], L2-normalised; a camera outside the network's range embeds as -1.
 
@@ -54,9 +61,20 @@ class Embedder(ABC):
         embeddings = np.empty((len(samples), self.card.dimension), dtype=np.float32)
         for start in range(0, len(samples), BATCH):
             part = samples[start : start + BATCH]
-            batch = to_batch(part, self.card.image_size)
-            embeddings[start : start + BATCH], _ = self.run(batch.images, cameras(part, self.card), batch.present)
+            embeddings[start : start + BATCH], _ = self.run(*pixels(part, self.card))
         return embeddings
+
+
+def pixels(samples: Sequence[Sample], card: Card) -> tuple[Images, Cameras, Present]:
+    """Samples as the graph takes them. Raises PictureError for a bad picture, and where a sample has none that the network
+    sees.
+    """
+    for sample in samples:
+        if not set(sample.present) & set(card.modalities):
+            seen = " and ".join(card.modalities)
+            raise PictureError(f"{card.name} sees {seen} only, and the sample has none of it", card.modalities[0], "missing")
+    batch = to_batch(samples, card.image_size)
+    return batch.images, cameras(samples, card), batch.present
 
 
 def cameras(samples: Sequence[Sample], card: Card) -> Cameras:
@@ -70,10 +88,15 @@ def in_batches(
 ) -> tuple[Embeddings, Tokens]:
     """Run samples through a graph in batches of at most `batch`; `padded`: of exactly that, the last sample repeated."""
     parts = []
-    for start in range(0, len(images), batch):
-        stop = min(start + batch, len(images))
-        rows = np.minimum(np.arange(start, start + batch), stop - 1) if padded else np.arange(start, stop)
+    for rows, used in batches(len(images), batch, padded=padded):
         embedding, tokens = run(images[rows], camera[rows], present[rows])
-        parts.append((embedding[: stop - start], tokens[: stop - start]))
-    embeddings, tokens_ = zip(*parts, strict=True)
-    return np.concatenate(embeddings), np.concatenate(tokens_)
+        parts.append((embedding[:used], tokens[:used]))
+    embeddings, kept = zip(*parts, strict=True)
+    return np.concatenate(embeddings), np.concatenate(kept)
+
+
+def batches(count: int, batch: int, *, padded: bool) -> Iterator[tuple[NDArray[np.intp], int]]:
+    """The rows of each batch, and how many of them are no padding."""
+    for start in range(0, count, batch):
+        used = min(batch, count - start)
+        yield start + np.minimum(np.arange(batch if padded else used), used - 1), used

@@ -13,7 +13,7 @@ from evaluation.curve import plot_cmc
 from evaluation.rank_list import Ranked, rank_list
 from evaluation.table import Line
 from export.card import Card
-from export.retrieval import ALL, Embedded, Row
+from export.retrieval import Embedded, Row, subsets_of
 from samples import Sample, to_batch
 from samples.source import Source
 
@@ -55,7 +55,7 @@ def draw(
 ) -> None:
     """Write `cmc.png`, a curve per pattern, and `ranks.png`, five queries with their ten best hits, into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    whole = [row for row in rows if row.modalities == ALL]
+    whole = [row for row in rows if row.modalities == subsets_of(card)[0]]
     names = {f"pattern {row.pattern}{', re-ranked' if row.reranked else ''}": row.scores for row in whole}
     plot_cmc(names, f"{card.name} on {sources[0].name}", folder / "cmc.png")
     _ranks(sources, parts, card, folder / "ranks.png")
@@ -64,7 +64,8 @@ def draw(
 def _ranks(sources: tuple[Source, Source], parts: tuple[Embedded, Embedded], card: Card, path: Path) -> None:
     query, gallery = parts
     chosen = np.unique(np.linspace(0, len(query.samples) - 1, QUERIES).round().astype(int))
-    similarity = normalise(query.embeddings[ALL][chosen]) @ normalise(gallery.embeddings[ALL]).T
+    whole = subsets_of(card)[0]
+    similarity = normalise(query.embeddings[whole][chosen]) @ normalise(gallery.embeddings[whole]).T
     best = [
         [i for i in np.argsort(-row).tolist() if not _dropped(query.samples[q], gallery.samples[i])][:HITS]
         for q, row in zip(chosen, similarity, strict=True)

@@ -44,9 +44,8 @@ class Input:
 
     def pixels(self, pictures: NDArray[np.uint8], present: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Pictures uint8 [B, H, W, 3] as this input wants them, float32; those that are not present are zeros."""
-        pixels = (self._colours(pictures) * np.float32(self.scale) - np.asarray(self.mean, np.float32)) / np.asarray(
-            self.std, np.float32
-        )
+        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
+        pixels = (self._colours(pictures) * np.float32(self.scale) - mean) / std
         pixels[~present] = 0
         return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2) if self.layout == "NCHW" else pixels, dtype=np.float32)
 

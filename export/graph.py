@@ -24,6 +24,11 @@ class ArtifactGraph(nn.Module):
 
         A network without SDTPS keeps every patch: its tokens are 0 to N - 1.
         """
+        stages = self.stages(images, camera, present)
+        return stages["embedding"], stages["kept"]
+
+    def stages(self, images: Tensor, camera: Tensor, present: Tensor) -> dict[str, Tensor]:
+        """Every stage of the way by name, as `export.card.STAGES` says; a network without SDTPS has no scores."""
         # The cast comes first: TensorRT can do nothing else with bytes.
         normal = (images.float() * self.scale + self.shift).permute(0, 1, 4, 2, 3)
         features = self.network.features(normal, camera, present)
@@ -31,4 +36,5 @@ class ArtifactGraph(nn.Module):
             tokens = torch.arange(self.network.config.patches).expand(images.shape[0], 3, -1)
         else:
             tokens = torch.stack([selection.kept for selection in features.selections], dim=1)
-        return unit(features.both), tokens
+        scores = {"scores": torch.stack([s.scores for s in features.selections], dim=1)} if features.selections else {}
+        return {"input": normal, "tokens": features.tokens, **scores, "kept": tokens, "embedding": unit(features.both)}

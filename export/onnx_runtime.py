@@ -9,14 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
-from export.card import INPUTS, METADATA_KEY, OUTPUTS, Card
-from export.embedder import Cameras, Embedder, Embeddings, Images, Present, Tokens, in_batches
+from export.card import INNER_STAGES, INPUTS, METADATA_KEY, OUTPUTS, Card
+from export.embedder import Cameras, Embedder, Embeddings, Images, Present, Tokens, batches, in_batches
 from samples import ArtifactError
 
 #: What a caller calls a provider, and what ONNX Runtime does; the first that works is taken.
 PROVIDERS: Final = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
+#: Which stage an output of the graph is.
+_STAGE_OF: Final = {"embedding": "embedding", "tokens": "kept", **{value: name for name, value in INNER_STAGES.items()}}
 _ERRORS_ONLY: Final = 3
 
 log = logging.getLogger(__name__)
@@ -27,6 +31,7 @@ class OnnxEmbedder(Embedder):
 
     def __init__(self, path: Path, made: Any) -> None:
         self._session = made
+        self._staged: Any = None
         super().__init__(path, _card(made, path))
         _check_interface(made, path)
         batch = self._session.get_inputs()[0].shape[0]
@@ -42,6 +47,17 @@ class OnnxEmbedder(Embedder):
         if self._fixed is None:
             return self._forward(images, camera, present)
         return in_batches(self._forward, images, camera, present, self._fixed, padded=True)
+
+    def stages(self, images: Images, camera: Cameras, present: Present) -> dict[str, NDArray[Any]]:
+        """Every stage: see `Embedder.stages`. Needs the package onnx, to make the inner ones outputs."""
+        if self._staged is None:
+            self._staged = _with_stages(self.path)
+        parts = []
+        for rows, used in batches(len(images), self._fixed or len(images), padded=self._fixed is not None):
+            feeds = {"images": images[rows], "camera": camera[rows], "present": present[rows]}
+            parts.append([value[:used] for value in self._staged.run(None, feeds)])
+        names = [_STAGE_OF[each.name] for each in self._staged.get_outputs()]
+        return {name: np.concatenate(values) for name, values in zip(names, zip(*parts, strict=True), strict=True)}
 
     def _forward(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
         embedding, tokens = self._session.run(None, {"images": images, "camera": camera, "present": present})
@@ -67,9 +83,7 @@ def session(path: Path, threads: int | None = None, provider: str | None = None)
     got = made.get_providers()[0]
     if got != PROVIDERS[wanted[0]]:  # ONNX Runtime falls back to the CPU where CUDA's libraries or a GPU are missing
         if provider is not None:
-            raise ArtifactError(
-                f"{name}: CUDA was asked for, but finds no GPU or lacks its libraries; take --provider cpu", name
-            )
+            raise ArtifactError(f"{name}: CUDA finds no GPU, or lacks its libraries; take provider cpu", "provider")
         log.warning("%s runs on the CPU: this ONNX Runtime knows CUDA, but finds no GPU or lacks its libraries", name)
     log.info("%s runs in %s", name, runtime_of(made))
     return made
@@ -92,6 +106,20 @@ def _wanted(name: str, provider: str | None) -> Sequence[str]:
             "provider",
         )
     return [provider]
+
+
+def _with_stages(path: Path) -> Any:
+    """A session whose outputs are all the stages that the graph names."""
+    import onnx
+
+    model = onnx.load(path)
+    there = {name for node in model.graph.node for name in node.output}
+    for value in INNER_STAGES.values():
+        if value in there:
+            model.graph.output.append(onnx.helper.make_tensor_value_info(value, onnx.TensorProto.FLOAT, None))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[PROVIDERS["cpu"]])
 
 
 def has_card(made: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from evaluation import Scores, evaluate, evaluate_distance, normalise, rerank
 from export.card import Card
-from export.embedder import BATCH, Embedder, Embeddings, cameras
-from samples import MODALITIES, Modality, Sample, SourceError, TrireidError, to_batch
+from export.embedder import BATCH, Cameras, Embedder, Embeddings, Images, Present, pixels
+from samples import MODALITIES, Modality, Sample, SourceError, TrireidError
 from samples.source import Source
 
 Subset = tuple[Modality, ...]
@@ -52,14 +52,11 @@ def embed_source(embedder: Embedder, source: Source, subsets: Sequence[Subset] =
     samples: list[Sample] = []
     faults: list[tuple[str, str]] = []
     parts: dict[Subset, list[Embeddings]] = {subset: [] for subset in subsets}
-    bar: tqdm[Any]
-    with tqdm(total=len(source), desc=f"embedding {source.name}", unit="sample", mininterval=0.5) as bar:
-        for batch, images, present in _decoded(source, embedder.card, faults, bar):
-            camera = cameras(batch, embedder.card)
-            for subset in subsets:
-                shown = present & np.array([modality in subset for modality in MODALITIES])
-                parts[subset].append(embedder.run(images, camera, shown)[0])
-            samples += batch
+    for batch, (images, camera, present) in decoded(source, embedder.card, f"embedding {source.name}", faults):
+        for subset in subsets:
+            shown = present & np.array([modality in subset for modality in MODALITIES])
+            parts[subset].append(embedder.run(images, camera, shown)[0])
+        samples += batch
     if not samples:
         raise SourceError(f"{source.name}: no sample in it can be used ({len(faults)} set aside)", source.name)
     return Embedded(samples, {subset: np.concatenate(part) for subset, part in parts.items()}, faults)
@@ -88,6 +85,11 @@ def retrieval(query: Embedded, gallery: Embedded, card: Card, *, by_scene: bool 
     return rows
 
 
+def subsets_of(card: Card) -> tuple[Subset, ...]:
+    """Every subset of the modalities that a network sees, whole first."""
+    return tuple(subset for subset in SUBSETS if set(subset) <= set(card.modalities))
+
+
 def _patterns(card: Card) -> dict[int, tuple[str, ...]]:
     """The patterns that a network has: all three, or only the first where it has no head."""
     heads = any(segment.branch == "head" for segment in card.segments)
@@ -99,30 +101,36 @@ def _columns(card: Card, branches: Iterable[str]) -> NDArray[np.int64]:
     return np.concatenate(wanted)
 
 
-def _decoded(
-    source: Source, card: Card, faults: list[tuple[str, str]], bar: tqdm[Any]
-) -> Iterator[tuple[list[Sample], NDArray[np.uint8], NDArray[np.bool_]]]:
-    """Batches of good samples with their pixels; a sample keeps no pictures, so that memory stays bounded."""
+def decoded(
+    source: Source, card: Card, doing: str, faults: list[tuple[str, str]] | None = None
+) -> Iterator[tuple[list[Sample], tuple[Images, Cameras, Present]]]:
+    """Batches of a source's good samples with what the graph takes of them, under a progress bar that says `doing`.
+
+    A sample keeps no pictures, so that memory stays bounded. What is set aside is appended to `faults`: (place, message).
+    """
     samples: list[Sample] = []
-    images: list[NDArray[np.uint8]] = []
-    present: list[NDArray[np.bool_]] = []
-    for entry in source:
-        bar.update()
+    parts: list[tuple[Images, Cameras, Present]] = []
+    for entry in tqdm(source, total=len(source), desc=doing, unit="sample", mininterval=0.5):
         try:
             if entry.sample is None:
                 raise entry.fault or TrireidError("holds no sample")
-            one = to_batch([entry.sample], card.image_size)
+            one = pixels([entry.sample], card)
         except TrireidError as fault:
-            faults.append((entry.place, fault.message))
+            if faults is not None:
+                faults.append((entry.place, fault.message))
             continue
         samples.append(replace(entry.sample, id=entry.sample.id or entry.name or entry.place, rgb=None, nir=None, tir=None))
-        images.append(one.images[0])
-        present.append(one.present[0])
+        parts.append(one)
         if len(samples) == BATCH:
-            yield samples, np.stack(images), np.stack(present)
-            samples, images, present = [], [], []
+            yield samples, _joined(parts)
+            samples, parts = [], []
     if samples:
-        yield samples, np.stack(images), np.stack(present)
+        yield samples, _joined(parts)
+
+
+def _joined(parts: list[tuple[Images, Cameras, Present]]) -> tuple[Images, Cameras, Present]:
+    images, camera, present = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return images, camera, present
 
 
 def _identities(samples: Sequence[Sample]) -> list[str]:

@@ -8,12 +8,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from evaluation import normalise
 from export.embedder import Cameras, Embedder, Embeddings, Images, Present, Tokens, in_batches
-from export.graph import ArtifactGraph
 from export.network_card import card_of, fingerprint
-from models import ReIdNetwork, load_checkpoint
+from models import Features, ReIdNetwork, load_checkpoint
 from samples import ArtifactError
 
 _BATCH = 16
@@ -22,33 +24,47 @@ _BATCH = 16
 class TorchEmbedder(Embedder):
     """A network of the family in PyTorch; its card and fingerprint are those of its fp32 export.
 
-    `provider`: `cpu` or `cuda`; None takes CUDA where it is there.
+    It is what exports are held against, so it shares nothing with the graph that is exported but the network: pictures are
+    normalised and embeddings brought to unit length here, apart. `provider`: `cpu` or `cuda`; None takes CUDA where it is.
     """
 
     def __init__(self, network: ReIdNetwork, path: str | PathLike[str], provider: str | None = None) -> None:
         card = card_of(network, Path(path).stem, None)
         super().__init__(Path(path), replace(card, fingerprint=fingerprint(network, card)))
         self._device = _device(provider)
-        self._graph = ArtifactGraph(network.eval()).eval().to(self._device)
+        self.network = network.eval().to(self._device)
 
     @property
     def runtime(self) -> str:
         """PyTorch, its version and where it runs."""
         return f"PyTorch {torch.__version__} on {self._device.type.upper()}"
 
-    @property
-    def network(self) -> ReIdNetwork:
-        """The network itself."""
-        return self._graph.network
-
     def run(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
-        """The graph itself: see `Embedder.run`."""
+        """As of every embedder: see `Embedder.run`."""
         return in_batches(self._forward, images, camera, present, _BATCH, padded=False)
 
-    def _forward(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
+    def stages(self, images: Images, camera: Cameras, present: Present) -> dict[str, NDArray[Any]]:
+        """Every stage: see `Embedder.stages`."""
+        mean, std = (np.array(values, np.float32) for values in (self.card.mean, self.card.std))
+        normal = ((images.astype(np.float32) / 255 - mean) / std).transpose(0, 1, 4, 2, 3)
         with torch.inference_mode():
-            embedding, tokens = self._graph(*(torch.from_numpy(part).to(self._device) for part in (images, camera, present)))
-        return embedding.cpu().numpy(), tokens.cpu().numpy()
+            features = self.network.features(*(torch.from_numpy(part).to(self._device) for part in (normal, camera, present)))
+        return {
+            "input": normal,
+            "tokens": features.tokens.cpu().numpy(),
+            **self._selected(features, len(images)),
+            "embedding": normalise(features.both.cpu().numpy()),
+        }
+
+    def _selected(self, features: Features, count: int) -> dict[str, NDArray[Any]]:
+        if features.selections is None:
+            return {"kept": np.tile(np.arange(self.card.patches), (count, 3, 1))}
+        kept, scores = ([getattr(each, name).cpu().numpy() for each in features.selections] for name in ("kept", "scores"))
+        return {"kept": np.stack(kept, axis=1), "scores": np.stack(scores, axis=1)}
+
+    def _forward(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
+        stages = self.stages(images, camera, present)
+        return stages["embedding"], stages["kept"]
 
 
 def load_torch(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from gallery.gallery import Gallery
 from gallery.pictures import digest
 from samples import Sample, TrireidError
+from samples.durable import draft_of
 from samples.source import Entry, Source
 
 BATCH: Final = 32
@@ -120,10 +120,8 @@ class _Run:
 def _write_report(folder: Path, report: IndexReport) -> Path:
     folder.mkdir(exist_ok=True)
     path = folder / f"index-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.csv"
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with draft_of(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("place", "fault"))
         writer.writerows(report.faults)
-    os.replace(temporary, path)
     return path

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from gallery.where import Condition, checked_text
 from samples import MODALITIES, GalleryError, Modality
+from samples.durable import sync_folder
 
 FILE: Final = "gallery.db"
 VERSION: Final = 1
@@ -129,8 +130,8 @@ class Store:
             pass  # another process was quicker
         finally:
             draft.unlink()
-        for folder_to_sync in (folder, folder.parent):
-            _sync_folder(folder_to_sync)
+        for each in (folder, folder.parent):
+            sync_folder(each)
 
     def close(self) -> None:
         """Close the connection."""
@@ -284,11 +285,3 @@ def _json(attributes: Mapping[str, Any]) -> str:
     except (TypeError, ValueError, RecursionError) as error:
         raise GalleryError(f"attributes: can hold text, numbers, lists and objects only: {error}", "attributes") from error
     return checked_text(text, "attributes")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,6 +9,7 @@ from samples.errors import (
     PictureError,
     SourceError,
     TrireidError,
+    VerificationError,
 )
 from samples.sample import KINDS, MODALITIES, Kind, Modality, Picture, Sample
 
@@ -27,6 +28,7 @@ __all__ = [
     "Sample",
     "SourceError",
     "TrireidError",
+    "VerificationError",
     "decode",
     "pixels",
     "to_batch",

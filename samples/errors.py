@@ -7,6 +7,7 @@ TrireidError(ValueError)    what was given cannot be used; the message is one li
 ├── ConfigError             a configuration that no network of the family fits
 ├── CheckpointError         a checkpoint's keys, shapes or values
 ├── ArtifactError           an exported network or its card
+│   └── VerificationError   a network is not the same as the one it was held against
 └── GalleryError            a gallery, or an item of it
 ```
 
@@ -46,7 +47,11 @@ class CheckpointError(TrireidError):
 
 
 class ArtifactError(TrireidError):
-    """An exported network cannot be read, is damaged, or has failed its verification."""
+    """An exported network cannot be read, is damaged, or does not fit its card."""
+
+
+class VerificationError(ArtifactError):
+    """A network has shown that it is not the same as the one it was held against."""
 
 
 class GalleryError(TrireidError):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,7 @@ import torch
 from export import Card, Embedder, export_onnx, load_artifact
 from export.graph import ArtifactGraph
 from models import Head, NetworkConfig, ReIdNetwork, load_checkpoint
-from samples import ArtifactError, Sample
+from samples import ArtifactError, Sample, VerificationError
 from tests.conftest import GOLDENS, encoded, export_tiny, picture, shared, triplet
 
 
@@ -94,7 +97,7 @@ def test_the_card_says_what_the_network_is(embedder: Embedder) -> None:
     parts = [(s.modality, s.branch, s.start, s.stop) for s in card.segments]
     assert parts[0] == ("rgb", "global", 0, 32)
     assert parts[5] == ("tir", "head", 160, 192)
-    assert card.measured["onnx_max_difference"] <= 1e-4
+    assert card.measured["against_fp32"]["max_difference"] <= 1e-4
     assert Card.from_json(card.to_json(), "here") == card
 
 
@@ -136,21 +139,24 @@ def test_a_missing_modality_counts_as_zeros_after_normalisation(embedder: Embedd
     assert np.abs(absent - embedder.embed([Sample(rgb=encoded(4))])).max() < 1e-6
 
 
-def test_a_failing_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.onnx.TOLERANCE", -1.0)
+def test_a_failing_export_leaves_its_report_and_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.verification.DIFFERENCE", -1.0)
     (tmp_path / "a.onnx").write_bytes(b"the one before")
-    with pytest.raises(ArtifactError, match="differs from PyTorch"):
+    with pytest.raises(VerificationError, match=r"not written.*differ by.*a\.report\.json says more") as caught:
         export_tiny(tmp_path / "a.onnx", 0)
+    assert "\n" not in caught.value.message
     assert (tmp_path / "a.onnx").read_bytes() == b"the one before"
-    assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "a.report.json"]
+    report = json.loads((tmp_path / "a.report.json").read_text())
+    assert (report["holds"], report["parts_at"]) == (False, "embedding")
 
 
 def test_a_network_that_is_not_finite_is_not_exported(tmp_path: Path) -> None:
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
     torch.nn.init.constant_(network.get_parameter("backbone.base.proj"), torch.nan)
-    with pytest.raises(ArtifactError, match="differs from PyTorch by nan"):
+    with pytest.raises(VerificationError, match="embeddings are not finite; they part at the tokens"):
         export_onnx(network, tmp_path / "a.onnx")
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["a.report.json"]
 
 
 def test_a_graph_that_normalises_wrongly_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,9 +168,23 @@ def test_a_graph_that_normalises_wrongly_is_not_left_behind(tmp_path: Path, monk
         self.scale = torch.nn.Buffer(self.scale * 2, persistent=False)
 
     monkeypatch.setattr(ArtifactGraph, "__init__", doubled)
-    with pytest.raises(ArtifactError, match="differs from PyTorch"):
+    with pytest.raises(VerificationError, match="they part at the input"):
         export_onnx(network, tmp_path / "a.onnx")
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["a.report.json"]
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, content: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(content[:1000])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "a.onnx").write_bytes(b"the one before")
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"No space left.*a\.onnx"):
+        export_tiny(tmp_path / "a.onnx", 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
+    assert (tmp_path / "a.onnx").read_bytes() == b"the one before"
 
 
 def test_an_unknown_precision_is_refused(tmp_path: Path) -> None:

