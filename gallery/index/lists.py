@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gallery.index.codec import Codec, Codes
 from gallery.index.contract import Keys, Scores, Vectors
+from gallery.index.gpu import MOST, GpuCopy, gpus
 from gallery.index.partition import Partition
 
 #: The key of a place in a result where nothing was found.
@@ -30,6 +31,7 @@ class Lists:
         self.codec, self.partition = codec, partition
         self._codes = codec.inverted_lists(partition.quantizer)
         self._sketches = _sketches(partition) if sketched else None
+        self._gpu: GpuCopy | None = None
 
     def __len__(self) -> int:
         return int(self._codes.ntotal)
@@ -65,7 +67,10 @@ class Lists:
 
     def keys(self, cell: int) -> Keys:
         """The keys of a cell, ascending: a view that the next append ends."""
-        view: Keys = faiss.rev_swig_ptr(self._codes.invlists.get_ids(cell), self._codes.invlists.list_size(cell))
+        size = int(self._codes.invlists.list_size(cell))
+        if not size:  # FAISS then gives a null pointer
+            return np.empty(0, np.int64)
+        view: Keys = faiss.rev_swig_ptr(self._codes.invlists.get_ids(cell), size)
         return view
 
     def codes(self, cell: int) -> Codes:
@@ -83,6 +88,8 @@ class Lists:
 
         `shortlist`: as many are picked by their sketches and only those scored; None scores every one.
         """
+        if self._gpu is not None and selector is None and k <= MOST:
+            return self._gpu.search(queries, k)
         if shortlist is None or self._sketches is None:
             return _searched(self._codes, queries, similarity, cells, k, selector)
         picked = _searched(self._sketches, queries, similarity, cells, shortlist, selector)[1]
@@ -92,6 +99,11 @@ class Lists:
             of_row = slice(row, row + 1)
             scores[row], keys[row] = _searched(self._codes, queries[of_row], similarity[of_row], cells[of_row], k, only)
         return scores, keys
+
+    def move_to_gpu(self) -> None:
+        """Let exact search of these lists, which are not added to any more, run on the GPUs where there are any."""
+        if len(self.partition) == 1 and len(self) and gpus():
+            self._gpu = GpuCopy(self.keys(0), self.codec.decode(self.codes(0)))
 
     def copy(self) -> Lists:
         """A copy that later appends leave alone."""
@@ -125,6 +137,8 @@ def _enter(index: Any, cell: int, keys: Keys, codes: Codes) -> None:
 
 def _view(index: Any, cell: int) -> Codes:
     size, width = int(index.invlists.list_size(cell)), int(index.code_size)
+    if not size:
+        return np.empty((0, width), np.uint8)
     view: Codes = faiss.rev_swig_ptr(index.invlists.get_codes(cell), size * width)
     return view.reshape(size, width)
 

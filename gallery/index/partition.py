@@ -29,10 +29,9 @@ class Partition:
     """Cells with unit-length centroids [L, D]. With one cell there is nothing to choose: search is exact."""
 
     def __init__(self, centroids: Vectors) -> None:
-        self.centroids = np.ascontiguousarray(centroids, np.float32)
-        #: The centroids as FAISS wants them.
-        self.quantizer = faiss.IndexFlatIP(self.centroids.shape[1])
-        self.quantizer.add(self.centroids)
+        #: The centroids, as FAISS wants them.
+        self.quantizer = faiss.IndexFlatIP(centroids.shape[1])
+        self.quantizer.add(np.ascontiguousarray(centroids, np.float32))
 
     @classmethod
     def whole(cls, dimension: int) -> Partition:
@@ -49,12 +48,18 @@ class Partition:
         return cls(centroids)
 
     def __len__(self) -> int:
-        return int(len(self.centroids))
+        return int(self.quantizer.ntotal)
+
+    @property
+    def centroids(self) -> Vectors:
+        """Float32 [L, D]: a view."""
+        view: Vectors = faiss.rev_swig_ptr(self.quantizer.get_xb(), len(self) * self.quantizer.d)
+        return view.reshape(len(self), self.quantizer.d)
 
     @property
     def memory(self) -> int:
         """Bytes held."""
-        return 2 * self.centroids.nbytes
+        return self.centroids.nbytes
 
     def assign(self, vectors: Vectors) -> NDArray[np.int64]:
         """The cell of each vector, [n]."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,10 +38,10 @@ class Effort:
 def tuned(lists: Lists, partition: Partition, cells: NDArray[np.int32], queries: Vectors, recall: float) -> Effort:
     """The least effort with which the neighbours of `queries` (vectors of the lists, [Q, D]) are found.
 
-    `cells`: the cell of each key. A query does not count as its own neighbour. The target is set half-way between `recall` and
-    1, since queries to come are less like the gallery than its own vectors are.
+    `cells`: the cell of each key. A query does not count as its own neighbour. The target is set a quarter of the way from
+    `recall` to 1, since queries to come are less like the gallery than its own vectors are.
     """
-    target = (1 + recall) / 2
+    target = recall + (1 - recall) / 4
     most = min(NEIGHBOURS[-1], len(lists) - 1)
     similarity, order = partition.nearest(queries, len(partition))
     neighbours = lists.scan(queries, similarity, order, most + 1, None)[1][:, 1:]
@@ -77,9 +76,3 @@ def _ranks(order: Keys, cells: NDArray[np.int32]) -> NDArray[np.int64]:
 def _least(ranks: NDArray[np.int64], target: float) -> int:
     ordered = np.sort(ranks, axis=None)
     return int(ordered[int(np.ceil(target * len(ordered))) - 1]) + 1
-
-
-def spread(counts: Sequence[int]) -> float:
-    """How unevenly the cells are filled: the expected size of the cell of a random vector, over the mean size. 1 is even."""
-    sizes = np.asarray(counts, np.float64)
-    return float((sizes**2).mean() / max(sizes.mean(), 1e-12) ** 2)

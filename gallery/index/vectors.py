@@ -43,6 +43,8 @@ LAST_KEY: Final = 2**32
 #: A filter that lets at most this share, or so many, pass is answered by comparing all that pass.
 FEW: Final = 0.05
 FEW_AT_LEAST: Final = 10_000
+#: Scored again are the k best, half as many more, and these.
+EXTRA: Final = 5
 #: The int8 levels are fitted anew with a new partition when more than this share of coordinates lies at their ends.
 CLIPPED: Final = 1e-3
 #: Vectors that int8 levels are fitted to, at most.
@@ -192,6 +194,14 @@ class VectorIndex:
         while (work := self._work) is not None:
             work.join()
 
+    def tune(self, recall: float) -> None:
+        """Ask for another recall: measured and in force on return; what is held stays as it is."""
+        self.settle()
+        with self._writer:
+            self.recall, state = recall, self._state
+            if not self.exact:
+                self._state = replace(state, effort=self._tuned(state.tiers[0], state.partition, state.cells))
+
     def close(self) -> None:
         """End the background work, within seconds. Searches still work."""
         with self._writer:
@@ -243,6 +253,7 @@ class VectorIndex:
         lists = Lists(codec, partition, sketched=len(partition) > 1)
         _read_lists(reader, lists)
         reader.finish()
+        lists.move_to_gpu()
         cells = _cells_of([lists], header["last"])
         effort = Effort(len(partition), tuple(header["probes"]), header["shortlist"])
         tiers = (lists, Lists(codec, partition, sketched=False))
@@ -288,7 +299,7 @@ class VectorIndex:
         return selection(state.cells[: self._last + 1] != NOTHING, None, np.empty(0, np.int64))
 
     def _search(self, state: _State, queries: Vectors, k: int, allowed: Selection | None) -> tuple[Scores, Keys]:
-        wanted = k if self.fetch is None or state.tiers[0].codec.exact else k + max(16, k // 2)
+        wanted = k if self.fetch is None or state.tiers[0].codec.exact else k + EXTRA + k // 2
         similarity, cells = state.partition.nearest(queries, self._probes(state, wanted, allowed))
         shortlist = state.effort.shortlist_for(wanted) if cells.shape[1] < len(state.partition) else None
         selector = None if allowed is None else allowed.selector
@@ -363,6 +374,7 @@ class VectorIndex:
             cells = state.cells.copy()
         try:
             made = self._renewed(state, cells) if anew else self._merged(state, cells)
+            made.tiers[0].move_to_gpu()
         except _StoppedError:
             return
         with self._writer:
