@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from assets import DEFAULTS, default_artifact
 from export import Embedder, load_artifact
-from gallery.index import ExactIndex
+from gallery.index import VectorIndex
 from gallery.pictures import digest, stored_pictures
 from gallery.store import FILE, Item, Position, Store, StoredPicture
 from gallery.where import checked_text, condition
@@ -54,7 +54,7 @@ class Gallery:
     def __init__(self, folder: Path, store: Store, embedder: Embedder) -> None:
         self.folder, self.embedder, self._store = folder, embedder, store
         self._lock = threading.RLock()
-        self._index = ExactIndex(embedder.card.dimension)
+        self._index = VectorIndex(embedder.card.dimension)
         self._position = Position()
         self._catch_up()
 
@@ -91,6 +91,7 @@ class Gallery:
     def close(self) -> None:
         """Close the store. Everything acknowledged is on disk already."""
         with self._lock:
+            self._index.close()
             self._store.close()
 
     @property
@@ -162,9 +163,9 @@ class Gallery:
         with self._lock:
             self._catch_up()
             among = self._among(filtered, own_camera)
-            scores, keys = self._index.search(embedding, k, among)
-            known = self._store.known(keys.tolist())
-        found = [(known[key], float(score)) for key, score in zip(keys.tolist(), scores, strict=True) if key in known]
+            scores, keys = self._index.search(embedding[None], k, among)
+            known = self._store.known(keys[0].tolist())
+        found = [(known[key], float(score)) for key, score in zip(keys[0].tolist(), scores[0], strict=True) if key in known]
         return [
             Hit(
                 rank=rank,

@@ -1,0 +1,420 @@
+"""The gallery's index against exact search, in one run: recall, speed, memory, loading, adding, filters; as ratios.
+
+    python -m benchmarks.gallery --size 100000 --dimension 768 --memory float32 int8 --compare --table FILE.csv --plot FILE.png
+
+The vectors are synthetic, like a trained ReID network's: looks (what people wear), identities around looks, shots around
+identities. look 0.7 + identity 0.7 + camera 0.25 + shot `--noise` (each a Gaussian in a latent space of 192 dimensions with
+falling variance, rank^-0.35), a fixed random map to D dimensions, white noise of 0.2, unit length. `--per` shots an identity,
+50 identities a look, 8 cameras. Queries are other shots of the same identities. At noise 0.75 shots of one identity have a
+cosine of about 0.6, at 0.5 of about 0.75.
+
+The vectors stand in an SQLite store (a blob by primary key), and the int8 and float16 indexes score their shortlist again
+with what they fetch from there, as the gallery does. `--compare` adds hnswlib and usearch, where they are installed: building
+theirs takes an hour at a million on two cores. Everything runs in a temporary folder; needs about 4 bytes * size * dimension of
+memory twice, and of disk twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sqlite3
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from gallery.index import Keys, Memory, VectorIndex, Vectors
+
+CHUNK: Final = 20_000
+CAMERAS: Final = 8
+K: Final = 10
+ADDED: Final = 10_000
+Search = Callable[[Vectors], Keys]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A line of the table. `bytes`: of memory per vector; `single`, `batch`: milliseconds a query, alone and in 64s."""
+
+    index: str
+    setting: str
+    recall: float
+    bytes: float
+    single: float
+    batch: float
+
+
+class World:
+    """A source of synthetic vectors; see the module's description."""
+
+    def __init__(self, size: int, dimension: int, noise: float, per: int, rank: int = 192) -> None:
+        self.draw = np.random.default_rng(0)
+        self.noise, self.dimension = noise, dimension
+        self.scale = ((1 + np.arange(rank)) ** -0.35).astype(np.float32)
+        self.scale /= np.linalg.norm(self.scale)
+        identities = max(size // per, 1)
+        self.map = self._normal(rank, dimension) / np.float32(dimension**0.5)
+        looks = self._normal(max(identities // 50, 1), rank) * self.scale
+        of = self.draw.integers(0, len(looks), identities)
+        self.identities = 0.7 * looks[of] + 0.7 * self._normal(identities, rank) * self.scale
+        self.cameras = 0.25 * self._normal(CAMERAS, rank) * self.scale
+
+    def shots(self, count: int) -> tuple[Vectors, NDArray[np.int64]]:
+        """So many vectors [n, D] of random identities, and their cameras [n]."""
+        camera = self.draw.integers(0, CAMERAS, count)
+        latent = self.identities[self.draw.integers(0, len(self.identities), count)] + self.cameras[camera]
+        latent += np.float32(self.noise) * self._normal(count, len(self.scale)) * self.scale
+        vectors = latent @ self.map + np.float32(0.2 / self.dimension**0.5) * self._normal(count, self.dimension)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), camera
+
+    def _normal(self, *shape: int) -> NDArray[np.float32]:
+        return self.draw.standard_normal(shape, dtype=np.float32)
+
+
+class Blobs:
+    """The vectors as the gallery's store has them: SQLite blobs by primary key."""
+
+    def __init__(self, folder: Path, dimension: int) -> None:
+        self._db = sqlite3.connect(folder / "vectors.db", check_same_thread=False, isolation_level=None)
+        self._dimension = dimension
+        for line in ("PRAGMA synchronous = OFF", "CREATE TABLE items (key INTEGER PRIMARY KEY, embedding BLOB)"):
+            self._db.execute(line)
+
+    def add(self, keys: Keys, vectors: Vectors) -> None:
+        """Store vectors."""
+        self._db.execute("BEGIN")
+        rows = ((key, row.tobytes()) for key, row in zip(keys.tolist(), vectors, strict=True))
+        self._db.executemany("INSERT INTO items VALUES (?, ?)", rows)
+        self._db.execute("COMMIT")
+
+    def fetch(self, keys: Keys) -> Vectors:
+        """The vectors of these keys."""
+        found = np.full((len(keys), self._dimension), np.nan, np.float32)
+        for row, key in enumerate(keys.tolist()):
+            blob = self._db.execute("SELECT embedding FROM items WHERE key = ?", [key]).fetchone()
+            if blob is not None:
+                found[row] = np.frombuffer(blob[0], np.float32)
+        return found
+
+    def all(self) -> Iterator[tuple[Keys, Vectors]]:
+        """Everything, in chunks."""
+        cursor = self._db.execute("SELECT key, embedding FROM items ORDER BY key")
+        while rows := cursor.fetchmany(CHUNK):
+            keys = np.array([key for key, _ in rows], np.int64)
+            yield keys, np.frombuffer(b"".join(blob for _, blob in rows), np.float32).reshape(len(rows), -1)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long a piece of work takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def latency(search: Search, queries: Vectors, runs: int) -> float:
+    """Median milliseconds of one query alone."""
+    return 1e3 * float(np.median([seconds(lambda i=i: search(queries[i : i + 1])) for i in range(runs)]))  # type: ignore[misc]
+
+
+def pace(search: Search, queries: Vectors, runs: int = 5) -> float:
+    """Median milliseconds of a query in batches of 64."""
+    return 1e3 / 64 * float(np.median([seconds(lambda: search(queries[:64])) for _ in range(runs)]))
+
+
+def recall(found: Keys, truth: Keys) -> float:
+    """Recall@10: the share of the true keys [Q, 10] that were found [Q, 10]; -1 in the truth does not count."""
+    hits = sum(len(set(mine.tolist()) & set(its.tolist()) - {-1}) for mine, its in zip(found, truth, strict=True))
+    return hits / int((truth >= 0).sum())
+
+
+@dataclass
+class Bench:
+    """All that the measurements share."""
+
+    world: World
+    blobs: Blobs
+    folder: Path
+    flat: Any
+    cameras: NDArray[np.int64]
+    queries: Vectors
+    query_cameras: NDArray[np.int64]
+    truth: Keys
+    runs: int
+
+    @property
+    def size(self) -> int:
+        """Vectors."""
+        return len(self.cameras)
+
+    def exactly(self, queries: Vectors, selector: Any = None) -> Keys:
+        """What FAISS's flat index finds; keys count from 1."""
+        parameters = faiss.SearchParameters(sel=selector) if selector is not None else None
+        found: Keys = self.flat.search(queries, K, params=parameters)[1]
+        return np.where(found >= 0, found + 1, -1)
+
+
+def prepared(folder: Path, given: argparse.Namespace) -> Bench:
+    """Make the world, the store, the flat index and the truth."""
+    world, blobs = World(given.size, given.dimension, given.noise, given.per), Blobs(folder, given.dimension)
+    flat, cameras = faiss.IndexFlatIP(given.dimension), []
+    for start in range(0, given.size, CHUNK):
+        vectors, camera = world.shots(min(CHUNK, given.size - start))
+        blobs.add(np.arange(start + 1, start + 1 + len(vectors)), vectors)
+        flat.add(vectors)
+        cameras.append(camera)
+    queries, query_cameras = world.shots(given.queries)
+    bench = Bench(
+        world, blobs, folder, flat, np.concatenate(cameras), queries, query_cameras, np.empty(0, np.int64), given.runs
+    )
+    bench.truth = bench.exactly(queries)
+    return bench
+
+
+def built(bench: Bench, memory: Memory, target: float) -> tuple[VectorIndex, float]:
+    """An index of all in the store, and the seconds it took."""
+    fetch = None if memory is Memory.FLOAT32 else bench.blobs.fetch
+    index = VectorIndex(bench.flat.d, memory=memory, recall=target, fetch=fetch)
+
+    def fill() -> None:
+        with index.filling():
+            for keys, vectors in bench.blobs.all():
+                index.add(keys, vectors)
+
+    return index, seconds(fill)
+
+
+def measured(bench: Bench, memory: Memory, targets: list[float]) -> Iterator[Point]:
+    """Everything about one memory mode; the first target is what the index is built for."""
+    index, took = built(bench, memory, targets[0])
+    print(f"\n{memory}: built in {took:.1f} s, {index.memory / bench.flat.ntotal / bench.flat.d / 4:.3f} of float32's memory")
+    yield against_flat(bench, index, targets[0])
+    load(bench, index, took)
+    filters(bench, index)
+    for target in targets[1:]:
+        index.tune(target)
+        yield point(bench, index, f"recall {target}")
+    index.tune(targets[0])
+    adding(bench, index)
+    index.close()
+
+
+def searching(index: VectorIndex, **options: Any) -> Search:
+    """The index's search as a function of the queries."""
+    return lambda queries: index.search(queries, K, **options)[1]
+
+
+def point(bench: Bench, index: VectorIndex, setting: str) -> Point:
+    """Recall, memory and speed of the index as it is."""
+    search = searching(index)
+    found = recall(search(bench.queries), bench.truth)
+    memory = index.memory / len(index)
+    name = f"trireid {index.memory_mode}"
+    return Point(name, setting, found, memory, latency(search, bench.queries, bench.runs), pace(search, bench.queries))
+
+
+def against_flat(bench: Bench, index: VectorIndex, target: float) -> Point:
+    """Flat and ours by turns, three times each, since the machine is not alone."""
+    turns = []
+    for _ in range(3):
+        flat = latency(bench.exactly, bench.queries, 8), pace(bench.exactly, bench.queries, 1)
+        ours = point(bench, index, f"recall {target}")
+        turns.append((*flat, flat[0] / ours.single, flat[1] / ours.batch, ours))
+    single, batch, faster_single, faster_batch = (float(np.median([turn[i] for turn in turns])) for i in range(4))
+    ours = sorted((turn[4] for turn in turns), key=lambda one: one.single)[1]
+    print(
+        f"  recall@10 {ours.recall:.4f}; one query {ours.single:.2f} ms, flat {single:.1f} ms: {faster_single:.1f} times faster"
+    )
+    print(f"  in batches of 64 {ours.batch:.2f} ms a query, flat {batch:.2f} ms: {faster_batch:.1f} times faster", flush=True)
+    return ours
+
+
+def load(bench: Bench, index: VectorIndex, took: float) -> None:
+    """Saving, and loading against building."""
+    path = bench.folder / f"{index.memory_mode}.index"
+    saving = seconds(lambda: index.save(path))
+    options = {"memory": index.memory_mode, "recall": index.recall}
+    loading = float(np.median([seconds(lambda: VectorIndex.load(path, bench.flat.d, **options)) for _ in range(3)]))
+    print(f"  saved in {saving:.2f} s, loaded in {loading:.2f} s: {took / loading:.1f} times faster than building", flush=True)
+    path.unlink()
+
+
+def filters(bench: Bench, index: VectorIndex) -> None:
+    """Recall and milliseconds of one query where few pass and where most do; the last filter is each query's own."""
+    draw = np.random.default_rng(1)
+    for share in (1e-4, 1e-2, 0.3):
+        among = 1 + np.flatnonzero(draw.random(bench.size) < share)
+        few = bench.queries[:32]
+        found = recall(searching(index, among=among)(few), bench.exactly(few, faiss.IDSelectorBatch(among - 1)))
+        taken = latency(searching(index, among=among), bench.queries, 16)
+        print(f"  filter that passes {len(among)} of {bench.size}: recall {found:.4f}, {taken:.2f} ms", flush=True)
+    other_cameras(bench, index)
+
+
+def other_cameras(bench: Bench, index: VectorIndex) -> None:
+    """Not the query's own camera, as the keys that may be found and as those that may not."""
+    for way in ("without", "among"):
+        found, truth, taken = [], [], []
+        for query, camera in zip(bench.queries[:16, None], bench.query_cameras[:16], strict=True):
+            own = bench.cameras == camera
+            given = {way: 1 + np.flatnonzero(own if way == "without" else ~own)}
+            search = searching(index, **given)
+            found.append(search(query))
+            taken.append(seconds(lambda search=search, query=query: search(query)))  # type: ignore[misc]
+            truth.append(bench.exactly(query, faiss.IDSelectorNot(faiss.IDSelectorBatch(np.flatnonzero(own)))))
+        share = recall(np.concatenate(found), np.concatenate(truth))
+        print(f"  not the query's own camera ({way}): recall {share:.4f}, {1e3 * np.median(taken):.2f} ms", flush=True)
+
+
+def adding(bench: Bench, index: VectorIndex) -> None:
+    """Latency of single queries while vectors are added, against a quiet index, by turns."""
+    vectors, _ = bench.world.shots(ADDED)
+    first, search, rounds = bench.size + 1, searching(index), 4
+    quiet: list[float] = []
+    busy: list[float] = []
+    parts = np.array_split(np.arange(ADDED), rounds)
+    taken = 0.0
+    for part in parts:
+        quiet += [seconds(lambda i=i: search(bench.queries[i % len(bench.queries)][None])) for i in range(100)]  # type: ignore[misc]
+        writer = threading.Thread(target=index.add, args=(first + part, vectors[part]))
+        start = time.perf_counter()
+        writer.start()
+        while writer.is_alive():
+            busy.append(seconds(lambda: search(bench.queries[len(busy) % len(bench.queries)][None])))
+        taken += time.perf_counter() - start
+    (q50, q95), (b50, b95) = (1e3 * np.percentile(times, [50, 95]) for times in (quiet, busy))
+    print(
+        f"  while {ADDED} are added ({taken:.1f} s): median {b50:.2f} ms, quiet {q50:.2f} ms: {b50 / q50:.2f} times;", end=" "
+    )
+    print(f"95th percentile {b95:.2f} against {q95:.2f} ms: {b95 / q95:.2f} times", flush=True)
+
+
+def hnsw(bench: Bench) -> Iterator[Point]:
+    """hnswlib, where it is installed."""
+    try:
+        hnswlib = import_module("hnswlib")
+    except ImportError:
+        print("\nhnswlib is not installed: pip install hnswlib")
+        return
+    graph = hnswlib.Index("ip", bench.flat.d)
+    graph.init_index(bench.size, ef_construction=100, M=16)
+    took = seconds(lambda: [graph.add_items(vectors, keys) for keys, vectors in bench.blobs.all()])
+    path = bench.folder / "hnsw"
+    graph.save_index(str(path))
+    print(f"\nhnswlib: built in {took:.1f} s")
+    for width in (10, 20, 40, 80, 160, 320):
+        graph.set_ef(width)
+
+        def search(queries: Vectors) -> Keys:
+            graph.set_num_threads(1 if len(queries) == 1 else faiss.omp_get_max_threads())
+            found: Keys = graph.knn_query(queries, K)[0].astype(np.int64)
+            return found
+
+        yield compared(bench, "hnswlib M16", f"ef {width}", path.stat().st_size / bench.size, search)
+
+
+def usearch(bench: Bench) -> Iterator[Point]:
+    """usearch in float32 and int8, where it is installed."""
+    try:
+        graph_of = import_module("usearch.index").Index
+    except ImportError:
+        print("\nusearch is not installed: pip install usearch")
+        return
+    for kind in ("f32", "i8"):
+        graph = graph_of(ndim=bench.flat.d, metric="cos", dtype=kind, connectivity=16, expansion_add=100)
+        took = seconds(lambda graph=graph: [graph.add(keys, vectors) for keys, vectors in bench.blobs.all()])  # type: ignore[misc]
+        print(f"\nusearch {kind}: built in {took:.1f} s")
+        for width in (10, 20, 40, 80, 160, 320):
+            graph.expansion_search = width
+
+            def search(queries: Vectors, graph: Any = graph) -> Keys:
+                found: Keys = np.asarray(graph.search(queries, K).keys).astype(np.int64)
+                return found.reshape(len(queries), -1)
+
+            yield compared(bench, f"usearch {kind}", f"expansion {width}", graph.memory_usage / bench.size, search)
+
+
+def compared(bench: Bench, name: str, setting: str, memory: float, search: Search) -> Point:
+    """A point of another library's index."""
+    found = recall(search(bench.queries), bench.truth)
+    return Point(name, setting, found, memory, latency(search, bench.queries, bench.runs), pace(search, bench.queries))
+
+
+def flat_point(bench: Bench) -> Point:
+    """Exact search, as a point."""
+    times = latency(bench.exactly, bench.queries, 8), pace(bench.exactly, bench.queries, 1)
+    return Point("faiss IndexFlatIP", "-", 1.0, 4.0 * bench.flat.d, *times)
+
+
+def write_table(path: Path, points: list[Point]) -> None:
+    """All points as CSV."""
+    with path.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.DictWriter(out, list(asdict(points[0])), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: round(v, 4) if isinstance(v, float) else v for name, v in asdict(p).items()} for p in points)
+
+
+def plot(path: Path, points: list[Point], title: str) -> None:
+    """Milliseconds over recall, a line per index, its memory in the legend."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.5), sharey=True)
+    for axis, name in zip(axes, ("single", "batch"), strict=True):
+        for index in dict.fromkeys(point.index for point in points):
+            own = sorted((point for point in points if point.index == index), key=lambda point: point.recall)
+            label = f"{index}: {own[0].bytes:.0f} bytes a vector"
+            axis.plot([point.recall for point in own], [getattr(point, name) for point in own], "o-", label=label, ms=4)
+        axis.set(yscale="log", xlabel="recall@10", title={"single": "one query", "batch": "in batches of 64"}[name])
+        axis.grid(alpha=0.3, which="both")
+    axes[0].set_ylabel("milliseconds a query")
+    axes[1].legend(fontsize=8, loc="best")
+    figure.suptitle(title)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gallery", description="the gallery's index against exact search"
+    )
+    parser.add_argument("--size", type=int, default=100_000)
+    parser.add_argument("--dimension", type=int, default=768)
+    parser.add_argument("--noise", type=float, default=0.5)
+    parser.add_argument("--per", type=int, default=20, help="shots an identity")
+    parser.add_argument("--queries", type=int, default=400)
+    parser.add_argument("--runs", type=int, default=100, help="single queries that are timed")
+    parser.add_argument("--memory", nargs="*", type=Memory, default=list(Memory))
+    parser.add_argument("--recall", nargs="+", type=float, default=[0.99, 0.9, 0.95, 0.999])
+    parser.add_argument("--compare", action="store_true", help="also hnswlib and usearch")
+    parser.add_argument("--table", type=Path)
+    parser.add_argument("--plot", type=Path)
+    given = parser.parse_args()
+    title = f"{given.size} x {given.dimension}, noise {given.noise}"
+    with tempfile.TemporaryDirectory() as folder:
+        bench = prepared(Path(folder), given)
+        print(title, flush=True)
+        points = [flat_point(bench)]
+        for memory in given.memory:
+            points += measured(bench, memory, given.recall)
+        if given.compare:
+            points += [*hnsw(bench), *usearch(bench)]
+    if given.table:
+        write_table(given.table, points)
+    if given.plot:
+        plot(given.plot, points, title)
+
+
+if __name__ == "__main__":
+    main()

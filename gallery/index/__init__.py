@@ -1,0 +1,7 @@
+"""The index: the vectors nearest to a query, out of very many, found fast. Derived from the store, and kept in one file."""
+
+from gallery.index.codec import Memory
+from gallery.index.contract import Fetch, Index, Keys, Scores, Vectors
+from gallery.index.vectors import VectorIndex
+
+__all__ = ["Fetch", "Index", "Keys", "Memory", "Scores", "VectorIndex", "Vectors"]

@@ -1,0 +1,497 @@
+"""The index of a gallery: exact while that is fast, an inverted file above, kept in shape in the background."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gallery.index import file
+from gallery.index.codec import SAMPLE, Codec, Memory
+from gallery.index.contract import Fetch, Keys, Scores, Vectors
+from gallery.index.lists import NOTHING, Lists
+from gallery.index.lock import ReadWriteLock
+from gallery.index.partition import PER_CELL, Partition, cells_for
+from gallery.index.rewriting import joined, merged, regrouped
+from gallery.index.selection import Selection, selection
+from gallery.index.threads import ALL, threads
+from gallery.index.tuning import QUERIES, Effort, tuned
+from samples import GalleryError
+
+#: Up to this many vectors every one is compared (measured: see docs/gallery-index.md).
+CROSSOVER: Final = 20_000
+#: The partition is made anew when the index holds this many times what it was made for, or this share of it.
+GROWTH: Final = 2.0
+SHRINKAGE: Final = 0.25
+#: Added and removed vectors are merged in when they are this share of all, and at least so many.
+STALE: Final = 0.05
+STALE_AT_LEAST: Final = 4_096
+#: A writer holds up searches for so many vectors at a time.
+BATCH: Final = 256
+#: Queries worked on at a time.
+QUERY_BATCH: Final = 256
+#: Keys are marked one by one in an array from 0 to the last.
+LAST_KEY: Final = 2**32
+#: A filter that lets at most this share, or so many, pass is answered by comparing all that pass.
+FEW: Final = 0.05
+FEW_AT_LEAST: Final = 10_000
+#: Scored again are the k best, half as many more, and these.
+EXTRA: Final = 5
+#: The int8 levels are fitted anew with a new partition when more than this share of coordinates lies at their ends.
+CLIPPED: Final = 1e-3
+#: Vectors that int8 levels are fitted to, at most.
+_CHUNK: Final = 20_000
+_SEED: Final = 7
+
+_log = logging.getLogger(__name__)
+
+
+class _StoppedError(Exception):
+    """The index was closed in the middle of background work."""
+
+
+@dataclass(frozen=True)
+class _State:
+    """What searches see, replaced as a whole. `tiers`: lists of ascending keys; the last takes what is added."""
+
+    partition: Partition
+    tiers: tuple[Lists, ...]
+    #: The cell of each key, -1 where it is gone or never was: int32 [more than the last key].
+    cells: NDArray[np.int32]
+    effort: Effort
+    #: How many vectors the partition was made for.
+    made_for: int = 0
+
+    @property
+    def held(self) -> int:
+        """Vectors in the lists, removed ones among them."""
+        return sum(len(tier) for tier in self.tiers)
+
+
+class VectorIndex:
+    """Vectors [n, D] of unit length under growing keys; see `Index` for what it answers.
+
+    Up to `crossover` vectors, search compares every one. Above, it looks into the k-means cells nearest to the query, as many
+    as its own vectors need to be found with the `recall` asked for (of the 10 nearest; other k likewise). Vectors are held as
+    `memory` says; where `fetch` is given, the best are scored again with what it gives. Recall below float32 and without
+    `fetch` is relative to the vectors as they are held.
+
+    Safe for several threads: searches go on during everything else. Merging and training run in a thread of their own;
+    `close` ends it, `settle` waits for it.
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        *,
+        memory: Memory | str = Memory.FLOAT32,
+        recall: float = 0.99,
+        fetch: Fetch | None = None,
+        crossover: int = CROSSOVER,
+    ) -> None:
+        self.dimension, self.memory_mode, self.recall = dimension, Memory(memory), recall
+        self.fetch, self.crossover = fetch, crossover
+        #: What was saved along with it.
+        self.extra: dict[str, Any] = {}
+        codec = Codec(dimension, Memory.FLOAT32 if self.memory_mode is Memory.INT8 else self.memory_mode)
+        partition = Partition.whole(dimension)
+        self._state = _State(partition, (Lists(codec, partition, sketched=False),), np.full(1024, NOTHING, np.int32), Effort(1))
+        self._count, self._last = 0, 0
+        self._writer, self._lists = threading.RLock(), ReadWriteLock()
+        self._work: threading.Thread | None = None
+        self._filling, self._closed = False, False
+        #: Bars the removed vectors that the lists still hold; None where there are none.
+        self._barred: Selection | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def exact(self) -> bool:
+        """Whether every vector is compared."""
+        return len(self._state.partition) == 1
+
+    @property
+    def memory(self) -> int:
+        """Bytes held. Lists that were added to since the last merge may keep up to as much again free to grow."""
+        state = self._state
+        return sum(tier.memory for tier in state.tiers) + state.partition.memory + state.cells.nbytes
+
+    def add(self, keys: Keys, vectors: Vectors) -> None:
+        """See `Index.add`. Searches wait for 256 vectors at most; a search meanwhile may find a part of what is being added."""
+        keys, vectors = np.ascontiguousarray(keys, np.int64), np.ascontiguousarray(vectors, np.float32)
+        with self._writer:
+            self._check(keys, vectors)
+            self._fit_codec(vectors)
+            for start in range(0, len(keys), BATCH):
+                self._append(keys[start : start + BATCH], vectors[start : start + BATCH])
+            self._count += len(keys)
+            self._keep_in_shape()
+
+    def remove(self, keys: Keys) -> None:
+        """See `Index.remove`."""
+        with self._writer:
+            cells = self._state.cells
+            keys = np.unique(np.asarray(keys, np.int64))
+            keys = keys[(keys > 0) & (keys <= self._last)]
+            keys = keys[cells[keys] != NOTHING]
+            if len(keys):
+                cells[keys] = NOTHING
+                self._count -= len(keys)
+                self._barred = self._bar()
+                self._keep_in_shape()
+
+    def search(
+        self, queries: Vectors, k: int, among: Keys | None = None, *, without: Keys | None = None
+    ) -> tuple[Scores, Keys]:
+        """See `Index.search`. Raises GalleryError for queries of another dimension or k below 1."""
+        queries = self._checked_queries(queries, k)
+        barred, state, last = self._barred, self._state, self._last
+        allowed = barred
+        if among is not None or without is not None:
+            allowed = selection(state.cells[: last + 1] != NOTHING, among, without)
+        scores, keys = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+        with threads(ALL if len(queries) > 1 else 1):
+            for start in range(0, len(queries), QUERY_BATCH):
+                part = slice(start, start + QUERY_BATCH)
+                scores[part], keys[part] = self._search(state, queries[part], k, allowed)
+        return scores, keys
+
+    def vectors(self, keys: Keys) -> Vectors:
+        """See `Index.vectors`."""
+        keys, state = np.asarray(keys, np.int64), self._state
+        known = (keys > 0) & (keys < len(state.cells))
+        known[known] = state.cells[keys[known]] != NOTHING
+        if not known.all():
+            raise GalleryError(f"keys: the index holds no vector under {keys[~known][0]}", "keys", "not_found")
+        with self._lists.reading():
+            return _decoded(state, keys)
+
+    @contextmanager
+    def filling(self) -> Iterator[None]:
+        """Add much at once inside: nothing is trained or merged before the end, and then with all cores, at once."""
+        with self._writer:
+            self._filling = True
+        try:
+            yield
+        finally:
+            with self._writer:
+                self._filling = False
+        with threads(ALL):
+            while not self._closed and (anew := self._due()) is not None:
+                self._reshape(anew)
+
+    def settle(self) -> None:
+        """Wait until nothing is left to merge or train."""
+        while (work := self._work) is not None:
+            work.join()
+
+    def tune(self, recall: float) -> None:
+        """Ask for another recall: measured and in force on return; what is held stays as it is."""
+        self.settle()
+        with self._writer:
+            self.recall, state = recall, self._state
+            if not self.exact:
+                self._state = replace(state, effort=self._tuned(state.tiers[0], state.partition, state.cells))
+
+    def close(self) -> None:
+        """End the background work, within seconds. Searches still work."""
+        with self._writer:
+            self._closed = True
+        self.settle()
+
+    def save(self, path: str | PathLike[str], extra: Mapping[str, Any] | None = None) -> None:
+        """See `Index.save`. Searches go on; adding waits only while what came after the last merge is copied."""
+        with self._writer:
+            state, last = self._state, self._last
+            tiers, cells = (*state.tiers[:-1], state.tiers[-1].copy()), state.cells[: last + 1].copy()
+        codec, effort = tiers[0].codec, state.effort
+        header = {
+            "dimension": self.dimension,
+            "mode": self.memory_mode.value,
+            "recall": self.recall,
+            "memory": codec.memory.value,
+            "levels": len(codec.levels),
+            "cells": len(state.partition),
+            "last": last,
+            "made_for": state.made_for,
+            "probes": effort.probes,
+            "shortlist": effort.shortlist,
+            "extra": dict(extra or {}),
+        }
+        file.write(Path(path), header, _arrays(tiers, cells))
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], dimension: int, **options: Any) -> Self:
+        """Read a file that `save` wrote; options as for a new index.
+
+        Raises GalleryError (code `index`) for a file that is absent, damaged, foreign, or of another dimension, memory or
+        recall: build the index anew.
+        """
+        index = cls(dimension, **options)
+        with file.reading(Path(path)) as reader:
+            index._restore(reader)
+        return index
+
+    def _restore(self, reader: file.Reader) -> None:
+        header = reader.header
+        expected = {"dimension": self.dimension, "mode": self.memory_mode.value, "recall": self.recall}
+        for name, value in expected.items():
+            if header[name] != value:
+                raise ValueError(f"its {name} is {header[name]}, not {value}")
+        levels = reader.array(np.float32, header["levels"])
+        codec = Codec(self.dimension, Memory(header["memory"]), levels if len(levels) else None)
+        partition = Partition(reader.array(np.float32, header["cells"], self.dimension))
+        lists = Lists(codec, partition, sketched=len(partition) > 1)
+        _read_lists(reader, lists)
+        reader.finish()
+        lists.move_to_gpu()
+        cells = _cells_of([lists], header["last"])
+        effort = Effort(len(partition), tuple(header["probes"]), header["shortlist"])
+        tiers = (lists, Lists(codec, partition, sketched=False))
+        self._state = _State(partition, tiers, cells, effort, header["made_for"])
+        self._count, self._last, self.extra = len(lists), header["last"], header["extra"]
+
+    def _check(self, keys: Keys, vectors: Vectors) -> None:
+        if vectors.shape != (len(keys), self.dimension):
+            raise GalleryError(f"vectors: expected {len(keys)} of {self.dimension} numbers, got {vectors.shape}", "vectors")
+        if len(keys) and (keys[0] <= self._last or (np.diff(keys) <= 0).any() or keys[-1] > LAST_KEY):
+            raise GalleryError(f"keys: must grow, from above {self._last} to {LAST_KEY} at most", "keys")
+
+    def _checked_queries(self, queries: Vectors, k: int) -> Vectors:
+        queries = np.ascontiguousarray(queries, np.float32)
+        if queries.ndim != 2 or queries.shape[1] != self.dimension:
+            raise GalleryError(f"queries: expected [Q, {self.dimension}], got {list(queries.shape)}", "queries")
+        if k < 1:
+            raise GalleryError(f"k: must be 1 at least, not {k}", "k")
+        return queries
+
+    def _append(self, keys: Keys, vectors: Vectors) -> None:
+        """Add one small batch, so that a search waits for no more than that."""
+        with threads(1) if len(self) > BATCH else threads(ALL):
+            to = self._state.partition.assign(vectors)
+            self._make_room(int(keys[-1]))
+            state = self._state
+            with self._lists.writing():
+                state.tiers[-1].append(keys, vectors, to)
+        state.cells[keys] = to
+        self._last = int(keys[-1])
+
+    def _make_room(self, last: int) -> None:
+        cells = self._state.cells
+        if last >= len(cells):
+            grown = np.full(max(last + 1, len(cells) + len(cells) // 4), NOTHING, np.int32)
+            grown[: len(cells)] = cells
+            self._state = replace(self._state, cells=grown)
+
+    def _bar(self) -> Selection | None:
+        state = self._state
+        if state.held == self._count:
+            return None
+        return selection(state.cells[: self._last + 1] != NOTHING, None, np.empty(0, np.int64))
+
+    def _search(self, state: _State, queries: Vectors, k: int, allowed: Selection | None) -> tuple[Scores, Keys]:
+        wanted = k if self.fetch is None or state.tiers[0].codec.exact else k + EXTRA + k // 2
+        similarity, cells = state.partition.nearest(queries, self._probes(state, wanted, allowed))
+        shortlist = state.effort.shortlist_for(wanted) if cells.shape[1] < len(state.partition) else None
+        selector = None if allowed is None else allowed.selector
+        found = [tier.scan(queries, similarity, cells, wanted, shortlist, selector) for tier in state.tiers[:-1] if len(tier)]
+        with self._lists.reading():
+            if len(state.tiers[-1]) or not found:
+                found.append(state.tiers[-1].scan(queries, similarity, cells, wanted, None, selector))
+        scores, keys = _best(found, wanted)
+        if wanted > k and self.fetch is not None:
+            return _scored_again(self.fetch, queries, keys, k)
+        return scores, keys
+
+    def _probes(self, state: _State, k: int, allowed: Selection | None) -> int:
+        """A filter that lets one in n pass needs the search that would find n times as many neighbours; a narrow one, all."""
+        if allowed is None or allowed is self._barred:
+            return state.effort.probes_for(k)
+        share = allowed.passing / max(1, state.held)
+        if allowed.passing <= FEW_AT_LEAST or share <= FEW:
+            return len(state.partition)
+        return state.effort.probes_for(k / min(1.0, share))
+
+    def _fit_codec(self, vectors: Vectors) -> None:
+        """int8 begins as float32, until there are enough vectors to fit its levels to."""
+        state = self._state
+        if state.tiers[0].codec.memory is self.memory_mode or len(self) + len(vectors) < SAMPLE:
+            return
+        known = _decoded(state, np.flatnonzero(state.cells != NOTHING))
+        codec = Codec.fitted(self.memory_mode, np.concatenate([known, vectors[:_CHUNK]]))
+        lists = regrouped(state.tiers, state.cells, state.partition, codec, lambda: None, sketched=False)
+        self._state = replace(state, tiers=(lists,))
+        self._barred = None
+
+    def _due(self) -> bool | None:
+        """What work is due: True for a new partition, False for merging, None for none."""
+        state, count = self._state, self._count
+        if count >= self.crossover:
+            if self.exact or not SHRINKAGE < count / state.made_for < GROWTH:
+                return True
+        elif count < self.crossover / 2 and not self.exact:
+            return True
+        merged_already = len(state.tiers[0]) if len(state.tiers) > 1 else 0
+        stale = state.held - merged_already + (state.held - count)
+        return False if stale > max(STALE_AT_LEAST, STALE * count) else None
+
+    def _keep_in_shape(self) -> None:
+        if not self._filling and not self._closed and self._work is None and self._due() is not None:
+            self._work = threading.Thread(target=self._work_on, name="gallery index", daemon=False)
+            self._work.start()
+
+    def _work_on(self) -> None:
+        try:
+            with threads(1):
+                while not self._closed and (anew := self._due()) is not None:
+                    self._reshape(anew)
+        except _StoppedError:
+            pass
+        except Exception:
+            _log.exception("the index could not be brought into shape; it goes on as it is")
+        finally:
+            self._work = None
+
+    def _proceed(self) -> None:
+        if self._closed:
+            raise _StoppedError
+
+    def _reshape(self, anew: bool) -> None:
+        """Write the lists anew beside the old ones, which go on answering, and then take their place."""
+        with self._writer:
+            state = self._state
+            fresh = Lists(state.tiers[0].codec, state.partition, sketched=False)
+            self._state = replace(state, tiers=(*state.tiers, fresh))
+            cells = state.cells.copy()
+        try:
+            made = self._renewed(state, cells) if anew else self._merged(state, cells)
+            made.tiers[0].move_to_gpu()
+        except _StoppedError:
+            return
+        with self._writer:
+            self._take(made, anew)
+
+    def _merged(self, state: _State, cells: NDArray[np.int32]) -> _State:
+        lists = merged(state.tiers, cells, self._proceed)
+        effort = self._tuned(lists, state.partition, cells) if len(state.partition) > 1 else state.effort
+        return replace(state, tiers=(lists,), effort=effort)
+
+    def _renewed(self, state: _State, cells: NDArray[np.int32]) -> _State:
+        count = int((cells != NOTHING).sum())
+        number = cells_for(count) if count >= self.crossover else 1
+        sample = _decoded(state, _drawn(cells, PER_CELL * number))
+        codec = self._refitted(state.tiers[0].codec, sample)
+        partition = Partition.whole(self.dimension)
+        if number > 1:
+            partition = Partition.trained(sample, number, self._proceed)
+        lists = regrouped(state.tiers, cells, partition, codec, self._proceed, sketched=number > 1)
+        cells = _cells_of([lists], len(cells) - 1)
+        effort = self._tuned(lists, partition, cells) if number > 1 else Effort(1)
+        return _State(partition, (lists,), cells, effort, count)
+
+    def _refitted(self, codec: Codec, sample: Vectors) -> Codec:
+        """The codec, or one with wider levels where too much of the sample lies at their ends."""
+        return Codec.fitted(codec.memory, sample) if codec.clipped(codec.encode(sample)) > CLIPPED else codec
+
+    def _tuned(self, lists: Lists, partition: Partition, cells: NDArray[np.int32]) -> Effort:
+        self._proceed()
+        queries = _decoded(_State(partition, (lists,), cells, Effort(1)), _drawn(cells, QUERIES))
+        return tuned(lists, partition, cells, queries, self.recall)
+
+    def _take(self, made: _State, anew: bool) -> None:
+        """Put new lists in place of those they were made of; what was added meanwhile stays, what was removed is barred."""
+        old = self._state
+        fresh, cells = old.tiers[-1], old.cells
+        if anew:
+            fresh = regrouped([fresh], cells, made.partition, made.tiers[0].codec, lambda: None, sketched=False)
+            cells = _cells_of([made.tiers[0], fresh], len(cells) - 1)
+            cells[old.cells == NOTHING] = NOTHING
+        self._state = replace(made, tiers=(made.tiers[0], fresh), cells=cells)
+        self._barred = self._bar()
+
+
+def _arrays(tiers: Sequence[Lists], cells: NDArray[np.int32]) -> Iterator[NDArray[Any]]:
+    """What goes into the file, in the order in which it is read back."""
+    partition = tiers[0].partition
+    yield tiers[0].codec.levels
+    yield partition.centroids
+    yield np.array([sum(int((cells[tier.keys(cell)] != NOTHING).sum()) for tier in tiers) for cell in range(len(partition))])
+    for cell in range(len(partition)):
+        yield from (part for part in joined(tiers, cells, cell) if part is not None)
+
+
+def _read_lists(reader: file.Reader, lists: Lists) -> None:
+    count = len(lists.partition)
+    for cell, size in enumerate(reader.array(np.int64, count).tolist()):
+        keys, codes = reader.array(np.int64, size), reader.array(np.uint8, size, lists.codec.size)
+        sketches = reader.array(np.uint8, size, lists.sketch_size) if count > 1 else None
+        lists.extend(cell, keys, codes, sketches)
+
+
+def _cells_of(tiers: Sequence[Lists], last: int) -> NDArray[np.int32]:
+    """The cell of each key from 0 to the last, -1 for those that are not there."""
+    cells = np.full(last + 1, NOTHING, np.int32)
+    for tier in tiers:
+        for cell in range(len(tier.partition)):
+            cells[tier.keys(cell)] = cell
+    return cells
+
+
+def _drawn(cells: NDArray[np.int32], count: int) -> Keys:
+    """So many of the keys at random, ascending; all where there are fewer."""
+    keys = np.flatnonzero(cells != NOTHING)
+    return keys if len(keys) <= count else np.sort(np.random.default_rng(_SEED).choice(keys, count, replace=False))
+
+
+def _decoded(state: _State, keys: Keys) -> Vectors:
+    """The vectors of keys that are there, [n, D], as they are held."""
+    found = np.empty((len(keys), state.tiers[0].codec.dimension), np.float32)
+    cells = state.cells[keys]
+    order = np.argsort(cells, kind="stable")
+    edges = np.flatnonzero(np.diff(cells[order])) + 1
+    for rows in np.split(order, edges) if len(keys) else []:
+        for tier in state.tiers:
+            _decode_into(found, tier, int(cells[rows[0]]), keys, rows)
+    return found
+
+
+def _decode_into(found: Vectors, tier: Lists, cell: int, keys: Keys, rows: NDArray[np.int64]) -> None:
+    """Those of the rows whose key this tier has in this cell."""
+    held = tier.keys(cell)
+    if len(held):
+        places = np.minimum(np.searchsorted(held, keys[rows]), len(held) - 1)
+        hit = held[places] == keys[rows]
+        found[rows[hit]] = tier.codec.decode(tier.codes(cell)[places[hit]])
+
+
+def _best(found: Sequence[tuple[Scores, Keys]], k: int) -> tuple[Scores, Keys]:
+    """The k best of several results."""
+    if len(found) == 1:
+        return found[0]
+    return _top(np.concatenate([scores for scores, _ in found], 1), np.concatenate([keys for _, keys in found], 1), k)
+
+
+def _top(scores: Scores, keys: Keys, k: int) -> tuple[Scores, Keys]:
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(scores, order, 1), np.take_along_axis(keys, order, 1)
+
+
+def _scored_again(fetch: Fetch, queries: Vectors, keys: Keys, k: int) -> tuple[Scores, Keys]:
+    """The k best of a shortlist [Q, n], by the vectors that `fetch` gives; those that are gone fall out."""
+    wanted, places = np.unique(keys[keys != NOTHING], return_inverse=True)
+    scores = np.full(keys.shape, -np.inf, np.float32)
+    if len(wanted):
+        rows = np.asarray(fetch(wanted), np.float32)[places]
+        scores[keys != NOTHING] = np.einsum("nd,nd->n", rows, queries[np.nonzero(keys != NOTHING)[0]])
+    scores[np.isnan(scores)] = -np.inf
+    keys = np.where(np.isneginf(scores), NOTHING, keys)
+    return _top(scores, keys, k)

@@ -1,0 +1,539 @@
+"""The vector index: right, and right still after whatever is done to it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gallery.index import Keys, Memory, Scores, VectorIndex, Vectors
+from gallery.index import vectors as under_test
+from samples import GalleryError
+
+D = 32
+MODES = list(Memory)
+#: How far a score may be off because of how vectors are held.
+TOLERANCE = {Memory.FLOAT32: 1e-5, Memory.FLOAT16: 2e-3, Memory.INT8: 3e-2}
+
+
+def unit(vectors: Vectors) -> Vectors:
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def scattered(count: int, seed: int = 0, dimension: int = D) -> Vectors:
+    """Vectors in all directions."""
+    return unit(np.random.default_rng(seed).standard_normal((count, dimension)))
+
+
+def clustered(count: int, seed: int = 0, dimension: int = D, spread: float = 0.6) -> Vectors:
+    """Vectors around centres that do not depend on the seed, 20 or so around each at 4,000."""
+    centres = scattered(200, 99, dimension)
+    draw = np.random.default_rng(seed)
+    noise = draw.standard_normal((count, dimension)) / dimension**0.5
+    return unit(centres[draw.integers(0, len(centres), count)] + spread * noise)
+
+
+def filled(vectors: Vectors, **options: Any) -> VectorIndex:
+    """An index of vectors under keys 1, 2, ..., with nothing left to do."""
+    index = VectorIndex(vectors.shape[1], **options)
+    with index.filling():
+        index.add(np.arange(1, len(vectors) + 1), vectors)
+    return index
+
+
+def best(vectors: Vectors, keys: Keys, queries: Vectors, k: int) -> tuple[Scores, Keys]:
+    """What search must find, by comparing everything in NumPy."""
+    scores = queries @ vectors.T
+    order = np.argsort(-scores, axis=1)[:, :k]
+    return np.take_along_axis(scores, order, 1), keys[order]
+
+
+def recall(found: Keys, truth: Keys) -> float:
+    return float(np.mean([len(set(mine) & set(its)) / len(its) for mine, its in zip(found, truth, strict=True)]))
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thresholds so low that everything happens with a few hundred vectors."""
+    for name, value in {"STALE_AT_LEAST": 40, "SAMPLE": 30, "BATCH": 16, "QUERY_BATCH": 8, "EXTRA": 20}.items():
+        monkeypatch.setattr(under_test, name, value)
+
+
+@pytest.fixture(scope="module")
+def trained() -> Iterator[VectorIndex]:
+    """An index of 4,000 clustered vectors, above its crossover."""
+    index = filled(clustered(4_000), crossover=1_000)
+    assert not index.exact
+    yield index
+    index.close()
+
+
+@pytest.mark.parametrize("memory", MODES)
+def test_below_the_crossover_search_is_exact(memory: Memory) -> None:
+    vectors, queries = scattered(1_500), scattered(20, 1)
+    index = filled(vectors, memory=memory)
+    assert index.exact
+    scores, keys = index.search(queries, 10)
+    truth, true_keys = best(vectors, np.arange(1, 1_501), queries, 10)
+    assert scores.dtype == np.float32
+    assert keys.dtype == np.int64
+    np.testing.assert_allclose(scores, truth, atol=TOLERANCE[memory])
+    assert recall(keys, true_keys) >= (1 if memory is Memory.FLOAT32 else 0.9)
+
+
+@pytest.mark.parametrize("memory", MODES)
+@pytest.mark.parametrize("target", [0.9, 0.99])
+def test_above_the_crossover_the_recall_asked_for_is_reached(memory: Memory, target: float) -> None:
+    vectors, queries = clustered(4_000, dimension=64), clustered(200, 1, 64)
+
+    def fetch(keys: Keys) -> Vectors:
+        return vectors[keys - 1]
+
+    index = filled(vectors, memory=memory, crossover=1_000, recall=target, fetch=fetch)
+    assert not index.exact
+    for queried in (queries, queries[:1]):
+        scores, keys = index.search(queried, 10)
+        truth, true_keys = best(vectors, np.arange(1, 4_001), queried, 10)
+        assert (np.diff(scores, axis=1) <= 0).all()
+        np.testing.assert_allclose(scores[:, 0], truth[:, 0], atol=1e-5)
+    assert recall(index.search(queries, 10)[1], best(vectors, np.arange(1, 4_001), queries, 10)[1]) >= target
+
+
+def test_a_lower_recall_probes_less_and_tune_changes_it() -> None:
+    index = filled(scattered(4_000), crossover=1_000, recall=0.99)
+    far = index._state.effort.probes_for(10)
+    index.tune(0.6)
+    assert index._state.effort.probes_for(10) < far / 2
+    queries = scattered(100, 1)
+    found = recall(index.search(queries, 10)[1], best(scattered(4_000), np.arange(1, 4_001), queries, 10)[1])
+    assert 0.6 <= found < 0.95
+
+
+def test_more_neighbours_are_found_with_the_same_recall(trained: VectorIndex) -> None:
+    queries = clustered(50, 1)
+    for k in (1, 50, 200):
+        assert recall(trained.search(queries, k)[1], best(clustered(4_000), np.arange(1, 4_001), queries, k)[1]) >= 0.98
+
+
+@pytest.mark.parametrize("share", [1e-4, 1e-2, 0.3, 0.9])
+def test_filters_find_what_exact_search_with_the_filter_finds(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "FEW_AT_LEAST", 200)
+    vectors, queries = clustered(10_000), clustered(40, 1)
+    index = filled(vectors, crossover=1_000)
+    among = 1 + np.sort(np.random.default_rng(3).choice(10_000, max(1, int(10_000 * share)), replace=False))
+    found = index.search(queries, 10, among)[1]
+    assert np.isin(found[found >= 0], among).all()
+    truth = best(vectors[among - 1], among, queries, 10)[1]
+    assert recall(found[:, : truth.shape[1]], truth) >= 0.99
+    rest = np.setdiff1d(np.arange(1, 10_001), among)
+    np.testing.assert_array_equal(index.search(queries, 10, without=rest)[1], found)
+
+
+def test_a_filter_on_the_far_side_is_answered(trained: VectorIndex) -> None:
+    vectors, query = clustered(4_000), clustered(1, 1)
+    far = 1 + np.sort(np.argsort(vectors @ query[0])[:50])
+    assert set(trained.search(query, 10, far)[1][0]) == set(best(vectors[far - 1], far, query, 10)[1][0])
+
+
+def test_among_and_without_together_and_keys_nobody_knows(trained: VectorIndex) -> None:
+    query = clustered(1, 1)
+    found = trained.search(query, 5, np.array([-4, 3, 5, 8, 10**12]), without=np.array([5, 7, 10**12]))[1]
+    assert set(found[0]) == {3, 8, -1}
+    assert (trained.search(query, 5, np.empty(0, np.int64))[1] == -1).all()
+
+
+@pytest.mark.parametrize("crossover", [100, 10_000])
+def test_k_above_what_is_there_is_padded(crossover: int) -> None:
+    vectors = scattered(300)
+    scores, keys = filled(vectors, crossover=crossover).search(vectors[:3], 1_000)
+    assert sorted(keys[0][keys[0] >= 0]) == list(range(1, 301))
+    assert (keys[:, 300:] == -1).all()
+    assert np.isneginf(scores[:, 300:]).all()
+
+
+def test_an_empty_index_finds_nothing(tmp_path: Path) -> None:
+    index = VectorIndex(D)
+    for _ in range(2):
+        scores, keys = index.search(scattered(2), 3)
+        assert keys.tolist() == [[-1] * 3] * 2
+        assert np.isneginf(scores).all()
+        assert len(index) == 0
+        assert index.vectors(np.empty(0, np.int64)).shape == (0, D)
+        index.remove(np.array([1, 2]))
+        index.save(tmp_path / "i")
+        index = VectorIndex.load(tmp_path / "i", D)
+    assert index.search(np.empty((0, D), np.float32), 3)[1].shape == (0, 3)
+
+
+@pytest.mark.parametrize("keys", [[0], [-1], [3, 3], [5, 4], [2**33]])
+def test_keys_that_do_not_grow_are_refused(keys: list[int]) -> None:
+    index = VectorIndex(D)
+    with pytest.raises(GalleryError, match="keys: must grow"):
+        index.add(np.array(keys), scattered(len(keys)))
+    assert len(index) == 0
+    index.add(np.array([7]), scattered(1))
+    with pytest.raises(GalleryError, match="above 7"):
+        index.add(np.array([7]), scattered(1))
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    index = VectorIndex(D)
+    with pytest.raises(GalleryError, match="expected 1 of 32"):
+        index.add(np.array([1]), scattered(1, dimension=D + 1))
+    with pytest.raises(GalleryError, match="queries"):
+        index.search(scattered(1, dimension=D + 1), 3)
+    with pytest.raises(GalleryError, match="k: must be"):
+        index.search(scattered(1), 0)
+    with pytest.raises(GalleryError, match="no vector under 9"):
+        index.vectors(np.array([9]))
+
+
+@pytest.mark.parametrize("memory", MODES)
+def test_vectors_come_back_as_exactly_as_they_are_held(memory: Memory) -> None:
+    vectors = clustered(3_000)
+    index = filled(vectors, memory=memory, crossover=1_000)
+    wanted = np.array([2_999, 1, 1_500, 1])
+    np.testing.assert_allclose(
+        index.vectors(wanted), vectors[wanted - 1], atol={"float32": 0, "float16": 1e-3, "int8": 1e-2}[memory]
+    )
+
+
+def test_int8_takes_a_third_of_the_memory() -> None:
+    vectors = clustered(6_000, dimension=768)
+    index = filled(vectors, memory=Memory.INT8, crossover=1_000, recall=0.9)
+    assert not index.exact
+    assert index.memory <= vectors.nbytes / 3
+
+
+def test_int8_survives_a_coordinate_that_was_constant_at_first() -> None:
+    early, late = scattered(1_200), scattered(400, 1)
+    early[:, D // 2 :] = 0
+    index = filled(unit(early), memory=Memory.INT8)
+    index.add(np.arange(1_201, 1_601), late)
+    assert np.abs(index.vectors(np.arange(1_201, 1_601)) - late).max() < 0.1
+
+
+def test_fetched_vectors_give_the_scores_and_gone_ones_fall_out() -> None:
+    vectors = clustered(2_000)
+
+    def fetch(keys: Keys) -> Vectors:
+        rows = vectors[keys - 1].copy()
+        rows[keys == 17] = np.nan
+        return rows
+
+    index = filled(vectors, memory=Memory.INT8, fetch=fetch)
+    scores, keys = index.search(vectors[15:18], 10)
+    assert keys[0, 0] == 16
+    assert scores[0, 0] == pytest.approx(1, abs=1e-6)
+    assert 17 not in keys
+    assert 18 in keys[2]
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("memory", MODES)
+def test_it_is_trained_again_as_it_grows_and_given_up_as_it_shrinks(memory: Memory) -> None:
+    vectors = clustered(1_200)
+    index = VectorIndex(D, memory=memory, crossover=200)
+    numbers = [1]
+    for start in range(0, 1_200, 50):
+        index.add(np.arange(start + 1, start + 51), vectors[start : start + 50])
+        index.settle()
+        if len(index._state.partition) != numbers[-1]:
+            numbers.append(len(index._state.partition))
+    assert numbers[0] == 1
+    assert len(numbers) == 4  # at 200, 400 and 800
+    assert numbers == sorted(numbers)
+    np.testing.assert_allclose(index.vectors(np.arange(1, 1_201)), vectors, atol=TOLERANCE[memory])
+    index.remove(np.arange(1, 1_131))
+    index.settle()
+    assert index.exact
+    assert index._state.held == len(index) == 70
+    assert set(index.search(vectors[:1], 70)[1][0]) == set(range(1_131, 1_201))
+
+
+@pytest.mark.usefixtures("small")
+def test_removed_vectors_are_barred_at_once_and_leave_the_lists_later() -> None:
+    vectors = clustered(1_000)
+    index = filled(vectors, crossover=200)
+    index.remove(np.array([5, 5, 999_999, -3, 0]))
+    assert len(index) == 999
+    assert 5 not in index.search(vectors[4:5], 1_000)[1]
+    assert index._state.held == 1_000
+    index.remove(np.arange(1, 101))
+    index.settle()
+    assert index._state.held == len(index) == 900
+
+
+operations = st.lists(
+    st.tuples(st.sampled_from(["add", "add", "remove", "reload", "settle"]), st.integers(1, 90), st.integers(0, 10**6)),
+    max_size=12,
+)
+
+
+@pytest.mark.usefixtures("small")
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(operations=operations, memory=st.sampled_from(MODES))
+def test_whatever_is_done_it_agrees_with_a_dictionary(
+    tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[str, int, int]], memory: Memory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "model.index"
+    index, model, last = VectorIndex(D, memory=memory, crossover=120), dict[int, Vectors](), 0
+    for operation, count, seed in operations:
+        if operation == "add":
+            keys = last + np.cumsum(np.random.default_rng(seed).integers(1, 4, count))
+            vectors, last = clustered(count, seed), int(keys[-1])
+            index.add(keys, vectors)
+            model |= dict(zip(keys.tolist(), vectors, strict=True))
+        elif operation == "remove":
+            gone = np.random.default_rng(seed).integers(-2, last + 3, count)
+            index.remove(gone)
+            model = {key: vector for key, vector in model.items() if key not in set(gone.tolist())}
+        elif operation == "reload":
+            index.save(path, {"seed": seed})
+            index.close()
+            index = VectorIndex.load(path, D, memory=memory, crossover=120)
+            assert index.extra == {"seed": seed}
+        else:
+            index.settle()
+        agrees(index, model, seed, TOLERANCE[memory])
+    index.close()
+
+
+def agrees(index: VectorIndex, model: dict[int, Vectors], seed: int, tolerance: float) -> None:
+    """The index holds what the model holds, and finds it."""
+    assert len(index) == len(model)
+    if not model:
+        return
+    keys, vectors, query = np.array(list(model)), np.stack(list(model.values())), clustered(1, seed + 1)
+    np.testing.assert_allclose(index.vectors(keys), vectors, atol=tolerance)
+    among = np.random.default_rng(seed).permutation(keys)[: 1 + len(keys) // 3]
+    for options, passing in (({"among": among}, np.isin(keys, among)), ({"without": among}, ~np.isin(keys, among))):
+        scores, found = index.search(query, 1 + int(passing.sum()), **options)
+        assert sorted(found[0][:-1]) == sorted(keys[passing])
+        assert found[0, -1] == -1
+        np.testing.assert_allclose(scores[0][:-1], -np.sort(-(vectors[passing] @ query[0])), atol=tolerance)
+    found = index.search(query, len(keys) + 1)[1][0]
+    assert sorted(found[found >= 0]) == sorted(keys)
+
+
+def test_what_is_saved_comes_back_the_same(trained: VectorIndex, tmp_path: Path) -> None:
+    trained.save(tmp_path / "a.index", {"position": [4_000, 7]})
+    loaded = VectorIndex.load(tmp_path / "a.index", D, crossover=1_000)
+    queries = clustered(30, 1)
+    for mine, its in zip(loaded.search(queries, 10), trained.search(queries, 10), strict=True):
+        np.testing.assert_array_equal(mine, its)
+    assert loaded.extra == {"position": [4_000, 7]}
+    loaded.add(np.array([4_001]), queries[:1])
+    assert loaded.search(queries[:1], 1)[1] == 4_001
+    assert [path.name for path in tmp_path.iterdir()] == ["a.index"]
+
+
+def test_a_file_that_is_replaced_does_not_disturb_who_has_it_loaded(trained: VectorIndex, tmp_path: Path) -> None:
+    path = tmp_path / "a.index"
+    trained.save(path)
+    loaded = VectorIndex.load(path, D)
+    path.write_bytes(b"")
+    np.testing.assert_array_equal(loaded.vectors(np.array([5])), trained.vectors(np.array([5])))
+
+
+@pytest.fixture(scope="module")
+def saved(trained: VectorIndex, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The file of the trained index."""
+    path = tmp_path_factory.mktemp("saved") / "a.index"
+    trained.save(path)
+    return path.read_bytes()
+
+
+def refused(path: Path, **options: Any) -> str:
+    """The message of the one error that a file which cannot be used gives."""
+    with pytest.raises(GalleryError) as caught:
+        VectorIndex.load(path, **{"dimension": D, **options})
+    assert caught.value.code == "index"
+    assert caught.value.field == str(path)
+    assert "\n" not in caught.value.message
+    return caught.value.message
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_file_cut_short_is_refused(saved: bytes, tmp_path: Path, data: st.DataObject) -> None:
+    length = data.draw(st.integers(0, len(saved) - 1) | st.integers(0, 600))
+    (tmp_path / "cut").write_bytes(saved[:length])
+    refused(tmp_path / "cut")
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_flipped_bit_is_refused(saved: bytes, tmp_path: Path, data: st.DataObject) -> None:
+    place = data.draw(st.integers(0, len(saved) - 1) | st.integers(0, 600))
+    damaged = bytearray(saved)
+    damaged[place] ^= 1 << data.draw(st.integers(0, 7))
+    (tmp_path / "flipped").write_bytes(damaged)
+    refused(tmp_path / "flipped")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"TRIREIDX", b"TRIREIDX\xff\xff\xff\xff", b"TRIREIDX\2\0\0\0{}", b"TRIREIDX\2\0\0\0[]", b"SQLite format 3\0" * 90],
+)
+def test_foreign_files_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "foreign").write_bytes(content)
+    refused(tmp_path / "foreign")
+
+
+def test_absent_files_folders_and_files_with_more_behind_are_refused(tmp_path: Path, saved: bytes) -> None:
+    refused(tmp_path / "absent")
+    refused(tmp_path)
+    (tmp_path / "longer").write_bytes(saved + b"\0")
+    assert "checksum" in refused(tmp_path / "longer")
+
+
+def test_a_file_of_another_kind_of_index_is_refused(tmp_path: Path, saved: bytes) -> None:
+    (tmp_path / "good").write_bytes(saved)
+    assert "dimension is 32, not 33" in refused(tmp_path / "good", dimension=D + 1)
+    assert "mode is float32, not int8" in refused(tmp_path / "good", memory="int8")
+    assert "recall is 0.99, not 0.9" in refused(tmp_path / "good", recall=0.9)
+
+
+def test_saving_that_fails_leaves_the_old_file(trained: VectorIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.index"
+    trained.save(path, {"which": "old"})
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gallery.index.file.os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        trained.save(path, {"which": "new"})
+    monkeypatch.undo()
+    assert VectorIndex.load(path, D).extra == {"which": "old"}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.index"]
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("memory", MODES)
+def test_searches_stay_right_while_others_add_remove_merge_and_train(memory: Memory, tmp_path: Path) -> None:
+    vectors = clustered(3_000)
+    index = filled(vectors[:600], memory=memory, crossover=200)
+    lasting, failures, done = np.arange(1, 301), [], threading.Event()
+
+    def seek(seed: int) -> None:
+        draw = np.random.default_rng(seed)
+        while not done.is_set():
+            key = int(draw.integers(1, 301))
+            scores, keys = index.search(vectors[key - 1 : key], 5)
+            _, filtered = index.search(vectors[key - 1 : key], 300, lasting)
+            if abs(scores[0, 0] - 1) > TOLERANCE[memory] or not (key == keys[0]).any() or set(filtered[0]) != set(lasting):
+                failures.append((key, scores, keys))
+
+    searchers = [threading.Thread(target=seek, args=(seed,)) for seed in range(3)]
+    for searcher in searchers:
+        searcher.start()
+    for start in range(600, 3_000, 60):
+        index.add(np.arange(start + 1, start + 61), vectors[start : start + 60])
+        index.remove(np.arange(start - 299, start - 269))
+        if start % 600 == 0:
+            index.save(tmp_path / "a.index")
+    index.settle()
+    done.set()
+    for searcher in searchers:
+        searcher.join()
+    assert not failures
+    assert len(index) == 3_000 - 40 * 30
+    assert len(VectorIndex.load(tmp_path / "a.index", D, memory=memory)) > 600
+
+
+@pytest.mark.usefixtures("small")
+def test_what_happens_during_training_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, reached, go = clustered(500), threading.Event(), threading.Event()
+    true_tuned = under_test.tuned
+
+    def slow(*given: Any) -> Any:
+        reached.set()
+        assert go.wait(20)
+        return true_tuned(*given)
+
+    monkeypatch.setattr(under_test, "tuned", slow)
+    index = VectorIndex(D, crossover=300)
+    index.add(np.arange(1, 301), vectors[:300])
+    assert reached.wait(20)
+    index.add(np.arange(301, 321), vectors[300:320])
+    index.remove(np.array([7, 310]))
+    assert index.exact
+    assert index.search(vectors[304:305], 1)[1] == 305
+    go.set()
+    index.settle()
+    assert not index.exact
+    assert len(index) == 318
+    found = set(index.search(vectors[:1], 500)[1][0]) - {-1}
+    assert found == set(range(1, 321)) - {7, 310}
+
+
+@pytest.mark.usefixtures("small")
+def test_work_that_fails_is_reported_and_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    vectors = clustered(400)
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise MemoryError("planted")
+
+    monkeypatch.setattr(under_test, "regrouped", broken)
+    index = VectorIndex(D, crossover=300)
+    index.add(np.arange(1, 301), vectors[:300])
+    index.settle()
+    assert "could not be brought into shape" in caplog.text
+    index.add(np.arange(301, 320), vectors[300:319])
+    index.settle()
+    assert sorted(index.search(vectors[:1], 319)[1][0]) == list(range(1, 320))
+    monkeypatch.undo()
+    index.add(np.array([320]), vectors[319:320])
+    index.settle()
+    assert not index.exact
+    assert len(index) == 320
+
+
+def test_closing_ends_training_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = []
+    true_round = under_test.Partition.trained.__globals__["_round"]
+
+    def slow(*given: Any) -> Any:
+        rounds.append(1)
+        time.sleep(0.2)
+        return true_round(*given)
+
+    monkeypatch.setattr("gallery.index.partition._round", slow)
+    index = VectorIndex(D, crossover=300)
+    index.add(np.arange(1, 301), clustered(300))
+    index.close()
+    assert len(rounds) <= 2
+    assert index.exact
+    assert index.search(clustered(1), 300)[1].min() == 1
+
+
+def test_without_a_gpu_none_is_used(trained: VectorIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(faiss, "get_num_gpus", raising=False)
+    index = filled(scattered(5_000))
+    assert index.exact
+    assert index.search(scattered(5_000)[41:42], 1)[1] == 42
+
+
+def test_the_gpu_copy_gives_keys_and_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gallery.index.lists.gpus", lambda: 1)
+    monkeypatch.setattr("gallery.index.gpu._moved", lambda flat: flat)  # stands in for the copy on the GPU
+    vectors = scattered(5_000)
+    index = filled(vectors)
+    index.add(np.array([9_000]), vectors[:1])
+    index.remove(np.array([3]))
+    scores, keys = index.search(vectors[:3], 2_000)
+    assert keys[0, :2].tolist() in ([1, 9_000], [9_000, 1])
+    assert 3 not in keys
+    assert len(set(index.search(vectors[:1], 2_048)[1][0])) == 2_048
