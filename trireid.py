@@ -59,6 +59,7 @@ def _export_onnx(given: argparse.Namespace) -> int:
 def _export_tensorrt(given: argparse.Namespace) -> int:
     from export.plan import Profile
     from export.tensorrt import export_tensorrt
+    from export.tensorrt_library import TITLES
 
     plan = export_tensorrt(
         given.artifact,
@@ -69,7 +70,7 @@ def _export_tensorrt(given: argparse.Namespace) -> int:
         timing_cache=given.timing_cache,
     )
     where = plan.gpu or "any GPU that it supports"
-    print(f"{given.output}: {plan.library} {plan.version}, batch {plan.profile}, for {where}")
+    print(f"{given.output}: {TITLES[plan.library]} {plan.version}, batch {plan.profile}, for {where}")
     if plan.verified:
         worst = plan.measured["tensorrt_max_difference"]
         print(f"verified: differs from the ONNX by {worst:.1g} at most; fingerprint {plan.card.fingerprint[:12]}")

@@ -81,7 +81,11 @@ def _gpu(library: Library, unverified: bool) -> Gpu | None:
         return probe_gpu()
     except ArtifactError as error:
         if not library.is_rtx:
-            raise ArtifactError(f"{library.title} builds for the GPU it runs on: {error.message}", error.field) from error
+            raise ArtifactError(
+                f"{library.title} builds for the GPU it runs on: {error.message}; "
+                "TensorRT-RTX builds without one (--library tensorrt_rtx)",
+                error.field,
+            ) from error
         if not unverified:
             raise ArtifactError(
                 f"{library.title} can build here, but nothing can verify the engine: {error.message}; "

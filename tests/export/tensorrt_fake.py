@@ -480,6 +480,7 @@ class FakeContext:
         return True
 
     def execute_async_v3(self, stream: int) -> bool:
+        assert not self.api.rtx or self.api.capturable or self.cuda.captured is None, "captured against what it was told"
         ready = (
             self.memory
             and self.shapes.keys() == set(self.engine.inputs)

@@ -75,7 +75,7 @@ def test_a_file_that_has_grown_is_noticed(path: Path) -> None:
 
 def refused(bad: Path, content: bytes) -> None:
     bad.write_bytes(content)
-    with pytest.raises(ArtifactError, match=r"bad\.plan: ") as caught:
+    with pytest.raises(ArtifactError, match=r"bad\.plan: .*(cut off|damaged|has grown|not a plan|is empty)") as caught:
         load_artifact(bad)
     assert "\n" not in caught.value.message
 

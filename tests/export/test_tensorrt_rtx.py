@@ -20,15 +20,16 @@ from tests.conftest import GOLDENS, shared
 rtx = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed (Linux on x86-64 alone has it)")
 
 
-def has_gpu() -> bool:
+def what_is_there() -> str:
     try:
-        probe_gpu()
-    except ArtifactError:
-        return False
-    return True
+        return str(probe_gpu())
+    except ArtifactError as error:
+        return error.message
 
 
-without_gpu = pytest.mark.skipif(has_gpu(), reason="is about machines without a GPU")
+without_gpu = pytest.mark.skipif(
+    not what_is_there().startswith("no GPU"), reason=f"is about machines with cuda-bindings and no GPU; here: {what_is_there()}"
+)
 
 
 def build(onnx: Path, path: Path, batch: Profile | None = None) -> Path:
@@ -103,7 +104,7 @@ def test_the_command_line_says_that_it_is_not_verified(
     arguments = ["export", "tensorrt", str(artifact), "-o", str(tmp_path / "p.plan"), "--library", "tensorrt_rtx"]
     assert trireid.main([*arguments, "--unverified", "--batch", "1,2,4"]) == 0
     said = capfd.readouterr()
-    assert "batch 1,2,4, for any GPU that it supports" in said.out
+    assert f"TensorRT-RTX {rtx.__version__}, batch 1,2,4, for any GPU that it supports" in said.out
     assert said.err.startswith("NOT verified: ")
     assert not read_plan(tmp_path / "p.plan")[0].verified
     assert trireid.main(["evaluate", "synthetic:person:2", "--model", str(tmp_path / "p.plan")]) == 2
