@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from export.card import INPUTS, OUTPUTS
 from export.embedder import Cameras, Embedder, Embeddings, Images, Present, Tokens, in_batches
@@ -61,7 +62,8 @@ class TensorRtEmbedder(Embedder):
     def _forward(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
         count = len(images)
         size = max(count, self._plan.profile.minimum)
-        for name, values in zip(INPUTS, (images, camera, present), strict=True):
+        given: tuple[NDArray[Any], ...] = (images, camera, present)
+        for name, values in zip(INPUTS, given, strict=True):
             rows = self._engine.rows(name)
             np.copyto(rows[:count], values, casting="safe")
             rows[count:size] = values[-1]
