@@ -80,6 +80,32 @@ def _verify(given: argparse.Namespace) -> int:
     return 0 if report.holds else 1
 
 
+def _export_tensorrt(given: argparse.Namespace) -> int:
+    from export.plan import Profile
+    from export.tensorrt import export_tensorrt
+    from export.tensorrt_library import TITLES
+
+    plan = export_tensorrt(
+        given.artifact,
+        given.output,
+        batch=given.batch and Profile(*given.batch),
+        library=given.library,
+        unverified=given.unverified,
+        timing_cache=given.timing_cache,
+    )
+    where = plan.gpu or "any GPU that it supports"
+    print(f"{given.output}: {TITLES[plan.library]} {plan.version}, batch {plan.profile}, for {where}")
+    if plan.verified:
+        worst = plan.measured["tensorrt_max_difference"]
+        print(f"verified: differs from the ONNX by {worst:.1g} at most; fingerprint {plan.card.fingerprint[:12]}")
+    else:
+        print(
+            "NOT verified: no GPU here has run it; hold it against its ONNX where it will run, by `trireid verify`",
+            file=sys.stderr,
+        )
+    return 0
+
+
 def _index(given: argparse.Namespace) -> int:
     from gallery import Gallery, index
     from samples.sources import open_source
@@ -208,6 +234,19 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--json", action="store_true", help="print JSON instead of a table")
     _runtime_options(verify)
 
+    tensorrt = export.add_parser(
+        "tensorrt", help="an ONNX artifact to a TensorRT plan; verified on the GPU, or not left behind"
+    )
+    tensorrt.set_defaults(run=_export_tensorrt)
+    tensorrt.add_argument("artifact", metavar="FILE.onnx", help="of `trireid export onnx`, fp32 or fp16")
+    tensorrt.add_argument("-o", "--output", required=True, metavar="FILE.plan")
+    tensorrt.add_argument("--batch", type=_batch, metavar="MIN,OPT,MAX", help="batch sizes it is built for (default 1,8,32)")
+    tensorrt.add_argument(
+        "--library", choices=("tensorrt", "tensorrt_rtx"), help="which to build with (default: the first there)"
+    )
+    tensorrt.add_argument("--unverified", action="store_true", help="TensorRT-RTX without a GPU: write the plan nonetheless")
+    tensorrt.add_argument("--timing-cache", metavar="FILE", help="TensorRT's (default: in the user's cache folder)")
+
     index = commands.add_parser("index", help="embed a SOURCE and add it to a gallery")
     index.set_defaults(run=_index)
     _runtime_options(index)
@@ -276,6 +315,13 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
     return number
+
+
+def _batch(text: str) -> tuple[int, int, int]:
+    sizes = text.split(",")
+    if len(sizes) != 3 or not all(size.isdecimal() for size in sizes):
+        raise argparse.ArgumentTypeError(f"give MIN,OPT,MAX, as in 1,8,32, not {text}")
+    return int(sizes[0]), int(sizes[1]), int(sizes[2])
 
 
 def _port(text: str) -> int:

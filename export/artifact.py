@@ -11,6 +11,7 @@ from typing import Any, Final
 from export.embedder import Embedder
 from export.foreign import ForeignEmbedder, card_path
 from export.onnx_runtime import PROVIDERS, OnnxEmbedder, has_card, session
+from export.plan import is_plan
 from samples import ArtifactError
 
 #: Environment variables for what a caller leaves open: so that a server's processes, too, run as asked.
@@ -41,8 +42,20 @@ def load_artifact(
         from export.torch_runtime import load_torch
 
         return load_torch(file, config, provider)
+    if is_plan(file):
+        return _load_plan(file, provider)
     made = session(file, threads, provider)
     return ForeignEmbedder(file, made) if not has_card(made) and card_path(file).is_file() else OnnxEmbedder(file, made)
+
+
+def _load_plan(file: Path, provider: str | None) -> Embedder:
+    if provider == "cpu":
+        raise ArtifactError(
+            f"{file}: a TensorRT plan runs on a GPU only; for the CPU take the ONNX it was built from", PROVIDER
+        )
+    from export.tensorrt_runtime import load_plan
+
+    return load_plan(file)
 
 
 def _check_file(file: Path) -> None:

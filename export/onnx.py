@@ -16,11 +16,12 @@ from export.card import METADATA_KEY, Card
 from export.graph import ArtifactGraph
 from export.network_card import card_of, fingerprint
 from export.precision import PRECISIONS, convert
+from export.target import check_folder
 from export.torch_runtime import TorchEmbedder
 from export.tracing import traced
 from export.verification import Report, compare
 from models import ReIdNetwork
-from samples import ArtifactError, Kind, VerificationError
+from samples import Kind, VerificationError
 from samples.durable import draft_of, write_whole
 from samples.source import Source
 from samples.sources import open_source
@@ -52,7 +53,7 @@ def export_onnx(
     if precision not in PRECISIONS:
         raise ValueError(f"precision: {precision!r} is not one of {', '.join(PRECISIONS)}")
     target = Path(path)
-    _check_folder(target)
+    check_folder(target)
     network.eval()
     card = card_of(network, name or target.stem, kind, precision)
     card = replace(card, fingerprint=fingerprint(network, card))
@@ -81,11 +82,6 @@ def _failed(target: Path, report: Report) -> VerificationError:
         f" {report_path(target)} says more",
         str(target),
     )
-
-
-def _check_folder(target: Path) -> None:
-    if not target.parent.is_dir():
-        raise ArtifactError(f"{target}: the folder {target.parent} does not exist", str(target))
 
 
 def _source(data: Source | str | None, card: Card) -> Source | None:

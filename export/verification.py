@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -11,9 +10,10 @@ from numpy.typing import NDArray
 
 from evaluation import Scores
 from export.card import STAGES, Card
-from export.embedder import Cameras, Embedder, Images, Present
+from export.embedder import Embedder
 from export.kept import KeptReport, KeptSets
 from export.retrieval import ALL, Embedded, decoded, retrieval
+from export.trial import SIZES, Batch, trial
 from samples import ArtifactError, Sample, SourceError
 from samples.source import Source
 
@@ -23,10 +23,7 @@ COSINES: Final = {"fp32": 1 - 1e-6, "fp16": 0.9995, "int8": 0.995}
 DIFFERENCE: Final = 1e-4
 #: By how much mAP may change, as a fraction.
 MAP_CHANGE: Final = 0.005
-_CELL: Final = 8  # pixels of one colour in a trial picture
 _TINY: Final = 1e-6
-
-Batch = tuple[Images, Cameras, Present]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +116,7 @@ def compare(reference: Embedder, candidate: Embedder, source: Source | None = No
     _check_alike(reference.card, candidate.card)
     held_to = precision or _coarser(reference.card, candidate.card)
     stages, kept = _Stages(COSINES[held_to]), KeptSets(reference.card.patches)
-    for batch in trials(reference.card):
+    for batch in (trial(reference.card, size) for size in SIZES):
         _one(reference, candidate, batch, stages, kept)
     samples, pairs = _on_source(reference, candidate, source, stages, kept) if source else ([], [])
     return Report(
@@ -132,19 +129,6 @@ def compare(reference: Embedder, candidate: Embedder, source: Source | None = No
         kept=kept.report(),
         retrieval=_retrieval(samples, pairs, reference.card) if samples else {},
     )
-
-
-def trials(card: Card, sizes: Iterable[int] = (1, 2, 5)) -> Iterator[Batch]:
-    """Batches of smooth random pictures, with cameras (unknown among them) and modalities missing."""
-    height, width = card.image_size
-    for size in sizes:
-        draw = np.random.default_rng(size)
-        cells = draw.integers(0, 256, (size, 3, -(-height // _CELL), -(-width // _CELL), 3), dtype=np.uint8)
-        coarse = cells.repeat(_CELL, axis=2).repeat(_CELL, axis=3)[:, :, :height, :width]
-        images = coarse ^ draw.integers(0, 32, (size, 3, height, width, 3), dtype=np.uint8)
-        present = draw.random((size, 3)) < 0.7
-        present[~present.any(axis=1), 0] = True
-        yield images, draw.integers(-1, max(1, card.cameras), size), present
 
 
 class _Stages:

@@ -9,10 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file in one step: after a crash or on a full disk there is the old one, or none. Raises OSError with the path."""
-    with draft_of(path) as draft:
-        draft.write_bytes(content)
+def write_whole(path: Path, *parts: bytes) -> None:
+    """Write a file of these parts in one step: after a crash or on a full disk there is the old one, or none.
+
+    Raises OSError, naming the path.
+    """
+    with draft_of(path) as draft, draft.open("wb") as file:
+        file.writelines(parts)
 
 
 @contextmanager

@@ -142,7 +142,7 @@ def _validated(form_type: type[Fields], values: dict[str, Any]) -> Fields:
 
 
 async def _on_bad_input(request: Request, error: TrireidError) -> Response:
-    if error.code == "store":  # the disk's or our fault, and its message names the server's folders
+    if error.code in ("store", "device"):  # the disk's, the GPU's or our fault, and the message names the server's folders
         return await _on_bug(request, error)
     return _error(_STATUS.get(error.code, 400), error.code, error.message, error.field)
 
