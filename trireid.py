@@ -111,7 +111,7 @@ def _index(given: argparse.Namespace) -> int:
     from samples.sources import open_source
 
     source = open_source(given.source)
-    with Gallery.open(given.gallery, _embedder_for(given)) as gallery:
+    with Gallery.open(given.gallery, _embedder_for(given), memory=given.memory, recall=given.recall) as gallery:
         report = index(source, gallery, resume=given.resume)
         replaced = f" ({report.replaced} of them replaced)" if report.replaced else ""
         faults = len(report.faults)
@@ -146,7 +146,15 @@ def _search(given: argparse.Namespace) -> int:
     sample = Sample(rgb=given.rgb, nir=given.nir, tir=given.tir, camera=given.camera)
     embedder = load_artifact(given.model) if given.model else None
     with Gallery.open(given.gallery, embedder, create=False) as gallery:
-        hits = gallery.search(sample, given.k, where, other_cameras=given.other_cameras)
+        hits = gallery.search(
+            sample,
+            given.k,
+            where,
+            other_cameras=given.other_cameras,
+            rerank=given.rerank,
+            by_identity=given.by_identity,
+            min_score=given.min_score,
+        )
     print(json.dumps({"hits": [asdict(hit) for hit in hits]}) if given.json else _table(hits))
     return 0
 
@@ -166,11 +174,80 @@ def _where(text: str | None) -> dict[str, Any] | None:
 def _table(hits: Sequence[Hit]) -> str:
     if not hits:
         return "no hits"
-    lines = [f"{'rank':>4}  {'score':>6}  {'identity':<12}  {'camera':>6}  id"]
+    lines = [f"{'rank':>4}  {'score':>6}  {'prob.':>5}  {'identity':<12}  {'camera':>6}  id"]
     for hit in hits:
         camera = "-" if hit.camera is None else hit.camera
-        lines.append(f"{hit.rank:>4}  {hit.score:>6.3f}  {hit.identity or '-':<12}  {camera:>6}  {hit.id}")
+        likely = "-" if hit.probability is None else f"{hit.probability:.2f}"
+        lines.append(f"{hit.rank:>4}  {hit.score:>6.3f}  {likely:>5}  {hit.identity or '-':<12}  {camera:>6}  {hit.id}")
     return "\n".join(lines)
+
+
+def _gallery_stats(given: argparse.Namespace) -> int:
+    from gallery.stats import stats
+
+    found = stats(_existing(given.folder))
+    if given.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    for name, value in found.items():
+        counts = ", ".join(f"{key}: {count}" for key, count in value.items()) if isinstance(value, dict) else value
+        print(f"{name.replace('_', ' '):<14} {'none' if counts == '' else counts}")
+    return 0
+
+
+def _gallery_remove(given: argparse.Namespace) -> int:
+    from gallery import Gallery
+
+    with Gallery.open(_existing(given.folder), create=False) as gallery:
+        if given.older_than is not None:
+            removed = gallery.remove_older(given.older_than)
+        else:
+            removed = gallery.remove(ids=given.id, identity=given.identity)
+        print(f"{given.folder}: {removed} removed; holds {len(gallery)}")
+    return 0
+
+
+def _gallery_compact(given: argparse.Namespace) -> int:
+    from gallery import Gallery
+
+    with Gallery.open(_existing(given.folder), create=False) as gallery:
+        gallery.compact()
+    print(f"{given.folder}: compacted")
+    return 0
+
+
+def _gallery_check(given: argparse.Namespace) -> int:
+    from gallery.checking import check
+
+    report = check(Path(given.folder))
+    print(f"{given.folder}: {report.items} items, {report.readable} of them whole; {len(report.faults) or 'no'} faults")
+    for fault in report.faults:
+        print(fault, file=sys.stderr)
+    return 1 if report.faults else 0
+
+
+def _gallery_export(given: argparse.Namespace) -> int:
+    from gallery.exporting import MANIFEST, export
+
+    count = export(_existing(given.folder), Path(given.output))
+    print(f"{given.output}: {count} items in {MANIFEST}")
+    return 0
+
+
+def _gallery_reembed(given: argparse.Namespace) -> int:
+    from export import load_artifact
+    from gallery.reembedding import reembed
+
+    report = reembed(_existing(given.folder), load_artifact(given.model), drop_lost=given.drop_lost)
+    print(f"{given.folder}: {report.moved} items moved to {given.model}; {len(report.lost)} without pictures removed")
+    return 0
+
+
+def _existing(folder: str) -> Path:
+    from gallery import artifact_of
+
+    artifact_of(folder)  # a clear error where there is no gallery
+    return Path(folder)
 
 
 def _evaluate(given: argparse.Namespace) -> int:
@@ -254,6 +331,8 @@ def _parser() -> argparse.ArgumentParser:
     index.add_argument("--gallery", required=True, metavar="DIR", help="made where absent")
     index.add_argument("--model", metavar="FILE", help="an ONNX artifact (default: the gallery's own, or the embedded one)")
     index.add_argument("--kind", choices=KINDS, help="whose embedded network to take (default: person)")
+    index.add_argument("--memory", choices=("float32", "float16", "int8"), help="how the index holds vectors (remembered)")
+    index.add_argument("--recall", type=float, help="of the ten nearest, in large galleries (default 0.99; remembered)")
     index.add_argument("--resume", action="store_true", help="pass over known ids without reading their pictures")
 
     search = commands.add_parser("search", help="query a gallery by image")
@@ -267,7 +346,12 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("--camera", type=int, metavar="N", help="the query's own camera")
     search.add_argument("--other-cameras", action="store_true", help="leave out the query's own camera")
     search.add_argument("--where", metavar="JSON", help="a filter, as in '{\"camera\": [1, 2]}'")
+    search.add_argument("--rerank", action="store_true", help="order the best 200 by k-reciprocal re-ranking")
+    search.add_argument("--by-identity", action="store_true", help="the best hit of each identity")
+    search.add_argument("--min-score", type=float, metavar="S", help="leave out hits that score less")
     search.add_argument("--json", action="store_true", help="print the hits as JSON and nothing else")
+
+    _gallery_parsers(commands.add_parser("gallery", help="look after a gallery"))
 
     evaluate = commands.add_parser("evaluate", help="score a network on a SOURCE by the field's protocol")
     evaluate.set_defaults(run=_evaluate)
@@ -287,6 +371,32 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=_port, default=3000)
     return parser
+
+
+def _gallery_parsers(gallery: argparse.ArgumentParser) -> None:
+    commands = gallery.add_subparsers(required=True, metavar="ACTION", parser_class=_Parser)
+    actions = {
+        "stats": (_gallery_stats, "what it holds, in numbers"),
+        "remove": (_gallery_remove, "remove items for good"),
+        "compact": (_gallery_compact, "give back the space of what was removed"),
+        "check": (_gallery_check, "whether it is whole, and what can be read if not"),
+        "export": (_gallery_export, "write a manifest that can be indexed again, with embeddings and pictures"),
+        "reembed": (_gallery_reembed, "move it to another network, from its pictures"),
+    }
+    parsers = {}
+    for name, (run, what) in actions.items():
+        parsers[name] = commands.add_parser(name, help=what)
+        parsers[name].set_defaults(run=run)
+        parsers[name].add_argument("folder", metavar="DIR")
+    parsers["stats"].add_argument("--json", action="store_true", help="print JSON")
+    which = parsers["remove"].add_mutually_exclusive_group(required=True)
+    which.add_argument("--id", nargs="+", metavar="ID")
+    which.add_argument("--identity")
+    which.add_argument("--older-than", type=float, metavar="DAYS", help="by time where known, else by when it was added")
+    parsers["export"].add_argument("-o", "--output", required=True, metavar="DIR", help="a new or empty folder")
+    parsers["reembed"].add_argument("--model", required=True, metavar="FILE", help="the artifact to move to")
+    parsers["reembed"].add_argument("--drop-lost", action="store_true", help="remove items whose pictures are gone")
+    _runtime_options(parsers["reembed"])
 
 
 def _runtime_options(parser: argparse.ArgumentParser) -> None:

@@ -1,86 +1,111 @@
-"""The gallery: enrolled samples that a query is matched against. Truth in the store, speed in the index."""
+"""The gallery: enrolled samples that a query is matched against. Truth in the store, speed in the view of it."""
 
 from __future__ import annotations
 
+import logging
 import operator
 import os
 import threading
+import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assets import DEFAULTS, default_artifact
+from evaluation import rerank
 from export import Embedder, load_artifact
-from gallery.index import VectorIndex
+from gallery.calibration import Calibration
+from gallery.hits import Hit, first_of_each_identity, hit, ranked
+from gallery.index import Memory
+from gallery.items import Item, Known, StoredPicture
 from gallery.pictures import digest, stored_pictures
-from gallery.store import FILE, Item, Position, Store, StoredPicture
-from gallery.where import checked_text, condition
+from gallery.scoring import mask_of
+from gallery.snapshot import SNAPSHOT, drop_snapshot, save_snapshot
+from gallery.store import FILE, Store
+from gallery.view import View
+from gallery.where import Condition, checked_text, condition
 from samples import GalleryError, Sample
 
 SUFFIX: Final = ".gallery"
 MAX_K: Final = 1000
+#: Re-ranking looks at so many of the best.
+SHORTLIST: Final = 200
+#: A gallery of so many items or more saves its index when it is closed.
+WORTH_A_SNAPSHOT: Final = 5_000
 _CAMERA_LIMIT: Final = 2**63
+_ATTEMPTS: Final = 8
+_DAY: Final = 86_400.0
+
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Hit:
-    """One answer to a query. `score`: cosine similarity in [-1, 1]; `images`: modality -> where its picture is."""
+@dataclass(frozen=True)
+class Settings:
+    """How a gallery's index is held: `memory` for vectors, `recall` of the ten nearest that search keeps to above the size up
+    to which it compares every item.
+    """
 
-    rank: int
-    id: str
-    identity: str | None
-    score: float
-    camera: int | None
-    time: str | None
-    kind: str | None
-    attributes: Mapping[str, Any]
-    images: Mapping[str, str]
+    memory: str = "float32"
+    recall: float = 0.99
+
+    def __post_init__(self) -> None:
+        if self.memory not in tuple(Memory):
+            raise GalleryError(f"memory: {self.memory!r} is not one of {', '.join(Memory)}", "memory")
+        if not 0 < self.recall <= 1:
+            raise GalleryError(f"recall must be over 0 and at most 1, not {self.recall}", "recall")
 
 
 class Gallery:
     """A folder `NAME.gallery` of enrolled samples and one network's embeddings of them.
 
-    Safe for several threads; several processes may have it open, each sees what the others commit at its next search.
+    Safe for several threads and processes: searches go on while one of them writes, and each sees at its next search what the
+    others have committed.
     """
 
-    def __init__(self, folder: Path, store: Store, embedder: Embedder) -> None:
-        self.folder, self.embedder, self._store = folder, embedder, store
-        self._lock = threading.RLock()
-        self._index = VectorIndex(embedder.card.dimension)
-        self._position = Position()
-        self._catch_up()
+    def __init__(self, folder: Path, embedder: Embedder, settings: Settings) -> None:
+        self.folder, self.embedder, self.settings = folder, embedder, settings
+        self._writing, self._reading = threading.RLock(), threading.RLock()
+        self._writer, self._reader = Store(folder), Store(folder)
+        try:
+            self._view = self._viewed()
+        except BaseException:
+            self._close_stores()
+            raise
 
     @classmethod
-    def open(cls, path: str | PathLike[str], embedder: Embedder | None = None, *, create: bool = True) -> Gallery:
+    def open(
+        cls,
+        path: str | PathLike[str],
+        embedder: Embedder | None = None,
+        *,
+        create: bool = True,
+        memory: str | None = None,
+        recall: float | None = None,
+    ) -> Gallery:
         """Open a gallery; with an embedder it is created where absent (unless `create` is off), without one its recorded
         artifact is loaded.
 
-        Raises GalleryError where the folder holds no gallery or one of another network, ArtifactError where the recorded
-        artifact is gone.
+        `memory` (`float32`, `float16`, `int8`) and `recall` (of the ten nearest, 0.99 at first) are remembered in the gallery
+        where they are given. Raises GalleryError where the folder holds no gallery or one of another network, ArtifactError
+        where the recorded artifact is gone.
         """
         folder = Path(path)
         if not is_gallery(folder):
             if embedder is None or not create:
                 raise _no_gallery(folder)
             _refuse_foreign(folder)
-            Store.create(folder, _meta(embedder))
-        store = Store(folder)
-        try:
-            meta = store.meta()
-            embedder = embedder or load_artifact(_artifact_path(meta))
-            _check_network(folder, meta, embedder)
-            return cls(folder, store, embedder)
-        except BaseException:
-            store.close()
-            raise
+            Store.create(folder, description(embedder))
+        meta = _settled(folder, {"memory": memory, "recall": None if recall is None else str(recall)})
+        embedder = embedder or load_artifact(_artifact_path(meta))
+        _check_network(folder, meta, embedder)
+        return cls(folder, embedder, _settings(meta))
 
     def __enter__(self) -> Self:
         return self
@@ -89,10 +114,12 @@ class Gallery:
         self.close()
 
     def close(self) -> None:
-        """Close the store. Everything acknowledged is on disk already."""
-        with self._lock:
-            self._index.close()
-            self._store.close()
+        """Close the gallery. Everything acknowledged is on disk already; a large index is saved for the next opening."""
+        self._view.close()
+        if self._worth_saving():
+            self.snapshot()
+        with self._writing, self._reading:
+            self._close_stores()
 
     @property
     def name(self) -> str:
@@ -100,8 +127,8 @@ class Gallery:
         return gallery_name(self.folder)
 
     def __len__(self) -> int:
-        with self._lock:
-            return len(self._store)
+        with self._reading:
+            return len(self._reader)
 
     def add(self, samples: Sequence[Sample], *, keep: bool = False) -> list[str]:
         """Embed and add samples in one transaction, durable on return; returns their ids.
@@ -113,90 +140,243 @@ class Gallery:
 
     def add_embedded(self, samples: Sequence[Sample], embeddings: NDArray[np.float32], *, keep: bool = False) -> list[str]:
         """As `add`, with embeddings float32 [B, D] made by this gallery's network."""
-        items = [_item(sample, row, keep) for sample, row in zip(samples, embeddings, strict=True)]
-        with self._lock:
-            self._store.add(items)
-            self._catch_up()
+        return self.add_items([_item(sample, row, keep) for sample, row in zip(samples, embeddings, strict=True)])
+
+    def add_items(self, items: Sequence[Item]) -> list[str]:
+        """As `add`, with all that is stored of each sample."""
+        with self._writing:
+            self._writer.add(items, self._view.position.generation)
+        self._view.forget_version()
         return [item.id for item in items]
 
     def remove(self, *, ids: Sequence[str] | None = None, identity: str | None = None) -> int:
-        """Remove items by their ids, or all of an identity; returns how many there were. Durable on return."""
+        """Remove items by their ids, or all of an identity; returns how many there were.
+
+        On return they are gone for good: rows, embeddings, pictures, and the index's snapshot; a line of the audit stays.
+        """
         if (ids is None) == (identity is None):
             raise GalleryError("give either ids or an identity to remove", "ids")
-        with self._lock:
-            removed = self._store.remove(condition({"id": list(ids)} if ids is not None else {"identity": identity}))
-            self._catch_up()
-        return removed
+        where: dict[str, Any] = {"id": list(ids)} if ids is not None else {"identity": identity}
+        return self._remove(condition(where), where)
+
+    def remove_older(self, days: float) -> int:
+        """Remove what is older than so many days, by its `time` where that is ISO 8601, else by when it was added."""
+        if not days > 0:
+            raise GalleryError(f"days must be over 0, not {days}", "days")
+        limit = _now() - days * _DAY
+        return self._remove(("coalesce(instant, added) < ?", [limit]), {"older_than_days": days})
+
+    def audit(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """What was removed or moved, oldest first: when (UTC), what was done, to what. Pictures are in no line."""
+        with self._reading:
+            return self._reader.audited()
 
     def search(
-        self, sample: Sample, k: int = 10, where: Mapping[str, Any] | None = None, *, other_cameras: bool = False
+        self,
+        sample: Sample | Sequence[Sample],
+        k: int = 10,
+        where: Mapping[str, Any] | None = None,
+        *,
+        other_cameras: bool = False,
+        rerank: bool = False,
+        by_identity: bool = False,
+        min_score: float | None = None,
     ) -> list[Hit]:
         """The k best hits (1 to 1000), best first, among the items that `where` lets pass.
 
-        `other_cameras` leaves out the items of the query's own camera, which the sample must then have. Raises GalleryError
-        for a bad k or filter, PictureError for a bad picture.
+        `sample`: the query, or several pictures of one (a tracklet), whose embeddings are averaged. Compared are the
+        modalities that query and item both have; an item that shares none is no hit. `other_cameras` leaves out the items of
+        the query's own camera, which the sample must then have; `rerank` orders the 200 best by k-reciprocal re-ranking;
+        `by_identity` gives the best hit of each identity; `min_score` leaves out what scores less. Raises GalleryError for a
+        bad k or filter, PictureError for a bad picture.
         """
         _check_k(k)
-        if other_cameras and sample.camera is None:
-            raise GalleryError("other_cameras needs the query's own camera", "camera")
-        own = sample.camera if other_cameras else None
-        filtered = None if where is None else condition(where)
-        embedding = self.embedder.embed([sample])[0]
-        return self._search(embedding, k, filtered, own)
+        samples = [sample] if isinstance(sample, Sample) else list(sample)
+        filters = _Filter(None if where is None else condition(where), _own_cameras(samples) if other_cameras else None)
+        query = self._query(samples)
+        shown = max(k, SHORTLIST) if rerank else k
+        found = self._found(query, shown, filters)
+        while by_identity and len(found) == shown and len(first_of_each_identity([one for _, one in found])) < k:
+            shown *= 2
+            found = self._found(query, shown, filters)
+        if rerank:
+            found = self._reranked(query, found)
+        hits = [one for _, one in found if min_score is None or one.score >= min_score]
+        return ranked((first_of_each_identity(hits) if by_identity else hits)[:k])
 
     def picture(self, key: int, modality: str) -> StoredPicture | None:
         """What is kept of one picture of an item; `key` as in a hit's `images`."""
-        with self._lock:
-            return self._store.picture(key, modality)
+        with self._reading:
+            return self._reader.picture(key, modality)
 
     def ids(self) -> set[str]:
         """Every item's id."""
-        with self._lock:
-            return self._store.known_ids()
+        with self._reading:
+            return self._reader.known_ids()
 
     def digests(self) -> dict[str, str]:
         """The digest of every item's pictures, and the item's id: to know exact duplicates."""
-        with self._lock:
-            return self._store.digests()
+        with self._reading:
+            return self._reader.digests()
 
-    def _search(self, embedding: NDArray[np.float32], k: int, filtered: Any, own_camera: int | None) -> list[Hit]:
-        with self._lock:
-            self._catch_up()
-            among = self._among(filtered, own_camera)
-            scores, keys = self._index.search(embedding[None], k, among)
-            known = self._store.known(keys[0].tolist())
-        found = [(known[key], float(score)) for key, score in zip(keys[0].tolist(), scores[0], strict=True) if key in known]
-        return [
-            Hit(
-                rank=rank,
-                id=item.id,
-                identity=item.identity,
-                score=max(-1.0, min(1.0, score)),
-                camera=item.camera,
-                time=item.time,
-                kind=item.kind,
-                attributes=item.attributes,
-                images={
-                    modality: f"/pictures/{quote(self.name, safe='')}/{item.key}/{modality}" for modality in item.modalities
-                },
-            )
-            for rank, (item, score) in enumerate(found, start=1)
-        ]
+    def snapshot(self) -> bool:
+        """Save the index beside the store, so that the next opening need not build it; False where a removal came between."""
+        self.view()
+        with self._writing:
+            return save_snapshot(self.folder, self._writer, self._view.index, self._view.position)
 
-    def _among(self, filtered: Any, own_camera: int | None) -> NDArray[np.int64] | None:
-        if filtered is None and own_camera is None:
-            return None
-        sql, values = filtered or ("1", [])
-        if own_camera is not None:
-            sql, values = f"({sql}) AND camera IS NOT ?", [*values, own_camera]
-        return self._store.keys((sql, values))
+    def compact(self) -> None:
+        """Give back the space of what was removed, and forget which keys that was. Searches go on; writers wait."""
+        with self._writing:
+            with self._writer.transaction():
+                self._writer.forget_removals()
+            self._writer.run("VACUUM")
+            self._writer.truncate_log()
+        drop_snapshot(self.folder)
+        if len(self) >= WORTH_A_SNAPSHOT:
+            self.snapshot()
 
-    def _catch_up(self) -> None:
-        """Bring the index to where the store is: own writes and those of other processes."""
-        changes = self._store.changes(self._position, self.embedder.card.dimension)
-        self._index.remove(changes.removed)
-        self._index.add(changes.keys, changes.embeddings)
-        self._position = changes.position
+    def view(self) -> View:
+        """The view of the store as it is now; a new one where the gallery has moved to another network."""
+        if not self._view.catch_up():
+            with self._writing, self._reading:
+                self._view.close()
+                self._reload()
+        return self._view
+
+    def _close_stores(self) -> None:
+        self._writer.close()
+        self._reader.close()
+
+    def _reload(self) -> None:
+        meta = self._reader.meta()
+        if meta["fingerprint"] != self.embedder.card.fingerprint:
+            self.embedder = load_artifact(_artifact_path(meta))
+            _check_network(self.folder, meta, self.embedder)
+        self._view = self._viewed()
+
+    def _viewed(self) -> View:
+        options = {"memory": self.settings.memory, "recall": self.settings.recall}
+        self._calibration = Calibration()
+        return View(self.folder, self._reader, self._reading, self.embedder.card, **options)
+
+    def _worth_saving(self) -> bool:
+        index = self._view.index
+        return len(index) >= WORTH_A_SNAPSHOT and not (self._view.restored and (self.folder / SNAPSHOT).is_file())
+
+    def _remove(self, what: Condition, audited: Mapping[str, Any]) -> int:
+        with self._writing:
+            removed = self._writer.remove(what, audited)
+            if removed:
+                drop_snapshot(self.folder)
+        self._view.forget_version()
+        return removed
+
+    def _query(self, samples: Sequence[Sample]) -> _Query:
+        """The mean embedding of a query's pictures, each segment over those that have it."""
+        if not samples:
+            raise GalleryError("a query needs one sample at least", "sample")
+        view = self.view()
+        embeddings = self.embedder.embed(samples)
+        segments = view.segments
+        masks = [mask_of(each.present) & segments.seen for each in samples]
+        there = np.stack([segments.columns(mask) for mask in masks])
+        mean = (embeddings * there).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+        return _Query(samples, view, mean.astype(np.float32), int(np.bitwise_or.reduce(masks)))
+
+    def _found(self, query: _Query, k: int, filters: _Filter) -> list[tuple[int, Hit]]:
+        """The k best by key, of one state of the store: what was removed while it was searched for is searched for again."""
+        for attempt in range(_ATTEMPTS):
+            view = self.view()
+            if view is not query.view:
+                query = self._query(query.samples)  # the gallery has moved to another network since
+            passing, without = self._sets(filters, view.position.key)
+            try:
+                scores, keys = view.search(query.embedding, query.mask, k, passing, without)
+            except GalleryError:
+                if view is self.view() or attempt == _ATTEMPTS - 1:
+                    raise
+                continue  # it moved in the middle of the search
+            with self._reading:
+                known = self._reader.known(keys.tolist())
+            if len(known) == len(keys):
+                break
+        pairs = zip(keys.tolist(), scores.tolist(), strict=True)
+        return self._hits(query, [(key, known[key], score) for key, score in pairs if key in known])
+
+    def _hits(self, query: _Query, found: Sequence[tuple[int, Known, float]]) -> list[tuple[int, Hit]]:
+        with self._reading:
+            probability = self._calibration.of(self._view, self._reader, query.mask)
+        hits = [(key, hit(self.name, item, score)) for key, item, score in found]
+        if probability is None:
+            return hits
+        return [(key, replace(one, probability=probability(one.score))) for key, one in hits]
+
+    def _sets(self, filters: _Filter, last: int) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
+        """The keys that pass a filter, and those that are left out."""
+        with self._reading:
+            where, cameras = filters.where, filters.own_cameras
+            passing = None if where is None else self._view.filters.passing(where, last)
+            without = None if cameras is None else self._view.filters.passing(condition({"camera": cameras}), last)
+        return passing, without
+
+    def _reranked(self, query: _Query, found: Sequence[tuple[int, Hit]]) -> list[tuple[int, Hit]]:
+        """Source: Zhong et al. (CVPR 2017), over the query and its shortlist."""
+        if len(found) < 2:
+            return list(found)
+        vectors, masks = self._view.vectors(np.array([key for key, _ in found], np.int64))
+        reduced = self._view.segments.reduced(vectors, masks & query.mask)
+        distance = rerank(self._view.segments.reduced(query.embedding[None], np.array([query.mask])), reduced)[0]
+        return [found[place] for place in np.argsort(distance, kind="stable")]
+
+
+@dataclass(frozen=True)
+class _Query:
+    """A query's samples, and by the network of a view their embedding float32 [D] and the modalities they have, as a mask."""
+
+    samples: Sequence[Sample]
+    view: View
+    embedding: NDArray[np.float32]
+    mask: int
+
+
+@dataclass(frozen=True)
+class _Filter:
+    """A condition that items must meet, and the cameras whose items are left out."""
+
+    where: Condition | None
+    own_cameras: list[int] | None
+
+
+def _own_cameras(samples: Sequence[Sample]) -> list[int]:
+    cameras = sorted({sample.camera for sample in samples if sample.camera is not None})
+    if not cameras:
+        raise GalleryError("other_cameras needs the query's own camera", "camera")
+    return cameras
+
+
+def _now() -> float:
+    return time.time()
+
+
+def _settled(folder: Path, given: Mapping[str, str | None]) -> dict[str, str]:
+    """What is recorded of a gallery, with the settings that are given now."""
+    store = Store(folder)
+    try:
+        meta = store.meta()
+        changed = {name: value for name, value in given.items() if value is not None and meta.get(name) != value}
+        _settings({**meta, **changed})
+        if changed:
+            with store.transaction():
+                for name, value in changed.items():
+                    store.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", [name, value])
+        return {**meta, **changed}
+    finally:
+        store.close()
+
+
+def _settings(meta: Mapping[str, str]) -> Settings:
+    return Settings(meta.get("memory", "float32"), float(meta.get("recall", "0.99")))
 
 
 def gallery_name(folder: str | PathLike[str]) -> str:
@@ -218,7 +398,8 @@ def _refuse_foreign(folder: Path) -> None:
         raise GalleryError(f"{folder}: is there, and is no gallery; name a new or empty folder", str(folder))
 
 
-def _meta(embedder: Embedder) -> dict[str, str]:
+def description(embedder: Embedder) -> dict[str, str]:
+    """What a gallery records of its network."""
     card = embedder.card
     return {"artifact": embedder.source, "fingerprint": card.fingerprint, "model": card.name, "dimension": str(card.dimension)}
 

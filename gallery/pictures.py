@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from gallery.store import StoredPicture
+from gallery.items import StoredPicture
 from samples import Modality, Picture, Sample, decode
 
 THUMBNAIL_SIDE: Final = 192

@@ -1,109 +1,36 @@
-"""The store: one SQLite file per gallery that holds the truth. A write is durable when it returns.
-
-Whoever derives something from it keeps up through `changes`: keys only grow, and every removal leaves its key in `removals`.
-"""
+"""The store: one SQLite file per gallery that holds the truth. A write is durable when it returns."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
 import threading
+import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.where import Condition, checked_text
-from samples import MODALITIES, GalleryError, Modality
+from gallery.items import Added, Item, Known, Position, StoredPicture
+from gallery.schema import BUSY_SECONDS, SCHEMA, VERSION, connect, upgrade, vectors_table
+from gallery.scoring import mask_of
+from gallery.where import Condition, checked_text, instant_of
+from samples import GalleryError
 from samples.durable import sync_folder
 
 FILE: Final = "gallery.db"
-VERSION: Final = 1
-_BUSY_SECONDS: Final = 30.0
-_SCHEMA: Final = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE items (
-    key INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    identity TEXT, camera INTEGER, scene TEXT, time TEXT, kind TEXT,
-    attributes TEXT NOT NULL,
-    digest TEXT NOT NULL,
-    embedding BLOB NOT NULL
-) STRICT;
-CREATE INDEX items_identity ON items (identity);
-CREATE INDEX items_camera ON items (camera);
-CREATE INDEX items_digest ON items (digest);
-CREATE TABLE pictures (
-    key INTEGER NOT NULL REFERENCES items (key) ON DELETE CASCADE,
-    modality TEXT NOT NULL, path TEXT, data BLOB, thumbnail BLOB NOT NULL,
-    PRIMARY KEY (key, modality)
-) STRICT;
-CREATE TABLE removals (sequence INTEGER PRIMARY KEY AUTOINCREMENT, key INTEGER NOT NULL) STRICT;
-"""
+_BLOCK: Final = 8192
+_TRUNCATE_SECONDS: Final = 2.0
+_COLUMNS: Final = ("key", "id", "identity", "camera", "scene", "time", "kind", "present")
 
-
-@dataclass(frozen=True)
-class StoredPicture:
-    """A picture of an item: `path` of its file or `data`, its bytes, where kept, and a small JPEG to show."""
-
-    modality: Modality
-    thumbnail: bytes
-    path: str | None = None
-    data: bytes | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Item:
-    """A row of the store. `embedding` float32 [D]; `digest`: of its pictures."""
-
-    id: str
-    embedding: NDArray[np.float32]
-    digest: str
-    identity: str | None = None
-    camera: int | None = None
-    scene: str | None = None
-    time: str | None = None
-    kind: str | None = None
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    pictures: Sequence[StoredPicture] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """What is known of a stored item, without its embedding and pictures."""
-
-    key: int
-    id: str
-    identity: str | None
-    camera: int | None
-    scene: str | None
-    time: str | None
-    kind: str | None
-    attributes: dict[str, Any]
-    modalities: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Position:
-    """How far into the store's history a reader has seen."""
-
-    key: int = 0
-    removal: int = 0
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What came after a position: removed keys, then added keys int64 [n] with their embeddings float32 [n, D]."""
-
-    removed: NDArray[np.int64]
-    keys: NDArray[np.int64]
-    embeddings: NDArray[np.float32]
-    position: Position
+log = logging.getLogger(__name__)
 
 
 class Store:
@@ -111,19 +38,20 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with _reported(folder):
-            self._db = _connected(folder / FILE)
+        with reported(folder):
+            self._db = connect(folder / FILE)
 
     @classmethod
     def create(cls, folder: Path, meta: Mapping[str, str]) -> None:
         """Make an empty store in `folder`, in one step: whoever looks sees none or a whole one, also after a crash."""
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / f"{FILE}.new-{os.getpid()}-{threading.get_ident()}"
-        with _reported(folder):
-            database = _connected(draft)
+        with reported(folder):
+            database = connect(draft)
             with closing(database):
-                database.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
-                database.executemany("INSERT INTO meta VALUES (?, ?)", {"version": str(VERSION), **meta}.items())
+                database.executescript(f"BEGIN; {SCHEMA} {vectors_table(1)} COMMIT;")
+                values = {"version": str(VERSION), "generation": "1", "mark": uuid.uuid4().hex, **meta}
+                database.executemany("INSERT INTO meta VALUES (?, ?)", values.items())
         try:
             os.link(draft, folder / FILE)
         except FileExistsError:
@@ -138,111 +66,175 @@ class Store:
         self._db.close()
 
     def meta(self) -> dict[str, str]:
-        """What is recorded of the gallery as a whole. Raises GalleryError for a store of another version."""
-        with _reported(self.folder):
+        """What is recorded of the gallery as a whole. Raises GalleryError for a store of a version that is not known."""
+        with reported(self.folder):
             if self._db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone() is None:
                 raise sqlite3.DatabaseError("it has no table of its own description")
-            meta: dict[str, str] = dict(self._db.execute("SELECT name, value FROM meta"))
+            meta = self._meta()
+            if meta.get("version") == "1":
+                upgrade(self._db)
+                meta = self._meta()
         if meta.get("version") != str(VERSION):
             raise GalleryError(
                 f"{self.folder}: its store has version {meta.get('version')}, this trireid reads {VERSION}", str(self.folder)
             )
         return meta
 
-    def __len__(self) -> int:
-        count: int = self._db.execute("SELECT count(*) FROM items").fetchone()[0]
-        return count
+    def data_version(self) -> int:
+        """A number that changes when another connection has written."""
+        return int(self.run("PRAGMA data_version")[0][0])
 
-    def add(self, items: Iterable[Item]) -> None:
-        """Add items in one transaction, replacing those whose id is there."""
-        with self._transaction():
+    def __len__(self) -> int:
+        return int(self.run("SELECT count(*) FROM items")[0][0])
+
+    def add(self, items: Iterable[Item], generation: int) -> None:
+        """Add items in one transaction, replacing those whose id is there; their embeddings are of this generation.
+
+        Raises GalleryError where the gallery has moved to another network since.
+        """
+        with self.transaction():
+            if self.generation() != generation:
+                raise GalleryError(
+                    f"{self.folder}: has moved to another network meanwhile; open it anew", str(self.folder), "moved"
+                )
             for item in items:
                 self._remove("id = ?", [item.id])
-                self._insert(item)
+                self._insert(item, generation)
 
-    def remove(self, condition: Condition) -> int:
-        """Remove the items that the condition holds for, in one transaction; returns how many."""
-        with self._transaction():
+    def remove(self, condition: Condition, audited: Mapping[str, Any]) -> int:
+        """Remove the items that the condition holds for, in one transaction; returns how many.
+
+        A line of the audit says `audited` and how many. Of what was removed nothing stays in the file or its log.
+        """
+        with self.transaction():
             removed = self._remove(*condition)
-        with _reported(self.folder):  # what was removed shall not stay readable in the write-ahead log
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if removed:
+                self.audit("remove", {**audited, "removed": removed})
+        if removed:
+            self.truncate_log()
         return removed
 
-    def keys(self, condition: Condition) -> NDArray[np.int64]:
-        """The keys of the items that the condition holds for, int64 [n]."""
+    def audit(self, action: str, what: Mapping[str, Any]) -> None:
+        """Write a line of the audit, within a transaction."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self._db.execute("INSERT INTO audit (at, action, what) VALUES (?, ?, ?)", [now, action, json.dumps(what)])
+
+    def audited(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """The audit: when, what was done, to what; oldest first."""
+        rows = self.run("SELECT at, action, what FROM audit ORDER BY sequence")
+        return [(at, action, json.loads(what)) for at, action, what in rows]
+
+    def truncate_log(self) -> bool:
+        """Empty the write-ahead log, in which removed content would stay readable; False where a reader was in the way."""
+        until = time.monotonic() + _TRUNCATE_SECONDS
+        while True:
+            with reported(self.folder):
+                (busy, *_) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy:
+                return True
+            if time.monotonic() > until:
+                log.warning("%s: a reader is in the way; removed content stays in the log until the next removal", self.folder)
+                return False
+            time.sleep(0.02)
+
+    def keys(self, condition: Condition, after: int = 0) -> NDArray[np.int64]:
+        """The keys over `after` of the items that the condition holds for, int64 [n], growing."""
         where, values = condition
-        with _reported(self.folder):
-            rows = self._db.execute(f"SELECT key FROM items WHERE {where}", values).fetchall()
-        return np.array([key for (key,) in rows], np.int64)
+        rows = self.run(f"SELECT key FROM items WHERE key > ? AND ({where}) ORDER BY key", [after, *values])
+        return np.fromiter((key for (key,) in rows), np.int64, len(rows))
 
     def known(self, keys: Sequence[int]) -> dict[int, Known]:
         """What is known of the items with these keys; keys that are gone are left out."""
-        columns = "key, id, identity, camera, scene, time, kind, attributes"
-        modalities = "(SELECT group_concat(modality) FROM pictures WHERE pictures.key = items.key)"
         found = {}
-        with _reported(self.folder):
-            query = f"SELECT {columns}, {modalities} FROM items WHERE key = ?"
-            rows = [(key, self._db.execute(query, [key]).fetchone()) for key in keys]
-        for key, row in rows:
-            if row is not None:
-                *values, attributes, has = row
-                names = ("key", "id", "identity", "camera", "scene", "time", "kind")
-                found[key] = Known(
-                    **dict(zip(names, values, strict=True)),
-                    attributes=json.loads(attributes),
-                    modalities=tuple(modality for modality in MODALITIES if modality in (has or "")),
-                )
+        query = f"SELECT {', '.join(_COLUMNS)}, attributes FROM items WHERE key IN (SELECT value FROM json_each(?))"
+        for *values, attributes in self.run(query, [json.dumps(list(keys))]):
+            known = Known(**dict(zip(_COLUMNS, values, strict=True)), attributes=json.loads(attributes))
+            found[known.key] = known
         return found
+
+    def present(self, keys: Sequence[int]) -> dict[int, int]:
+        """The modalities of the items with these keys, as masks."""
+        query = "SELECT key, present FROM items WHERE key IN (SELECT value FROM json_each(?))"
+        return dict(self.run(query, [json.dumps(list(keys))]))
+
+    def embeddings(self, keys: Sequence[int], generation: int) -> dict[int, NDArray[np.float32]]:
+        """The embeddings float32 [D] of the items with these keys, as they were made."""
+        query = f"SELECT key, embedding FROM vectors_{generation} WHERE key = ?"
+        with reported(self.folder):
+            rows = [self._db.execute(query, [key]).fetchone() for key in keys]
+        return {row[0]: np.frombuffer(row[1], np.float32) for row in rows if row is not None}
 
     def known_ids(self) -> set[str]:
         """Every item's id."""
-        return {row[0] for row in self._db.execute("SELECT id FROM items")}
+        return {row[0] for row in self.run("SELECT id FROM items")}
 
     def digests(self) -> dict[str, str]:
         """The pictures' digest of every item, and the item's id."""
-        return dict(self._db.execute("SELECT digest, id FROM items"))
+        return dict(self.run("SELECT digest, id FROM items"))
 
     def picture(self, key: int, modality: str) -> StoredPicture | None:
         """One picture of an item."""
-        row = self._db.execute(
-            "SELECT modality, thumbnail, path, data FROM pictures WHERE key = ? AND modality = ?", [key, modality]
-        ).fetchone()
-        return None if row is None else StoredPicture(*row)
+        return next((picture for picture in self.pictures(key) if picture.modality == modality), None)
 
-    def changes(self, since: Position, dimension: int) -> Changes:
-        """All that was added and removed after a position, as one consistent view."""
-        with self._transaction("DEFERRED"):
-            removed = self._db.execute(
-                "SELECT sequence, key FROM removals WHERE sequence > ? ORDER BY sequence", [since.removal]
-            ).fetchall()
-            added = self._db.execute("SELECT key, embedding FROM items WHERE key > ? ORDER BY key", [since.key]).fetchall()
-        position = Position(added[-1][0] if added else since.key, removed[-1][0] if removed else since.removal)
-        keys = np.array([key for key, _ in added], np.int64)
-        joined = b"".join(embedding for _, embedding in added)
-        embeddings = np.frombuffer(joined, np.float32).reshape(len(added), dimension)
-        return Changes(np.array([key for _, key in removed], np.int64), keys, embeddings, position)
+    def pictures(self, key: int) -> list[StoredPicture]:
+        """Every picture of an item."""
+        query = "SELECT modality, thumbnail, path, data FROM pictures WHERE key = ?"
+        return [StoredPicture(*row) for row in self.run(query, [key])]
 
-    def _insert(self, item: Item) -> None:
-        attributes = _json(item.attributes)
-        embedding = np.ascontiguousarray(item.embedding, np.float32).tobytes()
-        values = (item.id, item.identity, item.camera, item.scene, item.time, item.kind, attributes, item.digest, embedding)
-        cursor = self._db.execute(
-            "INSERT INTO items (id, identity, camera, scene, time, kind, attributes, digest, embedding)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            values,
+    def generation(self) -> int:
+        """Which generation of embeddings the gallery uses."""
+        return int(self.run("SELECT value FROM meta WHERE name = 'generation'")[0][0])
+
+    def position(self) -> Position:
+        """Where the store is now."""
+        last = dict(self.run("SELECT name, seq FROM sqlite_sequence"))  # never falls, whatever is removed
+        return Position(self.generation(), last.get("items", 0), last.get("removals", 0))
+
+    def mark(self) -> str:
+        """What tells this store from every other."""
+        return str(self.run("SELECT value FROM meta WHERE name = 'mark'")[0][0])
+
+    def reaches(self, position: Position) -> bool:
+        """Whether all that was removed after a position is still told; what came before is forgotten by `compact`."""
+        forgotten = self.run("SELECT value FROM meta WHERE name = 'forgotten'")
+        return not forgotten or position.removal >= int(forgotten[0][0])
+
+    def removed(self, since: Position) -> NDArray[np.int64]:
+        """The keys int64 [n] of what was removed after a position."""
+        rows = self.run("SELECT key FROM removals WHERE sequence > ? ORDER BY sequence", [since.removal])
+        return np.fromiter((key for (key,) in rows), np.int64, len(rows))
+
+    def added(self, since: Position, dimension: int) -> Iterator[Added]:
+        """What was added after a position and is still there, in blocks, so that memory stays bounded."""
+        query = (
+            f"SELECT items.key, embedding, present FROM items JOIN vectors_{since.generation} USING (key)"
+            " WHERE items.key > ? ORDER BY items.key"
         )
-        self._db.executemany(
-            "INSERT INTO pictures VALUES (?, ?, ?, ?, ?)",
-            [(cursor.lastrowid, p.modality, p.path, p.data, p.thumbnail) for p in item.pictures],
-        )
+        with reported(self.folder):
+            cursor = self._db.execute(query, [since.key])
+        while rows := self._block(cursor):
+            embeddings = np.frombuffer(b"".join(row[1] for row in rows), np.float32).reshape(len(rows), dimension)
+            keys, present = (np.array([row[column] for row in rows], np.int64) for column in (0, 2))
+            yield Added(keys, embeddings, present)
 
-    def _remove(self, where: str, values: Sequence[Any]) -> int:
-        self._db.execute(f"INSERT INTO removals (key) SELECT key FROM items WHERE {where}", values)
-        return self._db.execute(f"DELETE FROM items WHERE {where}", values).rowcount
+    def _block(self, cursor: sqlite3.Cursor) -> list[Any]:
+        with reported(self.folder):
+            return cursor.fetchmany(_BLOCK)
+
+    def forget_removals(self) -> None:
+        """Forget which keys were removed, within a transaction: whoever has not seen it yet reads everything anew."""
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES ('forgotten', ?)", [str(self.position().removal)])
+        self._db.execute("DELETE FROM removals")
+
+    def run(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Run a statement of a part of this room that looks after the store. Raises GalleryError as every method does."""
+        with reported(self.folder):
+            return self._db.execute(statement, values).fetchall()
 
     @contextmanager
-    def _transaction(self, mode: str = "IMMEDIATE") -> Iterator[None]:
-        with _reported(self.folder):
+    def transaction(self, mode: str = "IMMEDIATE") -> Iterator[None]:
+        """One transaction; `DEFERRED` for a consistent view."""
+        with reported(self.folder):
             self._db.execute(f"BEGIN {mode}")
             try:
                 yield
@@ -252,30 +244,49 @@ class Store:
                     self._db.execute("ROLLBACK")
                 raise
 
+    def _meta(self) -> dict[str, str]:
+        return dict(self._db.execute("SELECT name, value FROM meta"))
 
-def _connected(file: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(file, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    try:
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
-            database.execute(f"PRAGMA {pragma}")
-    except BaseException:
-        database.close()
-        raise
-    return database
+    def _insert(self, item: Item, generation: int) -> None:
+        present = mask_of(picture.modality for picture in item.pictures)
+        values = {
+            **{name: getattr(item, name) for name in ("id", "identity", "camera", "scene", "time", "kind", "digest")},
+            "attributes": _json(item.attributes),
+            "present": present or 7,
+            "instant": instant_of(item.time),
+            "added": time.time(),
+        }
+        cursor = self._db.execute(
+            f"INSERT INTO items ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})", list(values.values())
+        )
+        embedding = np.ascontiguousarray(item.embedding, np.float32).tobytes()
+        self._db.execute(f"INSERT INTO vectors_{generation} VALUES (?, ?)", [cursor.lastrowid, embedding])
+        self._db.executemany(
+            "INSERT INTO pictures VALUES (?, ?, ?, ?, ?)",
+            [(cursor.lastrowid, p.modality, p.path, p.data, p.thumbnail) for p in item.pictures],
+        )
+
+    def remove_keys(self, keys: Sequence[int]) -> None:
+        """Remove the items with these keys, within a transaction."""
+        self._remove("key IN (SELECT value FROM json_each(?))", [json.dumps(list(keys))])
+
+    def _remove(self, where: str, values: Sequence[Any]) -> int:
+        self._db.execute(f"INSERT INTO removals (key) SELECT key FROM items WHERE {where}", values)
+        return self._db.execute(f"DELETE FROM items WHERE {where}", values).rowcount
 
 
 @contextmanager
-def _reported(folder: Path) -> Iterator[None]:
+def reported(folder: Path) -> Iterator[None]:
     """Turn SQLite's errors into one line that names the gallery, with the code `store`."""
     try:
         yield
     except sqlite3.Error as error:
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-            what = f"another process has been writing for over {_BUSY_SECONDS:.0f} s; try again"
+            what = f"another process has been writing for over {BUSY_SECONDS:.0f} s; try again"
         elif isinstance(error, sqlite3.OperationalError):
             what = f"its store cannot be used: {error}"
         else:
-            what = f"{FILE} is not a gallery's store, or is damaged: {error}"
+            what = f"{FILE} is not a gallery's store, or is damaged: {error}; `trireid gallery check` says what can be read"
         raise GalleryError(f"{folder}: {what}", str(folder), "store") from error
 
 

@@ -1,13 +1,15 @@
 """Filters: what a caller says of items, as a condition of the store.
 
 `{"camera": 3}` equal · `{"camera": [1, 2]}` one of · `{"time": {"gte": "...", "lt": "..."}}` a range · any attribute by name.
-Several keys must all hold.
+Several keys must all hold. Times in ISO 8601 are compared as moments, whatever their offset (UTC where there is none); other
+times as text.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from samples import GalleryError
@@ -30,6 +32,8 @@ def condition(where: Mapping[str, Any]) -> Condition:
 
 def _one(key: str, wanted: Any) -> Condition:
     column, prefix = (key, []) if key in COLUMNS else ("json_extract(attributes, ?)", [_json_path(key)])
+    if key == "time" and (moments := _moments(wanted)) is not None:
+        column, wanted = "instant", moments
     if isinstance(wanted, Mapping):
         return _range(key, column, prefix, wanted)
     if isinstance(wanted, list | tuple):
@@ -58,6 +62,23 @@ def _scalar(key: str, value: Any) -> Any:
     if not -(2**63) <= value < 2**63:  # so written that NaN fails, too
         raise GalleryError(f"where.{key}: {value} is out of range", "where")
     return value
+
+
+def instant_of(text: str | None) -> float | None:
+    """Seconds since 1970 of an ISO 8601 time; one without an offset is UTC. None for anything else."""
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _moments(wanted: Any) -> Any:
+    """What is wanted of a time as instants, so that offsets do not matter; None where it is no ISO 8601 time."""
+    if isinstance(wanted, Mapping):
+        instants = {name: instant_of(value) if isinstance(value, str) else None for name, value in wanted.items()}
+        return None if None in instants.values() else instants
+    return instant_of(wanted) if isinstance(wanted, str) else None
 
 
 def checked_text(text: str, field: str) -> str:

@@ -379,10 +379,10 @@ def test_a_store_that_fails_stops_the_run(tmp_path: Path, gallery: Gallery, monk
     (tmp_path / "a.png").write_bytes(encoded(1))
     (tmp_path / "m.csv").write_text("rgb\na.png\n")
 
-    def full(_: Any) -> None:
+    def full(*_: Any) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(gallery._store, "_insert", full)
+    monkeypatch.setattr(gallery._writer, "_insert", full)
     with pytest.raises(GalleryError, match="disk is full"):
         index(open_source(str(tmp_path / "m.csv")), gallery)
 

@@ -1,0 +1,71 @@
+"""What a gallery holds: items with their embeddings and pictures, and how far a reader has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samples import Modality
+
+
+@dataclass(frozen=True)
+class StoredPicture:
+    """A picture of an item: `path` of its file or `data`, its bytes, where kept, and a small JPEG to show."""
+
+    modality: Modality
+    thumbnail: bytes
+    path: str | None = None
+    data: bytes | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """A sample as it is stored. `embedding` float32 [D]; `digest`: of its pictures."""
+
+    id: str
+    embedding: NDArray[np.float32]
+    digest: str
+    identity: str | None = None
+    camera: int | None = None
+    scene: str | None = None
+    time: str | None = None
+    kind: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    pictures: Sequence[StoredPicture] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is known of a stored item, without its embedding and pictures. `present`: its modalities, as a mask."""
+
+    key: int
+    id: str
+    identity: str | None
+    camera: int | None
+    scene: str | None
+    time: str | None
+    kind: str | None
+    attributes: dict[str, Any]
+    present: int
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far into a store's history a reader has seen: keys and removals up to these, of one generation of embeddings."""
+
+    generation: int = 0
+    key: int = 0
+    removal: int = 0
+
+
+@dataclass(frozen=True)
+class Added:
+    """Some of what was added: keys int64 [n], growing, embeddings float32 [n, D], modalities as masks int64 [n]."""
+
+    keys: NDArray[np.int64]
+    embeddings: NDArray[np.float32]
+    present: NDArray[np.int64]

@@ -1,0 +1,93 @@
+"""The store's tables, their version, and how an older store becomes one of this version.
+
+`items` are samples without embeddings; `vectors_N` their embeddings by the network of generation N, so that a gallery moves to
+another network by filling a second table and then changing one line of `meta`. Keys only grow, and every removal leaves its key
+in `removals`: whoever derives something from the store keeps up by the two.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+VERSION: Final = 2
+BUSY_SECONDS: Final = 30.0
+SCHEMA: Final = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE items (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    identity TEXT, camera INTEGER, scene TEXT, time TEXT, kind TEXT,
+    attributes TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    present INTEGER NOT NULL DEFAULT 7,
+    instant REAL,
+    added REAL NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX items_identity ON items (identity);
+CREATE INDEX items_camera ON items (camera);
+CREATE INDEX items_digest ON items (digest);
+CREATE INDEX items_instant ON items (instant);
+CREATE TABLE pictures (
+    key INTEGER NOT NULL REFERENCES items (key) ON DELETE CASCADE,
+    modality TEXT NOT NULL, path TEXT, data BLOB, thumbnail BLOB NOT NULL,
+    PRIMARY KEY (key, modality)
+) STRICT;
+CREATE TABLE removals (sequence INTEGER PRIMARY KEY AUTOINCREMENT, key INTEGER NOT NULL) STRICT;
+CREATE TABLE audit (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, action TEXT NOT NULL, what TEXT NOT NULL
+) STRICT;
+"""
+_MODALITY_BITS: Final = "CASE modality WHEN 'rgb' THEN 1 WHEN 'nir' THEN 2 ELSE 4 END"
+_FROM_1: Final = f"""
+ALTER TABLE items ADD COLUMN present INTEGER NOT NULL DEFAULT 7;
+ALTER TABLE items ADD COLUMN instant REAL;
+ALTER TABLE items ADD COLUMN added REAL NOT NULL DEFAULT 0;
+UPDATE items SET present = (SELECT coalesce(sum({_MODALITY_BITS}), 7) FROM pictures WHERE pictures.key = items.key);
+UPDATE items SET instant = instant_of(time);
+CREATE INDEX items_instant ON items (instant);
+CREATE TABLE audit (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, action TEXT NOT NULL, what TEXT NOT NULL
+) STRICT;
+CREATE TABLE vectors_1 (key INTEGER PRIMARY KEY REFERENCES items (key) ON DELETE CASCADE, embedding BLOB NOT NULL) STRICT;
+INSERT INTO vectors_1 SELECT key, embedding FROM items;
+ALTER TABLE items DROP COLUMN embedding;
+INSERT INTO meta VALUES ('generation', '1'), ('mark', lower(hex(randomblob(16))));
+UPDATE meta SET value = '2' WHERE name = 'version';
+"""
+
+
+def vectors_table(generation: int) -> str:
+    """The SQL that makes the table of a generation's embeddings."""
+    columns = "key INTEGER PRIMARY KEY REFERENCES items (key) ON DELETE CASCADE, embedding BLOB NOT NULL"
+    return f"CREATE TABLE IF NOT EXISTS vectors_{generation} ({columns}) STRICT;"
+
+
+def connect(file: Path) -> sqlite3.Connection:
+    """A connection on which a commit is durable when it returns and what is deleted is overwritten."""
+    from gallery.where import instant_of
+
+    database = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
+            database.execute(f"PRAGMA {pragma}")
+        database.create_function("instant_of", 1, instant_of, deterministic=True)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def upgrade(database: sqlite3.Connection) -> None:
+    """Bring a store of version 1 to this version, in one transaction; the embeddings stay as they are."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        if database.execute("SELECT value FROM meta WHERE name = 'version'").fetchone() == ("1",):
+            for statement in _FROM_1.split(";\n"):
+                database.execute(statement)
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise

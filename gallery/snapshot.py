@@ -1,0 +1,71 @@
+"""The index's snapshot: a file that saves opening a gallery from building its index anew. Truth stays in the store.
+
+It carries the store's own mark and position. One that is damaged, of another gallery, network or setting, or of a history that
+the store no longer tells, is set aside, and the index built anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from gallery.index import VectorIndex
+from gallery.items import Position
+from gallery.store import Store
+from samples import GalleryError
+from samples.durable import sync_folder
+
+SNAPSHOT: Final = "gallery.index"
+
+log = logging.getLogger(__name__)
+
+
+def load_snapshot(folder: Path, store: Store, dimension: int, **options: Any) -> tuple[VectorIndex, Position] | None:
+    """The saved index and how far it has seen; None where there is none that can be used, which is logged."""
+    path = folder / SNAPSHOT
+    if not path.is_file():
+        return None
+    try:
+        index = VectorIndex.load(path, dimension, **options)
+        position = Position(**index.extra["position"])
+        if index.extra["store"] != store.mark():
+            raise ValueError("it is another gallery's")
+        now = store.position()
+        if position.generation != now.generation or position.key > now.key or not store.reaches(position):
+            raise ValueError("it is of another history")
+    except (GalleryError, KeyError, TypeError, ValueError) as error:
+        log.warning("%s is set aside, and the index built anew: %s", path, error)
+        path.unlink(missing_ok=True)
+        return None
+    return index, position
+
+
+def save_snapshot(folder: Path, writer: Store, index: VectorIndex, position: Position) -> bool:
+    """Save an index that has seen the store up to a position.
+
+    Nothing that was removed since may come to lie on the disk again: where anything was, the file is dropped and False
+    returned. The caller holds the writer's lock.
+    """
+    draft = folder / f".{SNAPSHOT}.{os.getpid()}-{threading.get_ident()}"
+    try:
+        index.save(draft, {"store": writer.mark(), "position": asdict(position)})
+        with writer.transaction():
+            now = writer.position()
+            if (now.generation, now.removal) != (position.generation, position.removal):
+                return False
+            os.replace(draft, folder / SNAPSHOT)
+        sync_folder(folder)
+        return True
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def drop_snapshot(folder: Path) -> None:
+    """Remove the snapshot and drafts of it: they hold vectors of what has been removed since."""
+    for path in (folder / SNAPSHOT, *folder.glob(f".{SNAPSHOT}.*")):
+        path.unlink(missing_ok=True)
+    sync_folder(folder)

@@ -1,0 +1,43 @@
+"""What a gallery holds, in numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gallery.snapshot import SNAPSHOT
+from gallery.store import Store
+from samples import MODALITIES
+
+
+def stats(folder: Path) -> dict[str, Any]:
+    """What a gallery holds: counts by camera, day, kind and modalities, its network, settings and bytes on the disk."""
+    store = Store(folder)
+    try:
+        meta = store.meta()
+        by = {
+            "camera": "SELECT camera, count(*) FROM items GROUP BY camera ORDER BY camera",
+            "kind": "SELECT kind, count(*) FROM items GROUP BY kind ORDER BY kind",
+            "day": "SELECT date(instant, 'unixepoch'), count(*) FROM items WHERE instant IS NOT NULL GROUP BY 1 ORDER BY 1",
+        }
+        present = dict(store.run("SELECT present, count(*) FROM items GROUP BY present"))
+        return {
+            "items": len(store),
+            "identities": store.run("SELECT count(DISTINCT identity) FROM items")[0][0],
+            "model": meta["model"],
+            "fingerprint": meta["fingerprint"],
+            "artifact": meta["artifact"],
+            "dimension": int(meta["dimension"]),
+            "memory": meta.get("memory", "float32"),
+            "recall": float(meta.get("recall", "0.99")),
+            **{f"by_{name}": {str(value): count for value, count in store.run(query)} for name, query in by.items()},
+            "by_modalities": {_said(mask): count for mask, count in sorted(present.items(), reverse=True)},
+            "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+            "index_saved": (folder / SNAPSHOT).is_file(),
+        }
+    finally:
+        store.close()
+
+
+def _said(mask: int) -> str:
+    return "+".join(name for bit, name in enumerate(MODALITIES) if mask >> bit & 1)

@@ -1,0 +1,184 @@
+"""Killed at any moment: nothing acknowledged is lost, nothing removed comes back, and the next opening needs no hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gallery import Gallery
+from gallery.index import VectorIndex
+from gallery.snapshot import SNAPSHOT
+from gallery.store import FILE
+from tests.conftest import ROOT
+from tests.gallery.victim import NoNetwork, State, after, embedding, item
+
+#: How often the process is killed: TRIREID_KILLS=200 for the long run.
+KILLS = int(os.environ.get("TRIREID_KILLS", "30"))
+
+
+@pytest.fixture
+def killer() -> Iterator[subprocess.Popen[str]]:
+    """The process that forks and kills."""
+    command = [sys.executable, "-m", "tests.gallery.victim"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def test_kill_minus_nine(tmp_path: Path, killer: subprocess.Popen[str]) -> None:
+    folder, log = tmp_path / "people.gallery", tmp_path / "log"
+    Gallery.open(folder, NoNetwork()).close()
+    assert killer.stdin is not None
+    assert killer.stdout is not None
+    draw, state, seen, done = random.Random(0), State(), 0, 0
+    for number in range(KILLS):
+        killer.stdin.write(f"{folder} {log} {number} {draw.uniform(0.02, 0.4):.3f}\n")
+        killer.stdin.flush()
+        assert killer.stdout.readline() == "killed\n"
+        lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        sure, maybe = state, None
+        for line in lines[seen:]:
+            maybe = line.get("about")
+            if "done" in line:
+                sure, maybe = after(sure, line["done"]), None
+                done += 1
+        seen = len(lines)
+        state = checked(folder, sure, sure if maybe is None else after(sure, maybe))
+    assert done > KILLS  # the process got somewhere between kills
+
+
+def checked(folder: Path, sure: State, possible: State) -> State:
+    """The gallery's state, which must be the one that is sure, or with the last step wholly done."""
+    with Gallery.open(folder, NoNetwork()) as gallery:
+        ids = gallery.ids()
+        state = next((each for each in (possible, sure) if each.keys() == ids), None)
+        assert state is not None, (ids ^ sure.keys(), ids ^ possible.keys())
+        view = gallery.view()
+        assert len(view.index) == len(gallery) == len(ids)
+        for id_ in random.Random(len(ids)).sample(sorted(ids), min(len(ids), 5)):
+            scores, keys = view.search(embedding(id_), 7, 1, None, None)
+            (known,) = gallery._reader.known(keys.tolist()).values()
+            assert (known.id, known.identity) == (id_, state[id_])
+            assert scores[0] == pytest.approx(1, abs=1e-5)
+    return state
+
+
+def filled(folder: Path, count: int = 40) -> Gallery:
+    gallery = Gallery.open(folder, NoNetwork())
+    gallery.add_items([item(f"i{n}", f"person {n % 4}") for n in range(count)])
+    return gallery
+
+
+@pytest.mark.parametrize("damage", ["torn", "flipped", "foreign", "empty", "another gallery's"])
+def test_an_index_file_that_cannot_be_used_is_built_anew(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    with filled(tmp_path / "a.gallery") as gallery:
+        assert gallery.snapshot()
+    path = tmp_path / "a.gallery" / SNAPSHOT
+    content = path.read_bytes()
+    if damage == "another gallery's":
+        with filled(tmp_path / "b.gallery", 30) as other:
+            assert other.snapshot()
+        content = (tmp_path / "b.gallery" / SNAPSHOT).read_bytes()
+    changed = {
+        "torn": content[: len(content) // 2],
+        "flipped": content[:300] + bytes([content[300] ^ 1]) + content[301:],
+        "foreign": b"an index of another kind",
+        "empty": b"",
+        "another gallery's": content,
+    }
+    path.write_bytes(changed[damage])
+    with Gallery.open(tmp_path / "a.gallery", NoNetwork()) as gallery:
+        assert not gallery.view().restored
+        assert len(gallery.view().index) == 40
+    assert "built anew" in caplog.text
+
+
+def test_a_snapshot_saves_building_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with filled(tmp_path / "a.gallery") as gallery:
+        assert gallery.snapshot()
+        gallery.add_items([item("late", "person 9")])
+        gallery.remove(ids=[])
+    given: list[int] = []
+    add = VectorIndex.add
+
+    def counted(self: VectorIndex, keys: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+        given.append(len(keys))
+        add(self, keys, vectors)
+
+    monkeypatch.setattr(VectorIndex, "add", counted)
+    with Gallery.open(tmp_path / "a.gallery", NoNetwork()) as gallery:
+        assert gallery.view().restored
+        assert given == [1]  # only what came after it
+        assert len(gallery.view().index) == 41
+
+
+def test_what_is_erased_stays_in_no_file(tmp_path: Path) -> None:
+    folder = tmp_path / "a.gallery"
+    with filled(folder) as gallery:
+        assert gallery.snapshot()
+        wanted = [embedding(f"i{n}").tobytes() for n in range(40) if n % 4 == 1]
+        assert all(any(vector in content for content in contents(folder)) for vector in wanted)
+        assert gallery.remove(identity="person 1") == 10
+        for content in contents(folder):
+            assert not any(vector in content for vector in wanted)
+            assert b"picture of person 1" not in content
+        (line,) = gallery.audit()
+        assert line[1:] == ("remove", {"identity": "person 1", "removed": 10})
+        assert gallery.snapshot()
+    for content in contents(folder):
+        assert not any(vector in content for vector in wanted)
+
+
+def contents(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_snapshot_that_a_removal_overtook_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process removes while this one writes the file: the removed vector must not come back to the disk."""
+    folder = tmp_path / "a.gallery"
+    with filled(folder) as gallery, Gallery.open(folder, NoNetwork()) as other:
+        save = VectorIndex.save
+
+        def overtaken(self: VectorIndex, *arguments: object) -> None:
+            save(self, *arguments)  # type: ignore[arg-type]
+            other.remove(ids=["i1"])
+
+        monkeypatch.setattr(VectorIndex, "save", overtaken)
+        assert not gallery.snapshot()
+    assert [path.name for path in folder.iterdir() if SNAPSHOT in path.name] == []
+
+
+def test_compacting_gives_space_back_and_others_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / "a.gallery"
+    with filled(folder, 400) as gallery, Gallery.open(folder, NoNetwork()) as other:
+        assert len(other.view().index) == 400
+        gallery.remove(identity="person 2")
+        before = (folder / FILE).stat().st_size
+        gallery.compact()
+        assert (folder / FILE).stat().st_size < 0.9 * before
+        gallery.add_items([item("new", "person 7")])
+        assert len(other.view().index) == 301  # the other has not seen what was removed, and reads everything anew
+        assert gallery._reader.run("SELECT count(*) FROM removals") == [(0,)]
+        gallery.add_items([item("newer", "person 7")])
+        assert len(other.view().index) == len(gallery.view().index) == 302
+
+
+def test_vectors_may_be_held_smaller(tmp_path: Path) -> None:
+    folder = tmp_path / "a.gallery"
+    with Gallery.open(folder, NoNetwork(), memory="float16") as gallery:
+        gallery.add_items([item(f"i{n}", "x") for n in range(200)])
+        scores, _ = gallery.view().search(embedding("i7"), 7, 3, None, None)
+        truth = np.sort([embedding("i7") @ embedding(f"i{n}") for n in range(200)])[::-1][:3]
+        assert np.allclose(scores, truth, atol=1e-6)  # scored again with what the store holds
+    with Gallery.open(folder, NoNetwork()) as gallery:
+        assert gallery.settings.memory == "float16"  # remembered
