@@ -157,7 +157,7 @@ class Bench:
 
     def exactly(self, queries: Vectors, selector: Any = None) -> Keys:
         """What FAISS's flat index finds; keys count from 1."""
-        parameters = faiss.SearchParameters(sel=selector) if selector is not None else None
+        parameters = None if selector is None else faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
         found: Keys = self.flat.search(queries, K, params=parameters)[1]
         return np.where(found >= 0, found + 1, -1)
 
