@@ -313,13 +313,16 @@ class VectorIndex:
         return scores, keys
 
     def _probes(self, state: _State, k: int, allowed: Selection | None) -> int:
-        """A filter that lets one in n pass needs the search that would find n times as many neighbours; a narrow one, all."""
+        """A filter that lets one in n pass needs the search that would find n times as many neighbours; a narrow one, all.
+
+        Twice as many in fact, since what a filter bars often lies nearest to the query (its own camera's).
+        """
         if allowed is None or allowed is self._barred:
             return state.effort.probes_for(k)
         share = allowed.passing / max(1, state.held)
         if allowed.passing <= FEW_AT_LEAST or share <= FEW:
             return len(state.partition)
-        return state.effort.probes_for(k / min(1.0, share))
+        return state.effort.probes_for(2 * k / min(1.0, share))
 
     def _fit_codec(self, vectors: Vectors) -> None:
         """int8 begins as float32, until there are enough vectors to fit its levels to."""
