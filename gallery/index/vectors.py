@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -29,7 +29,7 @@ from gallery.index.tuning import QUERIES, Effort, tuned
 from samples import GalleryError
 
 #: Up to this many vectors every one is compared (measured: see docs/gallery-index.md).
-CROSSOVER: Final = 20_000
+CROSSOVER: Final = 10_000
 #: The partition is made anew when the index holds this many times what it was made for, or this share of it.
 GROWTH: Final = 2.0
 SHRINKAGE: Final = 0.25
@@ -88,7 +88,7 @@ class VectorIndex:
         partition = Partition.whole(dimension)
         self._state = State(partition, (Lists(codec, partition, sketched=False),), np.full(1024, NOTHING, np.int32), Effort(1))
         self._count, self._last = 0, 0
-        self._writer, self._lists = threading.RLock(), ReadWriteLock()
+        self._writer, self._shaping, self._lists = threading.RLock(), threading.Lock(), ReadWriteLock()
         self._work: threading.Thread | None = None
         self._filling, self._closed = False, False
         #: Bars the removed vectors that the lists still hold; None where there are none.
@@ -179,8 +179,7 @@ class VectorIndex:
 
     def tune(self, recall: float) -> None:
         """Ask for another recall: measured and in force on return; what is held stays as it is."""
-        self.settle()
-        with self._writer:
+        with self._shaping, self._writer:
             self.recall, state = recall, self._state
             if not self.exact:
                 self._state = replace(state, effort=self._tuned(state.tiers[0], state.partition, state.cells))
@@ -281,12 +280,13 @@ class VectorIndex:
     def _fit_codec(self, vectors: Vectors) -> None:
         """int8 begins as float32, until there are enough vectors to fit its levels to."""
         state = self._state
-        if state.tiers[0].codec.memory is self.memory_mode or len(self) + len(vectors) < SAMPLE:
+        fitted = state.tiers[0].codec.memory is self.memory_mode
+        if fitted or len(self) + len(vectors) < SAMPLE or self._shaping.locked():  # work in progress is of the old codec: later
             return
         known = decoded(state, np.flatnonzero(state.cells != NOTHING))
         codec = Codec.fitted(self.memory_mode, np.concatenate([known, vectors[:_CHUNK]]))
-        lists = regrouped(state.tiers, state.cells, state.partition, codec, lambda: None, sketched=False)
-        self._state = replace(state, tiers=(lists,))
+        lists = regrouped(state.tiers, state.cells, state.partition, codec, lambda: None, sketched=not self.exact)
+        self._state = replace(state, tiers=(lists, Lists(codec, state.partition, sketched=False)))
         self._barred = None
 
     def _due(self) -> bool | None:
@@ -309,14 +309,22 @@ class VectorIndex:
     def _work_on(self) -> None:
         try:
             with threads(1):
-                while not self._closed and (anew := self._due()) is not None:
+                while (anew := self._next_work()) is not None:
                     self._reshape(anew)
-        except _StoppedError:
-            pass
         except Exception:
             _log.exception("the index could not be brought into shape; it goes on as it is")
         finally:
-            self._work = None
+            with self._writer:
+                if self._work is threading.current_thread():
+                    self._work = None
+
+    def _next_work(self) -> bool | None:
+        """What is due; where nothing is, this thread is done, and the next change starts another."""
+        with self._writer:
+            anew = None if self._filling or self._closed else self._due()
+            if anew is None:
+                self._work = None
+        return anew
 
     def _proceed(self) -> None:
         if self._closed:
@@ -324,18 +332,20 @@ class VectorIndex:
 
     def _reshape(self, anew: bool) -> None:
         """Write the lists anew beside the old ones, which go on answering, and then take their place."""
+        with self._shaping, suppress(_StoppedError):
+            state, cells = self._seal()
+            made = self._renewed(state, cells) if anew else self._merged(state, cells)
+            made.tiers[0].move_to_gpu()
+            with self._writer:
+                self._take(made, anew)
+
+    def _seal(self) -> tuple[State, NDArray[np.int32]]:
+        """Let additions go to new lists from here on; the state before, and where its keys are now."""
         with self._writer:
             state = self._state
             fresh = Lists(state.tiers[0].codec, state.partition, sketched=False)
             self._state = replace(state, tiers=(*state.tiers, fresh))
-            cells = state.cells.copy()
-        try:
-            made = self._renewed(state, cells) if anew else self._merged(state, cells)
-            made.tiers[0].move_to_gpu()
-        except _StoppedError:
-            return
-        with self._writer:
-            self._take(made, anew)
+            return state, state.cells.copy()
 
     def _merged(self, state: State, cells: NDArray[np.int32]) -> State:
         lists = merged(state.tiers, cells, self._proceed)

@@ -127,7 +127,7 @@ def test_more_neighbours_are_found_with_the_same_recall(trained: VectorIndex) ->
         assert recall(trained.search(queries, k)[1], best(clustered(4_000), np.arange(1, 4_001), queries, k)[1]) >= 0.98
 
 
-@pytest.mark.parametrize("share", [1e-4, 1e-2, 0.3, 0.9])
+@pytest.mark.parametrize("share", [1e-4, 1e-2, 0.06, 0.3, 0.9])
 def test_filters_find_what_exact_search_with_the_filter_finds(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(under_test, "FEW_AT_LEAST", 200)
     vectors, queries = clustered(10_000), clustered(40, 1)
@@ -223,6 +223,18 @@ def test_int8_survives_a_coordinate_that_was_constant_at_first() -> None:
     index = filled(unit(early), memory=Memory.INT8)
     index.add(np.arange(1_201, 1_601), late)
     assert np.abs(index.vectors(np.arange(1_201, 1_601)) - late).max() < 0.1
+
+
+def test_int8_below_its_sample_is_float32_and_may_be_trained_before() -> None:
+    vectors = clustered(1_500)
+    index = filled(vectors[:900], memory=Memory.INT8, crossover=300)
+    np.testing.assert_array_equal(index.vectors(np.array([9])), vectors[8:9])
+    index.add(np.arange(901, 1_501), vectors[900:])
+    index.settle()
+    index.remove(np.array([4]))
+    assert index._state.tiers[0].codec.memory is Memory.INT8
+    found = index.search(vectors[:1], 1_500)[1][0]
+    assert sorted(found[found > 0]) == [key for key in range(1, 1_501) if key != 4]
 
 
 def test_fetched_vectors_give_the_scores_and_gone_ones_fall_out() -> None:
