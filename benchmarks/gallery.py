@@ -157,7 +157,7 @@ class Bench:
 
     def exactly(self, queries: Vectors, selector: Any = None) -> Keys:
         """What FAISS's flat index finds; keys count from 1."""
-        parameters = faiss.SearchParameters(sel=selector) if selector is not None else None
+        parameters = None if selector is None else faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
         found: Keys = self.flat.search(queries, K, params=parameters)[1]
         return np.where(found >= 0, found + 1, -1)
 
@@ -195,7 +195,10 @@ def built(bench: Bench, memory: Memory, target: float) -> tuple[VectorIndex, flo
 def measured(bench: Bench, memory: Memory, targets: list[float]) -> Iterator[Point]:
     """Everything about one memory mode; the first target is what the index is built for."""
     index, took = built(bench, memory, targets[0])
-    print(f"\n{memory}: built in {took:.1f} s, {index.memory / bench.flat.ntotal / bench.flat.d / 4:.3f} of float32's memory")
+    print(
+        f"\n{memory}: built in {took:.1f} s, {index.memory / bench.flat.ntotal / bench.flat.d / 4:.3f} of float32's memory",
+        flush=True,
+    )
     yield against_flat(bench, index, targets[0])
     load(bench, index, took)
     filters(bench, index)
@@ -263,7 +266,7 @@ def other_cameras(bench: Bench, index: VectorIndex) -> None:
     """Not the query's own camera, as the keys that may be found and as those that may not."""
     for way in ("without", "among"):
         found, truth, taken = [], [], []
-        for query, camera in zip(bench.queries[:16, None], bench.query_cameras[:16], strict=True):
+        for query, camera in zip(bench.queries[:64, None], bench.query_cameras[:64], strict=True):
             own = bench.cameras == camera
             given = {way: 1 + np.flatnonzero(own if way == "without" else ~own)}
             search = searching(index, **given)

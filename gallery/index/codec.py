@@ -17,7 +17,7 @@ Codes = NDArray[np.uint8]
 SPAN: Final = 5.0
 #: No coordinate's deviation is taken for smaller than this share of what an even spread over all coordinates would be: one that
 #: has been constant so far (a modality that was always missing) may come alive later.
-LEAST_DEVIATION: Final = 0.5
+LEAST_DEVIATION: Final = 0.75
 #: Vectors wanted before int8 levels are fitted.
 SAMPLE: Final = 1_000
 

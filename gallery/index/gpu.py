@@ -36,6 +36,6 @@ class GpuCopy:
 
 
 def _moved(flat: Any) -> Any:
-    options = faiss.GpuMultipleClonerOptions()  # type: ignore[attr-defined]
+    options = faiss.GpuMultipleClonerOptions()
     options.shard = True
-    return faiss.index_cpu_to_all_gpus(flat, co=options)  # type: ignore[attr-defined]
+    return faiss.index_cpu_to_all_gpus(flat, co=options)

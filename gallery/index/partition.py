@@ -5,6 +5,7 @@ Source: Jégou, Douze, Schmid, "Product quantization for nearest neighbor search
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -22,7 +23,7 @@ _SEED: Final = 1234
 
 def cells_for(count: int) -> int:
     """How many cells suit this many vectors: four times the square root."""
-    return max(1, round(4 * count**0.5))
+    return max(1, round(4 * math.sqrt(count)))
 
 
 class Partition:

@@ -38,10 +38,10 @@ class Effort:
 def tuned(lists: Lists, partition: Partition, cells: NDArray[np.int32], queries: Vectors, recall: float) -> Effort:
     """The least effort with which the neighbours of `queries` (vectors of the lists, [Q, D]) are found.
 
-    `cells`: the cell of each key. A query does not count as its own neighbour. The target is set a quarter of the way from
-    `recall` to 1, since queries to come are less like the gallery than its own vectors are.
+    `cells`: the cell of each key. A query does not count as its own neighbour. The target is set half-way between `recall`
+    and 1, since queries to come are less like the gallery than its own vectors are.
     """
-    target = recall + (1 - recall) / 4
+    target = (1 + recall) / 2
     most = min(NEIGHBOURS[-1], len(lists) - 1)
     similarity, order = partition.nearest(queries, len(partition))
     neighbours = lists.scan(queries, similarity, order, most + 1, None)[1][:, 1:]

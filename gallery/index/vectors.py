@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Self
@@ -14,20 +14,22 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.index import file
+from gallery.index import frozen
 from gallery.index.codec import SAMPLE, Codec, Memory
 from gallery.index.contract import Fetch, Keys, Scores, Vectors
 from gallery.index.lists import NOTHING, Lists
 from gallery.index.lock import ReadWriteLock
 from gallery.index.partition import PER_CELL, Partition, cells_for
-from gallery.index.rewriting import joined, merged, regrouped
+from gallery.index.results import best, scored_again
+from gallery.index.rewriting import merged, regrouped
 from gallery.index.selection import Selection, selection
+from gallery.index.state import State, cells_of, decoded, drawn
 from gallery.index.threads import ALL, threads
 from gallery.index.tuning import QUERIES, Effort, tuned
 from samples import GalleryError
 
 #: Up to this many vectors every one is compared (measured: see docs/gallery-index.md).
-CROSSOVER: Final = 20_000
+CROSSOVER: Final = 10_000
 #: The partition is made anew when the index holds this many times what it was made for, or this share of it.
 GROWTH: Final = 2.0
 SHRINKAGE: Final = 0.25
@@ -49,31 +51,12 @@ EXTRA: Final = 5
 CLIPPED: Final = 1e-3
 #: Vectors that int8 levels are fitted to, at most.
 _CHUNK: Final = 20_000
-_SEED: Final = 7
 
 _log = logging.getLogger(__name__)
 
 
 class _StoppedError(Exception):
     """The index was closed in the middle of background work."""
-
-
-@dataclass(frozen=True)
-class _State:
-    """What searches see, replaced as a whole. `tiers`: lists of ascending keys; the last takes what is added."""
-
-    partition: Partition
-    tiers: tuple[Lists, ...]
-    #: The cell of each key, -1 where it is gone or never was: int32 [more than the last key].
-    cells: NDArray[np.int32]
-    effort: Effort
-    #: How many vectors the partition was made for.
-    made_for: int = 0
-
-    @property
-    def held(self) -> int:
-        """Vectors in the lists, removed ones among them."""
-        return sum(len(tier) for tier in self.tiers)
 
 
 class VectorIndex:
@@ -103,9 +86,9 @@ class VectorIndex:
         self.extra: dict[str, Any] = {}
         codec = Codec(dimension, Memory.FLOAT32 if self.memory_mode is Memory.INT8 else self.memory_mode)
         partition = Partition.whole(dimension)
-        self._state = _State(partition, (Lists(codec, partition, sketched=False),), np.full(1024, NOTHING, np.int32), Effort(1))
+        self._state = State(partition, (Lists(codec, partition, sketched=False),), np.full(1024, NOTHING, np.int32), Effort(1))
         self._count, self._last = 0, 0
-        self._writer, self._lists = threading.RLock(), ReadWriteLock()
+        self._writer, self._shaping, self._lists = threading.RLock(), threading.Lock(), ReadWriteLock()
         self._work: threading.Thread | None = None
         self._filling, self._closed = False, False
         #: Bars the removed vectors that the lists still hold; None where there are none.
@@ -173,7 +156,7 @@ class VectorIndex:
         if not known.all():
             raise GalleryError(f"keys: the index holds no vector under {keys[~known][0]}", "keys", "not_found")
         with self._lists.reading():
-            return _decoded(state, keys)
+            return decoded(state, keys)
 
     @contextmanager
     def filling(self) -> Iterator[None]:
@@ -196,8 +179,7 @@ class VectorIndex:
 
     def tune(self, recall: float) -> None:
         """Ask for another recall: measured and in force on return; what is held stays as it is."""
-        self.settle()
-        with self._writer:
+        with self._shaping, self._writer:
             self.recall, state = recall, self._state
             if not self.exact:
                 self._state = replace(state, effort=self._tuned(state.tiers[0], state.partition, state.cells))
@@ -213,21 +195,8 @@ class VectorIndex:
         with self._writer:
             state, last = self._state, self._last
             tiers, cells = (*state.tiers[:-1], state.tiers[-1].copy()), state.cells[: last + 1].copy()
-        codec, effort = tiers[0].codec, state.effort
-        header = {
-            "dimension": self.dimension,
-            "mode": self.memory_mode.value,
-            "recall": self.recall,
-            "memory": codec.memory.value,
-            "levels": len(codec.levels),
-            "cells": len(state.partition),
-            "last": last,
-            "made_for": state.made_for,
-            "probes": effort.probes,
-            "shortlist": effort.shortlist,
-            "extra": dict(extra or {}),
-        }
-        file.write(Path(path), header, _arrays(tiers, cells))
+        settings = {"mode": self.memory_mode.value, "recall": self.recall, "extra": dict(extra or {})}
+        frozen.save(Path(path), replace(state, tiers=tiers, cells=cells), settings)
 
     @classmethod
     def load(cls, path: str | PathLike[str], dimension: int, **options: Any) -> Self:
@@ -237,28 +206,12 @@ class VectorIndex:
         recall: build the index anew.
         """
         index = cls(dimension, **options)
-        with file.reading(Path(path)) as reader:
-            index._restore(reader)
+        expected = {"dimension": dimension, "mode": index.memory_mode.value, "recall": index.recall}
+        state, header = frozen.load(Path(path), expected)
+        state.tiers[0].move_to_gpu()
+        index._state, index._count, index._last = state, state.held, header["last"]
+        index.extra = header["extra"]
         return index
-
-    def _restore(self, reader: file.Reader) -> None:
-        header = reader.header
-        expected = {"dimension": self.dimension, "mode": self.memory_mode.value, "recall": self.recall}
-        for name, value in expected.items():
-            if header[name] != value:
-                raise ValueError(f"its {name} is {header[name]}, not {value}")
-        levels = reader.array(np.float32, header["levels"])
-        codec = Codec(self.dimension, Memory(header["memory"]), levels if len(levels) else None)
-        partition = Partition(reader.array(np.float32, header["cells"], self.dimension))
-        lists = Lists(codec, partition, sketched=len(partition) > 1)
-        _read_lists(reader, lists)
-        reader.finish()
-        lists.move_to_gpu()
-        cells = _cells_of([lists], header["last"])
-        effort = Effort(len(partition), tuple(header["probes"]), header["shortlist"])
-        tiers = (lists, Lists(codec, partition, sketched=False))
-        self._state = _State(partition, tiers, cells, effort, header["made_for"])
-        self._count, self._last, self.extra = len(lists), header["last"], header["extra"]
 
     def _check(self, keys: Keys, vectors: Vectors) -> None:
         if vectors.shape != (len(keys), self.dimension):
@@ -298,7 +251,7 @@ class VectorIndex:
             return None
         return selection(state.cells[: self._last + 1] != NOTHING, None, np.empty(0, np.int64))
 
-    def _search(self, state: _State, queries: Vectors, k: int, allowed: Selection | None) -> tuple[Scores, Keys]:
+    def _search(self, state: State, queries: Vectors, k: int, allowed: Selection | None) -> tuple[Scores, Keys]:
         wanted = k if self.fetch is None or state.tiers[0].codec.exact else k + EXTRA + k // 2
         similarity, cells = state.partition.nearest(queries, self._probes(state, wanted, allowed))
         shortlist = state.effort.shortlist_for(wanted) if cells.shape[1] < len(state.partition) else None
@@ -307,29 +260,33 @@ class VectorIndex:
         with self._lists.reading():
             if len(state.tiers[-1]) or not found:
                 found.append(state.tiers[-1].scan(queries, similarity, cells, wanted, None, selector))
-        scores, keys = _best(found, wanted)
+        scores, keys = best(found, wanted)
         if wanted > k and self.fetch is not None:
-            return _scored_again(self.fetch, queries, keys, k)
+            return scored_again(self.fetch, queries, keys, k)
         return scores, keys
 
-    def _probes(self, state: _State, k: int, allowed: Selection | None) -> int:
-        """A filter that lets one in n pass needs the search that would find n times as many neighbours; a narrow one, all."""
+    def _probes(self, state: State, k: int, allowed: Selection | None) -> int:
+        """A filter that lets one in n pass needs the search that would find n times as many neighbours; a narrow one, all.
+
+        Twice as many in fact, since what a filter bars often lies nearest to the query (its own camera's).
+        """
         if allowed is None or allowed is self._barred:
             return state.effort.probes_for(k)
         share = allowed.passing / max(1, state.held)
         if allowed.passing <= FEW_AT_LEAST or share <= FEW:
             return len(state.partition)
-        return state.effort.probes_for(k / min(1.0, share))
+        return state.effort.probes_for(2 * k / min(1.0, share))
 
     def _fit_codec(self, vectors: Vectors) -> None:
         """int8 begins as float32, until there are enough vectors to fit its levels to."""
         state = self._state
-        if state.tiers[0].codec.memory is self.memory_mode or len(self) + len(vectors) < SAMPLE:
+        fitted = state.tiers[0].codec.memory is self.memory_mode
+        if fitted or len(self) + len(vectors) < SAMPLE or self._shaping.locked():  # work in progress is of the old codec: later
             return
-        known = _decoded(state, np.flatnonzero(state.cells != NOTHING))
+        known = decoded(state, np.flatnonzero(state.cells != NOTHING))
         codec = Codec.fitted(self.memory_mode, np.concatenate([known, vectors[:_CHUNK]]))
-        lists = regrouped(state.tiers, state.cells, state.partition, codec, lambda: None, sketched=False)
-        self._state = replace(state, tiers=(lists,))
+        lists = regrouped(state.tiers, state.cells, state.partition, codec, lambda: None, sketched=not self.exact)
+        self._state = replace(state, tiers=(lists, Lists(codec, state.partition, sketched=False)))
         self._barred = None
 
     def _due(self) -> bool | None:
@@ -352,14 +309,22 @@ class VectorIndex:
     def _work_on(self) -> None:
         try:
             with threads(1):
-                while not self._closed and (anew := self._due()) is not None:
+                while (anew := self._next_work()) is not None:
                     self._reshape(anew)
-        except _StoppedError:
-            pass
         except Exception:
             _log.exception("the index could not be brought into shape; it goes on as it is")
         finally:
-            self._work = None
+            with self._writer:
+                if self._work is threading.current_thread():
+                    self._work = None
+
+    def _next_work(self) -> bool | None:
+        """What is due; where nothing is, this thread is done, and the next change starts another."""
+        with self._writer:
+            anew = None if self._filling or self._closed else self._due()
+            if anew is None:
+                self._work = None
+        return anew
 
     def _proceed(self) -> None:
         if self._closed:
@@ -367,36 +332,38 @@ class VectorIndex:
 
     def _reshape(self, anew: bool) -> None:
         """Write the lists anew beside the old ones, which go on answering, and then take their place."""
+        with self._shaping, suppress(_StoppedError):
+            state, cells = self._seal()
+            made = self._renewed(state, cells) if anew else self._merged(state, cells)
+            made.tiers[0].move_to_gpu()
+            with self._writer:
+                self._take(made, anew)
+
+    def _seal(self) -> tuple[State, NDArray[np.int32]]:
+        """Let additions go to new lists from here on; the state before, and where its keys are now."""
         with self._writer:
             state = self._state
             fresh = Lists(state.tiers[0].codec, state.partition, sketched=False)
             self._state = replace(state, tiers=(*state.tiers, fresh))
-            cells = state.cells.copy()
-        try:
-            made = self._renewed(state, cells) if anew else self._merged(state, cells)
-            made.tiers[0].move_to_gpu()
-        except _StoppedError:
-            return
-        with self._writer:
-            self._take(made, anew)
+            return state, state.cells.copy()
 
-    def _merged(self, state: _State, cells: NDArray[np.int32]) -> _State:
+    def _merged(self, state: State, cells: NDArray[np.int32]) -> State:
         lists = merged(state.tiers, cells, self._proceed)
         effort = self._tuned(lists, state.partition, cells) if len(state.partition) > 1 else state.effort
         return replace(state, tiers=(lists,), effort=effort)
 
-    def _renewed(self, state: _State, cells: NDArray[np.int32]) -> _State:
+    def _renewed(self, state: State, cells: NDArray[np.int32]) -> State:
         count = int((cells != NOTHING).sum())
         number = cells_for(count) if count >= self.crossover else 1
-        sample = _decoded(state, _drawn(cells, PER_CELL * number))
+        sample = decoded(state, drawn(cells, PER_CELL * number))
         codec = self._refitted(state.tiers[0].codec, sample)
         partition = Partition.whole(self.dimension)
         if number > 1:
             partition = Partition.trained(sample, number, self._proceed)
         lists = regrouped(state.tiers, cells, partition, codec, self._proceed, sketched=number > 1)
-        cells = _cells_of([lists], len(cells) - 1)
+        cells = cells_of([lists], len(cells) - 1)
         effort = self._tuned(lists, partition, cells) if number > 1 else Effort(1)
-        return _State(partition, (lists,), cells, effort, count)
+        return State(partition, (lists,), cells, effort, count)
 
     def _refitted(self, codec: Codec, sample: Vectors) -> Codec:
         """The codec, or one with wider levels where too much of the sample lies at their ends."""
@@ -404,94 +371,16 @@ class VectorIndex:
 
     def _tuned(self, lists: Lists, partition: Partition, cells: NDArray[np.int32]) -> Effort:
         self._proceed()
-        queries = _decoded(_State(partition, (lists,), cells, Effort(1)), _drawn(cells, QUERIES))
+        queries = decoded(State(partition, (lists,), cells, Effort(1)), drawn(cells, QUERIES))
         return tuned(lists, partition, cells, queries, self.recall)
 
-    def _take(self, made: _State, anew: bool) -> None:
+    def _take(self, made: State, anew: bool) -> None:
         """Put new lists in place of those they were made of; what was added meanwhile stays, what was removed is barred."""
         old = self._state
         fresh, cells = old.tiers[-1], old.cells
         if anew:
             fresh = regrouped([fresh], cells, made.partition, made.tiers[0].codec, lambda: None, sketched=False)
-            cells = _cells_of([made.tiers[0], fresh], len(cells) - 1)
+            cells = cells_of([made.tiers[0], fresh], len(cells) - 1)
             cells[old.cells == NOTHING] = NOTHING
         self._state = replace(made, tiers=(made.tiers[0], fresh), cells=cells)
         self._barred = self._bar()
-
-
-def _arrays(tiers: Sequence[Lists], cells: NDArray[np.int32]) -> Iterator[NDArray[Any]]:
-    """What goes into the file, in the order in which it is read back."""
-    partition = tiers[0].partition
-    yield tiers[0].codec.levels
-    yield partition.centroids
-    yield np.array([sum(int((cells[tier.keys(cell)] != NOTHING).sum()) for tier in tiers) for cell in range(len(partition))])
-    for cell in range(len(partition)):
-        yield from (part for part in joined(tiers, cells, cell) if part is not None)
-
-
-def _read_lists(reader: file.Reader, lists: Lists) -> None:
-    count = len(lists.partition)
-    for cell, size in enumerate(reader.array(np.int64, count).tolist()):
-        keys, codes = reader.array(np.int64, size), reader.array(np.uint8, size, lists.codec.size)
-        sketches = reader.array(np.uint8, size, lists.sketch_size) if count > 1 else None
-        lists.extend(cell, keys, codes, sketches)
-
-
-def _cells_of(tiers: Sequence[Lists], last: int) -> NDArray[np.int32]:
-    """The cell of each key from 0 to the last, -1 for those that are not there."""
-    cells = np.full(last + 1, NOTHING, np.int32)
-    for tier in tiers:
-        for cell in range(len(tier.partition)):
-            cells[tier.keys(cell)] = cell
-    return cells
-
-
-def _drawn(cells: NDArray[np.int32], count: int) -> Keys:
-    """So many of the keys at random, ascending; all where there are fewer."""
-    keys = np.flatnonzero(cells != NOTHING)
-    return keys if len(keys) <= count else np.sort(np.random.default_rng(_SEED).choice(keys, count, replace=False))
-
-
-def _decoded(state: _State, keys: Keys) -> Vectors:
-    """The vectors of keys that are there, [n, D], as they are held."""
-    found = np.empty((len(keys), state.tiers[0].codec.dimension), np.float32)
-    cells = state.cells[keys]
-    order = np.argsort(cells, kind="stable")
-    edges = np.flatnonzero(np.diff(cells[order])) + 1
-    for rows in np.split(order, edges) if len(keys) else []:
-        for tier in state.tiers:
-            _decode_into(found, tier, int(cells[rows[0]]), keys, rows)
-    return found
-
-
-def _decode_into(found: Vectors, tier: Lists, cell: int, keys: Keys, rows: NDArray[np.int64]) -> None:
-    """Those of the rows whose key this tier has in this cell."""
-    held = tier.keys(cell)
-    if len(held):
-        places = np.minimum(np.searchsorted(held, keys[rows]), len(held) - 1)
-        hit = held[places] == keys[rows]
-        found[rows[hit]] = tier.codec.decode(tier.codes(cell)[places[hit]])
-
-
-def _best(found: Sequence[tuple[Scores, Keys]], k: int) -> tuple[Scores, Keys]:
-    """The k best of several results."""
-    if len(found) == 1:
-        return found[0]
-    return _top(np.concatenate([scores for scores, _ in found], 1), np.concatenate([keys for _, keys in found], 1), k)
-
-
-def _top(scores: Scores, keys: Keys, k: int) -> tuple[Scores, Keys]:
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(scores, order, 1), np.take_along_axis(keys, order, 1)
-
-
-def _scored_again(fetch: Fetch, queries: Vectors, keys: Keys, k: int) -> tuple[Scores, Keys]:
-    """The k best of a shortlist [Q, n], by the vectors that `fetch` gives; those that are gone fall out."""
-    wanted, places = np.unique(keys[keys != NOTHING], return_inverse=True)
-    scores = np.full(keys.shape, -np.inf, np.float32)
-    if len(wanted):
-        rows = np.asarray(fetch(wanted), np.float32)[places]
-        scores[keys != NOTHING] = np.einsum("nd,nd->n", rows, queries[np.nonzero(keys != NOTHING)[0]])
-    scores[np.isnan(scores)] = -np.inf
-    keys = np.where(np.isneginf(scores), NOTHING, keys)
-    return _top(scores, keys, k)
