@@ -104,6 +104,8 @@ class _Move:
 
     def _embedded(self, items: Sequence[Waiting], lost: Lost) -> list[Row]:
         """The keys with their new embeddings; an item whose pictures cannot be read is lost, not its batch."""
+        if not items:
+            return []
         try:
             embeddings = self.embedder.embed([self._sample(*each) for each in items])
         except TrireidError as fault:

@@ -54,7 +54,7 @@ def test_a_gallery_moves_to_another_network(folder: Path, embedder: Embedder, su
         assert watching.search(triplet(3), 1)[0].id == "i3"
         report = reembed(folder, successor)
         assert (report.moved, report.lost) == (13, [])
-        hits = watching.search(triplet(3), 1)  # it was open all the time, and has changed over
+        hits = watching.search(triplet(3, camera=1), 1)  # it was open all the time, and has changed over
         assert (hits[0].id, round(hits[0].score, 4)) == ("i3", 1.0)
         assert watching.embedder.card.fingerprint == successor.card.fingerprint
     with pytest.raises(GalleryError, match="was filled by network next"):
@@ -82,7 +82,8 @@ def test_what_is_enrolled_during_the_move_comes_along(
     folder: Path, successor: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gallery.reembedding._LAST", 0)
-    embed, enrolled = successor.embed, []
+    embed = successor.embed
+    enrolled: list[str] = []
 
     with Gallery.open(folder) as gallery:
 

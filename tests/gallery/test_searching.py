@@ -46,7 +46,8 @@ def stored(id_: str, present: tuple[str, ...] = MODALITIES, **known: Any) -> Ite
 
 
 def query(id_: str, present: tuple[str, ...] = MODALITIES, **known: Any) -> Sample:
-    return Sample(id=id_, **dict.fromkeys(present, encoded(0)), **known)
+    pictures: dict[str, Any] = dict.fromkeys(present, encoded(0))
+    return Sample(id=id_, **pictures, **known)
 
 
 def cosine(one: NDArray[np.float32], other: NDArray[np.float32], modalities: set[str]) -> float:
