@@ -20,6 +20,7 @@ from samples.sample import MODALITIES, Modality, Picture, Sample
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 MIN_SIDE: Final = 8
 MAX_PIXELS: Final = 50_000_000
+MAX_BYTES: Final = 8 * MAX_PIXELS  #: of a file: the largest picture, uncompressed, with 16 bits in each of four channels
 _EIGHT_BIT: Final = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 _SIXTEEN_BIT: Final = ("I;16", "I;16B", "I;16L", "I;16N")
 _STRIP_ROWS: Final = 256
@@ -47,12 +48,54 @@ def decode(picture: Picture, field: str | None = None) -> Image.Image:
     """
     if isinstance(picture, np.ndarray):
         return _from_array(picture, field)
-    image = picture.copy() if isinstance(picture, Image.Image) else _opened(picture, field)  # the caller's stays as it is
+    if isinstance(picture, Image.Image):
+        return upright(checked(picture.copy(), field), field)  # the caller's stays as it is
+    return upright(opened(content(picture, field), field), field)
+
+
+def content(picture: str | os.PathLike[str] | bytes, field: str | None = None) -> bytes:
+    """The bytes of an image file, at most MAX_BYTES. Raises PictureError where it cannot be read, or is larger."""
+    if isinstance(picture, bytes):
+        return picture
+    try:
+        size = os.stat(picture).st_size
+        if size > MAX_BYTES:
+            raise _too_large(field, f"a file of {size // 1_000_000} MB")
+        return Path(picture).read_bytes()
+    except OSError as error:
+        raise PictureError(f"{_named(field)}cannot be read: {error.strerror}", field, "missing") from error
+
+
+def opened(data: bytes, field: str | None = None) -> Image.Image:
+    """The picture in the bytes of a file as its header has it: checked as far as that tells, its pixels not decoded yet.
+
+    `upright` decodes them. Raises PictureError.
+    """
+    if not data:
+        raise PictureError(f"{_named(field)}the picture is empty (0 bytes)", field)
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise _too_large(field) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # as in `upright`
+        raise PictureError(f"{_named(field)}not a picture we read; send {', '.join(FORMATS)}", field, "format") from error
+    return checked(image, field)
+
+
+def checked(image: Image.Image, field: str | None = None) -> Image.Image:
+    """The image itself, if its size and mode are ones that we take. Raises PictureError."""
     _check_size(image, field)
     if image.mode not in (*_EIGHT_BIT, *_SIXTEEN_BIT):
         raise PictureError(
             f"{_named(field)}pixels of mode {image.mode} are not read; send 8 or 16 bits a channel", field, "format"
         )
+    return image
+
+
+def upright(image: Image.Image, field: str | None = None) -> Image.Image:
+    """A checked image, which may be changed, as `decode` gives it. Raises PictureError where its pixels are damaged."""
     try:
         ImageOps.exif_transpose(image, in_place=True)
         image = _narrowed(image) if image.mode in _SIXTEEN_BIT else image
@@ -81,12 +124,18 @@ def to_batch(samples: Sequence[Sample], size: tuple[int, int]) -> Batch:
         for column, modality in enumerate(MODALITIES):
             picture = sample.picture(modality)
             if picture is not None:
-                images[row, column] = pixels(decode(picture, _field(modality, picture)), size)
+                images[row, column] = _fitted(picture, field_of(modality, picture), size)
                 present[row, column] = True
     return Batch(images, present)
 
 
-def _field(modality: Modality, picture: Picture) -> str:
+def _fitted(picture: Picture, field: str, size: tuple[int, int]) -> Pixels:
+    if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.shape == (*size, 3):
+        return picture  # what `pixels` gave: nothing is left to do
+    return pixels(decode(picture, field), size)
+
+
+def field_of(modality: Modality, picture: Picture) -> str:
     """What to call a picture: its modality, and its file where it has one."""
     return f"{modality} ({os.fspath(picture)})" if isinstance(picture, str | os.PathLike) else modality
 
@@ -103,23 +152,6 @@ def _from_array(array: NDArray[np.uint8], field: str | None) -> Image.Image:
     image = Image.fromarray(array)
     _check_size(image, field)
     return image
-
-
-def _opened(picture: str | os.PathLike[str] | bytes, field: str | None) -> Image.Image:
-    try:
-        data = picture if isinstance(picture, bytes) else Path(picture).read_bytes()
-    except OSError as error:
-        raise PictureError(f"{_named(field)}cannot be read: {error.strerror}", field, "missing") from error
-    if not data:
-        raise PictureError(f"{_named(field)}the picture is empty (0 bytes)", field)
-    try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise _too_large(field) from error
-    except MemoryError:
-        raise
-    except Exception as error:  # as in `decode`
-        raise PictureError(f"{_named(field)}not a picture we read; send {', '.join(FORMATS)}", field, "format") from error
 
 
 def _check_size(image: Image.Image, field: str | None) -> None:

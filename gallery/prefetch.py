@@ -1,0 +1,85 @@
+"""Work done ahead of whoever needs it: by several threads, in order, within bounds of count and of memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Prefetch(Generic[T, R]):
+    """Iterating gives `work(item)` of every item, in the items' order, done ahead by `threads` threads.
+
+    At most `ahead` items are in work or wait to be taken. A thread of its own draws the items, so that they, too, may take
+    their time. What `work` or the items raise is raised in its turn. Use it as a context manager: at the block's end the
+    threads stop, each after the item that it is at.
+    """
+
+    def __init__(self, work: Callable[[T], R], items: Iterable[T], *, threads: int, ahead: int) -> None:
+        self._work, self._items = work, items
+        self._pool = ThreadPoolExecutor(threads, "prefetch")
+        self._feeder = threading.Thread(target=self._feed, name="prefetch-feeder")
+        self._coming: SimpleQueue[Future[R] | None] = SimpleQueue()
+        self._room = threading.Semaphore(ahead)
+        self._stopped = False
+
+    def __enter__(self) -> Self:
+        self._feeder.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stopped = True
+        self._room.release()
+        self._pool.shutdown(cancel_futures=True)
+        self._feeder.join()
+
+    def __iter__(self) -> Iterator[R]:
+        while (future := self._coming.get()) is not None:
+            result = future.result()
+            self._room.release()
+            yield result
+
+    def _feed(self) -> None:
+        try:
+            for item in self._items:
+                self._room.acquire()
+                if self._stopped:
+                    return
+                self._coming.put(self._pool.submit(self._work, item))
+            self._coming.put(None)
+        except BaseException as error:  # raised again where the results are taken
+            failed: Future[R] = Future()
+            failed.set_exception(error)
+            self._coming.put(failed)
+
+
+class Allowance:
+    """An amount that threads share, of bytes say: who asks for a part waits until that much is left.
+
+    Who asks for more than there is at all gets the whole of it, and is then alone.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total = self._left = total
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def part(self, amount: int) -> Iterator[None]:
+        """Hold a part while the block runs."""
+        held = min(amount, self._total)
+        with self._changed:
+            self._changed.wait_for(lambda: self._left >= held)
+            self._left -= held
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += held
+                self._changed.notify_all()
