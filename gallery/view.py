@@ -79,7 +79,7 @@ class View:
 
         Items are compared over the segments that both have; an item that shares none is not found. Where items share different
         segments with the query, cosines of the one kind say another thing than those of the other: they are ranked by how
-        far each stands out among its own kind (see docs/missing.md), and are not in the order of their scores.
+        far each stands out among its own kind (see docs/gallery.md), and are not in the order of their scores.
         """
         groups = list(self._groups(mask))
         found = [self._one(query, mask, subsets, k, passing, without) for subsets in groups]

@@ -61,7 +61,15 @@ class Desk:
     def search(self, form: SearchForm, pictures: Pictures) -> SearchAnswer:
         """Match against a gallery."""
         gallery, sample = self._named(form.gallery), _sample(form, pictures)
-        hits = gallery.search(sample, form.k, form.where, other_cameras=form.other_cameras)
+        hits = gallery.search(
+            sample,
+            form.k,
+            form.where,
+            other_cameras=form.other_cameras,
+            rerank=form.rerank,
+            by_identity=form.by_identity,
+            min_score=form.min_score,
+        )
         return SearchAnswer(
             gallery=gallery.name,
             model=gallery.embedder.card.name,

@@ -33,6 +33,9 @@ class SearchForm(EmbedForm):
     k: Annotated[int, Field(ge=1, le=MAX_K)] = 10
     where: Json[dict[str, Any]] | None = None
     other_cameras: bool = False
+    rerank: bool = False
+    by_identity: bool = False
+    min_score: Annotated[float, Field(ge=-1, le=1)] | None = None
 
 
 class EnrollForm(EmbedForm):
@@ -69,12 +72,17 @@ class EmbedAnswer(BaseModel):
 
 
 class HitAnswer(BaseModel):
-    """One hit. `score`: cosine similarity in [-1, 1]; `images`: modality -> path of its picture on this server."""
+    """One hit.
+
+    `score`: cosine similarity in [-1, 1] over the modalities that query and item both have; `probability`: a calibrated value in
+    [0, 1], null where the gallery's identities do not suffice for one; `images`: modality -> path of its picture on this server.
+    """
 
     rank: int
     id: str
     identity: str | None
     score: float
+    probability: float | None
     camera: int | None
     time: str | None
     kind: str | None

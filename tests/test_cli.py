@@ -44,7 +44,7 @@ def filled(tmp_path: Path, manifest: Path, artifact: Path) -> Path:
 def test_index_then_search(filled: Path, tmp_path: Path) -> None:
     done = trireid("search", "--gallery", filled, "--tir", tmp_path / "3.png", "-k", 2)
     assert done.returncode == 0
-    assert done.stdout.splitlines()[1].split() == ["1", "0.999", "person", "1", "3", "3.png"]
+    assert done.stdout.splitlines()[1].split() == ["1", "0.999", "-", "person", "1", "3", "3.png"]
     assert len(done.stdout.splitlines()) == 3
 
 
