@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import operator
-import os
 import threading
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -18,48 +14,38 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from assets import DEFAULTS, default_artifact
 from evaluation import rerank
 from export import Embedder, load_artifact
 from gallery.calibration import Calibration
+from gallery.enrolling import item_of
 from gallery.hits import Hit, first_of_each_identity, hit, ranked
-from gallery.index import Memory
 from gallery.items import Item, Known, StoredPicture
-from gallery.pictures import digest, stored_pictures
+from gallery.place import (
+    Settings,
+    artifact_path,
+    check_network,
+    description,
+    gallery_name,
+    is_gallery,
+    no_gallery,
+    refuse_foreign,
+    settings_of,
+    settled,
+)
 from gallery.scoring import mask_of
 from gallery.snapshot import SNAPSHOT, drop_snapshot, save_snapshot
-from gallery.store import FILE, Store
+from gallery.store import Store
 from gallery.view import View
-from gallery.where import Condition, checked_text, condition
+from gallery.where import Condition, condition
 from samples import GalleryError, Sample
 
-SUFFIX: Final = ".gallery"
 MAX_K: Final = 1000
 #: Re-ranking looks at so many of the best.
 SHORTLIST: Final = 200
 #: A gallery of so many items or more saves its index when it is closed.
 WORTH_A_SNAPSHOT: Final = 5_000
-_CAMERA_LIMIT: Final = 2**63
 _ATTEMPTS: Final = 8
 _DAY: Final = 86_400.0
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a gallery's index is held: `memory` for vectors, `recall` of the ten nearest that search keeps to above the size up
-    to which it compares every item.
-    """
-
-    memory: str = "float32"
-    recall: float = 0.99
-
-    def __post_init__(self) -> None:
-        if self.memory not in tuple(Memory):
-            raise GalleryError(f"memory: {self.memory!r} is not one of {', '.join(Memory)}", "memory")
-        if not 0 < self.recall <= 1:
-            raise GalleryError(f"recall must be over 0 and at most 1, not {self.recall}", "recall")
 
 
 class Gallery:
@@ -99,13 +85,13 @@ class Gallery:
         folder = Path(path)
         if not is_gallery(folder):
             if embedder is None or not create:
-                raise _no_gallery(folder)
-            _refuse_foreign(folder)
+                raise no_gallery(folder)
+            refuse_foreign(folder)
             Store.create(folder, description(embedder))
-        meta = _settled(folder, {"memory": memory, "recall": None if recall is None else str(recall)})
-        embedder = embedder or load_artifact(_artifact_path(meta))
-        _check_network(folder, meta, embedder)
-        return cls(folder, embedder, _settings(meta))
+        meta = settled(folder, {"memory": memory, "recall": None if recall is None else str(recall)})
+        embedder = embedder or load_artifact(artifact_path(meta))
+        check_network(folder, meta, embedder)
+        return cls(folder, embedder, settings_of(meta))
 
     def __enter__(self) -> Self:
         return self
@@ -140,7 +126,7 @@ class Gallery:
 
     def add_embedded(self, samples: Sequence[Sample], embeddings: NDArray[np.float32], *, keep: bool = False) -> list[str]:
         """As `add`, with embeddings float32 [B, D] made by this gallery's network."""
-        return self.add_items([_item(sample, row, keep) for sample, row in zip(samples, embeddings, strict=True)])
+        return self.add_items([item_of(sample, row, keep) for sample, row in zip(samples, embeddings, strict=True)])
 
     def add_items(self, items: Sequence[Item]) -> list[str]:
         """As `add`, with all that is stored of each sample."""
@@ -163,7 +149,7 @@ class Gallery:
         """Remove what is older than so many days, by its `time` where that is ISO 8601, else by when it was added."""
         if not days > 0:
             raise GalleryError(f"days must be over 0, not {days}", "days")
-        limit = _now() - days * _DAY
+        limit = time.time() - days * _DAY
         return self._remove(("coalesce(instant, added) < ?", [limit]), {"older_than_days": days})
 
     def audit(self) -> list[tuple[str, str, dict[str, Any]]]:
@@ -251,8 +237,8 @@ class Gallery:
     def _reload(self) -> None:
         meta = self._reader.meta()
         if meta["fingerprint"] != self.embedder.card.fingerprint:
-            self.embedder = load_artifact(_artifact_path(meta))
-            _check_network(self.folder, meta, self.embedder)
+            self.embedder = load_artifact(artifact_path(meta))
+            check_network(self.folder, meta, self.embedder)
         self._view = self._viewed()
 
     def _viewed(self) -> View:
@@ -355,116 +341,6 @@ def _own_cameras(samples: Sequence[Sample]) -> list[int]:
     return cameras
 
 
-def _now() -> float:
-    return time.time()
-
-
-def _settled(folder: Path, given: Mapping[str, str | None]) -> dict[str, str]:
-    """What is recorded of a gallery, with the settings that are given now."""
-    store = Store(folder)
-    try:
-        meta = store.meta()
-        changed = {name: value for name, value in given.items() if value is not None and meta.get(name) != value}
-        _settings({**meta, **changed})
-        if changed:
-            with store.transaction():
-                for name, value in changed.items():
-                    store.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", [name, value])
-        return {**meta, **changed}
-    finally:
-        store.close()
-
-
-def _settings(meta: Mapping[str, str]) -> Settings:
-    return Settings(meta.get("memory", "float32"), float(meta.get("recall", "0.99")))
-
-
-def gallery_name(folder: str | PathLike[str]) -> str:
-    """What a gallery in this folder is called: the folder's name without `.gallery`."""
-    return Path(os.path.abspath(folder)).name.removesuffix(SUFFIX)
-
-
 def _check_k(k: int) -> None:
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_K:
         raise GalleryError(f"k must be a whole number from 1 to {MAX_K}, not {k!r}", "k")
-
-
-def _refuse_foreign(folder: Path) -> None:
-    """A gallery is only ever made in a new or empty folder: no folder of the user's is littered by a slip.
-
-    What another process leaves there while it makes the same gallery does not count.
-    """
-    if folder.exists() and (not folder.is_dir() or any(not path.name.startswith(FILE) for path in folder.iterdir())):
-        raise GalleryError(f"{folder}: is there, and is no gallery; name a new or empty folder", str(folder))
-
-
-def description(embedder: Embedder) -> dict[str, str]:
-    """What a gallery records of its network."""
-    card = embedder.card
-    return {"artifact": embedder.source, "fingerprint": card.fingerprint, "model": card.name, "dimension": str(card.dimension)}
-
-
-def _check_network(folder: Path, meta: Mapping[str, str], embedder: Embedder) -> None:
-    card = embedder.card
-    if meta["fingerprint"] != card.fingerprint:
-        raise GalleryError(
-            f"{folder}: was filled by network {meta['model']} ({meta['fingerprint'][:12]}), not by {card.name}"
-            f" ({card.fingerprint[:12]}); open it with its own, or fill another gallery",
-            str(folder),
-        )
-
-
-def _item(sample: Sample, embedding: NDArray[np.float32], keep: bool) -> Item:
-    camera = None if sample.camera is None else operator.index(sample.camera)
-    if camera is not None and not -_CAMERA_LIMIT <= camera < _CAMERA_LIMIT:
-        raise GalleryError(f"camera: {camera} is out of range", "camera")
-    for name in ("id", "identity", "scene", "time"):
-        if getattr(sample, name) is not None:
-            checked_text(getattr(sample, name), name)
-    return Item(
-        id=uuid.uuid4().hex if sample.id is None else sample.id,
-        embedding=embedding,
-        digest=digest(sample),
-        identity=sample.identity,
-        camera=camera,
-        scene=sample.scene,
-        time=sample.time,
-        kind=sample.kind,
-        attributes=sample.attributes,
-        pictures=stored_pictures(sample, keep),
-    )
-
-
-def is_gallery(path: str | PathLike[str]) -> bool:
-    """Whether the folder holds a gallery."""
-    return (Path(path) / FILE).is_file()
-
-
-def artifact_of(path: str | PathLike[str]) -> Path:
-    """The artifact file that a gallery was filled with. Raises GalleryError where the folder holds no gallery."""
-    return _artifact_path(_meta_of(Path(path)))
-
-
-def fingerprint_of(path: str | PathLike[str]) -> str:
-    """The fingerprint of the network that a gallery was filled with. Raises GalleryError where it holds no gallery."""
-    return _meta_of(Path(path))["fingerprint"]
-
-
-def _meta_of(folder: Path) -> dict[str, str]:
-    if not is_gallery(folder):
-        raise _no_gallery(folder)
-    store = Store(folder)
-    try:
-        return store.meta()
-    finally:
-        store.close()
-
-
-def _no_gallery(folder: Path) -> GalleryError:
-    return GalleryError(f"{folder}: no gallery there; fill one with `trireid index SOURCE --gallery {folder}`", str(folder))
-
-
-def _artifact_path(meta: Mapping[str, str]) -> Path:
-    """The file of the recorded artifact: the name of an embedded default, or an absolute path."""
-    recorded = meta["artifact"]
-    return default_artifact(recorded) if recorded in DEFAULTS else Path(recorded)

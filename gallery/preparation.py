@@ -12,9 +12,9 @@ from PIL import Image
 
 from export.card import Card
 from export.embedder import Cameras, Images, Present, pixels
+from gallery.items import StoredPicture
 from gallery.pictures import PreparedSample, digest, stored_by_reference
 from gallery.prefetch import Allowance
-from gallery.items import StoredPicture
 from samples import Modality, Picture, Sample, TrireidError, decode
 from samples import pixels as fitted
 from samples.decode import content, field_of, opened, upright

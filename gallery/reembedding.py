@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from export import Embedder
-from gallery.gallery import description
+from gallery.place import description
 from gallery.schema import vectors_table
 from gallery.snapshot import drop_snapshot
 from gallery.store import Store

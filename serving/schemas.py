@@ -74,8 +74,9 @@ class EmbedAnswer(BaseModel):
 class HitAnswer(BaseModel):
     """One hit.
 
-    `score`: cosine similarity in [-1, 1] over the modalities that query and item both have; `probability`: a calibrated value in
-    [0, 1], null where the gallery's identities do not suffice for one; `images`: modality -> path of its picture on this server.
+    `score`: cosine similarity in [-1, 1] over the modalities that query and item both have; `probability`: a calibrated value
+    in [0, 1], null where the gallery's identities do not suffice for one; `images`: modality -> path of its picture on this
+    server.
     """
 
     rank: int

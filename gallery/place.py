@@ -1,0 +1,122 @@
+"""A gallery's place: the folder, what is recorded of it, and which network it belongs to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Final
+
+from assets import DEFAULTS, default_artifact
+from export import Embedder
+from gallery.index import Memory
+from gallery.store import FILE, Store
+from samples import GalleryError
+
+SUFFIX: Final = ".gallery"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a gallery's index is held: `memory` for vectors, `recall` of the ten nearest that search keeps to above the size up
+    to which it compares every item.
+    """
+
+    memory: str = "float32"
+    recall: float = 0.99
+
+    def __post_init__(self) -> None:
+        if self.memory not in tuple(Memory):
+            raise GalleryError(f"memory: {self.memory!r} is not one of {', '.join(Memory)}", "memory")
+        if not 0 < self.recall <= 1:
+            raise GalleryError(f"recall must be over 0 and at most 1, not {self.recall}", "recall")
+
+
+def gallery_name(folder: str | PathLike[str]) -> str:
+    """What a gallery in this folder is called: the folder's name without `.gallery`."""
+    return Path(os.path.abspath(folder)).name.removesuffix(SUFFIX)
+
+
+def is_gallery(path: str | PathLike[str]) -> bool:
+    """Whether the folder holds a gallery."""
+    return (Path(path) / FILE).is_file()
+
+
+def artifact_of(path: str | PathLike[str]) -> Path:
+    """The artifact file that a gallery was filled with. Raises GalleryError where the folder holds no gallery."""
+    return artifact_path(_meta_of(Path(path)))
+
+
+def fingerprint_of(path: str | PathLike[str]) -> str:
+    """The fingerprint of the network that a gallery was filled with. Raises GalleryError where it holds no gallery."""
+    return _meta_of(Path(path))["fingerprint"]
+
+
+def description(embedder: Embedder) -> dict[str, str]:
+    """What a gallery records of its network."""
+    card = embedder.card
+    return {"artifact": embedder.source, "fingerprint": card.fingerprint, "model": card.name, "dimension": str(card.dimension)}
+
+
+def _meta_of(folder: Path) -> dict[str, str]:
+    if not is_gallery(folder):
+        raise no_gallery(folder)
+    store = Store(folder)
+    try:
+        return store.meta()
+    finally:
+        store.close()
+
+
+def settled(folder: Path, given: Mapping[str, str | None]) -> dict[str, str]:
+    """What is recorded of a gallery, with the settings that are given now."""
+    store = Store(folder)
+    try:
+        meta = store.meta()
+        changed = {name: value for name, value in given.items() if value is not None and meta.get(name) != value}
+        settings_of({**meta, **changed})
+        if changed:
+            with store.transaction():
+                for name, value in changed.items():
+                    store.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", [name, value])
+        return {**meta, **changed}
+    finally:
+        store.close()
+
+
+def settings_of(meta: Mapping[str, str]) -> Settings:
+    """The settings that are recorded of a gallery."""
+    return Settings(meta.get("memory", "float32"), float(meta.get("recall", "0.99")))
+
+
+def check_network(folder: Path, meta: Mapping[str, str], embedder: Embedder) -> None:
+    """Raises GalleryError, with both names, where a gallery was filled by another network."""
+    card = embedder.card
+    if meta["fingerprint"] != card.fingerprint:
+        raise GalleryError(
+            f"{folder}: was filled by network {meta['model']} ({meta['fingerprint'][:12]}), not by {card.name}"
+            f" ({card.fingerprint[:12]}); open it with its own, or fill another gallery",
+            str(folder),
+        )
+
+
+def refuse_foreign(folder: Path) -> None:
+    """A gallery is only ever made in a new or empty folder: no folder of the user's is littered by a slip.
+
+    What another process leaves there while it makes the same gallery does not count.
+    """
+    if folder.exists() and (not folder.is_dir() or any(not path.name.startswith(FILE) for path in folder.iterdir())):
+        raise GalleryError(f"{folder}: is there, and is no gallery; name a new or empty folder", str(folder))
+
+
+def no_gallery(folder: Path) -> GalleryError:
+    """The error for a folder that holds no gallery."""
+    return GalleryError(f"{folder}: no gallery there; fill one with `trireid index SOURCE --gallery {folder}`", str(folder))
+
+
+def artifact_path(meta: Mapping[str, str]) -> Path:
+    """The file of the recorded artifact: the name of an embedded default, or an absolute path."""
+    recorded = meta["artifact"]
+    return default_artifact(recorded) if recorded in DEFAULTS else Path(recorded)
