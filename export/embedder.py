@@ -70,7 +70,7 @@ def pixels(samples: Sequence[Sample], card: Card) -> tuple[Images, Cameras, Pres
     sees.
     """
     for sample in samples:
-        if not set(sample.present) & set(card.modalities):
+        if sample.present and not set(sample.present) & set(card.modalities):  # none at all is decoding's to say
             seen = " and ".join(card.modalities)
             raise PictureError(f"{card.name} sees {seen} only, and the sample has none of it", card.modalities[0], "missing")
     batch = to_batch(samples, card.image_size)

@@ -132,7 +132,7 @@ class Gallery:
         """As `add`, with all that is stored of each sample."""
         with self._writing:
             self._writer.add(items, self._view.position.generation)
-        self._view.forget_version()
+        self.view(wait=True)
         return [item.id for item in items]
 
     def remove(self, *, ids: Sequence[str] | None = None, identity: str | None = None) -> int:
@@ -207,7 +207,7 @@ class Gallery:
 
     def snapshot(self) -> bool:
         """Save the index beside the store, so that the next opening need not build it; False where a removal came between."""
-        self.view()
+        self.view(wait=True)
         with self._writing:
             return save_snapshot(self.folder, self._writer, self._view.index, self._view.position)
 
@@ -222,12 +222,16 @@ class Gallery:
         if len(self) >= WORTH_A_SNAPSHOT:
             self.snapshot()
 
-    def view(self) -> View:
-        """The view of the store as it is now; a new one where the gallery has moved to another network."""
-        if not self._view.catch_up():
+    def view(self, *, wait: bool = False) -> View:
+        """The view of the store as it is now, a new one where the gallery has moved to another network.
+
+        Without `wait` it may lack what another thread is just bringing in.
+        """
+        if not self._view.catch_up(wait=wait):
             with self._writing, self._reading:
-                self._view.close()
-                self._reload()
+                if not self._view.catch_up(wait=True):  # no other thread has done it meanwhile
+                    self._view.close()
+                    self._reload()
         return self._view
 
     def _close_stores(self) -> None:
@@ -255,7 +259,7 @@ class Gallery:
             removed = self._writer.remove(what, audited)
             if removed:
                 drop_snapshot(self.folder)
-        self._view.forget_version()
+        self.view(wait=True)
         return removed
 
     def _query(self, samples: Sequence[Sample]) -> _Query:
@@ -273,14 +277,14 @@ class Gallery:
     def _found(self, query: _Query, k: int, filters: _Filter) -> list[tuple[int, Hit]]:
         """The k best by key, of one state of the store: what was removed while it was searched for is searched for again."""
         for attempt in range(_ATTEMPTS):
-            view = self.view()
+            view = self.view(wait=attempt > 0)
             if view is not query.view:
                 query = self._query(query.samples)  # the gallery has moved to another network since
             passing, without = self._sets(filters, view.position.key)
             try:
                 scores, keys = view.search(query.embedding, query.mask, k, passing, without)
             except GalleryError:
-                if view is self.view() or attempt == _ATTEMPTS - 1:
+                if view is self.view(wait=True) or attempt == _ATTEMPTS - 1:
                     raise
                 continue  # it moved in the middle of the search
             with self._reading:

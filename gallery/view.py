@@ -30,49 +30,61 @@ _SUBSETS: Final = range(1, 8)
 
 
 class View:
-    """The index of one generation of embeddings. Safe for several threads; the reader is locked while it is asked.
+    """The index of one generation of embeddings. Safe for several threads: one catches up, the others go on meanwhile.
 
-    The index holds embeddings without the segments their samples lack, of unit length.
+    The index holds embeddings without the segments their samples lack, of unit length. `reader`, `lock`: the store to ask while
+    searching, and what guards it; the view follows the store through a connection of its own.
     """
 
     def __init__(self, folder: Path, reader: Store, lock: threading.RLock, card: Card, **options: Any) -> None:
         self.segments = Segments(card)
         self.filters = Filters(reader)
         self._reader, self._lock, self._card = reader, lock, card
+        self._catching = threading.Lock()
         self._data_version: int | None = None
-        with lock:
-            start = replace(reader.position(), key=0)
+        self._present = np.zeros(1024, np.uint8)
+        self._members: dict[tuple[int, ...], Keys] = {}
+        self._store = Store(folder)
+        try:
+            start = replace(self._store.position(), key=0)
             options["fetch"] = self._fetch if options.get("memory", "float32") != "float32" else None
-            saved = load_snapshot(folder, reader, card.dimension, **options)
+            saved = load_snapshot(folder, self._store, card.dimension, **options)
             #: Whether the index was read from its snapshot.
             self.restored = saved is not None
             self.index, self.position = saved or (VectorIndex(card.dimension, **options), start)
-            self._present = np.zeros(1024, np.uint8)
             self._mark_present(self.position)
             with self.index.filling():
-                self.catch_up()
+                self.catch_up(wait=True)
+        except BaseException:
+            self._store.close()
+            raise
 
     def close(self) -> None:
-        """End the index's background work."""
+        """End the index's background work, and stop following the store. Searches still work."""
         self.index.close()
+        with self._catching:
+            self._store.close()
 
-    def catch_up(self) -> bool:
-        """Bring the index to where the store is; False where the gallery moved to another network, or forgot its history."""
-        with self._lock:
-            version = self._reader.data_version()
+    def catch_up(self, *, wait: bool) -> bool:
+        """Bring the index to where the store is; False where the gallery moved to another network, or forgot its history.
+
+        Without `wait`, nothing is done while another thread is at it already.
+        """
+        if not self._catching.acquire(blocking=wait):
+            return True
+        try:
+            version = self._store.data_version()
             if version == self._data_version:
                 return True
-            with self._reader.transaction("DEFERRED"):
-                now = self._reader.position()
-                if now.generation != self.position.generation or not self._reader.reaches(self.position):
+            with self._store.transaction("DEFERRED"):
+                now = self._store.position()
+                if now.generation != self.position.generation or not self._store.reaches(self.position):
                     return False
                 self._take(now)
             self._data_version = version
+        finally:
+            self._catching.release()
         return True
-
-    def forget_version(self) -> None:
-        """Look at the store at the next search, whoever wrote to it: own writes go through another connection."""
-        self._data_version = None
 
     def search(self, query: Floats, mask: int, k: int, passing: Keys | None, without: Keys | None) -> tuple[Floats, Keys]:
         """The k best for a query's embedding [D] of the modalities in `mask`: scores and keys, best first.
@@ -100,29 +112,32 @@ class View:
 
     def _groups(self, mask: int) -> Iterator[tuple[int, ...]]:
         """The subsets of modalities that items have, together where a query shares the same segments with them."""
-        there = np.bincount(self._present, minlength=8)
         groups: dict[bytes, list[int]] = {}
-        for subset in _SUBSETS:
+        for subset in self._there:
             shared = self.segments.columns(subset) & self.segments.columns(mask)
-            if there[subset] and shared.any():
+            if shared.any():
                 groups.setdefault(shared.tobytes(), []).append(subset)
-        for subsets in groups.values():
-            yield tuple(subsets) if there[subsets].sum() < there[1:].sum() else ()
+        yield from map(tuple, groups.values())
+
+    def _alike(self, subsets: tuple[int, ...]) -> Keys:
+        """The keys of the items with these subsets of modalities, growing."""
+        if subsets not in self._members:
+            self._members[subsets] = np.flatnonzero(np.isin(self._present, subsets))
+        return self._members[subsets]
 
     def _one(
         self, query: Floats, mask: int, subsets: tuple[int, ...], k: int, passing: Keys | None, without: Keys | None
     ) -> tuple[Floats, Keys]:
-        """The best among the items with these subsets of modalities (all of them, where none is named)."""
-        if subsets:
-            those = np.flatnonzero(np.isin(self._present, subsets))
+        """The best among the items with these subsets of modalities, which all share the same segments with the query."""
+        if set(subsets) != set(self._there):
+            those = self._alike(subsets)
             passing = those if passing is None else np.intersect1d(those, passing, assume_unique=True)
-        members = subsets or tuple(subset for subset in _SUBSETS if (self._present == subset).any())
-        columns = self.segments.columns(mask) & self.segments.columns(members[0])
+        columns = self.segments.columns(mask) & self.segments.columns(subsets[0])
         reduced = np.where(columns, query, np.float32(0))
         length = float(np.linalg.norm(reduced))
         if length == 0:
             return np.empty(0, np.float32), np.empty(0, np.int64)
-        exact = all((self.segments.columns(subset) == columns).all() for subset in members)
+        exact = all((self.segments.columns(subset) == columns).all() for subset in subsets)
         wanted = k if exact else WIDER * k + LONGER
         unit = (reduced / np.float32(length))[None].astype(np.float32)
         scores, keys = (part[0] for part in self.index.search(unit, wanted, passing, without=without))
@@ -138,11 +153,10 @@ class View:
 
         Where there are few like these, the others that have all that these have stand in for them.
         """
-        alike = np.flatnonzero(np.isin(self._present, subsets))
-        masks = self._present.astype(np.int64)
         shared = subsets[0] & mask
+        alike = self._alike(subsets)
         if len(alike) < _FEW:
-            alike = np.flatnonzero((masks & shared) == shared)
+            alike = self._alike(tuple(subset for subset in _SUBSETS if subset & shared == shared))
         draw = np.random.default_rng(0)
         drawn = alike if len(alike) <= _BACKGROUND else draw.choice(alike, _BACKGROUND, replace=False)
         background = self.segments.scores(query, mask, self.index.vectors(drawn), np.full(len(drawn), shared))
@@ -160,24 +174,30 @@ class View:
         return self.segments.reduced(found, self._present[keys].astype(np.int64))
 
     def _take(self, now: Position) -> None:
-        removed = self._reader.removed(self.position)
+        removed = self._store.removed(self.position)
         self.index.remove(removed)
         self._present[removed[removed < len(self._present)]] = 0
-        last = self.position.key
-        for added in self._reader.added(self.position, self._card.dimension):
+        for added in self._store.added(self.position, self._card.dimension):
             self._grow(int(added.keys[-1]))
-            self._present[added.keys] = added.present
             self.index.add(added.keys, self.segments.reduced(added.embeddings, added.present))
-            last = int(added.keys[-1])
-        self.position = Position(now.generation, max(last, now.key), now.removal)
+            self._present[added.keys] = added.present
+        self.position = now
+        self._count()
 
     def _mark_present(self, position: Position) -> None:
         """Which modalities the items have that a saved index knows."""
-        rows = self._reader.run("SELECT key, present FROM items WHERE key <= ?", [position.key])
+        rows = self._store.run("SELECT key, present FROM items WHERE key <= ?", [position.key])
         if rows:
             keys, present = np.array(rows, np.int64).T
             self._grow(int(keys.max()))
             self._present[keys] = present
+        self._count()
+
+    def _count(self) -> None:
+        """Note which subsets of modalities items have now."""
+        counts = np.bincount(self._present, minlength=len(_SUBSETS) + 1)
+        self._there = [subset for subset in _SUBSETS if counts[subset]]
+        self._members = {}
 
     def _grow(self, last: int) -> None:
         if last >= len(self._present):
