@@ -82,7 +82,8 @@ def test_goldens_pass_their_gates(tmp_path: Path, name: str, precision: str, lea
 
 @pytest.mark.parametrize(("precision", "least"), [("fp16", 0.9995), ("int8", 0.995)])
 def test_real_weights_pass_their_gates(tmp_path: Path, precision: str, least: float) -> None:
-    card = export_onnx(pretrained_network(), tmp_path / "a.onnx", precision=precision, data=FEW)
+    # Eight identities: with four, mAP moves by 0.7 points on this network, whose head is random, and is refused.
+    card = export_onnx(pretrained_network(), tmp_path / "a.onnx", precision=precision, data="synthetic:person:8")
     assert least <= card.measured["against_fp32"]["cosine_worst"] < 1
 
 
