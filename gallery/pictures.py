@@ -16,7 +16,8 @@ from gallery.items import StoredPicture
 from samples import Modality, Picture, Sample, decode
 from samples.decode import content
 
-THUMBNAIL_SIDE: Final = 192
+THUMBNAIL_SIDE: Final = 256  #: no less than the height of a crop in the field, which then needs no resizing
+_QUALITY: Final = 75
 _MUCH_LARGER: Final = 3
 
 
@@ -65,9 +66,9 @@ def stored_by_reference(modality: Modality, picture: Picture, image: Image.Image
 
 
 def thumbnail(image: Image.Image) -> bytes:
-    """A JPEG of at most 192 pixels a side.
+    """A JPEG of at most 256 pixels a side.
 
-    Made for speed: a picture much larger is averaged over whole pixels, which leaves 144 to 192 on the longer side.
+    Made for speed: a picture much larger is averaged over whole pixels, which leaves 192 to 256 on the longer side.
     """
     side = max(image.size)
     if side > _MUCH_LARGER * THUMBNAIL_SIDE:
@@ -76,7 +77,7 @@ def thumbnail(image: Image.Image) -> bytes:
         width, height = (max(1, round(THUMBNAIL_SIDE * length / side)) for length in image.size)
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     out = io.BytesIO()
-    image.save(out, "JPEG", quality=85)
+    image.save(out, "JPEG", quality=_QUALITY)
     return out.getvalue()
 
 

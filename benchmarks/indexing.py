@@ -1,0 +1,203 @@
+"""How fast `trireid index` is against the bare embedder, in one run, and where a sample's time on a core goes.
+
+    python -m benchmarks.indexing [ARTIFACT ...] [--vit-b] [--samples 192] [--rounds 5] [--forms png jpeg frame]
+    python -m benchmarks.indexing --memory [--samples 192]
+
+For each network (the embedded person network where none is named; `--vit-b`: an untrained one of 12 x 768, exported first) and
+form of picture (256 x 128 crops as PNG and as JPEG, 1280 x 720 frames as JPEG) a folder of triplets is drawn. Then, in turns,
+the bare embedder runs over the decoded batches in memory, and `gallery.index` over the folder into a fresh gallery; both have
+the same batch size and threads. Prints samples (three pictures each) per second, and the median, lowest and highest ratio of
+index to bare over the rounds. One round before them does not count. `--memory`: how far indexing raises this process's peak of
+memory, first on crops, and then on as many of 8000 x 6000 JPEGs as threads, fourfold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import random
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from PIL import Image
+
+from assets import default_artifact
+from export import Embedder, load_artifact
+from export.embedder import pixels
+from gallery import Gallery, index
+from gallery.indexing import BATCH, decoding_threads
+from gallery.pictures import digest, thumbnail
+from samples import MODALITIES, Sample, decode
+from samples import pixels as fitted
+from samples.source import Source
+from samples.sources import open_source
+from samples.synthetic.source import synthetic_samples
+
+FORMS = {
+    "png": ("PNG", "256 x 128 PNG"),
+    "jpeg": ("JPEG", "256 x 128 JPEG"),
+    "frame": ("JPEG", "1280 x 720 JPEG"),
+    "huge": ("JPEG", "8000 x 6000 JPEG"),
+}
+FRAME = (1280, 720)
+HUGE = (8000, 6000)
+CROP = (256, 128)
+QUALITY = 90
+
+
+def draw(folder: Path, form: str, count: int) -> Source:
+    """Fill a folder with triplets; frames are mosaics of crops, so that they hold as much detail as a camera's."""
+    crops = [{m: Image.fromarray(np.asarray(s.picture(m))) for m in MODALITIES} for s in _crops(count)]
+    for modality in MODALITIES:
+        (folder / modality).mkdir()
+        for number, crop in enumerate(crops):
+            image = _in_form(crop[modality], form, [each[modality] for each in crops], number)
+            name = f"{number:06d}.{'png' if form == 'png' else 'jpg'}"
+            image.save(folder / modality / name, FORMS[form][0], quality=QUALITY)
+    return open_source(str(folder))
+
+
+def _crops(count: int) -> Iterator[Sample]:
+    shots = synthetic_samples("person", -(-count // 8), size=CROP)
+    return (sample for sample, _ in zip(shots, range(count), strict=False))
+
+
+def _in_form(crop: Image.Image, form: str, crops: list[Image.Image], seed: int) -> Image.Image:
+    if form == "huge":
+        return crop.resize(HUGE)
+    return _mosaic(crops, seed) if form == "frame" else crop
+
+
+def _mosaic(crops: list[Image.Image], seed: int) -> Image.Image:
+    chance, frame = random.Random(seed), Image.new("RGB", FRAME)
+    for left in range(0, FRAME[0], CROP[1]):
+        for top in range(0, FRAME[1], CROP[0]):
+            frame.paste(chance.choice(crops), (left, top))
+    return frame
+
+
+def bare_seconds(embedder: Embedder, source: Source) -> Callable[[], float]:
+    """A measurement of the embedder alone, over batches that are decoded now."""
+    samples = [entry.sample for entry in source if entry.sample]
+    batches = [pixels(samples[start : start + BATCH], embedder.card) for start in range(0, len(samples), BATCH)]
+
+    def measure() -> float:
+        start = time.perf_counter()
+        for batch in batches:
+            embedder.run(*batch)
+        return time.perf_counter() - start
+
+    return measure
+
+
+def index_seconds(embedder: Embedder, source: Source) -> float:
+    """One indexing of the source into a fresh gallery."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Gallery.open(Path(folder) / "bench.gallery", embedder) as gallery,
+        redirect_stderr(io.StringIO()),
+    ):
+        start = time.perf_counter()
+        report = index(source, gallery)
+        taken = time.perf_counter() - start
+    assert report.added == len(source), report
+    return taken
+
+
+def core_milliseconds(source: Source, size: tuple[int, int]) -> dict[str, float]:
+    """Milliseconds on a core that the parts of preparing a sample take, the median of up to 60 samples."""
+    taken: dict[str, list[float]] = {"read and hash": [], "decode": [], "resize": [], "thumbnail": []}
+    for entry, _ in zip(source, range(60), strict=False):
+        assert entry.sample is not None
+        paths = [Path(str(entry.sample.picture(modality))) for modality in MODALITIES]
+        images: list[Image.Image] = []
+        parts: dict[str, Callable[[], object]] = {
+            "read and hash": lambda sample=entry.sample: digest(sample),  # type: ignore[misc]
+            "decode": lambda paths=paths, images=images: images.extend(map(decode, paths)),  # type: ignore[misc]
+            "resize": lambda images=images: [fitted(image, size) for image in images],  # type: ignore[misc]
+            "thumbnail": lambda images=images: [thumbnail(image) for image in images],  # type: ignore[misc]
+        }
+        for name, part in parts.items():
+            start = time.thread_time()
+            part()
+            taken[name].append(1e3 * (time.thread_time() - start))
+    return {name: median(times) for name, times in taken.items()}
+
+
+def compare(name: str, embedder: Embedder, form: str, count: int, rounds: int) -> None:
+    """Measure one network on one form of picture, in turns, and print a line, and one on the core time of preparing."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = draw(Path(folder), form, count)
+        bare = bare_seconds(embedder, source)
+        pairs = [(bare(), index_seconds(embedder, source)) for _ in range(rounds + 1)][1:]
+        parts = core_milliseconds(source, embedder.card.image_size)
+    ratios = sorted(one / whole for one, whole in pairs)
+    alone, indexed = (count / median(times) for times in zip(*pairs, strict=True))
+    print(
+        f"{name}, {FORMS[form][1]}: bare {alone:.2f}, index {indexed:.2f} samples a second;"
+        f" ratio {median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    )
+    listed = ", ".join(f"{part} {taken:.2f}" for part, taken in parts.items())
+    print(f"    preparing a sample takes {sum(parts.values()):.2f} ms on a core: {listed}", flush=True)
+
+
+def memory(embedder: Embedder, count: int) -> None:
+    """Print by how much indexing raises the peak of this process's memory."""
+    for form, each in (("jpeg", count), ("huge", 4 * decoding_threads())):
+        with tempfile.TemporaryDirectory() as folder:
+            source = draw(Path(folder), form, each)
+            before = _peak()
+            index_seconds(embedder, source)
+        print(
+            f"{each} samples, {FORMS[form][1]}: peak {_peak()} MB, {before} before ({decoding_threads()} threads)", flush=True
+        )
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def vit_b(folder: Path) -> Path:
+    """Export an untrained network of the published size."""
+    import torch
+
+    from export import export_onnx
+    from models import NetworkConfig, ReIdNetwork
+
+    torch.manual_seed(0)
+    export_onnx(ReIdNetwork(NetworkConfig()), folder / "vit-b.onnx")
+    return folder / "vit-b.onnx"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.indexing", description="index against the bare embedder")
+    parser.add_argument("artifacts", nargs="*", type=Path)
+    parser.add_argument("--vit-b", action="store_true", help="an untrained network of 12 x 768, exported first")
+    parser.add_argument("--samples", type=int, default=192)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=["png", "jpeg", "frame"])
+    parser.add_argument("--memory", action="store_true", help="measure memory instead")
+    parser.add_argument("--threads", type=int, help="of a forward pass (default: what the runtime takes)")
+    given = parser.parse_args()
+    print(f"{os.cpu_count()} cores, {decoding_threads()} decoding threads, batch {BATCH}, load {os.getloadavg()[0]:.1f}")
+    if given.memory:
+        memory(load_artifact(default_artifact("person"), given.threads), given.samples)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        made = [vit_b(Path(folder))] if given.vit_b else []
+        for path in [*given.artifacts, *made] or [default_artifact("person")]:
+            embedder = load_artifact(path, given.threads)
+            for form in given.forms:
+                compare(path.stem, embedder, form, given.samples, given.rounds)
+
+
+if __name__ == "__main__":
+    main()
