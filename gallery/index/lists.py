@@ -16,6 +16,7 @@ from gallery.index.codec import Codec, Codes
 from gallery.index.contract import Keys, Scores, Vectors
 from gallery.index.gpu import MOST, GpuCopy, gpus
 from gallery.index.partition import Partition
+from gallery.index.threads import threads
 
 #: The key of a place in a result where nothing was found.
 NOTHING: Final = -1
@@ -94,10 +95,11 @@ class Lists:
             return _searched(self._codes, queries, similarity, cells, k, selector)
         picked = _searched(self._sketches, queries, similarity, cells, shortlist, selector)[1]
         scores, keys = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-        for row, chosen in enumerate(picked):
-            only = faiss.IDSelectorBatch(chosen)
-            of_row = slice(row, row + 1)
-            scores[row], keys[row] = _searched(self._codes, queries[of_row], similarity[of_row], cells[of_row], k, only)
+        with threads(1):  # each row is little work: waking others for it costs more
+            for row, chosen in enumerate(picked):
+                only = faiss.IDSelectorBatch(chosen)
+                of_row = slice(row, row + 1)
+                scores[row], keys[row] = _searched(self._codes, queries[of_row], similarity[of_row], cells[of_row], k, only)
         return scores, keys
 
     def move_to_gpu(self) -> None:
