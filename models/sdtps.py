@@ -59,6 +59,7 @@ class Gumbel(StrEnum):
 
 #: What the research code multiplies its mask by.
 PUBLISHED_MASK: Final = 1e10
+_TINY = torch.finfo(torch.float32).tiny
 
 
 class Selection(NamedTuple):
@@ -118,7 +119,7 @@ class TokenSparse(nn.Module):
         """
         if self.gumbel is Gumbel.OFF or not self.training:
             return None
-        noise = -torch.log(torch.empty_like(scores).exponential_())
+        noise = -torch.log(torch.empty_like(scores, dtype=torch.float32).exponential_().clamp_min(_TINY))
         soft = torch.softmax((self.paths["mask"](scores) + noise) / self.tau, dim=-1)
         return soft - soft.detach()
 
