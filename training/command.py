@@ -10,6 +10,7 @@ from pathlib import Path
 
 from samples import ConfigError, TrireidError
 from training.arms import ARMS
+from training.diagnosis import as_mapping, as_text, diagnose_file
 from training.experiment import Scale, run_experiment
 from training.loop import train
 from training.settings_file import read_settings
@@ -31,6 +32,13 @@ def train_command(config: str, folder: str | None) -> int:
     result = json.loads((run / "result.json").read_text())
     print(f"{run / 'best.pth'}: epoch {result['best_epoch']}, validation mAP {100 * result['validation_mAP']:.1f} %")
     return 0
+
+
+def diagnose_command(target: str, *, as_json: bool) -> int:
+    """Print the diagnosis; 0 when nothing is at fault, 1 when something is."""
+    diagnosis = diagnose_file(Path(target))
+    print(json.dumps(as_mapping(diagnosis), indent=1) if as_json else as_text(diagnosis))
+    return 1 if diagnosis.faults else 0
 
 
 def experiment_command(given: argparse.Namespace) -> int:

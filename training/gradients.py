@@ -20,19 +20,26 @@ Vectors = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
+class PathGradient:
+    """Norms of the gradient that comes down a path: `arriving`, at what the head's path holds; `backbone`, at its parameters."""
+
+    arriving: float
+    backbone: float
+
+
+@dataclass(frozen=True)
 class Gradients:
     """Norms of one batch's gradient.
 
-    `modules`: at the parameters of each module; `branches`: at the backbone's parameters, of each branch's loss; `paths`: at
-    the backbone's parameters, through each path of the head (`models.sdtps.PATHS`; None: nothing flows there).
-    `mask_share`: the mask path's part of the whole gradient, projected on it, at the backbone and at the score predictors: 1
+    `modules`: at the parameters of each module; `branches`: at the backbone's parameters, of each branch's loss; `paths`: through
+    each path of the head (`models.sdtps.PATHS`; None: nothing flows there). `mask_share`: the mask path's part of the whole gradient, projected on it, at the backbone and at the score predictors: 1
     means that the mask alone says where Adam goes.
     """
 
     loss: float
     modules: dict[str, float]
     branches: dict[str, float]
-    paths: dict[str, float | None]
+    paths: dict[str, PathGradient | None]
     mask_share: dict[str, float]
 
 
@@ -105,10 +112,11 @@ def _arriving(loss: Tensor, passed: Sequence[Tap]) -> list[Tensor | None]:
     return [next(found) if tap.went.requires_grad else None for tap in passed]
 
 
-def _through(passed: Sequence[Tap], arriving: Sequence[Tensor | None], backbone: dict[str, nn.Parameter]) -> float | None:
-    if not any(g is not None for g in arriving):
-        return None
-    return _norm(_through_vectors(passed, arriving, backbone)) if backbone else 0.0
+def _through(
+    passed: Sequence[Tap], arriving: Sequence[Tensor | None], backbone: dict[str, nn.Parameter]
+) -> PathGradient | None:
+    flowing = [g for g in arriving if g is not None]
+    return PathGradient(_norm(flowing), _norm(_through_vectors(passed, arriving, backbone))) if flowing else None
 
 
 def _through_vectors(

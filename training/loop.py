@@ -296,10 +296,10 @@ def _figures(scores: dict[int, Scores]) -> dict[str, float]:
     }
 
 
-def _columns(measured: Gradients) -> dict[str, float | str]:
-    paths = {f"path_{name}": "" if value is None else value for name, value in measured.paths.items()}
-    branches = {f"branch_{name}": value for name, value in measured.branches.items()}
-    shares = {f"mask_share_{name}": value for name, value in measured.mask_share.items()}
+def _columns(measured: Gradients) -> dict[str, float]:
+    paths = {f"path_{name}": np.nan if path is None else path.backbone for name, path in measured.paths.items()}
+    branches = {f"branch_{name}": measured.branches.get(name, np.nan) for name in ("ori", "head")}
+    shares = {f"mask_share_{name}": measured.mask_share.get(name, np.nan) for name in ("backbone", "predictor")}
     return {"loss": measured.loss, **branches, **paths, **shares}
 
 
