@@ -31,8 +31,8 @@ from models.norm import unit
 
 NAMES = ("rgb", "nir", "tir")
 #: The ways on which gradient leaves the head: through the tokens themselves, through what makes the scores (predictor, own and
-#: cross-modal similarity), and through what the scores steer (the fusion of the dropped, the mask of the kept). Each is a module
-#: that does nothing, for hooks.
+#: cross-modal similarity), and through what the scores steer (the fusion of the dropped, the mask of the kept). Each is a
+#: module that does nothing, for hooks.
 PATHS: Final = ("tokens", "predictor", "own", "cross", "extra", "mask")
 
 

@@ -1,7 +1,7 @@
 """The arms of the comparison: what each changes against the common recipe, and nothing else.
 
-The common recipe is SDTPS with the scores carrying gradient (`full`) and the sound straight-through estimate (Gumbel on), from one
-pretrained backbone, at the notes' ratio of learning rates.
+The common recipe is SDTPS with the scores carrying gradient (`full`) and the sound straight-through estimate (Gumbel on), from
+one pretrained backbone, at the notes' ratio of learning rates.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ ARMS: Final[dict[str, Arm]] = {
     "sdtps delay": Arm("full, the head joins after 5 epochs", {"schedule": {"sdtps_delay_epochs": 5}}),
     "as published": Arm("scores detached, the 1e10 mask, float16 (emulated)", _PUBLISHED),
     "gumbel off": Arm("scores detached, Gumbel off", {"sdtps": {"attention_gradient": "none", "gumbel": "off"}}),
-    "full, gumbel off": Arm("all scores carry gradient, Gumbel off", {"sdtps": {"attention_gradient": "full", "gumbel": "off"}}),
+    "full, gumbel off": Arm(
+        "all scores carry gradient, Gumbel off", {"sdtps": {"attention_gradient": "full", "gumbel": "off"}}
+    ),
     "warm-up 10": Arm("scores detached, learning-rate warm-up 10 epochs, not 3", {**_NONE, "schedule": {"warmup_epochs": 10}}),
     "mask alone": Arm(
         "scores detached, the 1e10 mask, float32", {"sdtps": {"attention_gradient": "none", "gumbel": "published"}}

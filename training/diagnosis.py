@@ -51,7 +51,11 @@ def diagnose(network: ReIdNetwork, branches: Branches, batch: Batch, settings: S
         features = network.eval().features(batch.images, batch.camera, batch.present)
     reads = {pattern: reading(features, pattern) for pattern in settings.upkeep.patterns}
     gradients = measure(network, branches, batch)
-    faults = [*_module_faults(gradients.modules), *_path_faults(gradients.paths, settings), *_evaluation_faults(reads, settings)]
+    faults = [
+        *_module_faults(gradients.modules),
+        *_path_faults(gradients.paths, settings),
+        *_evaluation_faults(reads, settings),
+    ]
     return Diagnosis(gradients, reads, faults)
 
 
@@ -77,7 +81,7 @@ def reading(features: Features, pattern: int) -> tuple[str, ...]:
     """The branches on which a pattern's embedding depends, found by its gradient."""
     parts = {"ori": features.ori, "head": features.head}
     held = {name: part.detach().clone().requires_grad_() for name, part in parts.items() if part is not None}
-    embedded = embedding(features._replace(**held), pattern)
+    embedded = embedding(Features(held["ori"], held.get("head"), features.selections, features.tokens), pattern)
     found = torch.autograd.grad(embedded.sum(), list(held.values()), allow_unused=True)
     return tuple(name for name, g in zip(held, found, strict=True) if g is not None and bool(g.any()))
 
@@ -92,7 +96,9 @@ def as_text(diagnosis: Diagnosis) -> str:
     if gradients.paths:
         lines += ["", f"{'at backbone':>14}  {'arriving':>12}  through the head's"]
         lines += [_path_line(name, path) for name, path in gradients.paths.items()]
-    lines += [f"{share:>14.4g}  is the mask's share of the gradient at the {name}" for name, share in gradients.mask_share.items()]
+    lines += [
+        f"{share:>14.4g}  is the mask's share of the gradient at the {name}" for name, share in gradients.mask_share.items()
+    ]
     lines += ["", *(f"evaluation's pattern {pattern} reads: {', '.join(read)}" for pattern, read in diagnosis.reads.items())]
     return "\n".join([*lines, "", *(f"fault: {fault}" for fault in diagnosis.faults or ["none found"])])
 

@@ -1,8 +1,8 @@
 """TensorBoard's event files, scalars only, written without TensorBoard.
 
-The format: records of [length u64][masked CRC-32C of it u32][data][masked CRC-32C of them u32], little-endian, each a protocol buffer
-`Event`. Source: TensorFlow, `core/lib/io/record_writer` and `core/util/event.proto`. Writing the four fields used here takes less
-code than the `tensorboard` package takes dependencies.
+The format: records of [length u64][masked CRC-32C of it u32][data][masked CRC-32C of them u32], little-endian, each a protocol
+buffer `Event`. Source: TensorFlow, `core/lib/io/record_writer` and `core/util/event.proto`. Writing the four fields used here
+takes less code than the `tensorboard` package takes dependencies.
 """
 
 from __future__ import annotations

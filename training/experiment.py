@@ -1,7 +1,7 @@
 """The comparison of arms: one pretrained backbone, the same data, seeds and budget; resumable, one process per run.
 
-A folder holds `backbone/` (the pretraining), `backbone.pth`, `cache/` (pictures) and, for each run, `ARM/SEED/` as `trireid train` leaves
-it. Runs that are finished are passed over.
+A folder holds `backbone/` (the pretraining), `backbone.pth`, `cache/` (pictures) and, for each run, `ARM/SEED/` as
+`trireid train` leaves it. Runs that are finished are passed over.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _TENTH: Final = 0.1
 class Scale:
     """How large the comparison is. `rate`: of the head; the backbone's is in the notes' ratio to it, 5e-6 to 3.5e-4.
 
-    `identities` (train and validation), `validation_identities` of them, and `test_identities` are of world 0; the backbone comes from
-    `backbone_identities` of world 1, which has other cameras and other identities.
+    `identities` (train and validation), `validation_identities` of them, and `test_identities` are of world 0; the backbone
+    comes from `backbone_identities` of world 1, which has other cameras and other identities.
     """
 
-    epochs: int = 25
+    epochs: int = 20
     identities: int = 80
     validation_identities: int = 16
     test_identities: int = 60

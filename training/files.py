@@ -50,7 +50,9 @@ def check_room(folder: Path, parameters: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < need:
         raise TrireidError(
-            f"{folder}: {free / 1e6:.0f} MB are free, and the run's checkpoints need {need / 1e6:.0f} MB", str(folder), "no_space"
+            f"{folder}: {free / 1e6:.0f} MB are free, and the run's checkpoints need {need / 1e6:.0f} MB",
+            str(folder),
+            "no_space",
         )
 
 
@@ -65,5 +67,7 @@ def read_own(path: Path) -> dict[str, Any]:
     """What `save_checkpoint` wrote. Raises ConfigError for a checkpoint that carries no training settings."""
     content = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(content, dict) or "training" not in content:
-        raise ConfigError(f"{path}: carries no training settings; give the configuration, with `start: {path}` in it", str(path))
+        raise ConfigError(
+            f"{path}: carries no training settings; give the configuration, with `start: {path}` in it", str(path)
+        )
     return content

@@ -21,7 +21,7 @@ Vectors = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class PathGradient:
-    """Norms of the gradient that comes down a path: `arriving`, at what the head's path holds; `backbone`, at its parameters."""
+    """Norms of the gradient that comes down a path: `arriving`, at what the path holds; `backbone`, at its parameters."""
 
     arriving: float
     backbone: float
@@ -31,9 +31,10 @@ class PathGradient:
 class Gradients:
     """Norms of one batch's gradient.
 
-    `modules`: at the parameters of each module; `branches`: at the backbone's parameters, of each branch's loss; `paths`: through
-    each path of the head (`models.sdtps.PATHS`; None: nothing flows there). `mask_share`: the mask path's part of the whole gradient, projected on it, at the backbone and at the score predictors: 1
-    means that the mask alone says where Adam goes.
+    `modules`: at the parameters of each module; `branches`: at the backbone's parameters, of each branch's loss; `paths`:
+    through each path of the head (`models.sdtps.PATHS`; None: nothing flows there). `mask_share`: the mask path's part of
+    the whole gradient, projected on it, at the backbone and at the score predictors: 1 means that the mask alone says where
+    Adam goes.
     """
 
     loss: float
@@ -61,7 +62,9 @@ def measure(network: ReIdNetwork, branches: Branches, batch: Batch, *, head: boo
     return Gradients(
         loss=float(loss.detach()),
         modules=_by_module(whole),
-        branches={name: _norm(_gradient([o.loss], None, backbone).values()) for name, o in outcomes.items()} if backbone else {},
+        branches={name: _norm(_gradient([o.loss], None, backbone).values()) for name, o in outcomes.items()}
+        if backbone
+        else {},
         paths={path: _through(taps[path], arriving[path], backbone) for path in taps},
         mask_share={
             name: _share(_through_vectors(taps["mask"], arriving["mask"], part), [whole[key] for key in part])

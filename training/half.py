@@ -54,4 +54,6 @@ class _Round(torch.autograd.Function):
 
 
 def _rounded(x: Any) -> Any:
-    return _Round.apply(x) if isinstance(x, Tensor) and x.dtype is torch.float32 else x
+    if isinstance(x, Tensor) and x.dtype is torch.float32:
+        return _Round.apply(x)  # type: ignore[no-untyped-call]
+    return x

@@ -224,7 +224,10 @@ class Training:
     def _save(self) -> None:
         parts = {name: part.state_dict() for name, part in self._parts().items()}
         made_of = self._made_of()
-        save({"step": self.step, "best": (self.best.mAP, self.best.epoch), "made of": made_of, **parts}, self.folder / "resume.pt")
+        save(
+            {"step": self.step, "best": (self.best.mAP, self.best.epoch), "made of": made_of, **parts},
+            self.folder / "resume.pt",
+        )
 
     def _parts(self) -> dict[str, Any]:
         return {"network": self.network, "branches": self.branches, "optimiser": self.optimiser, "scaler": self.scaler}

@@ -66,14 +66,14 @@ def _replaced(old: str, text: str) -> str:
 
 def _about(folder: Path, runs: Mapping[str, Sequence[Run]], seeds: int) -> Iterator[str]:
     finished = sum(len(of) for of in runs.values())
-    settings = yaml.safe_load((run_folder(folder, "full", 0) / "train.yml").read_text())
+    settings = yaml.safe_load((run_folder(folder, next(iter(runs)), 0) / "train.yml").read_text())
+    data, rates, epochs = settings["data"], settings["optimiser"], settings["schedule"]
     yield (
         f"{finished} finished runs of {len(runs)} arms, {seeds} seeds each where finished (column *runs*). "
-        f"Data: `{settings['data']['source']}` (of which {settings['data']['validation_identities']} identities for validation), "
-        f"test `{settings['data']['test']}`; {settings['schedule']['epochs']} epochs of "
-        f"{settings['schedule']['steps_per_epoch']} steps; head rate {settings['optimiser']['rate']:.3g}, backbone "
-        f"{settings['optimiser']['backbone_rate']:.3g}. Mean ± standard deviation over seeds, in percent, on the test identities, of "
-        "the checkpoint with the best validation mAP."
+        f"Data: `{data['source']}`, of which {data['validation_identities']} identities for validation, and `{data['test']}`; "
+        f"{epochs['epochs']} epochs of {epochs['steps_per_epoch']} steps; rate of the head {rates['rate']:.3g}, of the "
+        f"backbone {rates['backbone_rate']:.3g}. Scores: mean ± standard deviation over seeds, in percent, on the test identities, "
+        "of the checkpoint with the best validation mAP."
     )
 
 
@@ -91,8 +91,8 @@ def _scores_table(runs: Mapping[str, Sequence[Run]]) -> str:
             ARMS[arm].what,
             str(len(of)),
             *(f"{_spread(of, _test(f'mAP_{p}'))} / {_spread(of, _test(f'rank1_{p}'))}" for p in PATTERNS),
-            _spread(of, lambda run: run.result and run.result["seconds"], digits=0),
-            _spread(of, lambda run: run.result and run.result["peak_MB"], digits=0),
+            _spread(of, _result("seconds"), digits=0),
+            _spread(of, _result("peak_MB"), digits=0),
         ]
         for arm, of in runs.items()
     ]
@@ -106,8 +106,8 @@ def _course_table(runs: Mapping[str, Sequence[Run]]) -> str:
         [
             arm,
             *(f"{_spread(of, _epoch('loss', e))} / {_spread(of, _epoch('accuracy_head', e, 100), 0)}" for e in (*epochs, 0)),
-            _spread(of, lambda run: run.result and run.result["best_epoch"], 0),
-            _spread(of, lambda run: run.result and run.result["skipped"], 0),
+            _spread(of, _result("best_epoch"), 0),
+            _spread(of, _result("skipped"), 0),
             " ".join(f"{run.result['final_scale']:g}" for run in of if run.result and run.result["final_scale"]) or "-",
         ]
         for arm, of in runs.items()
@@ -124,15 +124,21 @@ def _gradient_table(runs: Mapping[str, Sequence[Run]]) -> str:
         for arm, of in runs.items()
     ]
     note = (
-        "Norm of the gradient at the backbone's parameters, geometric mean over seeds and measured epochs: of the two branches' "
-        "losses, then through each path of the head. *mask's share*: of the whole gradient, projected (arithmetic mean). "
-        "`-`: nothing flows there."
+        "Norm of the gradient at the backbone's parameters, geometric mean over seeds and measured epochs: of the two "
+        "branches' losses, then through each path of the head. *mask's share*: of the whole gradient, projected (arithmetic "
+        "mean). `-`: nothing flows there."
     )
     return f"{note}\n\n{_markdown(head, rows)}"
 
 
 def _test(name: str) -> Callable[[Run], float | None]:
-    return lambda run: run.result and run.result["test"][name]
+    """A figure of the test source."""
+    return lambda run: run.result["test"][name] if run.result else None
+
+
+def _result(name: str) -> Callable[[Run], float | None]:
+    """A figure of the run as a whole."""
+    return lambda run: run.result[name] if run.result else None
 
 
 def _epoch(name: str, epoch: int, factor: float = 1) -> Callable[[Run], float | None]:
@@ -166,7 +172,9 @@ def _pictures(runs: Mapping[str, Sequence[Run]], report: Path) -> list[str]:
     draw_scores(scores, Path(f"{stem}-scores.png"))
     courses = {arm: {name: _course(of, name) for name in ("loss", "accuracy_head", "mAP_3")} for arm, of in runs.items()}
     draw_curves(courses, Path(f"{stem}-curves.png"))
-    paths = {arm: {p: _course_of_gradient(of, f"path_{p}") for p in ("tokens", "predictor", "mask")} for arm, of in runs.items()}
+    paths = {
+        arm: {p: _course_of_gradient(of, f"path_{p}") for p in ("tokens", "predictor", "mask")} for arm, of in runs.items()
+    }
     draw_gradients({arm: of for arm, of in paths.items() if any(len(c) for c in of.values())}, Path(f"{stem}-gradients.png"))
     captions = {
         "scores": "mAP on the test identities, a dot per seed",

@@ -11,7 +11,7 @@ _TENTH = 0.1
 
 
 def rate_at(step: int, peak: float, start: float | None, warmup: int, total: int) -> float:
-    """The rate of a step (0-based): from `start` (None: a tenth of the peak) to `peak` in `warmup` steps, then down to 0.001 of it.
+    """The rate of a step (0-based): from `start` (None: a tenth of the peak) to `peak` in `warmup` steps, then to 0.001 of it.
 
     The research code starts every group at 3.5e-5, so that a group whose peak is lower *falls* during the warm-up.
     """

@@ -118,7 +118,7 @@ class MachineSettings:
 class UpkeepSettings:
     """What is done beside training, and how often.
 
-    `evaluate_every` and `diagnose_every` in epochs (0: never), `save_every` in steps; `patterns`: those that evaluation reports;
+    `evaluate_every` and `diagnose_every` in epochs (0: never), `save_every` in steps; `patterns`: what evaluation reports;
     `loss_limit`: a loss above it counts as diverged; `tensorboard`: write event files, too.
     """
 
@@ -196,5 +196,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(part) for key, part in value.items()}
     return [_plain(part) for part in value] if isinstance(value, tuple | list) else value
-
-
