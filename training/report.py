@@ -72,8 +72,8 @@ def _about(folder: Path, runs: Mapping[str, Sequence[Run]], seeds: int) -> Itera
         f"{finished} finished runs of {len(runs)} arms, {seeds} seeds each where finished (column *runs*). "
         f"Data: `{data['source']}`, of which {data['validation_identities']} identities for validation, and `{data['test']}`; "
         f"{epochs['epochs']} epochs of {epochs['steps_per_epoch']} steps; rate of the head {rates['rate']:.3g}, of the "
-        f"backbone {rates['backbone_rate']:.3g}. Scores: mean ± standard deviation over seeds, in percent, on the test identities, "
-        "of the checkpoint with the best validation mAP."
+        f"backbone {rates['backbone_rate']:.3g}. Scores: mean ± standard deviation over seeds, in percent, on the test "
+        "identities, of the checkpoint with the best validation mAP."
     )
 
 
