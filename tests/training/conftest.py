@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.goldens.make import CONFIG
 from training.augment import Augmentation
@@ -22,6 +23,8 @@ from training.settings import (
     Settings,
     UpkeepSettings,
 )
+
+torch.set_num_threads(1)  # the networks are tiny: a second thread only waits for a core
 
 Changed = Callable[..., Settings]
 

@@ -86,7 +86,7 @@ def test_what_cannot_be_used_is_named(path: str, value: object, key: str, words:
 def test_keys_of_a_head_that_is_not_there_are_refused() -> None:
     settings = changed("network.head", "hdm")
     settings["sdtps"] = {"gumbel": "on"}
-    with pytest.raises(ConfigError, match="sdtps: network.head is hdm, so nobody reads these keys"):
+    with pytest.raises(ConfigError, match=r"sdtps: network\.head is hdm, so nobody reads these keys"):
         settings_of(settings)
 
 

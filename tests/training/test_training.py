@@ -331,7 +331,7 @@ def test_a_source_of_one_identity_is_refused() -> None:
 
 def test_a_source_too_small_for_a_batch_is_refused() -> None:
     few = coloured(4, each=3)
-    with pytest.raises(SourceError, match="identity p0 has 3 samples, fewer than batch.samples = 4 \\(4 such\\)"):
+    with pytest.raises(SourceError, match=r"identity p0 has 3 samples, fewer than batch\.samples = 4 \(4 such\)"):
         check_batch(few, BatchSettings(identities=2, samples=4), 2, "few.csv")
     with pytest.raises(SourceError, match="4 identities are left to train on, and a batch takes 8"):
         check_batch(few, BatchSettings(identities=8, samples=2), 8, "few.csv")
