@@ -139,10 +139,12 @@ def _train(run: Path, settings: dict[str, Any]) -> None:
     command = [sys.executable, "-m", "trireid", "train", str(run / "train.yml"), "--folder", str(run)]
     with (run / "train.log").open("a") as log:
         code = subprocess.run(command, stdout=log, stderr=log, check=False).returncode
-    if code == 1:
-        write_text(run / "stopped.txt", (run / "train.log").read_text().splitlines()[-1] + "\n")
-    elif code:
-        raise TrireidError(f"a run failed with exit code {code}; see {run / 'train.log'}")
+    if not code:
+        return
+    why = (run / "train.log").read_text().splitlines()[-1]
+    if not (run / "stopped.pt").exists():
+        raise TrireidError(f"a run failed with exit code {code}: {why} (all of it: {run / 'train.log'})")
+    write_text(run / "stopped.txt", why + "\n")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -170,3 +171,11 @@ def _share(part: Sequence[Tensor], whole: Sequence[Tensor]) -> float:
     length = sum(float(g.double().square().sum()) for g in whole)
     along = sum(float((p.double() * g.double()).sum()) for p, g in zip(part, whole, strict=True))
     return along / length if length else 0.0
+
+
+def columns(measured: Gradients) -> dict[str, float]:
+    """The norms at the backbone as a row of `gradients.csv`; NaN where nothing flows."""
+    paths = {f"path_{name}": math.nan if path is None else path.backbone for name, path in measured.paths.items()}
+    branches = {f"branch_{name}": measured.branches.get(name, math.nan) for name in ("ori", "head")}
+    shares = {f"mask_share_{name}": measured.mask_share.get(name, math.nan) for name in ("backbone", "predictor")}
+    return {"loss": measured.loss, **branches, **paths, **shares}

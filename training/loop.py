@@ -11,8 +11,6 @@ import copy
 import json
 import resource
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,17 +27,14 @@ from training.batch import Batch, Batches
 from training.branches import Branches, Outcome, total_loss
 from training.data import Data
 from training.files import check_room, save, save_checkpoint, write_text
-from training.gradients import Gradients, measure
-from training.half import HalfProducts
+from training.gradients import columns, measure
 from training.log import Log, Table
+from training.machine import SCALED, device_of, in_precision
 from training.optimiser import make_optimiser
 from training.schedule import set_rates
-from training.settings import Precision, Settings
+from training.settings import Settings
 from training.start import start_network
-from training.validation import validate
-
-_SCALED = (Precision.FLOAT16, Precision.EMULATED)
-_AUTOCAST = {Precision.FLOAT16: torch.float16, Precision.BFLOAT16: torch.bfloat16}
+from training.validation import figures, validate
 
 
 @dataclass
@@ -59,12 +54,12 @@ class Training:
 
     def __init__(self, settings: Settings, data: Data, folder: Path) -> None:
         self.settings, self.data, self.folder, self.step, self.best = settings, data, folder, 0, Best()
-        self.device = _device(settings.machine.device)
+        self.device = device_of(settings.machine.device)
         self.batches = Batches(data.train, settings)
         self.network = start_network(settings).to(self.device)
         self.branches = Branches(settings.network, int(self.batches.labels.max()) + 1, settings.loss).to(self.device)
         self.optimiser = make_optimiser(self.network, self.branches, settings.optimiser)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.machine.precision in _SCALED)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.machine.precision in SCALED)
         compiled = torch.compile(self.network.features) if settings.machine.compile else self.network.features
         self._features = compiled
         self.steps_per_epoch = settings.schedule.steps_per_epoch or self.batches.sampler.steps_per_epoch
@@ -79,18 +74,21 @@ class Training:
         """Train from where the folder's last save stands to the end; the best network, in eval mode."""
         if self.step == 0 and self.settings.upkeep.diagnose_every:
             self._diagnose(0)
-        bar = tqdm(total=self.steps, initial=self.step, desc="training", unit="step", mininterval=1.0)
-        while self.step < self.steps:
-            report = self._step()
-            bar.update()
-            bar.set_postfix({name: f"{report[name]:.3f}" for name in report if name.startswith(("loss", "accuracy"))})
-            self.log.step(self.step, report)
-            if self.step % self.steps_per_epoch == 0:
-                self._end_epoch(self.step // self.steps_per_epoch)
-            if self.step % self.settings.upkeep.save_every == 0 or self.step == self.steps:
-                self._save()
-        bar.close()
+        with tqdm(total=self.steps, initial=self.step, desc="training", unit="step", mininterval=1.0) as bar:
+            while self.step < self.steps:
+                report = self._step()
+                bar.update()
+                bar.set_postfix({name: f"{report[name]:.3f}" for name in report if name.startswith(("loss", "accuracy"))})
+                self._record(report)
         return self._finish()
+
+    def _record(self, report: dict[str, float]) -> None:
+        """Log a step; validate and save where it is time to."""
+        self.log.step(self.step, report)
+        if self.step % self.steps_per_epoch == 0:
+            self._end_epoch(self.step // self.steps_per_epoch)
+        if self.step % self.settings.upkeep.save_every == 0 or self.step == self.steps:
+            self._save()
 
     def _step(self) -> dict[str, float]:
         began = time.perf_counter()
@@ -112,7 +110,7 @@ class Training:
     def _learn(self, batch: Batch) -> tuple[dict[str, Outcome], float, bool]:
         """Forward, backward and one update; the outcomes, the gradient's norm, whether the scaler skipped the update."""
         self.network.train(), self.branches.train()
-        with _precision(self.settings.machine.precision, self.device):
+        with in_precision(self.settings.machine.precision, self.device):
             features = self._features(batch.images, batch.camera, batch.present)
             outcomes = self.branches.outcomes(features, batch.labels, head=self._head_trains(self.step))
         loss = total_loss(outcomes)
@@ -152,7 +150,7 @@ class Training:
         values |= {f"{name}_{p}": np.nan for p in self.settings.upkeep.patterns for name in ("mAP", "rank1")}
         if last or (every and epoch % every == 0):
             scores = validate(self.network, self.data.validation, self.settings.upkeep.patterns)
-            values |= _figures(scores)
+            values |= figures(scores)
             self._keep_best(epoch, scores)
         self.log.epoch(epoch, self.step, values)
         every = self.settings.upkeep.diagnose_every
@@ -174,7 +172,7 @@ class Training:
         score = scores[max(scores)].mAP
         if score > self.best.mAP:
             self.best = Best(score, epoch)
-            self._checkpoint("best.pth", {"epoch": epoch, "validation": _figures(scores)})
+            self._checkpoint("best.pth", {"epoch": epoch, "validation": figures(scores)})
 
     def _checkpoint(self, name: str, measured: dict[str, Any]) -> None:
         state = published_state(self.network) | self.branches.published_state()
@@ -187,7 +185,7 @@ class Training:
         torch.manual_seed(_mixed(self.settings.seed, step))
         network, branches = copy.deepcopy(self.network), copy.deepcopy(self.branches)
         measured = measure(network, branches, batch, head=self._head_trains(step))
-        self.gradients.add({"epoch": epoch, **_columns(measured)})
+        self.gradients.add({"epoch": epoch, **columns(measured)})
 
     def _finish(self) -> ReIdNetwork:
         """The best network; what it scores on the test source goes to `result.json`."""
@@ -201,8 +199,8 @@ class Training:
         patterns, test = self.settings.upkeep.patterns, self.data.test
         result: dict[str, Any] = {"best_epoch": self.best.epoch, "validation_mAP": self.best.mAP}
         if test is not None:
-            result["test"] = _figures(validate(network, test, patterns))
-            result["test_last"] = _figures(validate(self.network, test, patterns))
+            result["test"] = figures(validate(network, test, patterns))
+            result["test_last"] = figures(validate(self.network, test, patterns))
         rows = self.log.steps.rows()
         return result | {
             "steps": self.steps,
@@ -256,7 +254,7 @@ class Training:
     def _made_of(self) -> dict[str, Any]:
         """What a run is, as flat keys: one that differs in any of it cannot be gone on with."""
         sizes = {"samples": len(self.data.train), "identities": int(self.batches.labels.max()) + 1}
-        return sizes | dict(_flat(self.settings.as_mapping()))
+        return sizes | self.settings.flat()
 
 
 def train(settings: Settings, folder: Path) -> Training:
@@ -267,48 +265,5 @@ def train(settings: Settings, folder: Path) -> Training:
     return Training(settings, data, folder)
 
 
-@contextmanager
-def _precision(precision: Precision, device: torch.device) -> Iterator[None]:
-    with ExitStack() as stack:
-        if precision in _AUTOCAST:
-            stack.enter_context(torch.autocast(device.type, _AUTOCAST[precision]))
-        if precision is Precision.EMULATED:
-            stack.enter_context(HalfProducts())
-        yield
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("machine.device: cuda, but PyTorch finds no GPU here", "machine.device")
-    if name not in ("cpu", "cuda"):
-        raise ConfigError(f"machine.device: must be auto, cpu or cuda, not {name}", "machine.device")
-    return torch.device(name)
-
-
 def _mixed(seed: int, step: int) -> int:
     return int(np.random.SeedSequence((seed, 2, step)).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _figures(scores: dict[int, Scores]) -> dict[str, float]:
-    return {
-        f"{name}_{pattern}": round(100 * value, 3)
-        for pattern, of in scores.items()
-        for name, value in (("mAP", of.mAP), ("rank1", of.rank1))
-    }
-
-
-def _columns(measured: Gradients) -> dict[str, float]:
-    paths = {f"path_{name}": np.nan if path is None else path.backbone for name, path in measured.paths.items()}
-    branches = {f"branch_{name}": measured.branches.get(name, np.nan) for name in ("ori", "head")}
-    shares = {f"mask_share_{name}": measured.mask_share.get(name, np.nan) for name in ("backbone", "predictor")}
-    return {"loss": measured.loss, **branches, **paths, **shares}
-
-
-def _flat(mapping: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in mapping.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import yaml
 
+from samples import TrireidError
 from training.arms import ARMS
 from training.experiment import run_folder
 from training.files import write_text
@@ -50,9 +51,14 @@ class Run:
 
 
 def write_report(folder: Path, arms: Sequence[str], seeds: int, path: Path) -> None:
-    """Write the tables and pictures; of a file that is there, only the part between the two marks of results is replaced."""
+    """Write the tables and pictures; of a file that is there, only the part between the two marks of results is replaced.
+
+    Raises TrireidError where no run is finished.
+    """
     found = {arm: [run for seed in range(seeds) if (run := Run.read(folder, arm, seed))] for arm in arms}
     runs = {arm: of for arm, of in found.items() if of}
+    if not runs:
+        raise TrireidError(f"{folder}: no run in it is finished, so there is nothing to report", str(folder))
     path.parent.mkdir(parents=True, exist_ok=True)
     pictures = _pictures(runs, path)
     text = _START + "\n\n".join([*_about(folder, runs, seeds), *_tables(runs), *pictures]) + "\n" + _END
@@ -79,6 +85,9 @@ def _about(folder: Path, runs: Mapping[str, Sequence[Run]], seeds: int) -> Itera
 
 def _tables(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:
     yield _scores_table(runs)
+    stopped = [f"- {run.arm}, seed {run.seed}: {run.stopped}" for of in runs.values() for run in of if run.stopped]
+    if stopped:
+        yield "Runs that stopped themselves:\n\n" + "\n".join(stopped)
     yield _course_table(runs)
     yield _gradient_table(runs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from enum import Enum, StrEnum
 from typing import Any
@@ -184,6 +185,10 @@ class Settings:
         plain: dict[str, Any] = _plain(asdict(self))
         return plain
 
+    def flat(self) -> dict[str, Any]:
+        """The same under dotted keys."""
+        return dict(_flat(self.as_mapping(), ""))
+
 
 def _at_least(value: int, least: int, key: str, why: str = "") -> None:
     if value < least:
@@ -196,3 +201,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(part) for key, part in value.items()}
     return [_plain(part) for part in value] if isinstance(value, tuple | list) else value
+
+
+def _flat(mapping: dict[str, Any], above: str) -> Iterator[tuple[str, Any]]:
+    for key, value in mapping.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -53,3 +53,12 @@ def _features(network: ReIdNetwork, data: PictureSet, rows: slice) -> Features:
     camera, present = (torch.from_numpy(x[rows]).to(device) for x in (data.cameras, data.present))
     with torch.inference_mode():
         return network.features(images, camera, present)
+
+
+def figures(scores: Mapping[int, Scores]) -> dict[str, float]:
+    """mAP and Rank-1 of each pattern in percent, under the names that the logs have: `mAP_1`, `rank1_1`, ..."""
+    return {
+        f"{name}_{pattern}": round(100 * value, 3)
+        for pattern, of in scores.items()
+        for name, value in (("mAP", of.mAP), ("rank1", of.rank1))
+    }

@@ -71,11 +71,7 @@ def test_any_step_is_a_place_to_be_stopped_at(stop: int, changed: Changed, data:
     broken = Training(settings, data, tmp_path / "broken")
     broken._diagnose(0)
     while broken.step < stop:
-        broken.log.step(broken.step + 1, broken._step())
-        if broken.step % broken.steps_per_epoch == 0:
-            broken._end_epoch(broken.step // broken.steps_per_epoch)
-        if broken.step % settings.upkeep.save_every == 0:
-            broken._save()
+        broken._record(broken._step())
     Training(settings, data, tmp_path / "broken").run()
     same_run(tmp_path / "straight", tmp_path / "broken")
 
