@@ -19,7 +19,7 @@ LINES = {
     "data: {source: 'nowhere'}": "not a SOURCE",
     "start: nowhere.pth": "nowhere.pth: does not exist",
     "machine: {device: cuda}": "machine.device: cuda, but PyTorch finds no GPU here",
-    "network: {image_size: [64, 32], width: 64, head: none, cameras: 3}": "network.cameras: 3, but",
+    "network: {image_size: [64, 32], width: 64, depth: 1, cameras: 3}": "network.cameras: 3, but",
 }
 
 

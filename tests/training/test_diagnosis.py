@@ -10,7 +10,7 @@ from torch import Tensor
 
 import training.diagnosis
 from models import Features, ReIdNetwork
-from models.sdtps import AttentionGradient, Gumbel, Sdtps
+from models.sdtps import AttentionGradient, Gumbel, Sdtps, TokenAggregation, TokenSparse
 from samples import ConfigError
 from tests.goldens.make import CONFIG
 from tests.training.conftest import Changed
@@ -47,7 +47,7 @@ def test_norms_are_those_of_a_plain_backward_pass(changed: Changed, data: Data) 
     measured = measure(network, branches, batch)
     torch.manual_seed(1)
     features = network.train().features(batch.images, batch.camera, batch.present)
-    total_loss(branches.train().outcomes(features, batch.labels)).backward()  # type: ignore[no-untyped-call]
+    total_loss(branches.train().outcomes(features, batch.labels)).backward()
     squares: dict[str, float] = {}
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None
@@ -171,6 +171,13 @@ def head_of(gumbel: Gumbel) -> Sdtps:
     return head
 
 
+def parts_of(head: Sdtps) -> tuple[TokenSparse, TokenAggregation]:
+    sparse, aggregation = head.get_submodule("rgb_sparse"), head.get_submodule("rgb_aggr")
+    assert isinstance(sparse, TokenSparse)
+    assert isinstance(aggregation, TokenAggregation)
+    return sparse, aggregation
+
+
 def passed(gumbel: Gumbel, patches: Tensor, globals_: Tensor) -> Tensor:
     torch.manual_seed(4)
     return torch.cat([selection.feature for selection in head_of(gumbel)(patches, globals_)], dim=-1)
@@ -185,14 +192,14 @@ def test_no_estimate_changes_a_value() -> None:
 
 def test_the_estimate_has_the_soft_masks_gradient() -> None:
     """`values * mask` at mask = 1, differentiated by hand: (dL/dmask) J, J the softmax's Jacobian, against autograd."""
-    head = head_of(Gumbel.ON)
-    sparse, aggregation = head.rgb_sparse, head.rgb_aggr
+    sparse, aggregation = parts_of(head_of(Gumbel.ON))
     patches, scores = torch.randn(1, CONFIG.patches, 32), torch.rand(1, CONFIG.patches, requires_grad=True)
     kept = sparse.select(scores)[1]
     direction = torch.randn(1, CONFIG.aggregated, 32)
 
     torch.manual_seed(9)
     estimate = sparse.straight_through(scores)
+    assert estimate is not None
     assert torch.equal(estimate, torch.zeros_like(estimate))
     (by_autograd,) = torch.autograd.grad((aggregation(patches * (1 + estimate).unsqueeze(-1), kept) * direction).sum(), scores)
 
@@ -207,12 +214,12 @@ def test_the_estimate_has_the_soft_masks_gradient() -> None:
 
 
 def test_the_published_estimate_is_ten_thousand_million_times_too_large() -> None:
-    head = head_of(Gumbel.PUBLISHED)
-    sparse, aggregation = head.rgb_sparse, head.rgb_aggr
+    sparse, aggregation = parts_of(head_of(Gumbel.PUBLISHED))
     patches, scores = torch.randn(1, CONFIG.patches, 32), torch.rand(1, CONFIG.patches, requires_grad=True)
     kept = sparse.select(scores)[1]
     torch.manual_seed(9)
     estimate = sparse.straight_through(scores)
+    assert estimate is not None
     added = torch.zeros_like(scores, requires_grad=True)
     (by_logit,) = torch.autograd.grad(aggregation(patches, kept, added * 1e-10).square().sum(), added)
     (by_score,) = torch.autograd.grad(aggregation(patches, kept, estimate).square().sum(), scores)
@@ -220,8 +227,8 @@ def test_the_published_estimate_is_ten_thousand_million_times_too_large() -> Non
 
 
 def test_noise_is_for_training_only() -> None:
-    head = head_of(Gumbel.ON).eval()
-    assert head.rgb_sparse.straight_through(torch.rand(1, CONFIG.patches)) is None
+    sparse, _ = parts_of(head_of(Gumbel.ON).eval())
+    assert sparse.straight_through(torch.rand(1, CONFIG.patches)) is None
 
 
 def test_a_finished_run_can_be_diagnosed_while_frozen(changed: Changed, data: Data, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import torch
 import yaml
 
 from samples import ConfigError, TrireidError
-from training import experiment
 from training.arms import ARMS, arm_settings
 from training.experiment import Scale, backbone_settings, common_settings, run_experiment, run_folder
 from training.report import write_report
@@ -105,7 +104,7 @@ def fake_runs(monkeypatch: pytest.MonkeyPatch, code: int, leaves: str) -> list[P
         given["stdout"].write("first line\nwhy it ended\n")
         return subprocess.CompletedProcess(command, code)
 
-    monkeypatch.setattr(experiment.subprocess, "run", run)
+    monkeypatch.setattr("training.experiment.subprocess.run", run)
     return started
 
 
