@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from samples import ConfigError, TrireidError
 from training.arms import ARMS, arm_settings
+from training.cost import measure_costs, missing_costs
 from training.files import save, write_text
 from training.settings_file import settings_of
 
@@ -105,6 +106,9 @@ def run_experiment(folder: Path, arms: Sequence[str], seeds: int, scale: Scale) 
     folder.mkdir(parents=True, exist_ok=True)
     with _one_process(folder / "backbone"):
         _pretrain(folder, scale)
+    unmeasured = missing_costs(folder, arms)
+    if unmeasured:
+        measure_costs(folder, {arm: arm_settings(common_settings(scale, folder), arm, 0) for arm in unmeasured})
     runs = [(arm, seed) for seed in range(seeds) for arm in arms]
     for arm, seed in tqdm(runs, desc="runs", unit="run"):
         with _one_process(run_folder(folder, arm, seed)) as free:

@@ -76,7 +76,7 @@ class Training:
             self._diagnose(0)
         with tqdm(total=self.steps, initial=self.step, desc="training", unit="step", mininterval=1.0) as bar:
             while self.step < self.steps:
-                report = self._step()
+                report = self.take_step()
                 bar.update()
                 bar.set_postfix({name: f"{report[name]:.3f}" for name in report if name.startswith(("loss", "accuracy"))})
                 self._record(report)
@@ -90,8 +90,9 @@ class Training:
         if self.step % self.settings.upkeep.save_every == 0 or self.step == self.steps:
             self._save()
 
-    def _step(self) -> dict[str, float]:
-        began = time.perf_counter()
+    def take_step(self) -> dict[str, float]:
+        """One batch, one update; what the step's row in the log says."""
+        began, used = time.perf_counter(), time.process_time()
         batch = self.batches.at(self.step).to(self.device)
         schedule, per_epoch = self.settings.schedule, self.steps_per_epoch
         set_rates(self.optimiser, self.step, schedule.warmup_rate, schedule.warmup_epochs * per_epoch, self.steps)
@@ -105,7 +106,7 @@ class Training:
         report |= {"gradient": norm, "rate": max(group["lr"] for group in self.optimiser.param_groups)}
         if self.scaler.is_enabled():
             report |= {"skipped": float(skipped), "scale": self.scaler.get_scale(), "zero_gradients": self._zeros()}
-        return report | {"seconds": time.perf_counter() - began}
+        return report | {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - used}
 
     def _learn(self, batch: Batch) -> tuple[dict[str, Outcome], float, bool]:
         """Forward, backward and one update; the outcomes, the gradient's norm, whether the scaler skipped the update."""
@@ -166,7 +167,7 @@ class Training:
         }
         if "skipped" in means:
             means["skipped"] = sum(float(row["skipped"]) for row in rows)
-        return means | {"seconds": sum(float(row["seconds"]) for row in rows)}
+        return means | {name: sum(float(row[name]) for row in rows) for name in ("seconds", "cpu_seconds")}
 
     def _keep_best(self, epoch: int, scores: dict[int, Scores]) -> None:
         score = scores[max(scores)].mAP
@@ -204,7 +205,7 @@ class Training:
         rows = self.log.steps.rows()
         return result | {
             "steps": self.steps,
-            "seconds": round(sum(float(row["seconds"]) for row in rows), 1),
+            **{name: round(sum(float(row[name]) for row in rows), 1) for name in ("seconds", "cpu_seconds")},
             "peak_MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             "skipped": sum(float(row.get("skipped") or 0) for row in rows),
             "final_scale": self.scaler.get_scale() if self.scaler.is_enabled() else None,

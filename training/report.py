@@ -14,6 +14,7 @@ import yaml
 
 from samples import TrireidError
 from training.arms import ARMS
+from training.cost import read_costs
 from training.experiment import run_folder
 from training.files import write_text
 from training.plots import draw_curves, draw_gradients, draw_scores
@@ -61,7 +62,7 @@ def write_report(folder: Path, arms: Sequence[str], seeds: int, path: Path) -> N
         raise TrireidError(f"{folder}: no run in it is finished, so there is nothing to report", str(folder))
     path.parent.mkdir(parents=True, exist_ok=True)
     pictures = _pictures(runs, path)
-    text = _START + "\n\n".join([*_about(folder, runs, seeds), *_tables(runs), *pictures]) + "\n" + _END
+    text = _START + "\n\n".join([*_about(folder, runs, seeds), *_tables(runs, read_costs(folder)), *pictures]) + "\n" + _END
     write_text(path, _replaced(path.read_text() if path.exists() else "# The comparison of arms\n\n" + _START + _END, text))
 
 
@@ -83,8 +84,8 @@ def _about(folder: Path, runs: Mapping[str, Sequence[Run]], seeds: int) -> Itera
     )
 
 
-def _tables(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:
-    yield _scores_table(runs)
+def _tables(runs: Mapping[str, Sequence[Run]], costs: Mapping[str, float]) -> Iterator[str]:
+    yield _scores_table(runs, costs)
     stopped = [f"- {run.arm}, seed {run.seed}: {run.stopped}" for of in runs.values() for run in of if run.stopped]
     if stopped:
         yield "Runs that stopped themselves:\n\n" + "\n".join(stopped)
@@ -92,15 +93,15 @@ def _tables(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:
     yield _gradient_table(runs)
 
 
-def _scores_table(runs: Mapping[str, Sequence[Run]]) -> str:
-    head = ["arm", "what", "runs", *(f"mAP / R1, pattern {p}" for p in PATTERNS), "seconds", "peak MB"]
+def _scores_table(runs: Mapping[str, Sequence[Run]], costs: Mapping[str, float]) -> str:
+    head = ["arm", "what", "runs", *(f"mAP / R1, pattern {p}" for p in PATTERNS), "CPU s a step", "peak MB"]
     rows = [
         [
             arm,
             ARMS[arm].what,
             str(len(of)),
             *(f"{_spread(of, _test(f'mAP_{p}'))} / {_spread(of, _test(f'rank1_{p}'))}" for p in PATTERNS),
-            _spread(of, _result("seconds"), digits=0),
+            f"{costs[arm]:.3f}" if arm in costs else "-",
             _spread(of, _result("peak_MB"), digits=0),
         ]
         for arm, of in runs.items()
@@ -110,18 +111,26 @@ def _scores_table(runs: Mapping[str, Sequence[Run]]) -> str:
 
 def _course_table(runs: Mapping[str, Sequence[Run]]) -> str:
     epochs = (1, 4, 10)
-    head = ["arm", *(f"loss / accuracy (head), epoch {e}" for e in epochs), "the same, last", "best epoch", "skipped", "scale"]
+    head = ["arm", *(f"loss / accuracy, epoch {e}" for e in epochs), "last", "best epoch", "mAP 2 / 3 of the last"]
+    head += ["skipped", "final scale", "zeros"]
     rows = [
         [
             arm,
             *(f"{_spread(of, _epoch('loss', e))} / {_spread(of, _epoch('accuracy_head', e, 100), 0)}" for e in (*epochs, 0)),
             _spread(of, _result("best_epoch"), 0),
+            f"{_spread(of, _test('mAP_2', 'test_last'))} / {_spread(of, _test('mAP_3', 'test_last'))}",
             _spread(of, _result("skipped"), 0),
             " ".join(f"{run.result['final_scale']:g}" for run in of if run.result and run.result["final_scale"]) or "-",
+            _spread(of, _epoch("zero_gradients", 0, 100), 2),
         ]
         for arm, of in runs.items()
     ]
-    return _markdown(head, rows)
+    note = (
+        "Training loss and accuracy of the head's classifier (%), means of an epoch; the epoch that validation chose; mAP on "
+        "the test identities of the last epoch's network, patterns 2 and 3; steps that the gradient scaler skipped, the scale "
+        "it ended at, and the share of the network's gradient numbers that were exactly 0 in the last epoch (%)."
+    )
+    return f"{note}\n\n{_markdown(head, rows)}"
 
 
 def _gradient_table(runs: Mapping[str, Sequence[Run]]) -> str:
@@ -140,9 +149,9 @@ def _gradient_table(runs: Mapping[str, Sequence[Run]]) -> str:
     return f"{note}\n\n{_markdown(head, rows)}"
 
 
-def _test(name: str) -> Callable[[Run], float | None]:
-    """A figure of the test source."""
-    return lambda run: run.result["test"][name] if run.result else None
+def _test(name: str, of: str = "test") -> Callable[[Run], float | None]:
+    """A figure of the test source; `of` test_last: of the last epoch's network, not the best one's."""
+    return lambda run: run.result[of][name] if run.result else None
 
 
 def _result(name: str) -> Callable[[Run], float | None]:

@@ -14,6 +14,7 @@ import yaml
 
 from samples import ConfigError, TrireidError
 from training.arms import ARMS, arm_settings
+from training.cost import read_costs
 from training.experiment import Scale, backbone_settings, common_settings, run_experiment, run_folder
 from training.report import write_report
 from training.settings_file import settings_of
@@ -89,8 +90,15 @@ def test_a_small_comparison_from_end_to_end(tmp_path: Path) -> None:
     (run,) = run_experiment(tmp_path, ["as published"], 1, scale)
     result = json.loads((run / "result.json").read_text())
     assert (result["steps"], set(result["test"])) == (2, {f"{name}_{p}" for name in ("mAP", "rank1") for p in (1, 2, 3)})
+    assert 0 < read_costs(tmp_path)["as published"] < 10
     start = torch.load(tmp_path / "backbone.pth", weights_only=True)
     assert start["conv1.weight"].shape == (128, 3, 16, 16)
+
+
+def prepared(folder: Path) -> None:
+    """A folder whose pretraining and costs are there."""
+    (folder / "backbone.pth").touch()
+    (folder / "cost.json").write_text(json.dumps(dict.fromkeys(ARMS, 0.125)))
 
 
 def fake_runs(monkeypatch: pytest.MonkeyPatch, code: int, leaves: str) -> list[Path]:
@@ -109,7 +117,7 @@ def fake_runs(monkeypatch: pytest.MonkeyPatch, code: int, leaves: str) -> list[P
 
 
 def test_what_is_finished_or_in_other_hands_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "backbone.pth").touch()
+    prepared(tmp_path)
     started = fake_runs(monkeypatch, 0, "result.json")
     other = run_folder(tmp_path, "none", 1)
     other.mkdir(parents=True)
@@ -122,7 +130,7 @@ def test_what_is_finished_or_in_other_hands_is_passed_over(tmp_path: Path, monke
 
 
 def test_a_run_that_diverges_is_a_result_and_one_that_breaks_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "backbone.pth").touch()
+    prepared(tmp_path)
     started = fake_runs(monkeypatch, 1, "stopped.pt")
     run_experiment(tmp_path, ["full"], 1, Scale())
     assert (run_folder(tmp_path, "full", 0) / "stopped.txt").read_text() == "why it ended\n"
@@ -144,7 +152,15 @@ def left(folder: Path, arm: str, seed: int, score: float | None) -> None:
         (run / "stopped.txt").write_text("stopped at step 3: the loss is nan\n")
         return
     test = {f"{name}_{p}": score + p for name in ("mAP", "rank1") for p in (1, 2, 3)}
-    result = {"best_epoch": 4, "test": test, "seconds": 10.0, "peak_MB": 500, "skipped": 0.0, "final_scale": None}
+    result = {
+        "best_epoch": 4,
+        "test": test,
+        "test_last": test,
+        "seconds": 10.0,
+        "peak_MB": 500,
+        "skipped": 0.0,
+        "final_scale": None,
+    }
     (run / "result.json").write_text(json.dumps(result))
 
 
@@ -152,6 +168,7 @@ def test_the_report_says_what_the_runs_left(tmp_path: Path) -> None:
     left(tmp_path, "full", 0, 60)
     left(tmp_path, "full", 1, 64)
     left(tmp_path, "none", 0, None)
+    prepared(tmp_path)
     report = tmp_path / "report.md"
     report.write_text("# Title\n\nwords before\n\n<!-- results -->\nold\n<!-- end of results -->\n\nwords after\n")
     write_report(tmp_path, ["full", "none", "self"], 3, report)
@@ -159,6 +176,7 @@ def test_the_report_says_what_the_runs_left(tmp_path: Path) -> None:
     assert text.startswith("# Title\n\nwords before\n\n<!-- results -->\n3 finished runs of 2 arms")
     assert text.endswith("<!-- end of results -->\n\nwords after\n")
     assert "old" not in text
+    assert "| 0.125 | 500 ± 0 |" in text
     assert "| full | all scores carry gradient | 2 | 63.0 ± 2.8 / 63.0 ± 2.8 | 64.0 ± 2.8" in text
     assert "| none | scores detached | 1 | - / - |" in text
     assert "stopped at step 3" in text

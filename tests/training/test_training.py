@@ -204,10 +204,10 @@ def test_a_delayed_head_does_not_move_until_it_is_due(changed: Changed, data: Da
     training = Training(settings, data, tmp_path)
     start = {name: value.clone() for name, value in training.network.state_dict().items() if name.startswith("sdtps")}
     for _ in range(6):
-        training._step()
+        training.take_step()
     held = training.network.state_dict()
     assert all(torch.equal(held[name], value) for name, value in start.items())
-    training._step()
+    training.take_step()
     assert not all(torch.equal(held[name], value) for name, value in start.items())
     again = Training(settings, data, tmp_path / "whole")
     again.run()
