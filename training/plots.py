@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from training.arms import ARMS
+
 _PATTERN_NAMES = {1: "pattern 1 (global)", 2: "pattern 2 (head)", 3: "pattern 3 (both)"}
 _COURSES = {"loss": "training loss", "accuracy_head": "head's accuracy, training", "mAP_3": "validation mAP, pattern 3, %"}
 _PATHS = {"tokens": "through the tokens", "predictor": "through the predictor", "mask": "through the mask"}
@@ -34,10 +36,11 @@ def draw_curves(courses: Mapping[str, Mapping[str, Course]], path: Path) -> None
     with _figure(path, (13, 4.8)) as figure:
         panels = figure.subplots(1, len(_COURSES))
         for axes, (name, title) in zip(panels, _COURSES.items(), strict=True):
-            for index, (arm, course) in enumerate(courses.items()):
+            for arm, course in courses.items():
                 line = course[name]
-                axes.plot(list(line), list(line.values()), label=arm, **_style(index))
-            axes.set(xlabel="epoch", title=title)
+                axes.plot(list(line), list(line.values()), label=arm, **_style(arm))
+            axes.set(xlabel="epoch", title=title, yscale="log" if name == "loss" else "linear")
+            axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=7, frameon=False)
@@ -48,18 +51,20 @@ def draw_gradients(paths: Mapping[str, Mapping[str, Course]], path: Path) -> Non
     with _figure(path, (13, 4.8)) as figure:
         panels = figure.subplots(1, len(_PATHS), sharey=True)
         for axes, (name, title) in zip(panels, _PATHS.items(), strict=True):
-            for index, (arm, courses) in enumerate(paths.items()):
+            for arm, courses in paths.items():
                 line = {epoch: value for epoch, value in courses[name].items() if value > 0}
-                axes.plot(list(line), list(line.values()), label=arm, **_style(index))
+                axes.plot(list(line), list(line.values()), label=arm, **_style(arm))
             axes.set(xlabel="epoch", title=title, yscale="log")
+            axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
         panels[0].set_ylabel("gradient norm at the backbone")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=7, frameon=False)
 
 
-def _style(index: int) -> dict[str, Any]:
-    """Ten colours, then the same again, dashed."""
+def _style(arm: str) -> dict[str, Any]:
+    """The same for an arm in every picture: ten colours, then the same again, dashed."""
+    index = list(ARMS).index(arm)
     return {"color": f"C{index % 10}", "linestyle": "-" if index < 10 else "--", "linewidth": 1.5}
 
 

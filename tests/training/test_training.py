@@ -251,7 +251,9 @@ def test_a_step_is_a_pure_function_of_seed_and_step(settings: Settings, data: Da
     one.at(0), one.at(1)
     for a, b in zip(one.at(7), two.at(7), strict=True):
         assert torch.equal(a, b)
-    assert not torch.equal(one.at(7).images, one.at(8).images)
+    alike = replace(data.train, images=np.repeat(data.train.images[:1], len(data.train), axis=0))
+    augmented = Batches(alike, settings)
+    assert not torch.equal(augmented.at(7).images, augmented.at(8).images)
 
 
 def test_measuring_gradients_changes_nothing(settings: Settings, changed: Changed, data: Data, tmp_path: Path) -> None:
