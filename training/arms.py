@@ -42,6 +42,7 @@ ARMS: Final[dict[str, Arm]] = {
         "all scores carry gradient, Gumbel off", {"sdtps": {"attention_gradient": "full", "gumbel": "off"}}
     ),
     "warm-up 10": Arm("scores detached, learning-rate warm-up 10 epochs, not 3", {**_NONE, "schedule": {"warmup_epochs": 10}}),
+    "batch 2 x 4": Arm("scores detached, batch 2 x 4, not 4 x 4", {**_NONE, "batch": {"identities": 2}}),
     "mask alone": Arm(
         "scores detached, the 1e10 mask, float32", {"sdtps": {"attention_gradient": "none", "gumbel": "published"}}
     ),

@@ -35,6 +35,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "gumbel off": {"sdtps.attention_gradient": "none", "sdtps.gumbel": "off"},
     "full, gumbel off": {"sdtps.gumbel": "off"},
     "warm-up 10": {"sdtps.attention_gradient": "none", "schedule.warmup_epochs": 10},
+    "batch 2 x 4": {"sdtps.attention_gradient": "none", "batch.identities": 2},
     "mask alone": {"sdtps.attention_gradient": "none", "sdtps.gumbel": "published"},
     "failing run": {
         "sdtps.attention_gradient": "none",
