@@ -20,6 +20,22 @@ from training.files import write_text
 from training.plots import draw_curves, draw_gradients, draw_scores
 
 PATTERNS: Final = (1, 2, 3)
+#: Which arms differ in one thing: the arm, and the one that it is held against.
+COMPARED: Final = (
+    ("full", "none"),
+    ("self", "none"),
+    ("full, gumbel off", "gumbel off"),
+    ("none", "gumbel off"),
+    ("relaxed", "full"),
+    ("sdtps delay", "full"),
+    ("warm-up 10", "none"),
+    ("batch 2 x 4", "none"),
+    ("frozen", "none"),
+    ("mask alone", "none"),
+    ("as published", "mask alone"),
+    ("failing run", "as published"),
+    ("control", "full"),
+)
 _START, _END = "<!-- results -->\n", "<!-- end of results -->\n"
 
 
@@ -89,6 +105,9 @@ def _tables(runs: Mapping[str, Sequence[Run]], costs: Mapping[str, float]) -> It
     stopped = [f"- {run.arm}, seed {run.seed}: {run.stopped}" for of in runs.values() for run in of if run.stopped]
     if stopped:
         yield "Runs that stopped themselves:\n\n" + "\n".join(stopped)
+    differences = _difference_table(runs)
+    if differences:
+        yield differences
     yield _course_table(runs)
     yield _gradient_table(runs)
 
@@ -107,6 +126,24 @@ def _scores_table(runs: Mapping[str, Sequence[Run]], costs: Mapping[str, float])
         for arm, of in runs.items()
     ]
     return _markdown(head, rows)
+
+
+def _difference_table(runs: Mapping[str, Sequence[Run]]) -> str:
+    """One arm less another, seed by seed: the same seed draws the same start and the same batches. Empty without a pair."""
+    rows = []
+    for arm, other in COMPARED:
+        pairs = [(a, b) for a in runs.get(arm, ()) for b in runs.get(other, ()) if a.seed == b.seed and a.result and b.result]
+        if pairs:
+            rows.append([f"{arm} - {other}", str(len(pairs)), *(_differences(pairs, _test(f"mAP_{p}")) for p in PATTERNS)])
+    head = ["what less what", "pairs", *(f"mAP, pattern {p}" for p in PATTERNS)]
+    note = "Difference in mAP between runs of the same seed: mean ± standard deviation, and each seed's."
+    return f"{note}\n\n{_markdown(head, rows)}" if rows else ""
+
+
+def _differences(pairs: Sequence[tuple[Run, Run]], figure: Callable[[Run], float | None]) -> str:
+    values = [(figure(a) or 0) - (figure(b) or 0) for a, b in pairs]
+    deviation = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{np.mean(values):+.1f}{deviation} ({' '.join(f'{value:+.1f}' for value in values)})"
 
 
 def _course_table(runs: Mapping[str, Sequence[Run]]) -> str:

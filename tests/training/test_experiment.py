@@ -169,17 +169,19 @@ def test_the_report_says_what_the_runs_left(tmp_path: Path) -> None:
     left(tmp_path, "full", 0, 60)
     left(tmp_path, "full", 1, 64)
     left(tmp_path, "none", 0, None)
+    left(tmp_path, "none", 1, 61.5)
     prepared(tmp_path)
     report = tmp_path / "report.md"
     report.write_text("# Title\n\nwords before\n\n<!-- results -->\nold\n<!-- end of results -->\n\nwords after\n")
     write_report(tmp_path, ["full", "none", "self"], 3, report)
     text = report.read_text()
-    assert text.startswith("# Title\n\nwords before\n\n<!-- results -->\n3 finished runs of 2 arms")
+    assert text.startswith("# Title\n\nwords before\n\n<!-- results -->\n4 finished runs of 2 arms")
     assert text.endswith("<!-- end of results -->\n\nwords after\n")
     assert "old" not in text
     assert "| 0.125 | 500 ± 0 |" in text
     assert "| full | all scores carry gradient | 2 | 63.0 ± 2.8 / 63.0 ± 2.8 | 64.0 ± 2.8" in text
-    assert "| none | scores detached | 1 | - / - |" in text
+    assert "| none | scores detached | 2 | 62.5 / 62.5 |" in text
+    assert "| full - none | 1 | +2.5 (+2.5) | +2.5 (+2.5) | +2.5 (+2.5) |" in text
     assert "stopped at step 3" in text
     assert "| 2.5 ± 0.0 / 25 ± 0 | 1.5 ± 0.0 / 50 ± 0 |" in text
     assert "| 4 | - | - | - | - | 1e+07 | 0.5 |" in text
