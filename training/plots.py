@@ -39,7 +39,11 @@ def draw_curves(courses: Mapping[str, Mapping[str, Course]], path: Path) -> None
             for arm, course in courses.items():
                 line = course[name]
                 axes.plot(list(line), list(line.values()), label=arm, **_style(arm))
-            axes.set(xlabel="epoch", title=title, yscale="log" if name == "loss" else "linear")
+            axes.set(xlabel="epoch", title=title)
+            if name == "loss":
+                axes.set_yscale("log")
+                axes.yaxis.set_major_formatter("{x:g}")
+                axes.yaxis.set_minor_formatter("{x:g}")
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
         handles, labels = panels[0].get_legend_handles_labels()

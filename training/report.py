@@ -230,7 +230,8 @@ def _pictures(runs: Mapping[str, Sequence[Run]], report: Path) -> list[str]:
     paths = {
         arm: {p: _course_of_gradient(of, f"path_{p}") for p in ("tokens", "predictor", "mask")} for arm, of in runs.items()
     }
-    draw_gradients({arm: of for arm, of in paths.items() if any(len(c) for c in of.values())}, Path(f"{stem}-gradients.png"))
+    flowing = {arm: of for arm, of in paths.items() if any(any(course.values()) for course in of.values())}
+    draw_gradients(flowing, Path(f"{stem}-gradients.png"))
     captions = {
         "scores": "mAP on the test identities, a dot per seed",
         "curves": "Loss, accuracy of the head's classifier, and mAP of pattern 3 on the validation identities, per epoch",
