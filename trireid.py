@@ -279,6 +279,24 @@ def _evaluate(given: argparse.Namespace) -> int:
     return 0
 
 
+def _train(given: argparse.Namespace) -> int:
+    from training.command import train_command
+
+    return train_command(given.config, given.folder)
+
+
+def _diagnose(given: argparse.Namespace) -> int:
+    from training.command import diagnose_command
+
+    return diagnose_command(given.target, as_json=given.json)
+
+
+def _experiment(given: argparse.Namespace) -> int:
+    from training.command import experiment_command
+
+    return experiment_command(given)
+
+
 def _serve(given: argparse.Namespace) -> int:
     from serving.launch import serve
 
@@ -363,6 +381,26 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--plot", metavar="DIR", help="write the CMC curve and a rank list as PNG")
     evaluate.add_argument("--json", action="store_true", help="print JSON instead of a table")
     evaluate.add_argument("--csv", metavar="FILE", help="write the table as CSV, too")
+
+    train = commands.add_parser("train", help="fine-tune a network; a killed run goes on where its last save stands")
+    train.set_defaults(run=_train)
+    train.add_argument("config", metavar="CONFIG", help="the run's settings, YAML: docs/training.md")
+    train.add_argument("--folder", metavar="DIR", help="where the run is kept (default: runs/NAME beside CONFIG)")
+
+    diagnose = commands.add_parser("diagnose", help="one batch: where gradient flows, and which embedding evaluation reads")
+    diagnose.set_defaults(run=_diagnose)
+    diagnose.add_argument("target", metavar="CONFIG|CHECKPOINT", help="a run's settings, or a checkpoint that train wrote")
+    diagnose.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+    experiment = commands.add_parser("experiment", help="compare the ways to train SDTPS; goes on where it was left")
+    experiment.set_defaults(run=_experiment)
+    experiment.add_argument("--folder", required=True, metavar="DIR", help="where the runs are kept")
+    experiment.add_argument("--arms", metavar="A;B", help="which, by name (default: all)")
+    experiment.add_argument("--seeds", type=_positive, default=3, metavar="N", help="runs per arm (default 3)")
+    experiment.add_argument("--epochs", type=_positive, metavar="N", help="per run")
+    experiment.add_argument("--threads", type=_positive, metavar="N", help="of PyTorch, in each run (default 1)")
+    experiment.add_argument("--report", metavar="FILE.md", help="write the report, and its pictures beside it")
+    experiment.add_argument("--report-only", action="store_true", help="run nothing: report what is there")
 
     serve = commands.add_parser("serve", help="serve galleries over HTTP")
     serve.set_defaults(run=_serve)

@@ -13,11 +13,15 @@ feature g and those of the two others, a and b:
 
 Steps 5 to 7 are written with masks over all N patches instead of a gather of the kept ones: the same numbers, and the only
 data-dependent operation left is one top-k with a constant K.
+
+Two switches change how the head trains and nothing of what it computes: which scores carry gradient (`AttentionGradient`), and
+whether the choice of patches does (`Gumbel`).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from enum import StrEnum
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +30,36 @@ from models.config import NetworkConfig
 from models.norm import unit
 
 NAMES = ("rgb", "nir", "tir")
-_MASKED = torch.finfo(torch.float32).min
+#: The ways on which gradient leaves the head: through the tokens themselves, through what makes the scores (predictor, own and
+#: cross-modal similarity), and through what the scores steer (the fusion of the dropped, the mask of the kept). Each is a
+#: module that does nothing, for hooks.
+PATHS: Final = ("tokens", "predictor", "own", "cross", "extra", "mask")
+
+
+class AttentionGradient(StrEnum):
+    """Which similarities carry gradient: none, the modality's own, or the cross-modal ones too. The predictor always does."""
+
+    NONE = "none"
+    SELF = "self"
+    FULL = "full"
+
+
+class Gumbel(StrEnum):
+    """How the choice of patches carries gradient while training: not at all, or by a straight-through estimate.
+
+    The estimate's value is 1 on the kept patches, its gradient that of `softmax((score + Gumbel noise) / tau)`. `ON` multiplies
+    the kept tokens by it. `PUBLISHED` does as the research code does: `logits - (1 - estimate) * 1e10`, which multiplies its
+    gradient by 1e10; for comparison only.
+    """
+
+    OFF = "off"
+    ON = "on"
+    PUBLISHED = "published"
+
+
+#: What the research code multiplies its mask by.
+PUBLISHED_MASK: Final = 1e10
+_TINY = torch.finfo(torch.float32).tiny
 
 
 class Selection(NamedTuple):
@@ -45,14 +78,24 @@ class TokenSparse(nn.Module):
         self.kept, self.beta = kept, beta
         hidden = channels // 4
         self.score_predictor = nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, 1), nn.Sigmoid())
+        self.attention_gradient, self.gumbel, self.tau = AttentionGradient.FULL, Gumbel.OFF, 1.0
+        self.paths = nn.ModuleDict({name: nn.Identity() for name in PATHS})
 
     def scores(self, patches: Tensor, own: Tensor, others: tuple[Tensor, Tensor]) -> Tensor:
         """Steps 1 to 3. Patches [B, N, C], global features [B, C] -> [B, N]."""
-        predicted: Tensor = self.score_predictor(patches).squeeze(-1)
+        predicted: Tensor = self.score_predictor(self.paths["predictor"](patches)).squeeze(-1)
         directions = unit(patches)
-        first, second = (attention(directions, other) for other in others)
-        cross = first + second + 2 * attention(directions, own)
-        return (1 - 2 * self.beta) * predicted + self.beta * cross
+        own_score = attention(*(self.paths["own"](x) for x in (directions, own)))
+        towards = self.paths["cross"](directions)
+        first, second = (attention(towards, self.paths["cross"](other)) for other in others)
+        own_score, cross = self._detached(own_score, first + second)
+        return (1 - 2 * self.beta) * predicted + self.beta * (cross + 2 * own_score)
+
+    def _detached(self, own: Tensor, cross: Tensor) -> tuple[Tensor, Tensor]:
+        """The two similarities, cut off from the gradient as the switch says."""
+        if self.attention_gradient is AttentionGradient.NONE:
+            return own.detach(), cross.detach()
+        return own, cross.detach() if self.attention_gradient is AttentionGradient.SELF else cross
 
     def select(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Step 4. [B, N] -> indices of the kept int64 [B, K], best first, and the mask bool [B, N] that is true on them."""
@@ -64,8 +107,21 @@ class TokenSparse(nn.Module):
         """Step 5. -> [B, 1, C]; zeros where nothing is dropped."""
         if self.kept == patches.shape[1]:
             return 0 * patches[:, :1]  # zeros_like would ask for the shape in an exported graph
-        weights = torch.softmax(scores.masked_fill(mask, _MASKED), dim=-1)
+        scores = self.paths["extra"](scores)
+        weights = torch.softmax(scores.masked_fill(mask, _lowest(scores)), dim=-1)
         return weights.unsqueeze(1) @ patches
+
+    def straight_through(self, scores: Tensor) -> Tensor | None:
+        """The straight-through estimate's part that is 0 in value and has the soft mask's gradient, [B, N]; None when off.
+
+        Source: Jang et al., "Categorical Reparameterization with Gumbel-Softmax" (2017). The noise is in the soft mask only: as
+        in the research code, the patches are chosen without it.
+        """
+        if self.gumbel is Gumbel.OFF or not self.training:
+            return None
+        noise = -torch.log(torch.empty_like(scores, dtype=torch.float32).exponential_().clamp_min(_TINY))
+        soft = torch.softmax((self.paths["mask"](scores) + noise) / self.tau, dim=-1)
+        return soft - soft.detach()
 
 
 class TokenAggregation(nn.Module):
@@ -77,10 +133,12 @@ class TokenAggregation(nn.Module):
         self.weight = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, tokens))
         self.scale = nn.Parameter(torch.ones(1, 1, 1))
 
-    def forward(self, patches: Tensor, mask: Tensor) -> Tensor:
-        """Patches [B, N, C], mask of the kept [B, N] -> [B, N_c, C]."""
+    def forward(self, patches: Tensor, mask: Tensor, published: Tensor | None = None) -> Tensor:
+        """Patches [B, N, C], mask of the kept [B, N] -> [B, N_c, C]. `published`: what `Gumbel.PUBLISHED` adds, [B, N]."""
         logits = (self.scale * self.weight(patches)).transpose(1, 2)
-        weights = torch.softmax(logits.masked_fill(~mask.unsqueeze(1), _MASKED), dim=-1)
+        if published is not None:
+            logits = logits + published.unsqueeze(1) * PUBLISHED_MASK
+        weights = torch.softmax(logits.masked_fill(~mask.unsqueeze(1), _lowest(logits)), dim=-1)
         return weights @ patches
 
 
@@ -104,8 +162,23 @@ class Sdtps(nn.Module):
         first, second = (globals_[:, other] for other in range(3) if other != index)
         scores = sparse.scores(patches, globals_[:, index], (first, second))
         kept, mask = sparse.select(scores)
-        tokens = torch.cat([aggregation(patches, mask), sparse.extra(patches, scores, mask)], dim=1)
+        values = sparse.paths["tokens"](patches)
+        estimate = sparse.straight_through(scores)
+        if estimate is None:
+            aggregated = aggregation(values, mask)
+        elif sparse.gumbel is Gumbel.PUBLISHED:
+            aggregated = aggregation(values, mask, estimate)
+        else:
+            aggregated = aggregation(values * (1 + estimate).unsqueeze(-1), mask)
+        tokens = torch.cat([aggregated, sparse.extra(values, scores, mask)], dim=1)
         return Selection(tokens.mean(dim=1), kept, scores)
+
+    def train_with(self, attention_gradient: AttentionGradient, gumbel: Gumbel, tau: float = 1.0) -> None:
+        """Set the switches of all three modalities; `tau`: temperature of the soft mask."""
+        for name in NAMES:
+            sparse = self.get_submodule(f"{name}_sparse")
+            assert isinstance(sparse, TokenSparse)
+            sparse.attention_gradient, sparse.gumbel, sparse.tau = attention_gradient, gumbel, tau
 
 
 def attention(directions: Tensor, feature: Tensor) -> Tensor:
@@ -113,3 +186,8 @@ def attention(directions: Tensor, feature: Tensor) -> Tensor:
     cosine = (directions @ unit(feature).unsqueeze(-1)).squeeze(-1)
     low, high = cosine.amin(dim=-1, keepdim=True), cosine.amax(dim=-1, keepdim=True)
     return (cosine - low) / (high - low + 1e-8)
+
+
+def _lowest(x: Tensor) -> float:
+    """The finite stand-in for minus infinity in x's precision: float16 under autocast, float32 otherwise."""
+    return torch.finfo(x.dtype).min

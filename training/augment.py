@@ -15,14 +15,14 @@ class Augmentation:
     """`flip`, `erase`, `drop_modality`, `drop_camera`: probabilities; `pad`: pixels of shift at most, each way.
 
     `drop_modality`: that a sample loses one modality, half of the time two, so that the network meets missing modalities;
-    `drop_camera`: that its camera is given as unknown (-1), as most queries of users are.
+    `drop_camera`: that its camera is given as unknown (-1), as most queries of users are. Both are off unless asked for.
     """
 
     flip: float = 0.5
     pad: int = 10
-    erase: float = 0.3
-    drop_modality: float = 0.2
-    drop_camera: float = 0.5
+    erase: float = 0.5
+    drop_modality: float = 0.0
+    drop_camera: float = 0.0
 
     def pictures(self, batch: Pictures, draw: np.random.Generator) -> Pictures:
         """Change a batch uint8 [B, 3, H, W, 3]: the same flip, shift and hole in the three modalities of a sample."""
@@ -50,12 +50,13 @@ class Augmentation:
         top, left = draw.integers(0, height - tall + 1), draw.integers(0, width - wide + 1)
         triplet[:, top : top + tall, left : left + wide] = 128
 
-    def presence(self, batch: int, draw: np.random.Generator) -> NDArray[np.bool_]:
-        """Which modalities the network is shown, bool [batch, 3]; one at least."""
-        present = np.ones((batch, 3), dtype=np.bool_)
-        for row in np.flatnonzero(draw.random(batch) < self.drop_modality):
-            present[row, draw.permutation(3)[: draw.integers(1, 3)]] = False
-        return present
+    def presence(self, present: NDArray[np.bool_], draw: np.random.Generator) -> NDArray[np.bool_]:
+        """Which modalities the network is shown of those that are there, bool [B, 3]; one at least."""
+        shown = present.copy()
+        for row in np.flatnonzero(draw.random(len(present)) < self.drop_modality):
+            dropped, there = draw.integers(1, 3), np.flatnonzero(present[row])
+            shown[row, draw.permutation(there)[: min(dropped, len(there) - 1)]] = False
+        return shown
 
     def cameras(self, cameras: NDArray[np.int64], draw: np.random.Generator) -> NDArray[np.int64]:
         """Camera numbers [B], some of them replaced by -1."""

@@ -1,181 +1,270 @@
-"""The training loop: identity + batch-hard triplet loss on each branch, resumable, with a log and a progress bar."""
+"""The training loop: identity + batch-hard triplet loss on each branch, logged, validated, resumable to the bit.
+
+A run's folder holds `log.csv` (steps), `epochs.csv`, `events/` (TensorBoard), `resume.pt` (the last save), `best.pth` with
+`best.yml` (the best epoch on the validation identities), `last.pth`, `result.json`. What is drawn at a step follows from
+the seed and the step alone, so the last save needs no state of any generator.
+"""
 
 from __future__ import annotations
 
-import csv
-import math
-import os
-from dataclasses import asdict, dataclass, field
+import copy
+import json
+import resource
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
-from models import NetworkConfig, ReIdNetwork
-from training.augment import Augmentation
-from training.losses import batch_hard_triplet, identity_loss
-from training.pictures import PictureSet, normalised
-from training.sampler import IdentitySampler
-
-BRANCHES = ("ori", "sdtps")
-IDENTITY_WEIGHT, TRIPLET_WEIGHT = 1.0, 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How to train: batches of `identities` x `samples`, AdamW, linear warm-up and then a cosine to 0.001 of the rate."""
-
-    steps: int = 700
-    identities: int = 16
-    samples: int = 4
-    rate: float = 1e-3
-    weight_decay: float = 0.05
-    warmup: int = 50
-    seed: int = 0
-    save_every: int = 50
-    augmentation: Augmentation = field(default_factory=Augmentation)
+from evaluation import Scores
+from models import ReIdNetwork, load_checkpoint, published_state
+from samples import ConfigError, TrireidError
+from training.batch import Batch, Batches
+from training.branches import Branches, Outcome, total_loss
+from training.data import Data
+from training.files import check_room, save, save_checkpoint, write_text
+from training.gradients import columns, measure
+from training.log import Log, Table
+from training.machine import SCALED, device_of, in_precision
+from training.optimiser import make_optimiser
+from training.schedule import set_rates
+from training.settings import Settings
+from training.start import start_network
+from training.validation import figures, validate
 
 
-class Branch(nn.Module):
-    """A branch's batch-norm neck and classifier (training only)."""
+@dataclass
+class Best:
+    """The best epoch so far, by the validation mAP of the widest pattern; -1: none yet."""
 
-    def __init__(self, width: int, identities: int) -> None:
-        super().__init__()
-        self.bottleneck = nn.BatchNorm1d(width)
-        self.bottleneck.bias.requires_grad_(False)
-        self.classifier = nn.Linear(width, identities, bias=False)
-        nn.init.normal_(self.classifier.weight, std=0.001)
-
-    def forward(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Features [B, D], labels [B] -> the branch's loss and its accuracy."""
-        logits = self.classifier(self.bottleneck(features))
-        total = IDENTITY_WEIGHT * identity_loss(logits, labels) + TRIPLET_WEIGHT * batch_hard_triplet(features, labels)
-        return total, (logits.argmax(dim=1) == labels).float().mean()
+    mAP: float = -1.0  # noqa: N815 - the field's own spelling
+    epoch: int = 0
 
 
 class Training:
-    """One run: its network, optimiser and place in the schedule. The folder holds `resume.pt` and `log.csv`."""
+    """One run: its network, optimiser and place in the schedule.
 
-    def __init__(self, config: NetworkConfig, data: PictureSet, recipe: Recipe, folder: Path) -> None:
-        torch.manual_seed(recipe.seed)
-        self.data, self.recipe, self.folder, self.step = data, recipe, folder, 0
-        self.labels = data.labels
-        self.network = ReIdNetwork(config)
-        self.branches = nn.ModuleList(Branch(3 * config.channels, int(self.labels.max()) + 1) for _ in BRANCHES)
-        self.sampler = IdentitySampler(self.labels, recipe.identities, recipe.samples, recipe.seed)
-        parameters = [*self.network.parameters(), *self.branches.parameters()]
-        matrices = [p for p in parameters if p.requires_grad and p.ndim > 1]
-        vectors = [p for p in parameters if p.requires_grad and p.ndim <= 1]
-        self.optimiser = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
-            lr=recipe.rate,
-        )
+    Raises TrireidError before the first step where settings and data do not fit, the folder's last save is of another
+    run, or its disk is full.
+    """
+
+    def __init__(self, settings: Settings, data: Data, folder: Path) -> None:
+        self.settings, self.data, self.folder, self.step, self.best = settings, data, folder, 0, Best()
+        self.device = device_of(settings.machine.device)
+        self.batches = Batches(data.train, settings)
+        self.network = start_network(settings).to(self.device)
+        self.branches = Branches(settings.network, int(self.batches.labels.max()) + 1, settings.loss).to(self.device)
+        self.optimiser = make_optimiser(self.network, self.branches, settings.optimiser)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.machine.precision in SCALED)
+        compiled = torch.compile(self.network.features) if settings.machine.compile else self.network.features
+        self._features = compiled
+        self.steps_per_epoch = settings.schedule.steps_per_epoch or self.batches.sampler.steps_per_epoch
+        self.steps = settings.schedule.epochs * self.steps_per_epoch
+        folder.mkdir(parents=True, exist_ok=True)
+        check_room(folder, sum(p.numel() for p in [*self.network.parameters(), *self.branches.parameters()]))
+        self.log = Log(folder, events=settings.upkeep.tensorboard)
+        self.gradients = Table(folder / "gradients.csv")
+        self._resume()
 
     def run(self) -> ReIdNetwork:
-        """Train from where the folder's last save stands to the end; return the network in eval mode."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._resume()
-        bar = tqdm(total=self.recipe.steps, initial=self.step, desc="training", unit="step", mininterval=1.0)
-        while self.step < self.recipe.steps:
-            report = self._step()
-            bar.update()
-            bar.set_postfix({name: f"{value:.3f}" for name, value in report.items()})
-            self._log(report)
-            if self.step % self.recipe.save_every == 0 or self.step == self.recipe.steps:
-                self._save()
-        return self.network.eval()
+        """Train from where the folder's last save stands to the end; the best network, in eval mode."""
+        if self.step == 0 and self.settings.upkeep.diagnose_every:
+            self._diagnose(0)
+        with tqdm(total=self.steps, initial=self.step, desc="training", unit="step", mininterval=1.0) as bar:
+            while self.step < self.steps:
+                report = self.take_step()
+                bar.update()
+                bar.set_postfix({name: f"{report[name]:.3f}" for name in report if name.startswith(("loss", "accuracy"))})
+                self._record(report)
+        return self._finish()
 
-    def _step(self) -> dict[str, float]:
-        draw = np.random.default_rng((self.recipe.seed, 1, self.step))
-        chosen = self.sampler.batch(self.step)
-        augmentation = self.recipe.augmentation
-        images = normalised(augmentation.pictures(self.data.images[chosen], draw), self.network.config)
-        camera = torch.from_numpy(augmentation.cameras(self.data.cameras[chosen], draw))
-        present = torch.from_numpy(augmentation.presence(len(chosen), draw))
-        labels = torch.from_numpy(self.labels[chosen])
+    def _record(self, report: dict[str, float]) -> None:
+        """Log a step; validate and save where it is time to."""
+        self.log.step(self.step, report)
+        if self.step % self.steps_per_epoch == 0:
+            self._end_epoch(self.step // self.steps_per_epoch)
+        if self.step % self.settings.upkeep.save_every == 0 or self.step == self.steps:
+            self._save()
 
-        self._set_rate()
-        self.network.train()
-        features = self.network.features(images, camera, present)
-        assert features.head is not None
-        outcomes = [branch(f, labels) for branch, f in zip(self.branches, (features.ori, features.head), strict=True)]
-        loss = torch.stack([of_branch for of_branch, _ in outcomes]).sum()
-        if not bool(torch.isfinite(loss)):
-            raise FloatingPointError(f"the loss is {loss.item()} at step {self.step}: lower the rate")
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-        self.optimiser.step()
+    def take_step(self) -> dict[str, float]:
+        """One batch, one update; what the step's row in the log says."""
+        began, used = time.perf_counter(), time.process_time()
+        batch = self.batches.at(self.step).to(self.device)
+        schedule, per_epoch = self.settings.schedule, self.steps_per_epoch
+        set_rates(self.optimiser, self.step, schedule.warmup_rate, schedule.warmup_epochs * per_epoch, self.steps)
+        torch.manual_seed(_mixed(self.settings.seed, self.step))  # Gumbel noise
+        outcomes, norm, skipped = self._learn(batch)
         self.step += 1
-        return {
-            "loss": loss.item(),
-            **{f"accuracy_{name}": accuracy.item() for name, (_, accuracy) in zip(BRANCHES, outcomes, strict=True)},
+        report = {"loss": float(sum(o.loss.item() for o in outcomes.values()))}
+        for name in self.branches:  # a head that is held back has its columns all the same
+            loss, accuracy = (x.item() for x in outcomes[name]) if name in outcomes else (np.nan, np.nan)
+            report |= {f"loss_{name}": loss, f"accuracy_{name}": accuracy}
+        report |= {"gradient": norm, "rate": max(group["lr"] for group in self.optimiser.param_groups)}
+        if self.scaler.is_enabled():
+            report |= {"skipped": float(skipped), "scale": self.scaler.get_scale(), "zero_gradients": self._zeros()}
+        return report | {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - used}
+
+    def _learn(self, batch: Batch) -> tuple[dict[str, Outcome], float, bool]:
+        """Forward, backward and one update; the outcomes, the gradient's norm, whether the scaler skipped the update."""
+        self.network.train(), self.branches.train()
+        with in_precision(self.settings.machine.precision, self.device):
+            features = self._features(batch.images, batch.camera, batch.present)
+            outcomes = self.branches.outcomes(features, batch.labels, head=self._head_trains(self.step))
+        loss = total_loss(outcomes)
+        value = loss.item()
+        if not np.isfinite(value) or value > self.settings.upkeep.loss_limit:
+            self._stop(batch, f"the loss is {value:.4g}")
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimiser)
+        norm = self._clipped()
+        if not np.isfinite(norm) and not self.scaler.is_enabled():
+            self._stop(batch, "the gradient is not finite")
+        before = self.scaler.get_scale()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        return outcomes, norm, self.scaler.get_scale() < before
+
+    def _head_trains(self, step: int) -> bool:
+        return step >= self.settings.schedule.sdtps_delay_epochs * self.steps_per_epoch
+
+    def _clipped(self) -> float:
+        """The norm of the network's gradient, which is clipped where the settings say so."""
+        parameters = [p for p in self.network.parameters() if p.grad is not None]
+        limit = self.settings.optimiser.clip
+        if limit is not None:
+            return float(nn.utils.clip_grad_norm_(parameters, limit))
+        return float(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+
+    def _zeros(self) -> float:
+        """Share of the network's gradient numbers that are exactly 0 after the scaler."""
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        return sum(int((g == 0).sum()) for g in gradients) / sum(g.numel() for g in gradients)
+
+    def _end_epoch(self, epoch: int) -> None:
+        every, last = self.settings.upkeep.evaluate_every, epoch == self.settings.schedule.epochs
+        values = self._epoch_means()
+        values |= {f"{name}_{p}": np.nan for p in self.settings.upkeep.patterns for name in ("mAP", "rank1")}
+        if last or (every and epoch % every == 0):
+            scores = validate(self.network, self.data.validation, self.settings.upkeep.patterns)
+            values |= figures(scores)
+            self._keep_best(epoch, scores)
+        self.log.epoch(epoch, self.step, values)
+        every = self.settings.upkeep.diagnose_every
+        if every and (last or epoch % every == 0):
+            self._diagnose(epoch)
+
+    def _epoch_means(self) -> dict[str, float]:
+        rows = self.log.steps.rows()[-self.steps_per_epoch :]
+        means = {
+            name: float(np.mean([float(row[name]) for row in rows if row[name]] or [np.nan]))
+            for name in rows[-1]
+            if name != "step"
+        }
+        if "skipped" in means:
+            means["skipped"] = sum(float(row["skipped"]) for row in rows)
+        return means | {name: sum(float(row[name]) for row in rows) for name in ("seconds", "cpu_seconds")}
+
+    def _keep_best(self, epoch: int, scores: dict[int, Scores]) -> None:
+        score = scores[max(scores)].mAP
+        if score > self.best.mAP:
+            self.best = Best(score, epoch)
+            self._checkpoint("best.pth", {"epoch": epoch, "validation": figures(scores)})
+
+    def _checkpoint(self, name: str, measured: dict[str, Any]) -> None:
+        state = published_state(self.network) | self.branches.published_state()
+        save_checkpoint(self.folder / name, self.settings, state, measured)
+
+    def _diagnose(self, epoch: int) -> None:
+        """Measure gradients on the epoch's first batch, on copies, so that training goes on as if nothing had been."""
+        step = min(epoch * self.steps_per_epoch, self.steps - 1)
+        batch = self.batches.at(step).to(self.device)
+        torch.manual_seed(_mixed(self.settings.seed, step))
+        network, branches = copy.deepcopy(self.network), copy.deepcopy(self.branches)
+        measured = measure(network, branches, batch, head=self._head_trains(step))
+        self.gradients.add({"epoch": epoch, **columns(measured)})
+
+    def _finish(self) -> ReIdNetwork:
+        """The best network; what it scores on the test source goes to `result.json`."""
+        self._checkpoint("last.pth", {"epoch": self.settings.schedule.epochs})
+        network = load_checkpoint(self.folder / "best.pth", self.folder / "best.yml").to(self.device)
+        if not (self.folder / "result.json").exists():
+            write_text(self.folder / "result.json", json.dumps(self._result(network), indent=1) + "\n")
+        return network
+
+    def _result(self, network: ReIdNetwork) -> dict[str, Any]:
+        patterns, test = self.settings.upkeep.patterns, self.data.test
+        result: dict[str, Any] = {"best_epoch": self.best.epoch, "validation_mAP": self.best.mAP}
+        if test is not None:
+            result["test"] = figures(validate(network, test, patterns))
+            result["test_last"] = figures(validate(self.network, test, patterns))
+        rows = self.log.steps.rows()
+        return result | {
+            "steps": self.steps,
+            **{name: round(sum(float(row[name]) for row in rows), 1) for name in ("seconds", "cpu_seconds")},
+            "peak_MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "skipped": sum(float(row.get("skipped") or 0) for row in rows),
+            "final_scale": self.scaler.get_scale() if self.scaler.is_enabled() else None,
         }
 
-    def _set_rate(self) -> None:
-        recipe = self.recipe
-        if self.step < recipe.warmup:
-            factor = (self.step + 1) / recipe.warmup
-        else:
-            progress = (self.step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-            factor = 0.001 + 0.999 * 0.5 * (1 + math.cos(math.pi * progress))
-        for group in self.optimiser.param_groups:
-            group["lr"] = recipe.rate * factor
-
-    def _log(self, report: dict[str, float]) -> None:
-        path = self.folder / "log.csv"
-        new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(["step", *report])
-            writer.writerow([self.step, *(f"{value:.5f}" for value in report.values())])
+    def _stop(self, batch: Batch, why: str) -> None:
+        path = self.folder / "stopped.pt"
+        save({"step": self.step, **{name: part.cpu() for name, part in batch._asdict().items()}}, path)
+        raise TrireidError(
+            f"stopped at step {self.step}: {why}; its batch is in {path}; lower the rates, or see trireid diagnose",
+            "loss",
+            "diverged",
+        )
 
     def _save(self) -> None:
-        state = {
-            "step": self.step,
-            "made of": self._made_of(),
-            "network": self.network.state_dict(),
-            "branches": self.branches.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-        }
-        temporary = self.folder / "resume.pt.tmp"
-        torch.save(state, temporary)
-        os.replace(temporary, self.folder / "resume.pt")
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        made_of = self._made_of()
+        save(
+            {"step": self.step, "best": (self.best.mAP, self.best.epoch), "made of": made_of, **parts},
+            self.folder / "resume.pt",
+        )
+
+    def _parts(self) -> dict[str, Any]:
+        return {"network": self.network, "branches": self.branches, "optimiser": self.optimiser, "scaler": self.scaler}
 
     def _resume(self) -> None:
         path = self.folder / "resume.pt"
-        if not path.exists():
-            return
-        state = torch.load(path, weights_only=True)
-        if state["made of"] != self._made_of():
-            raise ValueError(f"{path} is of another recipe, network or data: give another folder, or remove it to start anew")
-        self.network.load_state_dict(state["network"])
-        self.branches.load_state_dict(state["branches"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step = state["step"]
-        self._cut_log()
+        if path.exists():
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            self._check_same(state["made of"], path)
+            for name, part in self._parts().items():
+                part.load_state_dict(state[name])
+            self.step, self.best = state["step"], Best(*state["best"])
+        self.log.resume(self.step, self.step // self.steps_per_epoch)
+        self.gradients.cut(self.step // self.steps_per_epoch if self.step else -1)
+
+    def _check_same(self, held: dict[str, Any], path: Path) -> None:
+        own = self._made_of()
+        other = next((key for key in own if held.get(key) != own[key]), None)
+        if other is not None:
+            raise ConfigError(
+                f"{path} is of another run: {other} was {held.get(other)!r}, and is {own[other]!r}; give another folder, or "
+                "remove it to start anew",
+                other,
+            )
 
     def _made_of(self) -> dict[str, Any]:
-        """What a run is: one that differs in any of it cannot be gone on with."""
-        network = {
-            **asdict(self.network.config),
-            "head": self.network.config.head.value,
-            "backbone": self.network.config.backbone.value,
-        }
-        return {
-            "recipe": asdict(self.recipe),
-            "network": network,
-            "samples": len(self.labels),
-            "identities": int(self.labels.max()) + 1,
-        }
+        """What a run is, as flat keys: one that differs in any of it cannot be gone on with."""
+        sizes = {"samples": len(self.data.train), "identities": int(self.batches.labels.max()) + 1}
+        return sizes | self.settings.flat()
 
-    def _cut_log(self) -> None:
-        """Drop the rows of steps that were taken after the last save, and are taken again."""
-        path = self.folder / "log.csv"
-        if path.exists():
-            lines = path.read_text().splitlines(keepends=True)
-            path.write_text("".join(lines[: 1 + self.step]))
+
+def train(settings: Settings, folder: Path) -> Training:
+    """Read the data and make the run; `.run()` trains. Raises TrireidError before the first step for what does not fit."""
+    if settings.machine.threads:
+        torch.set_num_threads(settings.machine.threads)
+    data = Data.of(settings.data, settings.network, settings.batch, settings.identities_per_step)
+    return Training(settings, data, folder)
+
+
+def _mixed(seed: int, step: int) -> int:
+    return int(np.random.SeedSequence((seed, 2, step)).generate_state(1, np.uint64)[0] >> 1)

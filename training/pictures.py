@@ -19,26 +19,37 @@ from samples.synthetic.source import synthetic_samples
 
 @dataclass(frozen=True)
 class PictureSet:
-    """`images` uint8 [M, 3, H, W, 3]; `identities` (text), `cameras` int64, both [M]."""
+    """`images` uint8 [M, 3, H, W, 3]; `identities` (text), `cameras` int64, both [M]; `present` bool [M, 3]."""
 
     images: NDArray[np.uint8]
     identities: NDArray[np.str_]
     cameras: NDArray[np.int64]
+    present: NDArray[np.bool_]
 
     @property
     def labels(self) -> NDArray[np.int64]:
         """Identities as numbers 0, 1, ..., [M]."""
         return np.unique(self.identities, return_inverse=True)[1].astype(np.int64)
 
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def of_identities(self, names: Iterable[str]) -> PictureSet:
+        """The part of the set that shows these identities."""
+        chosen = np.isin(self.identities, list(names))
+        return PictureSet(self.images[chosen], self.identities[chosen], self.cameras[chosen], self.present[chosen])
+
     @classmethod
     def of(cls, samples: Iterable[Sample], size: tuple[int, int], total: int | None = None, title: str = "") -> PictureSet:
         """Decode every sample to `size` (height, width), with a progress bar."""
-        images, identities, cameras = [], [], []
+        images, identities, cameras, present = [], [], [], []
         for sample in tqdm(samples, title, total, unit="triplet", mininterval=1.0):
-            images.append(to_batch([sample], size).images[0])
+            batch = to_batch([sample], size)
+            images.append(batch.images[0])
+            present.append(batch.present[0])
             identities.append(str(sample.identity))
             cameras.append(-1 if sample.camera is None else sample.camera)
-        return cls(np.stack(images), np.array(identities), np.array(cameras, np.int64))
+        return cls(np.stack(images), np.array(identities), np.array(cameras, np.int64), np.stack(present))
 
 
 def synthetic_set(kind: Kind, identities: int, size: tuple[int, int], *, split: Split, shots: int, seed: int = 0) -> PictureSet:

@@ -5,19 +5,25 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from samples import SourceError
+
 
 class IdentitySampler:
     """Batches of P identities x K samples, each a pure function of the seed and the step, so a run resumes exactly.
 
-    `labels` int64 [samples]. An identity with fewer than K samples repeats some. Raises ValueError with fewer than P
-    identities.
+    `labels` int64 [samples]. Raises SourceError with fewer than P identities, or fewer than K samples of one.
     """
 
     def __init__(self, labels: NDArray[np.int64], identities: int, samples: int, seed: int) -> None:
         self.members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
         self.identities, self.samples, self.seed = identities, samples, seed
         if len(self.members) < identities:
-            raise ValueError(f"a batch takes {identities} identities, the data have {len(self.members)}")
+            raise SourceError(
+                f"a batch takes {identities} identities, and {len(self.members)} are there to train on", "batch.identities"
+            )
+        fewest = min(map(len, self.members))
+        if fewest < samples:
+            raise SourceError(f"a batch takes {samples} samples of an identity, and one has {fewest}", "batch.samples")
 
     @property
     def steps_per_epoch(self) -> int:
@@ -30,7 +36,4 @@ class IdentitySampler:
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.members))
         draw = np.random.default_rng((self.seed, epoch, position))
         chosen = order[position * self.identities : (position + 1) * self.identities]
-        return np.concatenate([self._draw(self.members[i], draw) for i in chosen])
-
-    def _draw(self, members: NDArray[np.int64], draw: np.random.Generator) -> NDArray[np.int64]:
-        return draw.choice(members, self.samples, replace=len(members) < self.samples)
+        return np.concatenate([draw.choice(self.members[i], self.samples, replace=False) for i in chosen])

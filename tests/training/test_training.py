@@ -1,40 +1,50 @@
-"""Training: the losses, the sampler, one geometry for three modalities, and a run that resumes exactly."""
+"""Training: the losses, the sampler, one geometry for three modalities, rates, and a run with its checkpoints."""
 
 from __future__ import annotations
 
+import csv
+import json
 import math
+import os
+from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from models import ReIdNetwork
-from tests.goldens.make import CONFIG
+from models import Head, ReIdNetwork, load_checkpoint, published_state
+from samples import ConfigError, SourceError, TrireidError
+from tests.training.conftest import Changed, coloured
 from training.augment import Augmentation
-from training.loop import Recipe, Training
+from training.batch import Batches
+from training.data import Data, check_batch, held_out
+from training.loop import Training
 from training.losses import batch_hard_triplet, identity_loss
-from training.pictures import PictureSet
+from training.optimiser import make_optimiser
 from training.sampler import IdentitySampler
+from training.schedule import rate_at
+from training.settings import BatchSettings, DataSettings, OptimiserName, OptimiserSettings, Precision, Settings
+from training.start import start_network
+from training.validation import validate
 
 
-def drawn_set(identities: int = 6, each: int = 4) -> PictureSet:
-    draw = np.random.default_rng(0)
-    colours = draw.integers(40, 216, (identities, 3, 1, 1, 3))
-    noise = draw.integers(-40, 40, (identities, each, 3, 64, 32, 3))
-    images = (colours[:, None] + noise).clip(0, 255).astype(np.uint8).reshape(-1, 3, 64, 32, 3)
-    names = np.repeat([f"p{i}" for i in range(identities)], each)
-    return PictureSet(images, names, np.tile(np.arange(each, dtype=np.int64), identities))
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def test_the_triplet_loss_takes_the_hardest_pair() -> None:
-    """On a line: anchors at 0 and 3 of one identity, 4 and 6 of the other. Hardest positive minus negative, soft margin."""
-    features = torch.tensor([[0.0], [3.0], [4.0], [6.0]])
-    expected = np.mean([math.log1p(math.exp(p - n)) for p, n in ((3, 4), (3, 1), (2, 1), (2, 3))])
-    assert float(batch_hard_triplet(features, torch.tensor([0, 0, 1, 1]))) == pytest.approx(expected, rel=1e-5)
+    """On a line: anchors at 0 and 3 of one identity, 4 and 6 of the other. Hardest positive minus negative."""
+    features, labels = torch.tensor([[0.0], [3.0], [4.0], [6.0]]), torch.tensor([0, 0, 1, 1])
+    differences = [p - n for p, n in ((3, 4), (3, 1), (2, 1), (2, 3))]
+    soft = np.mean([math.log1p(math.exp(d)) for d in differences])
+    assert float(batch_hard_triplet(features, labels)) == pytest.approx(soft, rel=1e-5)
+    assert float(batch_hard_triplet(features, labels, 0.3)) == pytest.approx((2.3 + 1.3) / 4, rel=1e-5)
 
 
 def test_the_identity_loss_smooths_by_a_tenth() -> None:
@@ -44,23 +54,33 @@ def test_the_identity_loss_smooths_by_a_tenth() -> None:
     assert float(identity_loss(logits, torch.tensor([0]))) == pytest.approx(float(expected))
 
 
-@settings(max_examples=30, deadline=None)
-@given(people=st.integers(4, 9), each=st.integers(1, 6), p=st.integers(1, 4), k=st.integers(1, 5), step=st.integers(0, 50))
-def test_a_batch_is_p_identities_of_k_samples(people: int, each: int, p: int, k: int, step: int) -> None:
-    labels = np.repeat(np.arange(people), each)
+@hypothesis_settings(max_examples=30, deadline=None)
+@given(people=st.integers(4, 9), p=st.integers(1, 4), k=st.integers(1, 5), more=st.integers(0, 3), step=st.integers(0, 50))
+def test_a_batch_is_p_identities_of_k_samples(people: int, p: int, k: int, more: int, step: int) -> None:
+    labels = np.repeat(np.arange(people), k + more)
     sampler = IdentitySampler(labels, p, k, seed=3)
     batch = sampler.batch(step)
     assert np.array_equal(batch, IdentitySampler(labels, p, k, seed=3).batch(step))
     drawn, counts = np.unique(labels[batch], return_counts=True)
     assert len(drawn) == p
     assert (counts == k).all()
-    if each >= k:
-        assert len(set(batch.tolist())) == p * k
+    assert len(set(batch.tolist())) == p * k
 
 
-def test_too_few_identities_are_said() -> None:
-    with pytest.raises(ValueError, match="takes 4 identities, the data have 2"):
-        IdentitySampler(np.array([0, 0, 1]), 4, 2, seed=0)
+def test_an_epoch_shows_every_identity_once() -> None:
+    labels = np.repeat(np.arange(6), 4)
+    sampler = IdentitySampler(labels, 2, 2, seed=0)
+    assert sampler.steps_per_epoch == 3
+    for epoch in range(2):
+        seen = np.concatenate([labels[sampler.batch(3 * epoch + i)] for i in range(3)])
+        assert sorted(set(seen.tolist())) == list(range(6))
+
+
+def test_too_few_identities_or_samples_are_said() -> None:
+    with pytest.raises(SourceError, match="takes 4 identities, and 2 are there"):
+        IdentitySampler(np.array([0, 0, 1, 1]), 4, 2, seed=0)
+    with pytest.raises(SourceError, match="takes 3 samples of an identity, and one has 2"):
+        IdentitySampler(np.array([0, 0, 0, 1, 1]), 2, 3, seed=0)
 
 
 def test_augmentation_treats_the_three_modalities_alike() -> None:
@@ -77,38 +97,279 @@ def test_a_flip_is_a_mirror() -> None:
     assert np.array_equal(mirrored, one[:, :, :, ::-1])
 
 
-def test_some_modality_is_always_shown() -> None:
-    present = Augmentation(drop_modality=1).presence(500, np.random.default_rng(0))
-    assert set(present.sum(axis=1).tolist()) == {1, 2}
+def test_some_modality_is_always_shown_and_none_is_made_up() -> None:
+    draw = np.random.default_rng(0)
+    there = draw.permuted(np.tile([True, True, False], (500, 1)), axis=1)
+    there[:100] = [True, False, False]
+    shown = Augmentation(drop_modality=1).presence(there, draw)
+    assert set(shown.sum(axis=1).tolist()) == {1}
+    assert not (shown & ~there).any()
+    whole = np.ones((500, 3), np.bool_)
+    assert set(Augmentation(drop_modality=1).presence(whole, draw).sum(axis=1).tolist()) == {1, 2}
+    assert np.array_equal(Augmentation().presence(there, draw), there)
 
 
-def test_training_learns_and_resumes_to_the_same_weights(tmp_path: Path) -> None:
-    recipe = Recipe(steps=12, identities=4, samples=2, warmup=2, save_every=5, augmentation=Augmentation(pad=2))
-    data = drawn_set()
-    straight = Training(CONFIG, data, recipe, tmp_path / "straight").run()
+def test_the_rate_warms_up_and_falls() -> None:
+    """Every group starts at 3.5e-5 as in the research code: the head's rises to its peak, the backbone's falls to it."""
+    head = [rate_at(step, 3.5e-4, 3.5e-5, 30, 500) for step in range(500)]
+    backbone = [rate_at(step, 5e-6, 3.5e-5, 30, 500) for step in range(500)]
+    assert head[0] == pytest.approx(3.5e-5 + 3.15e-4 / 30)
+    assert head[29] == head[30] == max(head) == pytest.approx(3.5e-4)
+    assert backbone[29] == pytest.approx(5e-6)
+    assert max(backbone) == backbone[0] > 6 * 5e-6
+    assert head[265] == pytest.approx(3.5e-4 * 0.5005)
+    assert head[499] == pytest.approx(3.5e-7, rel=0.05)
+    assert rate_at(0, 1e-3, None, 10, 100) == pytest.approx(1.9e-4)
 
-    broken = Training(CONFIG, data, recipe, tmp_path / "broken")
-    broken.folder.mkdir()
-    while broken.step < 7:  # killed two steps after its last save
-        broken._log(broken._step())
-        if broken.step == 5:
-            broken._save()
-    resumed = Training(CONFIG, data, recipe, tmp_path / "broken").run()
-    for (name, one), two in zip(straight.state_dict().items(), resumed.state_dict().values(), strict=True):
+
+def test_each_parameter_learns_at_its_own_rate(settings: Settings) -> None:
+    network = start_network(settings)
+    branches = torch.nn.ModuleDict()
+    groups = make_optimiser(network, branches, OptimiserSettings()).param_groups
+    rates = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+    expected = {
+        "backbone.base.conv1.weight": 5e-6,
+        "backbone.base.transformer.resblocks.0.ln_1.bias": 5e-6,
+        "backbone.cv_embed": 3.5e-4,
+        "rgb_reduce.1.weight": 3.5e-4,
+        "rgb_reduce.1.bias": 7e-4,
+        "sdtps.rgb_sparse.score_predictor.0.bias": 7e-4,
+    }
+    for name, rate in expected.items():
+        assert rates[id(network.get_parameter(name))] == (pytest.approx(rate), 1e-4), name
+    assert len(rates) == len(list(network.parameters()))
+    scratch = OptimiserSettings(name=OptimiserName.ADAMW, backbone_rate=None, bias_factor=1, decay_vectors=False)
+    groups = make_optimiser(network, branches, scratch).param_groups
+    assert sorted((group["lr"], group["weight_decay"]) for group in groups) == [(3.5e-4, 0.0), (3.5e-4, 1e-4)]
+
+
+def test_a_run_learns_and_leaves_what_it_promises(settings: Settings, data: Data, tmp_path: Path) -> None:
+    trained = Training(settings, data, tmp_path).run()
+    start = start_network(settings).state_dict()
+    moved = {name for name, value in trained.state_dict().items() if not torch.equal(value, start[name])}
+    for part in ("backbone.base.conv1", "sdtps.tir_sparse.score_predictor", "nir_reduce", "sdtps.rgb_aggr"):
+        assert any(name.startswith(part) for name in moved), part
+
+    steps, epochs = rows_of(tmp_path / "log.csv"), rows_of(tmp_path / "epochs.csv")
+    assert [row["step"] for row in steps] == [str(i) for i in range(1, 13)]
+    assert float(steps[-1]["loss"]) < float(steps[0]["loss"])
+    assert [bool(row["mAP_2"]) for row in epochs] == [False, True, False, True]
+    assert float(epochs[1]["loss"]) == pytest.approx(np.mean([float(row["loss"]) for row in steps[3:6]]), rel=1e-4)
+    assert [row["epoch"] for row in rows_of(tmp_path / "gradients.csv")] == ["0", "2", "4"]
+    result = json.loads((tmp_path / "result.json").read_text())
+    best = max(epochs, key=lambda row: float(row["mAP_3"] or -1))
+    assert str(result["best_epoch"]) == best["epoch"]
+    assert 100 * result["validation_mAP"] == pytest.approx(float(best["mAP_3"]), abs=1e-3)
+    assert set(result["test"]) == {f"{name}_{p}" for name in ("mAP", "rank1") for p in (1, 2, 3)}
+
+
+def test_the_checkpoint_loads_and_carries_its_configuration(settings: Settings, data: Data, tmp_path: Path) -> None:
+    trained = Training(settings, data, tmp_path).run()
+    content = torch.load(tmp_path / "best.pth", weights_only=True)
+    for config in (content["config"], tmp_path / "best.yml"):
+        loaded = load_checkpoint(tmp_path / "best.pth", config)
+        assert loaded.config == settings.network
+        for name, value in trained.state_dict().items():
+            assert torch.equal(loaded.state_dict()[name], value), name
+    assert content["training"] == settings.as_mapping()
+    assert {key for key in content["state_dict"] if key.startswith("classifier")} == {
+        "classifier_ori.weight",
+        "classifier_head.weight",
+    }
+
+
+def test_the_best_epoch_is_chosen_on_validation_alone(settings: Settings, data: Data, tmp_path: Path) -> None:
+    """With a test set that nothing could be right on, the same checkpoint is chosen, with the same figures."""
+    assert data.test is not None
+    shuffled = np.random.default_rng(0).permutation(data.test.identities)
+    other = replace(data, test=replace(data.test, identities=shuffled))
+    Training(settings, data, tmp_path / "one").run()
+    Training(settings, other, tmp_path / "two").run()
+    one, two = ((tmp_path / name / "best.pth") for name in ("one", "two"))
+    assert torch.load(one, weights_only=True)["measured"] == torch.load(two, weights_only=True)["measured"]
+    for name, value in torch.load(one, weights_only=True)["state_dict"].items():
+        assert torch.equal(torch.load(two, weights_only=True)["state_dict"][name], value)
+
+
+@pytest.mark.parametrize("head", [Head.NONE, Head.HDM_ATM, Head.SDTPS])
+def test_every_head_trains(head: Head, changed: Changed, data: Data, tmp_path: Path) -> None:
+    network = {"head": head, "channels": 64}
+    settings = changed(network=network, schedule={"epochs": 1}, augmentation={"drop_modality": 0.5})
+    Training(settings, data, tmp_path).run()
+    (row,) = rows_of(tmp_path / "epochs.csv")
+    assert math.isfinite(float(row["loss"]))
+    assert (row.get("accuracy_head") is None) == (head is Head.NONE)
+
+
+def test_a_delayed_head_does_not_move_until_it_is_due(changed: Changed, data: Data, tmp_path: Path) -> None:
+    settings = changed(schedule={"sdtps_delay_epochs": 2, "epochs": 3}, upkeep={"evaluate_every": 0})
+    training = Training(settings, data, tmp_path)
+    start = {name: value.clone() for name, value in training.network.state_dict().items() if name.startswith("sdtps")}
+    for _ in range(6):
+        training.take_step()
+    held = training.network.state_dict()
+    assert all(torch.equal(held[name], value) for name, value in start.items())
+    training.take_step()
+    assert not all(torch.equal(held[name], value) for name, value in start.items())
+    again = Training(settings, data, tmp_path / "whole")
+    again.run()
+    epochs = rows_of(tmp_path / "whole" / "epochs.csv")
+    assert [bool(row["loss_head"]) for row in epochs] == [False, False, True]
+
+
+def test_a_frozen_backbone_stays(changed: Changed, data: Data, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    donor = changed(network={}).network
+    torch.save(published_state(ReIdNetwork(donor)), tmp_path / "start.pth")
+    settings = replace(changed(optimiser={}, schedule={"epochs": 1}), start=str(tmp_path / "start.pth"))
+    settings = replace(settings, optimiser=replace(settings.optimiser, frozen=True))
+    trained = Training(settings, data, tmp_path / "run").run()
+    start = load_checkpoint(tmp_path / "start.pth", torch.load(tmp_path / "run" / "best.pth")["config"]).state_dict()
+    moved = {name.split(".")[0] for name, value in trained.state_dict().items() if not torch.equal(value, start[name])}
+    assert "backbone" not in moved
+    assert {"sdtps", "rgb_reduce"} <= moved
+
+
+def test_start_weights_of_a_bare_backbone_fill_it(settings: Settings, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    base = ReIdNetwork(settings.network).backbone.base.state_dict()
+    torch.save(base, tmp_path / "backbone.pth")
+    network = start_network(replace(settings, start=str(tmp_path / "backbone.pth")))
+    for name, value in network.backbone.base.state_dict().items():
+        assert torch.equal(value, base[name]), name
+
+
+@pytest.mark.parametrize("precision", [Precision.BFLOAT16, Precision.FLOAT16, Precision.EMULATED])
+def test_lower_precisions_train(precision: Precision, changed: Changed, data: Data, tmp_path: Path) -> None:
+    settings = changed(machine={"precision": precision}, schedule={"epochs": 1}, upkeep={"diagnose_every": 0})
+    Training(settings, data, tmp_path).run()
+    rows = rows_of(tmp_path / "log.csv")
+    assert all(math.isfinite(float(row["loss"])) for row in rows)
+    assert ("scale" in rows[0]) == (precision is not Precision.BFLOAT16)
+
+
+def test_a_step_is_a_pure_function_of_seed_and_step(settings: Settings, data: Data) -> None:
+    one, two = Batches(data.train, settings), Batches(data.train, settings)
+    one.at(0), one.at(1)
+    for a, b in zip(one.at(7), two.at(7), strict=True):
+        assert torch.equal(a, b)
+    alike = replace(data.train, images=np.repeat(data.train.images[:1], len(data.train), axis=0))
+    augmented = Batches(alike, settings)
+    assert not torch.equal(augmented.at(7).images, augmented.at(8).images)
+
+
+def test_measuring_gradients_changes_nothing(settings: Settings, changed: Changed, data: Data, tmp_path: Path) -> None:
+    with_gumbel = {"sdtps": {"gumbel": "on"}}
+    measured = Training(changed(**with_gumbel), data, tmp_path / "measured").run()
+    plain = Training(changed(**with_gumbel, upkeep={"diagnose_every": 0}), data, tmp_path / "plain").run()
+    for (name, one), two in zip(measured.state_dict().items(), plain.state_dict().values(), strict=True):
         assert torch.equal(one, two), name
-
-    torch.manual_seed(recipe.seed)
-    start = ReIdNetwork(CONFIG).state_dict()
-    moved = [name for name, value in straight.state_dict().items() if not torch.equal(value, start[name])]
-    assert any(name.startswith("sdtps.rgb_sparse.score_predictor") for name in moved)
-    rows = (tmp_path / "straight" / "log.csv").read_text().splitlines()
-    assert rows[0] == "step,loss,accuracy_ori,accuracy_sdtps"
-    assert len(rows) == 13
-    assert (tmp_path / "broken" / "log.csv").read_text().splitlines() == rows
+    states = [torch.load(tmp_path / run / "last.pth", weights_only=True)["state_dict"] for run in ("measured", "plain")]
+    for name, value in states[0].items():  # the necks' running statistics among them
+        assert torch.equal(value, states[1][name]), name
 
 
-def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
-    recipe = Recipe(steps=1, identities=4, samples=2, save_every=1)
-    Training(CONFIG, drawn_set(), recipe, tmp_path).run()
-    with pytest.raises(ValueError, match="another recipe"):
-        Training(CONFIG, drawn_set(), replace(recipe, rate=1.0), tmp_path).run()
+def test_a_folder_of_another_run_is_refused(changed: Changed, data: Data, tmp_path: Path) -> None:
+    settings = changed(schedule={"epochs": 1})
+    Training(settings, data, tmp_path).run()
+    other = changed(schedule={"epochs": 1}, optimiser={"rate": 1.0})
+    with pytest.raises(ConfigError, match=r"another run: optimiser\.rate was 0\.001, and is 1\.0"):
+        Training(other, data, tmp_path)
+
+
+@pytest.mark.parametrize("fault", ["nan", "high"])
+def test_divergence_stops_with_its_batch_saved(fault: str, changed: Changed, data: Data, tmp_path: Path) -> None:
+    settings = changed(upkeep={"loss_limit": 1000.0 if fault == "nan" else 0.5, "diagnose_every": 0})
+    training = Training(settings, data, tmp_path)
+    if fault == "nan":
+        training.step = 2
+        with torch.no_grad():
+            training.network.get_parameter("rgb_reduce.1.weight").fill_(torch.nan)
+    with pytest.raises(TrireidError, match=f"stopped at step {training.step}: the loss is") as raised:
+        training.run()
+    assert raised.value.code == "diverged"
+    assert "\n" not in raised.value.message
+    saved = torch.load(tmp_path / "stopped.pt", weights_only=True)
+    assert saved["step"] == training.step
+    assert torch.equal(saved["images"], training.batches.at(training.step).images)
+
+
+def test_a_full_disk_is_said_before_the_first_step(
+    settings: Settings, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("training.files.shutil.disk_usage", lambda path: usage(1, 1, 1000))
+    with pytest.raises(TrireidError, match="0 MB are free, and the run's checkpoints need") as raised:
+        Training(settings, data, tmp_path)
+    assert raised.value.code == "no_space"
+
+
+def test_a_disk_that_fills_up_leaves_the_last_save_whole(
+    settings: Settings, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Training(settings, data, tmp_path)
+    training.step = 1
+    training._save()
+    before = (tmp_path / "resume.pt").read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    training.step = 2
+    with pytest.raises(TrireidError, match=r"resume\.pt: could not be written: .*No space left"):
+        training._save()
+    assert (tmp_path / "resume.pt").read_bytes() == before
+    assert not (tmp_path / "resume.pt.tmp").exists()
+
+
+def test_held_out_identities_are_in_one_set_only() -> None:
+    train, validation = held_out(coloured(9), 3, "source")
+    names = [set(part.identities.tolist()) for part in (train, validation)]
+    assert [len(part) for part in names] == [6, 3]
+    assert not names[0] & names[1]
+    assert held_out(coloured(9), 3, "source")[1].identities.tolist() == validation.identities.tolist()
+
+
+def test_a_source_of_one_identity_is_refused() -> None:
+    with pytest.raises(SourceError, match="has 1 identity, of which 3 are for validation"):
+        held_out(coloured(1), 3, "one.csv")
+
+
+def test_a_source_too_small_for_a_batch_is_refused() -> None:
+    few = coloured(4, each=3)
+    with pytest.raises(SourceError, match=r"identity p0 has 3 samples, fewer than batch\.samples = 4 \(4 such\)"):
+        check_batch(few, BatchSettings(identities=2, samples=4), 2, "few.csv")
+    with pytest.raises(SourceError, match="4 identities are left to train on, and a batch takes 8"):
+        check_batch(few, BatchSettings(identities=8, samples=2), 8, "few.csv")
+
+
+def test_a_synthetic_source_trains_on_other_identities_than_it_tests(settings: Settings, tmp_path: Path) -> None:
+    source = DataSettings(
+        source="synthetic:person:4", validation_identities=2, test="synthetic:person:4", shots=1, cache=str(tmp_path)
+    )
+    data = Data.of(source, settings.network.__class__(image_size=(64, 32), cameras=6), BatchSettings(identities=2), 2)
+    assert data.test is not None
+    assert not {p.tobytes() for p in data.test.images} & {p.tobytes() for p in [*data.train.images, *data.validation.images]}
+    again = Data.of(source, settings.network.__class__(image_size=(64, 32), cameras=6), BatchSettings(identities=2), 2)
+    assert np.array_equal(again.train.images, data.train.images)
+    assert len(list(tmp_path.glob("*.npz"))) == 2
+
+
+def test_a_camera_the_network_does_not_know_is_refused(settings: Settings) -> None:
+    source = DataSettings(source="synthetic:person:4", validation_identities=2, shots=1)
+    few = replace(settings.network, cameras=2)
+    with pytest.raises(ConfigError, match=r"network\.cameras: 2, but synthetic:person:4 has a camera"):
+        Data.of(source, few, BatchSettings(identities=2), 2)
+
+
+def test_validation_leaves_the_mode_and_tells_patterns_apart(settings: Settings) -> None:
+    network = start_network(settings).train()
+    scores = validate(network, coloured(3, seed=1), (1, 2, 3))
+    assert network.training
+    assert set(scores) == {1, 2, 3}
+    with torch.no_grad():
+        for parameter in network.sdtps.parameters():
+            parameter.mul_(-3)
+    later = validate(network, coloured(3, seed=1), (1, 2, 3))
+    assert later[1].mAP == scores[1].mAP

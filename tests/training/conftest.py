@@ -1,0 +1,88 @@
+"""A small run: a network of one block, pictures of one colour per identity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.goldens.make import CONFIG
+from training.augment import Augmentation
+from training.data import Data
+from training.pictures import PictureSet
+from training.settings import (
+    BatchSettings,
+    DataSettings,
+    OptimiserSettings,
+    ScheduleSettings,
+    Settings,
+    UpkeepSettings,
+)
+
+torch.set_num_threads(1)  # the networks are tiny: a second thread only waits for a core
+
+Changed = Callable[..., Settings]
+
+
+def coloured(identities: int, each: int = 4, seed: int = 0, prefix: str = "p") -> PictureSet:
+    """64 x 32 pictures; identities differ in colour, shots in noise, every shot is another camera's."""
+    draw = np.random.default_rng(seed)
+    colours = draw.integers(40, 216, (identities, 3, 1, 1, 3))
+    noise = draw.integers(-40, 40, (identities, each, 3, 64, 32, 3))
+    images = (colours[:, None] + noise).clip(0, 255).astype(np.uint8).reshape(-1, 3, 64, 32, 3)
+    names = np.repeat([f"{prefix}{i}" for i in range(identities)], each)
+    cameras = np.tile(np.arange(each, dtype=np.int64), identities)
+    return PictureSet(images, names, cameras, np.ones((len(images), 3), np.bool_))
+
+
+@pytest.fixture(scope="session")
+def data() -> Data:
+    """Six identities to train on, three to validate with, three to test on."""
+    return Data(coloured(6), coloured(3, seed=1, prefix="v"), coloured(3, seed=2, prefix="t"))
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """Twelve steps in four epochs."""
+    return Settings(
+        network=CONFIG,
+        data=DataSettings(source="synthetic:person:9"),
+        batch=BatchSettings(identities=2, samples=2),
+        optimiser=OptimiserSettings(backbone_rate=None, rate=1e-3),
+        schedule=ScheduleSettings(epochs=4, warmup_epochs=1),
+        augmentation=Augmentation(pad=2),
+        upkeep=UpkeepSettings(evaluate_every=2, save_every=5, diagnose_every=2),
+    )
+
+
+@pytest.fixture
+def changed(settings: Settings) -> Changed:
+    """`changed(schedule={"epochs": 2})`: the small run with some settings replaced."""
+
+    def make(**sections: dict[str, Any]) -> Settings:
+        parts = {name: replace(getattr(settings, name), **values) for name, values in sections.items()}
+        return replace(settings, **parts)
+
+    return make
+
+
+@pytest.fixture
+def run_yaml(tmp_path: Path) -> Path:
+    """A run's configuration in a file: 64 drawn steps, long enough to be killed in."""
+    (tmp_path / "run.yml").write_text(
+        "network: {image_size: [64, 32], width: 64, depth: 1, channels: 32, cameras: 6, aggregation_ratio: 0.5}\n"
+        "data: {source: 'synthetic:person:8', validation_identities: 2, cache: CACHE}\n"
+        "batch: {identities: 2, samples: 4}\n"
+        "sdtps: {gumbel: on}\n"
+        "optimiser: {backbone_rate: null}\n"
+        "schedule: {epochs: 20, warmup_epochs: 2}\n"
+        "augmentation: {drop_modality: 0.3}\n"
+        "machine: {device: cpu, threads: 1}\n"
+        "upkeep: {evaluate_every: 4, save_every: 7, diagnose_every: 6}\n".replace("CACHE", str(tmp_path / "cache"))
+    )
+    return tmp_path / "run.yml"

@@ -1,0 +1,68 @@
+"""The three commands: what cannot be used gets one line and exit code 2, a run that stops itself 1."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import trireid
+from models import load_checkpoint
+
+LINES = {
+    "optimiser: {backbone_rat: 1}": "optimiser.backbone_rat: nobody reads this key; is backbone_rate meant?",
+    "batch: {identities: 2, samples: 4, size: 12}": "batch.size: 12 is no multiple of 2 identities x 4 samples = 8",
+    "batch: {identities: 2, samples: 9}": "fewer than batch.samples = 9",
+    "batch: {identities: 7, samples: 4}": "6 identities are left to train on, and a batch takes 7",
+    "data: {source: 'synthetic:person:1', validation_identities: 2}": "has 1 identity",
+    "data: {source: 'nowhere'}": "not a SOURCE",
+    "start: nowhere.pth": "nowhere.pth: does not exist",
+    "machine: {device: cuda}": "machine.device: cuda, but PyTorch finds no GPU here",
+    "network: {image_size: [64, 32], width: 64, depth: 1, cameras: 3}": "network.cameras: 3, but",
+}
+
+
+@pytest.mark.parametrize(("section", "line"), LINES.items())
+def test_bad_input_is_said_before_the_first_epoch(
+    section: str, line: str, run_yaml: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = section.partition(":")[0]
+    kept = [old for old in run_yaml.read_text().splitlines() if not old.startswith(f"{key}:")]
+    run_yaml.write_text("\n".join([*kept, section]))
+    assert trireid.main(["train", str(run_yaml), "--folder", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("trireid: ")
+    assert line in said
+    assert not (tmp_path / "run" / "log.csv").exists()
+
+
+def test_train_then_diagnose(run_yaml: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_yaml.write_text(run_yaml.read_text().replace("epochs: 20, warmup_epochs: 2", "epochs: 1, warmup_epochs: 0"))
+    assert trireid.main(["train", str(run_yaml)]) == 0
+    best = tmp_path / "runs" / "run" / "best.pth"
+    assert capsys.readouterr().out.startswith(f"{best}: epoch 1, validation mAP ")
+    assert load_checkpoint(best, best.with_suffix(".yml")).config.depth == 1
+    assert trireid.main(["diagnose", str(best), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["faults"] == []
+    run_yaml.write_text(run_yaml.read_text().replace("gumbel: on", "gumbel: published"))
+    assert trireid.main(["diagnose", str(run_yaml)]) == 1
+    assert "fault: the gradient through the" in capsys.readouterr().out
+
+
+def test_a_run_that_diverges_exits_with_1(run_yaml: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_yaml.write_text(run_yaml.read_text().replace("upkeep: {", "upkeep: {loss_limit: 0.1, "))
+    assert trireid.main(["train", str(run_yaml)]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("trireid: stopped at step 0: the loss is ")
+    assert (tmp_path / "runs" / "run" / "stopped.pt").exists()
+
+
+def test_experiment_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert trireid.main(["experiment", "--folder", str(tmp_path), "--arms", "full;half"]) == 2
+    assert "--arms: there is no half" in capsys.readouterr().err
+    assert trireid.main(["experiment", "--folder", str(tmp_path), "--report-only"]) == 2
+    assert "say where to, with --report" in capsys.readouterr().err
+    report = str(tmp_path / "report.md")
+    assert trireid.main(["experiment", "--folder", str(tmp_path), "--report-only", "--report", report]) == 2
+    assert "no run in it is finished" in capsys.readouterr().err

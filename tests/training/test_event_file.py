@@ -1,0 +1,78 @@
+"""TensorBoard's format: checksums of the standard, records that an independent reader takes apart."""
+
+from __future__ import annotations
+
+import math
+import struct
+from pathlib import Path
+
+import pytest
+
+from training.event_file import EventFile, crc32c
+from training.log import Log, Table
+
+
+def records(path: Path) -> list[bytes]:
+    """The records of a file, their checksums held against a CRC computed bit by bit."""
+    content, found = path.read_bytes(), []
+    while content:
+        (length,) = struct.unpack("<Q", content[:8])
+        data = content[12 : 12 + length]
+        assert struct.unpack("<I", content[8:12])[0] == masked(content[:8])
+        assert struct.unpack("<I", content[12 + length : 16 + length])[0] == masked(data)
+        found.append(data)
+        content = content[16 + length :]
+    return found
+
+
+def masked(data: bytes) -> int:
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    return (crc >> 15 | crc << 17 & 0xFFFFFFFF) + 0xA282EAD8 & 0xFFFFFFFF
+
+
+def test_checksums_are_those_of_rfc_3720() -> None:
+    assert crc32c(b"123456789") == 0xE3069283
+    assert crc32c(bytes(32)) == 0x8A9136AA
+    assert crc32c(b"\xff" * 32) == 0x62A8AB43
+
+
+def test_a_file_is_what_tensorboard_expects(tmp_path: Path) -> None:
+    file = EventFile(tmp_path, 0)
+    file.scalars(300, {"loss": 0.5, "rate": 0.25})
+    version, event = records(file.path)
+    assert version.endswith(b"\x1a\x0dbrain.Event:2")
+    assert version[0] == event[0] == 0x09  # field 1, fixed64: wall time
+    loss = b"\x0a\x04loss\x15" + struct.pack("<f", 0.5)
+    rate = b"\x0a\x04rate\x15" + struct.pack("<f", 0.25)
+    summary = b"\x0a" + bytes([len(loss)]) + loss + b"\x0a" + bytes([len(rate)]) + rate
+    assert event[9:] == b"\x10\xac\x02" + b"\x2a" + bytes([len(summary)]) + summary  # step 300 as a varint, then the summary
+
+
+def test_the_log_writes_csv_and_events_and_leaves_out_what_was_not_measured(tmp_path: Path) -> None:
+    log = Log(tmp_path, events=True)
+    log.step(1, {"loss": 2.0, "other": math.nan})
+    log.step(2, {"loss": 1.0, "other": 3.0})
+    assert (tmp_path / "log.csv").read_text() == "step,loss,other\n1,2,\n2,1,3\n"
+    (path,) = (tmp_path / "events").iterdir()
+    _, first, second = records(path)
+    assert b"step/loss" in first
+    assert b"step/other" not in first
+    assert b"step/other" in second
+    Log(tmp_path / "quiet", events=False)
+    assert not (tmp_path / "quiet").exists()
+
+
+@pytest.mark.parametrize("last", [0, 1, 3])
+def test_a_cut_table_ends_where_it_is_told(last: int, tmp_path: Path) -> None:
+    table = Table(tmp_path / "t.csv")
+    for step in range(1, 4):
+        table.add({"step": step, "value": step / 2})
+    table.cut(last)
+    assert [row["step"] for row in table.rows()] == [str(step) for step in range(1, last + 1)]
+    table.add({"step": 9, "value": 1.0})
+    assert table.rows()[-1] == {"step": "9", "value": "1"}

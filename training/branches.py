@@ -1,0 +1,72 @@
+"""The branches' necks and classifiers: what training needs of each feature and an embedding does not."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models import Features, Head, NetworkConfig
+from training.losses import batch_hard_triplet, identity_loss
+from training.settings import LossSettings
+
+
+class Outcome(NamedTuple):
+    """A branch's loss, and the share of the batch that its classifier names rightly."""
+
+    loss: Tensor
+    accuracy: Tensor
+
+
+class Branch(nn.Module):
+    """A branch's batch-norm neck and classifier."""
+
+    def __init__(self, width: int, identities: int, settings: LossSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.bottleneck = nn.BatchNorm1d(width)
+        self.bottleneck.bias.requires_grad_(False)
+        self.classifier = nn.Linear(width, identities, bias=False)
+        nn.init.normal_(self.classifier.weight, std=0.001)
+
+    def forward(self, features: Tensor, labels: Tensor) -> Outcome:
+        """Features [B, D], labels int64 [B]."""
+        weight = self.settings
+        logits = self.classifier(self.bottleneck(features)).float()
+        total = weight.identity * identity_loss(logits, labels, weight.label_smoothing)
+        total = total + weight.triplet * batch_hard_triplet(features.float(), labels, weight.margin)
+        return Outcome(total, (logits.argmax(dim=1) == labels).float().mean())
+
+
+class Branches(nn.ModuleDict):
+    """`ori`, and `head` where the network has one."""
+
+    def __init__(self, config: NetworkConfig, identities: int, settings: LossSettings) -> None:
+        widths = {"ori": 3 * config.channels}
+        if config.head is not Head.NONE:
+            widths["head"] = config.head_channels
+        super().__init__({name: Branch(width, identities, settings) for name, width in widths.items()})
+
+    def outcomes(self, features: Features, labels: Tensor, *, head: bool = True) -> dict[str, Outcome]:
+        """Each branch's outcome on its own features; `head` False leaves the head's out."""
+        given = {"ori": features.ori, "head": features.head}
+        return {name: branch(given[name], labels) for name, branch in self.items() if name == "ori" or head}
+
+    def published_state(self) -> dict[str, Tensor]:
+        """Weights under the names that `load_checkpoint` knows as training's own: `classifier_ori.weight`, ..."""
+        return {_published(key): value.detach().cpu() for key, value in self.state_dict().items()}
+
+    def load_published(self, state: dict[str, Tensor]) -> None:
+        """Take weights back from `published_state`."""
+        self.load_state_dict({key: state[_published(key)] for key in self.state_dict()})
+
+
+def total_loss(outcomes: dict[str, Outcome]) -> Tensor:
+    """The branches' losses, summed."""
+    return torch.stack([outcome.loss for outcome in outcomes.values()]).sum()
+
+
+def _published(key: str) -> str:
+    branch, part, name = key.split(".", 2)
+    return f"{part}_{branch}.{name}"

@@ -1,0 +1,138 @@
+"""What a run trains on, chooses its best checkpoint by, and is measured on: three sets that share no identity."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from models import NetworkConfig
+from samples import ConfigError, Sample, SourceError
+from samples.sources import open_source
+from samples.synthetic.seeds import Split
+from samples.synthetic.source import synthetic_samples
+from training.pictures import PictureSet
+from training.settings import BatchSettings, DataSettings
+
+_SPLITS: Final[dict[str, Split]] = {"train": "train", "gallery": "test"}
+
+
+@dataclass(frozen=True)
+class Data:
+    """`train`, `validation` (held-out identities of the same source) and `test` (None where no test source is given)."""
+
+    train: PictureSet
+    validation: PictureSet
+    test: PictureSet | None
+
+    @classmethod
+    def of(cls, settings: DataSettings, network: NetworkConfig, batch: BatchSettings, need: int) -> Data:
+        """Read, decode and split; `need`: identities that one step takes.
+
+        Raises SourceError and ConfigError, naming the count, where the sets are too small for that.
+        """
+        whole = _pictures(settings, settings.source, "train", network)
+        train, validation = held_out(whole, settings.validation_identities, settings.source)
+        _check_cameras(whole, network, settings.source)
+        check_batch(train, batch, need, settings.source)
+        test = None if settings.test is None else _pictures(settings, settings.test, "gallery", network)
+        return cls(train, validation, test)
+
+
+def held_out(whole: PictureSet, identities: int, source: str) -> tuple[PictureSet, PictureSet]:
+    """Split off a set's `identities` for validation, the same ones for every seed of a run. Raises SourceError."""
+    names = sorted(set(whole.identities.tolist()))
+    if len(names) - identities < 2:
+        raise SourceError(
+            f"{source}: has {_counted(names, 'identity', 'identities')}, of which {identities} are for validation "
+            f"(data.validation_identities): two must be left to train on",
+            "data.source",
+        )
+    shuffled = np.random.default_rng(0).permutation(names).tolist()
+    return whole.of_identities(shuffled[identities:]), whole.of_identities(shuffled[:identities])
+
+
+def check_batch(train: PictureSet, batch: BatchSettings, need: int, source: str) -> None:
+    """Raise SourceError where a step cannot draw its P x K."""
+    names, counts = np.unique(train.identities, return_counts=True)
+    if len(names) < need:
+        raise SourceError(
+            f"{source}: {len(names)} identities are left to train on, and a batch takes {need} (batch.identities)",
+            "batch.identities",
+        )
+    few = [(name, count) for name, count in zip(names.tolist(), counts.tolist(), strict=True) if count < batch.samples]
+    if few:
+        name, count = few[0]
+        raise SourceError(
+            f"{source}: identity {name} has {_counted(range(count), 'sample', 'samples')}, fewer than batch.samples = "
+            f"{batch.samples} ({len(few)} such)",
+            "batch.samples",
+        )
+
+
+def _check_cameras(whole: PictureSet, network: NetworkConfig, source: str) -> None:
+    highest = int(whole.cameras.max())
+    if network.cameras and highest >= network.cameras:
+        raise ConfigError(
+            f"network.cameras: {network.cameras}, but {source} has a camera {highest} (they count from 0)", "network.cameras"
+        )
+
+
+def _counted(items: range | list[str], one: str, many: str) -> str:
+    return f"{len(items)} {one if len(items) == 1 else many}"
+
+
+def _pictures(settings: DataSettings, source: str, part: str, network: NetworkConfig) -> PictureSet:
+    """Decoded pictures of a source, from the cache where they are there."""
+    if settings.cache is None:
+        return _decoded(settings, source, part, network)
+    name = "|".join(map(str, (source, part, settings.world, settings.shots, network.image_size)))
+    path = Path(settings.cache) / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.npz"
+    if path.exists():
+        with np.load(path) as held:
+            return PictureSet(held["images"], held["identities"], held["cameras"], held["present"])
+    pictures = _decoded(settings, source, part, network)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        np.savez(
+            file,
+            images=pictures.images,
+            identities=pictures.identities,
+            cameras=pictures.cameras,
+            present=pictures.present,
+        )
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    return pictures
+
+
+def _decoded(settings: DataSettings, source: str, part: str, network: NetworkConfig) -> PictureSet:
+    samples = _samples(settings, source, part)
+    pictures = PictureSet.of(samples, network.image_size, title=f"reading {source}")
+    return replace(pictures, cameras=pictures.cameras if network.cameras else np.full_like(pictures.cameras, -1))
+
+
+def _samples(settings: DataSettings, source: str, part: str) -> Iterator[Sample]:
+    opened = open_source(source, "train" if part == "train" else "gallery")
+    if source.startswith("synthetic:"):  # the source itself draws test identities only
+        _, kind, identities = source.split(":")
+        yield from synthetic_samples(
+            "person" if kind == "person" else "vehicle",
+            int(identities),
+            split=_SPLITS[part],
+            seed=settings.world,
+            shots=settings.shots,
+        )
+        return
+    for entry in opened:
+        if entry.sample is None:
+            raise SourceError(f"{source}: {entry.fault}; mend or remove it before training", entry.place)
+        if entry.sample.identity is None:
+            raise SourceError(f"{source}: {entry.place} has no identity: nothing can be learned from it", entry.place)
+        yield entry.sample

@@ -1,0 +1,73 @@
+"""The files of a run: written whole or not at all, with room for them known beforehand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from models import yaml_of
+from samples import ConfigError, TrireidError
+from training.settings import Settings
+
+#: Weights, Adam's two moments, the best checkpoint, and the temporary file of the largest.
+_COPIES = 8
+_FLOAT_BYTES = 4
+
+
+def save(content: Any, path: Path) -> None:
+    """`torch.save` through a temporary file, flushed to disk, renamed. Raises TrireidError where there is no room."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
+        temporary.unlink(missing_ok=True)
+        raise TrireidError(f"{path}: could not be written: {error}", str(path), "write_failed") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Text through a temporary file, flushed to disk, renamed."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def check_room(folder: Path, parameters: int) -> None:
+    """Raise TrireidError where the folder's disk has no room for a run's checkpoints."""
+    need = _COPIES * _FLOAT_BYTES * parameters
+    free = shutil.disk_usage(folder).free
+    if free < need:
+        raise TrireidError(
+            f"{folder}: {free / 1e6:.0f} MB are free, and the run's checkpoints need {need / 1e6:.0f} MB",
+            str(folder),
+            "no_space",
+        )
+
+
+def save_checkpoint(path: Path, settings: Settings, state: Mapping[str, torch.Tensor], measured: Mapping[str, Any]) -> None:
+    """A checkpoint that `load_checkpoint` reads, with its own configuration inside and as YAML beside it."""
+    config = yaml_of(settings.network)
+    save({"state_dict": dict(state), "config": config, "training": settings.as_mapping(), "measured": dict(measured)}, path)
+    write_text(path.with_suffix(".yml"), yaml.safe_dump(config))
+
+
+def read_own(path: Path) -> dict[str, Any]:
+    """What `save_checkpoint` wrote. Raises ConfigError for a checkpoint that carries no training settings."""
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict) or "training" not in content:
+        raise ConfigError(
+            f"{path}: carries no training settings; give the configuration, with `start: {path}` in it", str(path)
+        )
+    return content

@@ -1,0 +1,181 @@
+"""Where gradient flows in one batch: per module, per branch, and per path through the SDTPS head."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models import ReIdNetwork
+from models.sdtps import NAMES, PATHS
+from training.batch import Batch
+from training.branches import Branches, total_loss
+from training.optimiser import BACKBONE
+
+Vectors = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class PathGradient:
+    """Norms of the gradient that comes down a path: `arriving`, at what the path holds; `backbone`, at its parameters."""
+
+    arriving: float
+    backbone: float
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Norms of one batch's gradient.
+
+    `modules`: at the parameters of each module; `branches`: at the backbone's parameters, of each branch's loss; `paths`:
+    through each path of the head (`models.sdtps.PATHS`; None: nothing flows there). `mask_share`: the mask path's part of
+    the whole gradient, projected on it, at the backbone and at the score predictors: 1 means that the mask alone says where
+    Adam goes.
+    """
+
+    loss: float
+    modules: dict[str, float]
+    branches: dict[str, float]
+    paths: dict[str, PathGradient | None]
+    mask_share: dict[str, float]
+
+
+def measure(network: ReIdNetwork, branches: Branches, batch: Batch, *, head: bool = True) -> Gradients:
+    """One forward and backward pass in training mode and float32; batch-norm statistics and gradients are left changed.
+
+    `head` False: as in the epochs that train `ori` alone.
+    """
+    network.train(), branches.train()
+    with _recorded(network) as taps:
+        features = network.features(batch.images, batch.camera, batch.present)
+        outcomes = branches.outcomes(features, batch.labels, head=head)
+    parameters = {name: p for name, p in [*network.named_parameters(), *_named(branches)] if p.requires_grad}
+    loss = total_loss(outcomes)
+    whole = _gradient([loss], None, parameters)
+    arriving = {path: _arriving(loss, passed) for path, passed in taps.items()}
+    backbone = {name: p for name, p in parameters.items() if name.startswith(BACKBONE)}
+    predictors = {name: p for name, p in parameters.items() if "score_predictor" in name}
+    return Gradients(
+        loss=float(loss.detach()),
+        modules=_by_module(whole),
+        branches={name: _norm(_gradient([o.loss], None, backbone).values()) for name, o in outcomes.items()}
+        if backbone
+        else {},
+        paths={path: _through(taps[path], arriving[path], backbone) for path in taps},
+        mask_share={
+            name: _share(_through_vectors(taps["mask"], arriving["mask"], part), [whole[key] for key in part])
+            for name, part in (("backbone", backbone), ("predictor", predictors))
+            if part and any(g is not None for g in arriving.get("mask", ()))
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A tensor as it came to a path, and the copy that went down it."""
+
+    came: Tensor
+    went: Tensor
+
+
+@contextmanager
+def _recorded(network: ReIdNetwork) -> Iterator[dict[str, list[Tap]]]:
+    """Hooks on the head's paths; what passes them while the context lasts."""
+    taps: dict[str, list[Tap]] = {}
+    handles = []
+    for path in PATHS if hasattr(network, "sdtps") else ():
+        taps[path] = []
+        for name in NAMES:
+            module = network.get_submodule(f"sdtps.{name}_sparse.paths.{path}")
+            handles.append(module.register_forward_hook(_keep_in(taps[path])))
+    try:
+        yield taps
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _keep_in(passed: list[Tap]) -> Any:
+    def hook(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        copy = output.view_as(output)
+        passed.append(Tap(inputs[0], copy))
+        return copy
+
+    return hook
+
+
+def _arriving(loss: Tensor, passed: Sequence[Tap]) -> list[Tensor | None]:
+    """The loss's gradient at what went down a path; None where none arrives."""
+    flowing = [tap.went for tap in passed if tap.went.requires_grad]
+    found = iter(torch.autograd.grad(loss, flowing, retain_graph=True, allow_unused=True) if flowing else ())
+    return [next(found) if tap.went.requires_grad else None for tap in passed]
+
+
+def _through(
+    passed: Sequence[Tap], arriving: Sequence[Tensor | None], backbone: dict[str, nn.Parameter]
+) -> PathGradient | None:
+    flowing = [g for g in arriving if g is not None]
+    return PathGradient(_norm(flowing), _norm(_through_vectors(passed, arriving, backbone))) if flowing else None
+
+
+def _through_vectors(
+    passed: Sequence[Tap], arriving: Sequence[Tensor | None], parameters: dict[str, nn.Parameter]
+) -> list[Tensor]:
+    """The part of the parameters' gradient that comes through a path."""
+    pairs = [(tap.came, g) for tap, g in zip(passed, arriving, strict=True) if g is not None and tap.came.requires_grad]
+    return list(_gradient([came for came, _ in pairs], [g for _, g in pairs], parameters).values())
+
+
+def _gradient(outputs: list[Tensor], weights: list[Tensor] | None, parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+    """Gradient at each parameter, zeros where none arrives."""
+    if not outputs or not parameters:
+        return {name: torch.zeros_like(p) for name, p in parameters.items()}
+    found = torch.autograd.grad(outputs, list(parameters.values()), weights, retain_graph=True, allow_unused=True)
+    return {
+        name: torch.zeros_like(parameter) if gradient is None else gradient
+        for (name, parameter), gradient in zip(parameters.items(), found, strict=True)
+    }
+
+
+def _named(branches: Branches) -> list[tuple[str, nn.Parameter]]:
+    return [(f"branches.{name}", parameter) for name, parameter in branches.named_parameters()]
+
+
+def _by_module(gradients: dict[str, Tensor]) -> dict[str, float]:
+    grouped: dict[str, list[Tensor]] = {}
+    for name, gradient in gradients.items():
+        grouped.setdefault(module_of(name), []).append(gradient)
+    return {name: _norm(part) for name, part in grouped.items()}
+
+
+def module_of(parameter: str) -> str:
+    """The line of the table that a parameter counts in: a transformer block, a part of the head, a branch's classifier."""
+    parts = parameter.split(".")
+    blocks = next((i for i, part in enumerate(parts) if part in ("resblocks", "blocks")), None)
+    if blocks is not None:
+        return ".".join(parts[: blocks + 2])
+    return ".".join(parts[:3]) if parts[0] in ("backbone", "sdtps", "branches", "fusion") else parts[0]
+
+
+def _norm(gradients: Any) -> float:
+    """The norm of several tensors' gradient as one vector, in float64: 1e10 squared times a million overflows float32."""
+    return float(sum(float(g.double().square().sum()) for g in gradients) ** 0.5)
+
+
+def _share(part: Sequence[Tensor], whole: Sequence[Tensor]) -> float:
+    length = sum(float(g.double().square().sum()) for g in whole)
+    along = sum(float((p.double() * g.double()).sum()) for p, g in zip(part, whole, strict=True))
+    return along / length if length else 0.0
+
+
+def columns(measured: Gradients) -> dict[str, float]:
+    """The norms at the backbone as a row of `gradients.csv`; NaN where nothing flows."""
+    paths = {f"path_{name}": math.nan if path is None else path.backbone for name, path in measured.paths.items()}
+    branches = {f"branch_{name}": measured.branches.get(name, math.nan) for name in ("ori", "head")}
+    shares = {f"mask_share_{name}": measured.mask_share.get(name, math.nan) for name in ("backbone", "predictor")}
+    return {"loss": measured.loss, **branches, **paths, **shares}

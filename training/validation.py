@@ -1,0 +1,64 @@
+"""How good a network is on identities that it does not train on: each pattern apart, as retrieval across cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from evaluation import Scores, evaluate
+from models import Features, ReIdNetwork
+from training.pictures import PictureSet, normalised
+
+_BATCH = 32
+
+
+def embedding(features: Features, pattern: int) -> torch.Tensor:
+    """What a pattern compares: 1 the global features, 2 the head's (the global ones without a head), 3 both; [B, D]."""
+    if pattern == 1 or features.head is None:
+        return features.ori
+    return features.head if pattern == 2 else features.both
+
+
+def validate(network: ReIdNetwork, data: PictureSet, patterns: Iterable[int]) -> dict[int, Scores]:
+    """Scores of each pattern, in eval mode; the network is left in the mode it was in.
+
+    Every sample is a query once; its own camera's pictures of its identity are dropped.
+    """
+    described = embeddings(network, data, tuple(patterns))
+    groups = [f"sample {row}" if camera < 0 else camera for row, camera in enumerate(data.cameras.tolist())]
+    ids = data.identities
+    return {pattern: evaluate(rows, rows, ids, ids, groups, groups) for pattern, rows in described.items()}
+
+
+def embeddings(network: ReIdNetwork, data: PictureSet, patterns: tuple[int, ...]) -> dict[int, NDArray[np.float32]]:
+    """float32 [M, D] of each pattern."""
+    was_training = network.training
+    network.eval()
+    parts: dict[int, list[NDArray[np.float32]]] = {pattern: [] for pattern in patterns}
+    for start in range(0, len(data), _BATCH):
+        rows = slice(start, start + _BATCH)
+        features = _features(network, data, rows)
+        for pattern in patterns:
+            parts[pattern].append(embedding(features, pattern).cpu().numpy())
+    network.train(was_training)
+    return {pattern: np.concatenate(part) for pattern, part in parts.items()}
+
+
+def _features(network: ReIdNetwork, data: PictureSet, rows: slice) -> Features:
+    device = next(network.parameters()).device
+    images = normalised(data.images[rows], network.config).to(device)
+    camera, present = (torch.from_numpy(x[rows]).to(device) for x in (data.cameras, data.present))
+    with torch.inference_mode():
+        return network.features(images, camera, present)
+
+
+def figures(scores: Mapping[int, Scores]) -> dict[str, float]:
+    """mAP and Rank-1 of each pattern in percent, under the names that the logs have: `mAP_1`, `rank1_1`, ..."""
+    return {
+        f"{name}_{pattern}": round(100 * value, 3)
+        for pattern, of in scores.items()
+        for name, value in (("mAP", of.mAP), ("rank1", of.rank1))
+    }
