@@ -275,15 +275,15 @@ def test_a_source_that_breaks_off_says_so_and_what_came_before_is_kept(gallery: 
 
 
 def test_a_store_that_fails_late_ends_the_run_without_hanging(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    insert, count = gallery._store._insert, [0]
+    insert, count = gallery._writer._insert, [0]
 
-    def full(item: Any) -> None:
+    def full(item: Any, generation: int) -> None:
         count[0] += 1
         if count[0] > 40:
             raise sqlite3.OperationalError("database or disk is full")
-        insert(item)
+        insert(item, generation)
 
-    monkeypatch.setattr(gallery._store, "_insert", full)
+    monkeypatch.setattr(gallery._writer, "_insert", full)
     before = threading.active_count()
     with pytest.raises(GalleryError, match="disk is full"):
         index(source_of([triplet(i) for i in range(300)]), gallery)
