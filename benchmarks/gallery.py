@@ -208,7 +208,7 @@ def measured(bench: Bench, memory: Memory, targets: list[float]) -> Iterator[Poi
     index.tune(targets[0])
     if index.fetch is not None:
         index.fetch = None
-        yield point(bench, index, f"recall {targets[0]}, without fetch")
+        yield point(bench, index, f"recall {targets[0]}")
         index.fetch = bench.blobs.fetch
     adding(bench, index)
     index.close()
@@ -224,7 +224,8 @@ def point(bench: Bench, index: VectorIndex, setting: str) -> Point:
     search = searching(index)
     found = recall(search(bench.queries), bench.truth)
     memory = index.memory / len(index)
-    name = f"trireid {index.memory_mode}"
+    bare = index.fetch is None and index.memory_mode is not Memory.FLOAT32
+    name = f"trireid {index.memory_mode}" + (" without fetch" if bare else "")
     return Point(name, setting, found, memory, latency(search, bench.queries, bench.runs), pace(search, bench.queries))
 
 
@@ -376,7 +377,7 @@ def plot(path: Path, points: list[Point], title: str) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.5), sharey=True)
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 5.5), sharey=True)
     for axis, name in zip(axes, ("single", "batch"), strict=True):
         for index in dict.fromkeys(point.index for point in points):
             own = sorted((point for point in points if point.index == index), key=lambda point: point.recall)
@@ -385,9 +386,9 @@ def plot(path: Path, points: list[Point], title: str) -> None:
         axis.set(yscale="log", xlabel="recall@10", title={"single": "one query", "batch": "in batches of 64"}[name])
         axis.grid(alpha=0.3, which="both")
     axes[0].set_ylabel("milliseconds a query")
-    axes[1].legend(fontsize=8, loc="best")
     figure.suptitle(title)
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0.15, 1, 1))
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="lower center", ncols=3)
     figure.savefig(path, dpi=110)
 
 
