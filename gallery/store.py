@@ -159,10 +159,8 @@ class Store:
 
     def embeddings(self, keys: Sequence[int], generation: int) -> dict[int, NDArray[np.float32]]:
         """The embeddings float32 [D] of the items with these keys, as they were made."""
-        query = f"SELECT key, embedding FROM vectors_{generation} WHERE key = ?"
-        with reported(self.folder):
-            rows = [self._db.execute(query, [key]).fetchone() for key in keys]
-        return {row[0]: np.frombuffer(row[1], np.float32) for row in rows if row is not None}
+        query = f"SELECT key, embedding FROM vectors_{generation} WHERE key IN (SELECT value FROM json_each(?))"
+        return {key: np.frombuffer(row, np.float32) for key, row in self.run(query, [json.dumps(list(keys))])}
 
     def known_ids(self) -> set[str]:
         """Every item's id."""
