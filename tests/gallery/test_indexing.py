@@ -129,7 +129,7 @@ def test_an_indexed_item_is_as_an_added_one(tmp_path: Path, gallery: Gallery, em
         "SELECT id, identity, camera, scene, time, kind, attributes, digest, modality, path, data, thumbnail"
         " FROM items JOIN pictures USING (key) ORDER BY id, modality"
     )
-    embeddings = "SELECT id, embedding FROM items ORDER BY id"
+    embeddings = "SELECT id, embedding FROM items JOIN vectors_1 USING (key) ORDER BY id"
     with Gallery.open(tmp_path / "other.gallery", embedder) as other:
         other.add(samples)
         assert rows(gallery, query) == rows(other, query)
