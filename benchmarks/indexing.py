@@ -7,8 +7,8 @@ For each network (the embedded person network where none is named; `--vit-b`: an
 form of picture (256 x 128 crops as PNG and as JPEG, 1280 x 720 frames as JPEG) a folder of triplets is drawn. Then, in turns,
 the bare embedder runs over the decoded batches in memory, and `gallery.index` over the folder into a fresh gallery; both have
 the same batch size and threads. Prints samples (three pictures each) per second, and the median, lowest and highest ratio of
-index to bare over the rounds. One round before them does not count. `--memory`: how far indexing raises this process's peak of
-memory, first on crops, and then on as many of 8000 x 6000 JPEGs as threads, fourfold.
+index to bare over the rounds. One round before them does not count. `--memory`: the peak of memory of a
+`trireid index` on a batch of crops, on `--samples` crops, and on four triplets of 8000 x 6000 JPEGs per thread.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import argparse
 import io
 import os
 import random
-import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -50,6 +51,12 @@ FRAME = (1280, 720)
 HUGE = (8000, 6000)
 CROP = (256, 128)
 QUALITY = 90
+# A command, and then its process's own peak in KiB (what getrusage tells of a child counts its parent in, too). Linux only.
+_PEAK = """
+import re, sys, trireid
+trireid.main(sys.argv[1:])
+print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+"""
 
 
 def draw(folder: Path, form: str, count: int) -> Source:
@@ -148,20 +155,14 @@ def compare(name: str, embedder: Embedder, form: str, count: int, rounds: int) -
     print(f"    preparing a sample takes {sum(parts.values()):.2f} ms on a core: {listed}", flush=True)
 
 
-def memory(embedder: Embedder, count: int) -> None:
-    """Print by how much indexing raises the peak of this process's memory."""
-    for form, each in (("jpeg", count), ("huge", 4 * decoding_threads())):
+def memory(count: int) -> None:
+    """Print the peak of memory of a `trireid index`, whole process, with the embedded person network."""
+    for form, each in (("jpeg", BATCH), ("jpeg", count), ("huge", 4 * decoding_threads())):
         with tempfile.TemporaryDirectory() as folder:
-            source = draw(Path(folder), form, each)
-            before = _peak()
-            index_seconds(embedder, source)
-        print(
-            f"{each} samples, {FORMS[form][1]}: peak {_peak()} MB, {before} before ({decoding_threads()} threads)", flush=True
-        )
-
-
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+            draw(Path(folder), form, each)
+            command = [sys.executable, "-c", _PEAK, "index", folder, "--gallery", f"{folder}/bench.gallery"]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+        print(f"{each} samples, {FORMS[form][1]}: peak {int(done.stdout.split()[-1]) // 1024} MiB", flush=True)
 
 
 def vit_b(folder: Path) -> Path:
@@ -189,7 +190,7 @@ def main() -> None:
     given = parser.parse_args()
     print(f"{os.cpu_count()} cores, {decoding_threads()} decoding threads, batch {BATCH}, load {os.getloadavg()[0]:.1f}")
     if given.memory:
-        memory(load_artifact(default_artifact("person"), given.threads), given.samples)
+        memory(given.samples)
         return
     with tempfile.TemporaryDirectory() as folder:
         made = [vit_b(Path(folder))] if given.vit_b else []

@@ -57,11 +57,11 @@ def source_of(samples: Sequence[Sample | Exception]) -> Source:
     return Source("test", len(samples), entries)
 
 
-def triplets_on_disk(folder: Path, count: int) -> Source:
+def triplets_on_disk(folder: Path, count: int, first: int = 0) -> Source:
     for number, modality in enumerate(("rgb", "nir", "tir")):
         (folder / modality).mkdir(parents=True)
         for i in range(count):
-            (folder / modality / f"{i:03d}.png").write_bytes(encoded(3 * i + number))
+            (folder / modality / f"{i:03d}.png").write_bytes(encoded(3 * (first + i) + number))
     return open_source(str(folder))
 
 
@@ -183,6 +183,16 @@ def test_every_entry_is_accounted_for(
     assert names == {f"place {number}" for number in firsts}
 
 
+def test_the_name_of_a_refused_sample_is_free_again(tmp_path: Path, gallery: Gallery) -> None:
+    for i in range(2 * BATCH):
+        (tmp_path / f"{i}.png").write_bytes(encoded(i))
+    others = "".join(f"{i}.png,0\n" for i in range(1, 2 * BATCH))
+    (tmp_path / "m.csv").write_text(f"rgb,camera\n0.png,{2**70}\n{others}0.png,1\n")
+    report = index(open_source(str(tmp_path / "m.csv")), gallery)
+    assert [place for place, _ in report.faults] == ["row 2"]
+    assert gallery.ids() == {f"{i}.png" for i in range(2 * BATCH)}
+
+
 def test_twins_side_by_side_are_embedded_once(gallery: Gallery, embedded: list[int]) -> None:
     samples = [triplet(i // 2) for i in range(200)]
     report = index(source_of(samples), gallery)
@@ -252,7 +262,7 @@ def test_what_is_decoded_at_once_is_bounded(tmp_path: Path, gallery: Gallery, mo
     assert most[0] == 2
     most[0] = 0
     monkeypatch.setattr(preparation, "FILES", 1)  # less than any file: one sample at a time
-    index(triplets_on_disk(tmp_path / "more", 31), gallery)
+    assert index(triplets_on_disk(tmp_path / "more", 30, first=100), gallery).added == 30
     assert most[0] == 1
 
 
