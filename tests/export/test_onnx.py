@@ -154,7 +154,7 @@ def test_a_failing_export_leaves_its_report_and_what_was_there(tmp_path: Path, m
 def test_a_network_that_is_not_finite_is_not_exported(tmp_path: Path) -> None:
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
     torch.nn.init.constant_(network.get_parameter("backbone.base.proj"), torch.nan)
-    with pytest.raises(VerificationError, match="embeddings are not finite.*they part at the tokens"):
+    with pytest.raises(VerificationError, match=r"embeddings are not finite.*they part at the tokens"):
         export_onnx(network, tmp_path / "a.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["a.report.json"]
 
