@@ -206,7 +206,7 @@ def test_files_that_are_no_artifact(tmp_path: Path, artifact: Path) -> None:
         "none.onnx": "does not exist",
         ".": "is a directory",
         "text.onnx": "not an ONNX file",
-        "empty.onnx": "not an ONNX file",
+        "empty.onnx": "is empty",
         "bare.onnx": "without a card",
         "old.onnx": "version 99, this trireid reads 1",
     }.items():
