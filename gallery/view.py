@@ -174,13 +174,14 @@ class View:
         return self.segments.reduced(found, self._present[keys].astype(np.int64))
 
     def _take(self, now: Position) -> None:
-        removed = self._store.removed(self.position)
-        self.index.remove(removed)
-        self._present[removed[removed < len(self._present)]] = 0
+        # First what is new: of an item that was replaced, a search meanwhile finds both, sees that one is gone, and asks again.
         for added in self._store.added(self.position, self._card.dimension):
             self._grow(int(added.keys[-1]))
             self.index.add(added.keys, self.segments.reduced(added.embeddings, added.present))
             self._present[added.keys] = added.present
+        removed = self._store.removed(self.position)
+        self.index.remove(removed)
+        self._present[removed[removed < len(self._present)]] = 0
         self.position = now
         self._count()
 
