@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ from evaluation import rerank
 from export import Embedder, load_artifact
 from gallery.calibration import Calibration
 from gallery.enrolling import item_of
-from gallery.hits import Hit, first_of_each_identity, hit, ranked
+from gallery.hits import Answer, Hit, first_of_each_identity, hit, ranked
 from gallery.items import Item, Known, StoredPicture
 from gallery.place import (
     Settings,
@@ -37,7 +37,7 @@ from gallery.snapshot import SNAPSHOT, drop_snapshot, save_snapshot
 from gallery.store import Store
 from gallery.view import View
 from gallery.where import Condition, condition
-from samples import GalleryError, Sample
+from samples import MODALITIES, GalleryError, Modality, Sample
 
 MAX_K: Final = 1000
 #: Re-ranking looks at so many of the best.
@@ -46,6 +46,7 @@ SHORTLIST: Final = 200
 WORTH_A_SNAPSHOT: Final = 5_000
 _ATTEMPTS: Final = 8
 _DAY: Final = 86_400.0
+Load = Callable[[Path], Embedder]
 
 
 class Gallery:
@@ -55,8 +56,8 @@ class Gallery:
     others have committed.
     """
 
-    def __init__(self, folder: Path, embedder: Embedder, settings: Settings) -> None:
-        self.folder, self.embedder, self.settings = folder, embedder, settings
+    def __init__(self, folder: Path, embedder: Embedder, settings: Settings, load: Load = load_artifact) -> None:
+        self.folder, self.embedder, self.settings, self._load = folder, embedder, settings, load
         self._writing, self._reading = threading.RLock(), threading.RLock()
         self._writer, self._reader = Store(folder), Store(folder)
         try:
@@ -74,13 +75,15 @@ class Gallery:
         create: bool = True,
         memory: str | None = None,
         recall: float | None = None,
+        load: Load = load_artifact,
     ) -> Gallery:
         """Open a gallery; with an embedder it is created where absent (unless `create` is off), without one its recorded
         artifact is loaded.
 
         `memory` (`float32`, `float16`, `int8`) and `recall` (of the ten nearest, 0.99 at first) are remembered in the gallery
-        where they are given. Raises GalleryError where the folder holds no gallery or one of another network, ArtifactError
-        where the recorded artifact is gone.
+        where they are given. `load` opens the recorded artifact, and that of another network which the gallery moves to while
+        it is open. Raises GalleryError where the folder holds no gallery or one of another network, ArtifactError where the
+        recorded artifact is gone.
         """
         folder = Path(path)
         if not is_gallery(folder):
@@ -89,9 +92,9 @@ class Gallery:
             refuse_foreign(folder)
             Store.create(folder, description(embedder))
         meta = settled(folder, {"memory": memory, "recall": None if recall is None else str(recall)})
-        embedder = embedder or load_artifact(artifact_path(meta))
+        embedder = embedder or load(artifact_path(meta))
         check_network(folder, meta, embedder)
-        return cls(folder, embedder, settings_of(meta))
+        return cls(folder, embedder, settings_of(meta), load)
 
     def __enter__(self) -> Self:
         return self
@@ -176,6 +179,22 @@ class Gallery:
         `by_identity` gives the best hit of each identity; `min_score` leaves out what scores less. Raises GalleryError for a
         bad k or filter, PictureError for a bad picture.
         """
+        return self.answer(
+            sample, k, where, other_cameras=other_cameras, rerank=rerank, by_identity=by_identity, min_score=min_score
+        ).hits
+
+    def answer(
+        self,
+        sample: Sample | Sequence[Sample],
+        k: int = 10,
+        where: Mapping[str, Any] | None = None,
+        *,
+        other_cameras: bool = False,
+        rerank: bool = False,
+        by_identity: bool = False,
+        min_score: float | None = None,
+    ) -> Answer:
+        """As `search`, and what the network made of the query."""
         _check_k(k)
         samples = [sample] if isinstance(sample, Sample) else list(sample)
         filters = _Filter(None if where is None else condition(where), _own_cameras(samples) if other_cameras else None)
@@ -188,7 +207,8 @@ class Gallery:
         if rerank:
             found = self._reranked(query, found)
         hits = [one for _, one in found if min_score is None or one.score >= min_score]
-        return ranked((first_of_each_identity(hits) if by_identity else hits)[:k])
+        hits = ranked((first_of_each_identity(hits) if by_identity else hits)[:k])
+        return Answer(hits=hits, kept=query.kept, embedding=query.embedding)
 
     def picture(self, key: int, modality: str) -> StoredPicture | None:
         """What is kept of one picture of an item; `key` as in a hit's `images`."""
@@ -241,7 +261,7 @@ class Gallery:
     def _reload(self) -> None:
         meta = self._reader.meta()
         if meta["fingerprint"] != self.embedder.card.fingerprint:
-            self.embedder = load_artifact(artifact_path(meta))
+            self.embedder = self._load(artifact_path(meta))
             check_network(self.folder, meta, self.embedder)
         self._view = self._viewed()
 
@@ -267,12 +287,12 @@ class Gallery:
         if not samples:
             raise GalleryError("a query needs one sample at least", "sample")
         view = self.view()
-        embeddings = self.embedder.embed(samples)
+        embeddings, tokens = self.embedder.look(samples)
         segments = view.segments
         masks = [mask_of(each.present) & segments.seen for each in samples]
         there = np.stack([segments.columns(mask) for mask in masks])
         mean = (embeddings * there).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
-        return _Query(samples, view, mean.astype(np.float32), int(np.bitwise_or.reduce(masks)))
+        return _Query(samples, view, mean.astype(np.float32), int(np.bitwise_or.reduce(masks)), _kept(samples[0], tokens[0]))
 
     def _found(self, query: _Query, k: int, filters: _Filter) -> list[tuple[int, Hit]]:
         """The k best by key, of one state of the store: what was removed while it was searched for is searched for again."""
@@ -322,12 +342,15 @@ class Gallery:
 
 @dataclass(frozen=True)
 class _Query:
-    """A query's samples, and by the network of a view their embedding float32 [D] and the modalities they have, as a mask."""
+    """A query's samples, and by the network of a view their embedding float32 [D], the modalities they have, as a mask, and the
+    kept patches of the first.
+    """
 
     samples: Sequence[Sample]
     view: View
     embedding: NDArray[np.float32]
     mask: int
+    kept: dict[Modality, list[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -343,6 +366,12 @@ def _own_cameras(samples: Sequence[Sample]) -> list[int]:
     if not cameras:
         raise GalleryError("other_cameras needs the query's own camera", "camera")
     return cameras
+
+
+def _kept(sample: Sample, tokens: NDArray[np.int64]) -> dict[Modality, list[int]]:
+    """The kept patches of the modalities that a sample has, of tokens int64 [3, K]."""
+    of_each = {modality: tokens[MODALITIES.index(modality)].tolist() for modality in sample.present}
+    return {modality: patches for modality, patches in of_each.items() if patches}
 
 
 def _check_k(k: int) -> None:

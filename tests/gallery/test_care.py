@@ -50,13 +50,20 @@ def folder(tmp_path: Path, embedder: Embedder) -> Path:
 
 
 def test_a_gallery_moves_to_another_network(folder: Path, embedder: Embedder, successor: Embedder) -> None:
-    with Gallery.open(folder) as watching:
+    opened: list[Path] = []
+
+    def load(path: Path) -> Embedder:
+        opened.append(path)
+        return load_artifact(path)
+
+    with Gallery.open(folder, load=load) as watching:
         assert watching.search(triplet(3), 1)[0].id == "i3"
         report = reembed(folder, successor)
         assert (report.moved, report.lost) == (13, [])
         hits = watching.search(triplet(3, camera=1), 1)  # it was open all the time, and has changed over
         assert (hits[0].id, round(hits[0].score, 4)) == ("i3", 1.0)
         assert watching.embedder.card.fingerprint == successor.card.fingerprint
+        assert opened == [embedder.path, successor.path]
     with pytest.raises(GalleryError, match="was filled by network next"):
         Gallery.open(folder, embedder)
     with Gallery.open(folder) as gallery:
