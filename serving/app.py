@@ -34,7 +34,7 @@ from serving.errors import INTERNAL, answer_to, answer_with_status, error_answer
 from serving.guard import CALLER, REQUEST_ID
 from serving.limits import Limits
 from serving.logs import log
-from serving.metrics import Metrics
+from serving.metrics import CONTENT_TYPE, Metrics
 from serving.openapi import document
 from serving.operations import OPERATIONS, VERSION_PREFIX
 from serving.schemas import (
@@ -117,6 +117,7 @@ def _pages() -> list[BaseRoute]:
     page = docs_page(described)
     return [
         Route("/openapi.json", lambda _: JSONResponse(described), methods=["GET"]),
+        Route("/metrics", _metrics, methods=["GET"]),
         Route("/docs", lambda _: HTMLResponse(page), methods=["GET"]),
         Route("/docs/", lambda _: HTMLResponse(page), methods=["GET"]),
         Route("/", lambda _: RedirectResponse("/ui/"), methods=["GET"]),
@@ -165,6 +166,10 @@ async def _picture(request: Request) -> Response:
     if thumbnail is None:
         raise HTTPException(404, "no such picture")
     return Response(thumbnail, media_type="image/jpeg", headers={"Cache-Control": "private, no-cache"})
+
+
+async def _metrics(request: Request) -> Response:
+    return Response(await anyio.to_thread.run_sync(request.app.state.metrics.text), media_type=CONTENT_TYPE)
 
 
 async def _whoami(request: Request) -> Response:

@@ -1,7 +1,7 @@
 """Adaptive batching: requests that wait at the same time share one forward pass.
 
-There is no thread for it and no delay: of the threads that wait, one runs the network on what has gathered by then, and the
-others get their rows of what comes out. A request that comes alone runs at once.
+There is no thread for it and no delay: of the threads that wait, as many as there may be passes at once run the network on what
+has gathered by then, and the others get their rows of what comes out. A request that comes alone runs at once.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class _Job:
     """Samples that wait for the network, and what became of them."""
 
     inputs: tuple[Images, Cameras, Present]
+    taken: bool = False
     done: bool = False
     outputs: tuple[Embeddings, Tokens] | None = None
     error: BaseException | None = None
@@ -44,18 +45,18 @@ class _Job:
 
 
 class BatchingEmbedder(Embedder):
-    """An embedder whose callers, in many threads, share forward passes of at most `most` samples.
+    """An embedder whose callers, in many threads, share forward passes of at most `most` samples, `passes` at the same time.
 
     `embed` and `look` raise BusyError where the caller's deadline passes before its turn comes. `batched` is told the size of
     each forward pass.
     """
 
-    def __init__(self, inner: Embedder, most: int, batched: Callable[[int], None] = lambda size: None) -> None:
+    def __init__(self, inner: Embedder, most: int, passes: int = 1, batched: Callable[[int], None] = lambda size: None) -> None:
         super().__init__(inner.path, inner.card)
         self._inner, self._most, self._batched = inner, most, batched
+        self._free = passes
         self._changed = threading.Condition()
         self._waiting: deque[_Job] = deque()
-        self._running = False
         self._decoding = threading.BoundedSemaphore(_DECODERS)
 
     @property
@@ -94,14 +95,14 @@ class BatchingEmbedder(Embedder):
     def _turn(self, job: _Job) -> list[_Job]:
         """Wait until the job is done, or until it is on this thread to run the network: the jobs that it is to run."""
         with self._changed:
-            if not self._changed.wait_for(lambda: job.done or not self._running, time_left()):
-                if job in self._waiting:
-                    self._waiting.remove(job)
-                    raise late()
-                self._changed.wait_for(lambda: job.done)  # it is in the network already
+            if not self._changed.wait_for(lambda: job.taken or self._free, time_left()):
+                self._waiting.remove(job)
+                raise late()
+            if job.taken:
+                self._changed.wait_for(lambda: job.done)
             if job.done:
                 return []
-            self._running = True
+            self._free -= 1
             return self._gathered()
 
     def _gathered(self) -> list[_Job]:
@@ -111,6 +112,8 @@ class BatchingEmbedder(Embedder):
         while self._waiting and total + len(self._waiting[0]) <= self._most:
             total += len(self._waiting[0])
             batch.append(self._waiting.popleft())
+        for job in batch:
+            job.taken = True
         return batch
 
     def _forward(self, batch: Sequence[_Job]) -> None:
@@ -126,7 +129,7 @@ class BatchingEmbedder(Embedder):
                 job.error = error
         finally:
             with self._changed:
-                self._running = False
+                self._free += 1
                 for job in batch:
                     job.done = True
                 self._changed.notify_all()

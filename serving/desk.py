@@ -155,9 +155,8 @@ class Desk:
 
     def _loaded(self, artifact: Path) -> Embedder:
         """A network, batching across requests, and warm: also where a gallery moves to another one while it is served."""
-        embedder = BatchingEmbedder(
-            load_artifact(artifact), self._limits.batch, self._metrics.batch if self._metrics else _silent
-        )
+        told = self._metrics.batch if self._metrics else _silent
+        embedder = BatchingEmbedder(load_artifact(artifact), self._limits.batch, self._limits.passes, told)
         for _ in range(_WARM_UP):
             embedder.embed([_blank(embedder)])
         return embedder

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access import ANYBODY, Caller, Keyring
 from serving.access import Scope as Granted
-from serving.errors import AccessError, answer_to
+from serving.errors import AccessError, answer_to, answer_with_status
 from serving.limits import Limits, MetricsAccess
 from serving.logs import event
 from serving.metrics import Metrics
@@ -39,6 +39,8 @@ PROTECTION: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 _HEALTH: Final = ("/livez", "/readyz", "/healthz", "/metrics")
+#: BentoML's own, which describes nothing of ours.
+_SCHEMA: Final = "/schema.json"
 _ID: Final = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 
@@ -62,6 +64,9 @@ class Guard:
         seen = _Seen(scope, headers.get("x-request-id"))
         try:
             scope[CALLER] = self._admitted(scope["path"], headers, scope.get("client"))
+            if route_of(scope["path"]) == _SCHEMA:
+                await answer_with_status(404, "there is nothing here; see /docs/")(scope, receive, seen.watching(send))
+                return
         except AccessError as error:
             await answer_to(error)(scope, receive, seen.watching(send))
         else:

@@ -27,9 +27,9 @@ class Limits:
 
     `body_mib`: of a request. `body_seconds`: a request's body must have arrived by then. `queue`: requests that may be at work
     or wait for it, beyond which 503 is the answer. `deadline`: seconds from the body's arrival to the start of the forward
-    pass; a client may ask for less with the header `X-Deadline`. `batch`: samples in one forward pass. `rate`: requests a
-    second of each token, 0 for any number. `metrics`: who may read them. `open`: answer everybody, from everywhere, where there
-    are no tokens.
+    pass; a client may ask for less with the header `X-Deadline`. `batch`: samples in one forward pass. `passes`: forward
+    passes at the same time, of each network. `rate`: requests a second of each token, 0 for any number. `metrics`: who may
+    read them. `open`: answer everybody, from everywhere, where there are no tokens.
     """
 
     body_mib: int = 64
@@ -37,12 +37,13 @@ class Limits:
     queue: int = 128
     deadline: float = 30.0
     batch: int = 8
+    passes: int = 2
     rate: float = 0.0
     metrics: MetricsAccess = MetricsAccess.ADMIN
     open: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("body_mib", 1), ("queue", 1), ("batch", 1), ("rate", 0)):
+        for name, least in (("body_mib", 1), ("queue", 1), ("batch", 1), ("passes", 1), ("rate", 0)):
             if getattr(self, name) < least:
                 raise _bad(name, getattr(self, name), f"at least {least}")
         for name in ("body_seconds", "deadline"):

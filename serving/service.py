@@ -23,11 +23,11 @@ from serving.desk import Desk, check
 from serving.guard import Guard
 from serving.limits import Limits
 from serving.logs import event, log, set_up_logs
-from serving.metrics import Metrics
+from serving.metrics import Metrics, share_metrics
 from serving.settings import named_galleries, workers
 
-#: Our own deadlines are shorter; BentoML's would answer in another form.
-_NEVER: Final = 86_400
+#: BentoML's own deadline answers in another form, and must come later than ours.
+_LONGER: Final = 60
 
 
 def _refuse(error: TrireidError) -> NoReturn:
@@ -43,7 +43,7 @@ except TrireidError as error:
     _refuse(error)
 app = create_app(limits, audit)
 metrics = Metrics()
-app.state.counter.metrics = metrics
+app.state.metrics = app.state.counter.metrics = metrics
 
 
 @bentoml.asgi_app(app, path="/")
@@ -51,8 +51,12 @@ app.state.counter.metrics = metrics
     name="trireid",
     http={"host": "127.0.0.1", "port": 3000},
     workers=number,
-    traffic={"timeout": _NEVER},
+    # Deadlines, logs and metrics are our own: BentoML's cost time with each request, and its metrics keep a series for each
+    # path that a stranger makes up.
+    traffic={"timeout": limits.body_seconds + limits.deadline + _LONGER},
     logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": ".*"},
+    metrics={"enabled": False},
 )
 class ReIDService:
     """Multi-modal re-identification: who or what is this, and where else was it seen?"""
@@ -71,6 +75,7 @@ class ReIDService:
         """Once, before any process serves: say what is wrong, and who may ask."""
         for conflict in conflicts():
             log.warning(conflict)
+        share_metrics()
         try:
             check(named_galleries() or ensure_demo_galleries())
         except TrireidError as error:
