@@ -94,7 +94,7 @@ class Desk:
             present=list(sample.present),
             hits=[HitAnswer(**asdict(hit)) for hit in found.hits],
             kept={str(modality): patches for modality, patches in found.kept.items()},
-            grid=card.grid,
+            grid=card.grid if card.kept else None,
             image_size=card.image_size,
             stages={name: round(1000 * seconds, 2) for name, seconds in times.items()},
         )
