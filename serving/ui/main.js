@@ -231,7 +231,8 @@ function found(answer) {
   nothingYet();
   const [best] = answer.hits;
   announce(best ? `${counted(answer.hits.length, "hit")}. Best: ${best.identity ?? best.id}, score ${best.score.toFixed(4)}.` : "No hits.");
-  byId("results").focus({ preventScroll: !narrow() });
+  byId("results").focus({ preventScroll: true });
+  if (narrow()) byId("results").scrollIntoView();
 }
 
 const narrow = () => matchMedia("(max-width: 760px)").matches;

@@ -18,11 +18,11 @@ from samples.synthetic.source import synthetic_samples
 
 NAMES = ("Ada", "Ben", "Chloë", "Dev", "Eli", "Fay", "Gus", "Hal")
 _FIRST = datetime(2026, 3, 2, 8, 15, tzinfo=UTC)
-_COATS = ("red", "navy", "green")
+_COLOURS = ("red", "navy", "green")
 
 
 def drawn(kind: Kind, identities: int, shots: int = 1) -> list[Sample]:
-    """Samples of every camera; times within three weeks, one item in five without its thermal picture."""
+    """Samples of every camera; times within three weeks; the fifth lacks its thermal picture."""
     samples = []
     for number, sample in enumerate(synthetic_samples(kind, identities, shots=shots)):
         identity = int(sample.identity or 0)
@@ -31,8 +31,8 @@ def drawn(kind: Kind, identities: int, shots: int = 1) -> list[Sample]:
                 sample,
                 identity=NAMES[identity % len(NAMES)],
                 time=(_FIRST + timedelta(days=number * 7 % 23, minutes=97 * number)).isoformat().replace("+00:00", "Z"),
-                attributes={"coat": _COATS[identity % len(_COATS)], "gate": identity % 4},
-                tir=None if number % 5 == 4 else sample.tir,
+                attributes={"colour": _COLOURS[identity % len(_COLOURS)], "gate": identity % 4},
+                tir=None if number == 4 else sample.tir,
             )
         )
     return samples
