@@ -30,10 +30,23 @@ class Server:
 
 def start(folders: tuple[Path, ...], log: Path) -> tuple[subprocess.Popen[bytes], httpx.Client]:
     """`trireid serve` in a process group of its own, ready."""
+    return start_command([sys.executable, "-m", "trireid", "serve", *map(str, folders)], log, ROOT)
+
+
+def start_command(
+    command: list[str], log: Path, folder: Path, **environment: str
+) -> tuple[subprocess.Popen[bytes], httpx.Client]:
+    """A server by a command that takes `--port`, run in a folder, in a process group of its own, ready."""
     port = free_port()
-    command = [sys.executable, "-m", "trireid", "serve", *map(str, folders), "--port", str(port)]
     with log.open("wb") as out:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+        process = subprocess.Popen(
+            [*command, "--port", str(port)],
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:

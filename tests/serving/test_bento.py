@@ -1,0 +1,111 @@
+"""The bento: built without a network, whole and no more than that, and served from elsewhere over galleries outside."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from export import Embedder
+from gallery import Gallery
+from tests.conftest import ROOT, triplet
+from tests.serving.conftest import start_command, stop
+
+VARIANTS = {"cpu": "bentofile.yaml", "gpu": "bentofile.gpu.yaml"}
+ROOMS = ("assets", "evaluation", "export", "gallery", "samples", "serving")
+BENTOML = [sys.executable, "-m", "bentoml"]
+
+
+def read(file: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((ROOT / file).read_text())
+    return content
+
+
+@pytest.mark.parametrize(("extra", "file"), VARIANTS.items())
+def test_a_bentos_packages_are_pyprojects(extra: str, file: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert read(file)["python"]["packages"] == [*project["dependencies"], *project["optional-dependencies"][extra]]
+
+
+def test_the_variants_differ_in_their_packages_alone() -> None:
+    cpu, gpu = (read(file) for file in VARIANTS.values())
+    for variant in (cpu, gpu):
+        del variant["python"]["packages"]
+    assert cpu == gpu
+
+
+@dataclass(frozen=True)
+class Bento:
+    """A built bento: its folder in a store, the store's home."""
+
+    folder: Path
+    home: Path
+
+
+@pytest.fixture(scope="module")
+def bento(tmp_path_factory: pytest.TempPathFactory) -> Bento:
+    """Built as `bentoml build` does, with a `uv` that fails: nothing may be resolved, so nobody is asked over a network."""
+    folder = tmp_path_factory.mktemp("bento")
+    uv = folder / "bin" / "uv"
+    uv.parent.mkdir()
+    uv.write_text("#!/bin/sh\nexit 1\n")
+    uv.chmod(0o755)
+    home = folder / "home"
+    environment = {**os.environ, "BENTOML_HOME": str(home), "PATH": f"{uv.parent}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(
+        [*BENTOML, "build", "--version", "built"], cwd=ROOT, env=environment, check=True, timeout=60, capture_output=True
+    )
+    return Bento(home / "bentos" / "trireid" / "built", home)
+
+
+def test_it_holds_what_serves_and_nothing_else(bento: Bento) -> None:
+    source = bento.folder / "src"
+    held = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()} - {"bentofile.yaml"}
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", *ROOMS, "trireid.py", "LICENSE"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert held == set(listed.stdout.splitlines())
+    assert {"assets/person.onnx", "assets/vehicle.onnx", "serving/service.py"} <= held
+
+
+def test_it_names_no_index_and_no_torch(bento: Bento) -> None:
+    requirements = (bento.folder / "env" / "python" / "requirements.txt").read_text()
+    assert "://" not in requirements
+    assert "torch" not in requirements
+    assert "index" not in (bento.folder / "bento.yaml").read_text()
+
+
+def test_it_serves_a_gallery_outside_from_another_folder(bento: Bento, embedder: Embedder, tmp_path: Path) -> None:
+    with Gallery.open(tmp_path / "volume" / "people.gallery", embedder) as gallery:
+        gallery.add([triplet(i, id=f"s{i}") for i in range(3)])
+    (tmp_path / "elsewhere").mkdir()
+    process, client = start_command(
+        [*BENTOML, "serve", "trireid:built"],
+        tmp_path / "log",
+        tmp_path / "elsewhere",
+        BENTOML_HOME=str(bento.home),
+        TRIREID_GALLERY_ROOT=str(tmp_path / "volume"),
+    )
+    query = triplet(1)
+    files = {name: (name, getattr(query, name)) for name in ("rgb", "nir", "tir")}
+    answer = client.post("/search", files=files)
+    served_from = client.get("/readyz").status_code
+    stop(process)
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["gallery"], answer.json()["hits"][0]["id"]) == ("people", "s1")
+    assert served_from == 200
+    assert not list((bento.folder / "src").glob("galleries"))
+    with pytest.raises(httpx.TransportError):
+        client.get("/livez")
