@@ -73,6 +73,8 @@ def session(path: Path, threads: int | None = None, provider: str | None = None)
     name = os.fspath(path)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
+    # Threads of the runtime that spin while they wait take the cores from decoding, and from forward passes beside theirs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads
     wanted = _wanted(name, provider)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from samples import GalleryError, TrireidError
 from serving.demo import ensure_demo_galleries
-from serving.desk import Desk
 from serving.settings import GALLERIES
 
 
@@ -24,7 +23,6 @@ def serve(galleries: Sequence[Path], host: str, port: int) -> int:
     for folder in folders:
         if os.pathsep in str(folder):
             raise GalleryError(f"{folder}: a served gallery's path must not hold {os.pathsep!r}; rename a folder", str(folder))
-    Desk(folders).close()  # what cannot be opened is said here, in one line, and not by a server that never becomes ready
     os.environ[GALLERIES] = os.pathsep.join(map(str, folders))
     # From where the rooms are, so that folders of the same names in the user's own are not taken for them.
     os.chdir(Path(__file__).resolve().parent.parent)

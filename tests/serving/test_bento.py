@@ -95,8 +95,7 @@ def test_it_serves_a_gallery_outside_from_another_folder(bento: Bento, embedder:
         [*BENTOML, "serve", "trireid:built"],
         tmp_path / "log",
         tmp_path / "elsewhere",
-        BENTOML_HOME=str(bento.home),
-        TRIREID_GALLERY_ROOT=str(tmp_path / "volume"),
+        {"BENTOML_HOME": str(bento.home), "TRIREID_GALLERY_ROOT": str(tmp_path / "volume")},
     )
     query = triplet(1)
     files = {name: (name, getattr(query, name)) for name in ("rgb", "nir", "tir")}
