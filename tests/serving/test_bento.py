@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import httpx
 import pytest
 import yaml
 
-from export import Embedder
+from assets import default_artifact
+from export import load_artifact
 from gallery import Gallery
 from tests.conftest import ROOT, triplet
 from tests.serving.conftest import start_command, stop
@@ -63,7 +65,7 @@ def bento(tmp_path_factory: pytest.TempPathFactory) -> Bento:
     subprocess.run(
         [*BENTOML, "build", "--version", "built"], cwd=ROOT, env=environment, check=True, timeout=60, capture_output=True
     )
-    return Bento(home / "bentos" / "trireid" / "built", home)
+    return Bento(home / "bentos" / "trireid-service" / "built", home)
 
 
 def test_it_holds_what_serves_and_nothing_else(bento: Bento) -> None:
@@ -87,24 +89,23 @@ def test_it_names_no_index_and_no_torch(bento: Bento) -> None:
     assert "index" not in (bento.folder / "bento.yaml").read_text()
 
 
-def test_it_serves_a_gallery_outside_from_another_folder(bento: Bento, embedder: Embedder, tmp_path: Path) -> None:
-    with Gallery.open(tmp_path / "volume" / "people.gallery", embedder) as gallery:
+def test_it_serves_a_gallery_outside_by_its_own_artifact(bento: Bento, tmp_path: Path) -> None:
+    with Gallery.open(tmp_path / "volume" / "people.gallery", load_artifact(default_artifact("person"))) as gallery:
         gallery.add([triplet(i, id=f"s{i}") for i in range(3)])
     (tmp_path / "elsewhere").mkdir()
     process, client = start_command(
-        [*BENTOML, "serve", "trireid:built"],
+        [*BENTOML, "serve", "trireid-service:built"],
         tmp_path / "log",
         tmp_path / "elsewhere",
         {"BENTOML_HOME": str(bento.home), "TRIREID_GALLERY_ROOT": str(tmp_path / "volume")},
     )
     query = triplet(1)
-    files = {name: (name, getattr(query, name)) for name in ("rgb", "nir", "tir")}
-    answer = client.post("/search", files=files)
-    served_from = client.get("/readyz").status_code
-    stop(process)
+    with closing(client):
+        answer = client.post("/search", files={name: (name, getattr(query, name)) for name in ("rgb", "nir", "tir")})
+        ready = client.get("/readyz")
+        stop(process)
+        with pytest.raises(httpx.TransportError):
+            client.get("/livez")
     assert answer.status_code == 200, answer.text
     assert (answer.json()["gallery"], answer.json()["hits"][0]["id"]) == ("people", "s1")
-    assert served_from == 200
-    assert not list((bento.folder / "src").glob("galleries"))
-    with pytest.raises(httpx.TransportError):
-        client.get("/livez")
+    assert ready.status_code == 200
