@@ -25,8 +25,8 @@ IDENTITIES: Final = 50
 def settle_galleries() -> list[Path]:
     """What is served: the galleries that the environment names, or the demo galleries.
 
-    Absolute folders, and left so in the environment: the processes that this one starts serve the same, wherever they run (those
-    of a bento run in its own folder). Raises ConfigError or GalleryError for what cannot be named there, or not be made.
+    Absolute folders, and left so in the environment: the processes that this one starts serve the same, though those of a bento
+    run in its own folder. Raises ConfigError or GalleryError for what cannot be named there, or not be made.
     """
     folders = named_galleries() or ensure_demo_galleries()
     for folder in folders:

@@ -109,3 +109,14 @@ def test_it_serves_a_gallery_outside_by_its_own_artifact(bento: Bento, tmp_path:
     assert answer.status_code == 200, answer.text
     assert (answer.json()["gallery"], answer.json()["hits"][0]["id"]) == ("people", "s1")
     assert ready.status_code == 200
+
+
+def test_the_image_is_made_from_the_packages_and_nothing_else() -> None:
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
+    wanted = {"pyproject.toml", "README.md", "LICENSE", "trireid.py", *(package.rstrip("*") for package in packages)}
+    lines = [line.split() for line in (ROOT / "Dockerfile").read_text().splitlines()]
+    copied = {name for line in lines if line[:1] == ["COPY"] and not line[1].startswith("--") for name in line[1:-1]}
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert copied == wanted
+    assert {line.removeprefix("!") for line in ignored if line.startswith("!")} == wanted
+    assert "*" in ignored
