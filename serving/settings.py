@@ -46,6 +46,13 @@ def _below(root: Path) -> list[Path]:
     return found
 
 
+def make_absolute(*variables: str) -> None:
+    """Make paths in the environment absolute, for the processes that this one starts: they may run in another folder."""
+    for variable in variables:
+        if os.environ.get(variable):
+            os.environ[variable] = os.path.abspath(os.environ[variable])
+
+
 def demo_folder() -> Path:
     """Where the demo galleries are: what the environment says, or `galleries` below the working directory.
 
