@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,7 +97,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder, other_a
     folder = tmp_path_factory.mktemp("served")
     people, cars = filled(folder / "people.gallery", embedder), folder / "cars.gallery"
     Gallery.open(cars, load_artifact(other_artifact)).close()
-    yield from running((people, cars), folder / "log")
+    with running((people, cars), folder / "log") as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -112,7 +114,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Ite
         "TRIREID_BODY_SECONDS": "2",
         "TRIREID_BODY_MIB": "2",
     }
-    yield from running((people,), folder / "log", environment)
+    with running((people,), folder / "log", environment) as made:
+        yield made
 
 
 def filled(folder: Path, embedder: Embedder) -> Path:
@@ -122,9 +125,12 @@ def filled(folder: Path, embedder: Embedder) -> Path:
     return folder
 
 
+@contextmanager
 def running(folders: tuple[Path, ...], log: Path, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
     """A server for as long as it is needed."""
     process, client = start(folders, log, environment)
-    yield Server(client, log, folders, process)
-    client.close()
-    stop(process)
+    try:
+        yield Server(client, log, folders, process)
+    finally:
+        client.close()
+        stop(process)
