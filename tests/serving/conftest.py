@@ -42,12 +42,18 @@ def start(
     folders: tuple[Path, ...], log: Path, environment: Mapping[str, str] | None = None
 ) -> tuple[subprocess.Popen[bytes], httpx.Client]:
     """`trireid serve` in a process group of its own, ready."""
+    return start_command([sys.executable, "-m", "trireid", "serve", *map(str, folders)], log, ROOT, environment)
+
+
+def start_command(
+    command: list[str], log: Path, folder: Path, environment: Mapping[str, str] | None = None
+) -> tuple[subprocess.Popen[bytes], httpx.Client]:
+    """A server by a command that takes `--port`, run in a folder, in a process group of its own, ready."""
     port = free_port()
-    command = [sys.executable, "-m", "trireid", "serve", *map(str, folders), "--port", str(port)]
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command,
-            cwd=ROOT,
+            [*command, "--port", str(port)],
+            cwd=folder,
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
