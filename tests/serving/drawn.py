@@ -48,7 +48,7 @@ def fill(folder: Path, samples: list[Sample], kind: Kind) -> Path:
 
 def written(sample: Sample, folder: Path) -> dict[str, Path]:
     """A sample's pictures as PNG files `NAME_MODALITY.png`."""
-    paths = {}
+    paths: dict[str, Path] = {}
     for modality in MODALITIES:
         picture = sample.picture(modality)
         if picture is not None:
