@@ -31,7 +31,6 @@ def shoot(folder: Path) -> None:
             page.by("camera").send_keys(str(query.camera))
             page.by("other-cameras").click()
             page.search()
-            page.until("[...document.querySelectorAll('.card .thumb img')].slice(0, 18).every((image) => image.naturalWidth)")
             with Image.open(page.shoot(name)) as image:
                 small = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
                 small.save(HERE / f"{name}.png", optimize=True)

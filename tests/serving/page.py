@@ -91,7 +91,10 @@ class Page:
 
     def shoot(self, name: str) -> Path:
         """A screenshot, once the pictures in view are there."""
-        self.until("[...document.querySelectorAll('img[src]')].every((image) => image.complete)")
+        self.until(
+            "[...document.images].every((image) => image.naturalWidth || !image.checkVisibility()"
+            " || (({ top, bottom }) => top > innerHeight || bottom < 0)(image.getBoundingClientRect()))"
+        )
         path = self.folder / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         assert self.browser.save_screenshot(str(path))
