@@ -69,7 +69,10 @@ const waiting = [];
 
 /** A picture of the server as a Blob: few at a time, and patient with a server that says "later". Raises ApiError. */
 export async function picture(path, signal) {
-  if (atWork >= PICTURES_AT_ONCE) await new Promise((resolve) => { waiting.push(resolve); });
+  if (atWork >= PICTURES_AT_ONCE)
+    await new Promise((resolve) => {
+      waiting.push(resolve);
+    });
   atWork += 1;
   try {
     return await patiently(() => reached(path, { method: "GET", signal }), signal);
@@ -85,7 +88,9 @@ async function patiently(request, signal) {
       return await (await request()).blob();
     } catch (error) {
       if (![429, 503].includes(error.status) || attempt === PATIENCE || signal?.aborted) throw error;
-      await new Promise((resolve) => { setTimeout(resolve, 1000 * (error.retry ?? 1)); });
+      await new Promise((resolve) => {
+        setTimeout(resolve, 1000 * (error.retry ?? 1));
+      });
     }
   }
 }

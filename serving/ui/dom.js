@@ -3,7 +3,7 @@
 /** The element with this id. */
 export const byId = (id) => document.getElementById(id);
 
-/** An element. Properties: `class`, `text`, `data` (an object), `on` (event: listener), else attributes; null leaves one out. */
+/** An element. Properties: `class`, `text`, `data` (an object), `on` (event: listener), else attributes; null: left out. */
 export function el(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {

@@ -30,7 +30,9 @@ export class Enroll {
     show(!gallery, byId("enroll-gallery-field"));
     byId("enroll-camera").value = byId("camera").value;
     byId("enroll-kind").value = kind ?? "";
-    const shown = this.query.present.map((modality) => el("img", { src: this.query.urls[modality], alt: modality.toUpperCase() }));
+    const shown = this.query.present.map((modality) =>
+      el("img", { src: this.query.urls[modality], alt: modality.toUpperCase() }),
+    );
     byId("enroll-pictures").replaceChildren(...shown);
     byId("enroll").showModal();
     byId(gallery ? "enroll-identity" : "enroll-gallery").focus();

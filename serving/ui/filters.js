@@ -54,11 +54,15 @@ function eitherWay(text) {
 
 /** "1, 3-5" -> [1, 3, 4, 5]. Raises FieldFault. */
 export function camerasOf(text) {
-  return text.split(/[,;\s]+/).filter(Boolean).flatMap((part) => {
-    const found = /^(-?\d+)(?:-(\d+))?$/.exec(part);
-    if (!found) throw new FieldFault("where-cameras", `Cameras: numbers such as 1, 3-5, not ${part}`);
-    const [first, last] = [Number(found[1]), Number(found[2] ?? found[1])];
-    if (last < first || last - first >= FAR) throw new FieldFault("where-cameras", `Cameras: ${part} is no range of up to ${FAR}`);
-    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
-  });
+  return text
+    .split(/[,;\s]+/)
+    .filter(Boolean)
+    .flatMap((part) => {
+      const found = /^(-?\d+)(?:-(\d+))?$/.exec(part);
+      if (!found) throw new FieldFault("where-cameras", `Cameras: numbers such as 1, 3-5, not ${part}`);
+      const [first, last] = [Number(found[1]), Number(found[2] ?? found[1])];
+      if (last < first || last - first >= FAR)
+        throw new FieldFault("where-cameras", `Cameras: ${part} is no range of up to ${FAR}`);
+      return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+    });
 }

@@ -20,7 +20,12 @@ const chosen = () => galleries.find(({ name }) => name === byId("gallery").value
 
 const filters = new Filters();
 const query = new Query(queryChanged);
-const results = new Results({ query: searchWith, remove: (hit) => remove.open(results.answer.gallery, hit, results.thumbs), compare: (hit) => compare(hit, query.urls, results.thumbs), mayRemove: () => may("remove") });
+const results = new Results({
+  query: searchWith,
+  remove: (hit) => remove.open(results.answer.gallery, hit, results.thumbs),
+  compare: (hit) => compare(hit, query.urls, results.thumbs),
+  mayRemove: () => may("remove"),
+});
 const enroll = new Enroll(query, enrolled);
 const remove = new Remove(removed);
 
@@ -48,7 +53,9 @@ async function begin() {
 }
 
 function listGalleries(selected = byId("gallery").value) {
-  byId("gallery").replaceChildren(...galleries.map(({ name, size }) => el("option", { value: name, text: `${name} (${size.toLocaleString("en")})` })));
+  byId("gallery").replaceChildren(
+    ...galleries.map(({ name, size }) => el("option", { value: name, text: `${name} (${size.toLocaleString("en")})` })),
+  );
   if (galleries.some(({ name }) => name === selected)) byId("gallery").value = selected;
   nothingYet();
 }
@@ -89,7 +96,8 @@ function leave() {
 byId("sign-in-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const given = byId("token").value.trim();
-  if (!/^[\x21-\x7e]+$/.test(given)) return faultBeside("token", given ? "A token has no spaces and no special letters." : "Type or paste the token.");
+  if (!/^[\x21-\x7e]+$/.test(given))
+    return faultBeside("token", given ? "A token has no spaces and no special letters." : "Type or paste the token.");
   token.set(given);
   return begin();
 });
@@ -139,13 +147,25 @@ function nothingYet() {
 }
 
 function emptyLines(gallery) {
-  if (!may("search")) return ["This token may not search", may("enroll") ? "It may enroll: add pictures, then Enroll." : "Ask whoever runs this server for one that may."];
+  if (!may("search"))
+    return [
+      "This token may not search",
+      may("enroll") ? "It may enroll: add pictures, then Enroll." : "Ask whoever runs this server for one that may.",
+    ];
   if (!gallery) return ["No gallery is served", "Start the server with one: trireid serve GALLERY"];
   if (results.answer) return gallery.size ? ["No hits", "Nothing in this gallery passes the filters."] : emptyGallery(gallery);
-  return gallery.size ? ["Who or what is this, and where else was it seen?", `Add one to three pictures of the same ${gallery.kind ?? "person or vehicle"}: visible, near infrared, thermal. One is enough. ${gallery.name} holds ${counted(gallery.size, "item")}.`] : emptyGallery(gallery);
+  return gallery.size
+    ? [
+        "Who or what is this, and where else was it seen?",
+        `Add one to three pictures of the same ${gallery.kind ?? "person or vehicle"}: visible, near infrared, thermal. One is enough. ${gallery.name} holds ${counted(gallery.size, "item")}.`,
+      ]
+    : emptyGallery(gallery);
 }
 
-const emptyGallery = ({ name }) => [`${name} is empty`, may("enroll") ? "Add pictures, then Enroll, to put the first item into it." : "There is nothing to find in it yet."];
+const emptyGallery = ({ name }) => [
+  `${name} is empty`,
+  may("enroll") ? "Add pictures, then Enroll, to put the first item into it." : "There is nothing to find in it yet.",
+];
 
 // ---- The search
 
@@ -154,7 +174,10 @@ byId("query").addEventListener("submit", (event) => {
   if (may("search")) search();
 });
 byId("cancel").addEventListener("click", () => running?.abort());
-document.addEventListener("keydown", (event) => event.key === "Escape" && !document.querySelector("dialog[open]") && running?.abort());
+document.addEventListener(
+  "keydown",
+  (event) => event.key === "Escape" && !document.querySelector("dialog[open]") && running?.abort(),
+);
 
 function queryChanged() {
   clearFaults(byId("slots"));
@@ -208,12 +231,22 @@ function asked() {
   };
 }
 
-const controlOf = (field) => ({ rgb: "pick-rgb", nir: "pick-nir", tir: "pick-tir", other_cameras: "other-cameras", min_score: "min-score", where: "where-cameras" }[field] ?? field);
+const controlOf = (field) =>
+  ({
+    rgb: "pick-rgb",
+    nir: "pick-nir",
+    tir: "pick-tir",
+    other_cameras: "other-cameras",
+    min_score: "min-score",
+    where: "where-cameras",
+  })[field] ?? field;
 
 /** Show that a search runs, and for how long; call what it gives when it does not any more. */
 function progress(gallery) {
   const began = performance.now();
-  const tell = () => { byId("progress-text").textContent = `Searching ${gallery}, ${((performance.now() - began) / 1000).toFixed(1)} s`; };
+  const tell = () => {
+    byId("progress-text").textContent = `Searching ${gallery}, ${((performance.now() - began) / 1000).toFixed(1)} s`;
+  };
   tell();
   show(true, byId("progress"));
   byId("results").setAttribute("aria-busy", "true");
@@ -230,7 +263,11 @@ function found(answer) {
   query.keep(answer);
   nothingYet();
   const [best] = answer.hits;
-  announce(best ? `${counted(answer.hits.length, "hit")}. Best: ${best.identity ?? best.id}, score ${best.score.toFixed(4)}.` : "No hits.");
+  announce(
+    best
+      ? `${counted(answer.hits.length, "hit")}. Best: ${best.identity ?? best.id}, score ${best.score.toFixed(4)}.`
+      : "No hits.",
+  );
   byId("results").focus({ preventScroll: true });
   if (narrow()) byId("results").scrollIntoView();
 }

@@ -13,7 +13,10 @@ const HINTS = {
 
 /** The modality that a path speaks of, its last words first: `RGB/0001.jpg`, `a_nir.png`, `NI-3.jpg`; null where none. */
 export function hinted(path) {
-  const words = path.toLowerCase().split(/[^a-z]+/).reverse();
+  const words = path
+    .toLowerCase()
+    .split(/[^a-z]+/)
+    .reverse();
   for (const word of words) {
     const found = MODALITIES.find((modality) => HINTS[modality].includes(word));
     if (found) return found;
@@ -31,6 +34,8 @@ export function assigned(files, taken = []) {
     else left.push(file);
   }
   const free = MODALITIES.filter((modality) => !places[modality] && !taken.includes(modality));
-  left.slice(0, free.length).forEach((file, index) => { places[free[index]] = file; });
+  left.slice(0, free.length).forEach((file, index) => {
+    places[free[index]] = file;
+  });
   return { places, over: left.slice(free.length) };
 }

@@ -9,7 +9,12 @@ export class Pairs {
     this.prefix = prefix;
     this.onChange = onChange;
     this.made = 0;
-    this.more = el("button", { type: "button", class: "quiet", text: "Add an attribute", on: { click: () => this.add().focus() } });
+    this.more = el("button", {
+      type: "button",
+      class: "quiet",
+      text: "Add an attribute",
+      on: { click: () => this.add().focus() },
+    });
     fieldset.append(this.rows, this.more);
     fieldset.addEventListener("input", onChange);
   }
@@ -17,9 +22,24 @@ export class Pairs {
   /** Add an empty row; its first input. */
   add() {
     this.made += 1;
-    const name = el("input", { "aria-label": `${this.prefix} attribute ${this.made}: name`, placeholder: "name", autocomplete: "off", class: "pair-name" });
-    const value = el("input", { "aria-label": `${this.prefix} attribute ${this.made}: value`, placeholder: "value", autocomplete: "off", class: "pair-value" });
-    const away = el("button", { type: "button", class: "quiet icon", "aria-label": `Take away attribute ${this.made}`, text: "×" });
+    const name = el("input", {
+      "aria-label": `${this.prefix} attribute ${this.made}: name`,
+      placeholder: "name",
+      autocomplete: "off",
+      class: "pair-name",
+    });
+    const value = el("input", {
+      "aria-label": `${this.prefix} attribute ${this.made}: value`,
+      placeholder: "value",
+      autocomplete: "off",
+      class: "pair-value",
+    });
+    const away = el("button", {
+      type: "button",
+      class: "quiet icon",
+      "aria-label": `Take away attribute ${this.made}`,
+      text: "×",
+    });
     const row = el("div", { class: "pair" }, name, el("span", { "aria-hidden": "true", text: "=" }), value, away);
     away.addEventListener("click", () => {
       row.remove();

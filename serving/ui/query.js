@@ -113,37 +113,76 @@ export class Query {
     const file = this.files[modality];
     const name = modality.toUpperCase();
     const input = el("input", {
-      id: `pick-${modality}`, type: "file", class: "visually-hidden", accept: TYPES, multiple: true,
+      id: `pick-${modality}`,
+      type: "file",
+      class: "visually-hidden",
+      accept: TYPES,
+      multiple: true,
       "aria-label": `${name} picture, ${LIGHT[modality]}: ${file ? `${file.name}; choose another` : "choose a file"}`,
       "aria-describedby": `error-${modality}`,
       on: { change: (event) => event.target.files.length && this.take([...event.target.files], modality) },
     });
     const inside = file ? this.picture(modality, file) : el("span", { class: "slot-hint", text: "Drop, paste or choose" });
-    return el("div", { class: "slot", data: { modality, ...(file && { filled: "" }) } },
-      el("p", { class: "slot-head" }, el("span", { class: "dot", data: { modality } }), el("b", { text: name }), el("span", { class: "muted", text: SHORT[modality] })),
+    return el(
+      "div",
+      { class: "slot", data: { modality, ...(file && { filled: "" }) } },
+      el(
+        "p",
+        { class: "slot-head" },
+        el("span", { class: "dot", data: { modality } }),
+        el("b", { text: name }),
+        el("span", { class: "muted", text: SHORT[modality] }),
+      ),
       el("label", { class: "slot-drop" }, input, inside),
       file ? this.foot(modality, file) : null,
-      el("p", { class: "error", id: `error-${modality}`, hidden: true }));
+      el("p", { class: "error", id: `error-${modality}`, hidden: true }),
+    );
   }
 
   picture(modality, file) {
     this.urls[modality] = URL.createObjectURL(file);
     const image = el("img", { src: this.urls[modality], alt: `The query in ${LIGHT[modality]} light` });
-    const frame = el("span", { class: "frame" }, image, el("canvas", { id: `overlay-${modality}`, "aria-hidden": "true", hidden: true }));
+    const frame = el(
+      "span",
+      { class: "frame" },
+      image,
+      el("canvas", { id: `overlay-${modality}`, "aria-hidden": "true", hidden: true }),
+    );
     image.addEventListener("load", () => {
       if (image.naturalWidth > WIDE * image.naturalHeight) byId("slots").dataset.wide = "";
     });
-    image.addEventListener("error", () => frame.replaceChildren(el("span", { class: "slot-hint", text: "No preview; it is sent as it is" })));
+    image.addEventListener("error", () =>
+      frame.replaceChildren(el("span", { class: "slot-hint", text: "No preview; it is sent as it is" })),
+    );
     return frame;
   }
 
   foot(modality, file) {
     const other = MODALITIES[(MODALITIES.indexOf(modality) + 1) % MODALITIES.length];
     const [name, next] = [modality.toUpperCase(), other.toUpperCase()];
-    return el("div", { class: "slot-foot" },
+    return el(
+      "div",
+      { class: "slot-foot" },
       el("span", { class: "slot-file", title: file.name, text: file.name }),
-      el("button", { type: "button", class: "quiet small", id: `swap-${modality}`, "aria-label": `Swap ${name} and ${next}`, title: `Swap ${name} and ${next}`, text: `⇄ ${next}`, on: { click: () => this.swap(modality, other) } }),
-      el("button", { type: "button", class: "quiet small icon", id: `clear-${modality}`, "aria-label": `Clear ${name}`, title: `Clear ${name}`, text: "×", on: { click: () => this.drop(modality) } }));
+      el("button", {
+        type: "button",
+        class: "quiet small",
+        id: `swap-${modality}`,
+        "aria-label": `Swap ${name} and ${next}`,
+        title: `Swap ${name} and ${next}`,
+        text: `⇄ ${next}`,
+        on: { click: () => this.swap(modality, other) },
+      }),
+      el("button", {
+        type: "button",
+        class: "quiet small icon",
+        id: `clear-${modality}`,
+        "aria-label": `Clear ${name}`,
+        title: `Clear ${name}`,
+        text: "×",
+        on: { click: () => this.drop(modality) },
+      }),
+    );
   }
 }
 

@@ -43,7 +43,11 @@ export class Remove {
     this.stop = new AbortController();
     byId("error-remove").hidden = true;
     if (!this.whole) {
-      this.tell([this.hit], `Item ${this.hit.id}${from(this.hit)} will be removed from ${this.gallery}, with ${counted(Object.keys(this.hit.images).length, "picture")}. This cannot be undone.`, "Remove 1 item");
+      this.tell(
+        [this.hit],
+        `Item ${this.hit.id}${from(this.hit)} will be removed from ${this.gallery}, with ${counted(Object.keys(this.hit.images).length, "picture")}. This cannot be undone.`,
+        "Remove 1 item",
+      );
       return;
     }
     this.tell([], "Counting…", "Remove", true);
@@ -57,18 +61,30 @@ export class Remove {
   }
 
   async ofIdentity(signal) {
-    const form = { ...(await this.thumbs.files(this.hit)), gallery: this.gallery, k: MOST, where: JSON.stringify({ identity: this.hit.identity }) };
+    const form = {
+      ...(await this.thumbs.files(this.hit)),
+      gallery: this.gallery,
+      k: MOST,
+      where: JSON.stringify({ identity: this.hit.identity }),
+    };
     return (await ask("search", { form, signal })).hits;
   }
 
   all(hits) {
     const number = hits.length === MOST ? `${MOST} or more items` : counted(hits.length, "item");
     const pictures = hits.reduce((sum, hit) => sum + Object.keys(hit.images).length, 0);
-    this.tell(hits, `Everything of identity ${this.hit.identity} will be removed from ${this.gallery}: ${number}, with ${counted(pictures, "picture")}. This cannot be undone.`, `Remove ${number}`);
+    this.tell(
+      hits,
+      `Everything of identity ${this.hit.identity} will be removed from ${this.gallery}: ${number}, with ${counted(pictures, "picture")}. This cannot be undone.`,
+      `Remove ${number}`,
+    );
   }
 
   tell(hits, line, button, waits = false) {
-    const listed = [...hits].sort((a, b) => a.id.localeCompare(b.id)).slice(0, LISTED).map((hit) => el("li", {}, el("code", { text: hit.id }), from({ ...hit, identity: null })));
+    const listed = [...hits]
+      .sort((a, b) => a.id.localeCompare(b.id))
+      .slice(0, LISTED)
+      .map((hit) => el("li", {}, el("code", { text: hit.id }), from({ ...hit, identity: null })));
     const rest = hits.length > LISTED ? [el("li", { text: `and ${hits.length - LISTED} more` })] : [];
     byId("remove-what").replaceChildren(el("p", { text: line }), hits.length > 1 ? el("ul", {}, ...listed, ...rest) : "");
     byId("remove-go").textContent = button;
@@ -79,7 +95,9 @@ export class Remove {
     const [{ gallery, hit }, whole] = [this, this.whole];
     byId("remove-go").disabled = true;
     try {
-      const { removed } = await ask("remove", { json: { gallery, ...(whole ? { identity: hit.identity } : { ids: [hit.id] }) } });
+      const { removed } = await ask("remove", {
+        json: { gallery, ...(whole ? { identity: hit.identity } : { ids: [hit.id] }) },
+      });
       byId("remove").close();
       this.done(removed, (other) => (whole ? other.identity === hit.identity : other.id === hit.id));
     } catch (error) {
@@ -92,7 +110,11 @@ export class Remove {
 }
 
 function from(hit) {
-  const parts = [hit.identity === null ? "" : `identity ${hit.identity}`, hit.camera === null ? "" : `camera ${hit.camera}`, hit.time === null ? "" : shownTime(hit.time)];
+  const parts = [
+    hit.identity === null ? "" : `identity ${hit.identity}`,
+    hit.camera === null ? "" : `camera ${hit.camera}`,
+    hit.time === null ? "" : shownTime(hit.time),
+  ];
   const said = parts.filter(Boolean).join(", ");
   return said ? ` (${said})` : "";
 }

@@ -51,7 +51,12 @@ export class Results {
   group([best, ...others]) {
     const folded = others.map((hit) => this.card(hit, { class: "card folded", hidden: true }));
     if (!others.length) return [this.card(best)];
-    const more = el("button", { type: "button", class: "more", "aria-expanded": "false", text: `${others.length} more of ${best.identity}` });
+    const more = el("button", {
+      type: "button",
+      class: "more",
+      "aria-expanded": "false",
+      text: `${others.length} more of ${best.identity}`,
+    });
     more.addEventListener("click", () => {
       const open = more.getAttribute("aria-expanded") !== "true";
       more.setAttribute("aria-expanded", String(open));
@@ -61,24 +66,72 @@ export class Results {
   }
 
   card(hit, properties = {}, more = null) {
-    const title = el("h3", { id: `hit-${hit.rank}`, title: hit.identity, text: hit.identity ?? "identity not known", class: hit.identity === null ? "unknown" : null });
-    const view = el("button", { type: "button", class: "view", "aria-label": `Compare hit ${hit.rank} with the query`, on: { click: () => this.acts.compare(hit) } }, this.thumbs.strip(hit));
-    return el("li", { class: "card", ...properties, data: { id: hit.id }, "aria-labelledby": `hit-${hit.rank}` },
-      el("div", { class: "card-head" }, el("span", { class: "rank", "aria-label": `Rank ${hit.rank}`, text: hit.rank }), title, el("code", { title: hit.id, text: hit.id })),
+    const title = el("h3", {
+      id: `hit-${hit.rank}`,
+      title: hit.identity,
+      text: hit.identity ?? "identity not known",
+      class: hit.identity === null ? "unknown" : null,
+    });
+    const view = el(
+      "button",
+      {
+        type: "button",
+        class: "view",
+        "aria-label": `Compare hit ${hit.rank} with the query`,
+        on: { click: () => this.acts.compare(hit) },
+      },
+      this.thumbs.strip(hit),
+    );
+    return el(
+      "li",
+      { class: "card", ...properties, data: { id: hit.id }, "aria-labelledby": `hit-${hit.rank}` },
+      el(
+        "div",
+        { class: "card-head" },
+        el("span", { class: "rank", "aria-label": `Rank ${hit.rank}`, text: hit.rank }),
+        title,
+        el("code", { title: hit.id, text: hit.id }),
+      ),
       view,
-      el("div", { class: "card-body" }, meters(hit), facts(hit),
+      el(
+        "div",
+        { class: "card-body" },
+        meters(hit),
+        facts(hit),
         more,
-        el("div", { class: "card-acts" },
-          el("button", { type: "button", class: "quiet small", "aria-label": `Search with hit ${hit.rank}`, text: "Search with this", on: { click: () => this.acts.query(hit) } }),
-          this.acts.mayRemove() ? el("button", { type: "button", class: "quiet small remove", "aria-label": `Remove hit ${hit.rank}, ${hit.id}`, text: "Remove…", on: { click: () => this.acts.remove(hit) } }) : null)));
+        el(
+          "div",
+          { class: "card-acts" },
+          el("button", {
+            type: "button",
+            class: "quiet small",
+            "aria-label": `Search with hit ${hit.rank}`,
+            text: "Search with this",
+            on: { click: () => this.acts.query(hit) },
+          }),
+          this.acts.mayRemove()
+            ? el("button", {
+                type: "button",
+                class: "quiet small remove",
+                "aria-label": `Remove hit ${hit.rank}, ${hit.id}`,
+                text: "Remove…",
+                on: { click: () => this.acts.remove(hit) },
+              })
+            : null,
+        ),
+      ),
+    );
   }
 }
 
 /** Score and probability, each with its bar from 0 to 1. */
 export function meters(hit) {
-  return el("div", { class: "meters" },
+  return el(
+    "div",
+    { class: "meters" },
     ...meter("score", hit.score, hit.score.toFixed(4)),
-    ...(hit.probability === null ? [] : meter("probability", hit.probability, `${percent(hit.probability)} %`)));
+    ...(hit.probability === null ? [] : meter("probability", hit.probability, `${percent(hit.probability)} %`)),
+  );
 }
 
 function meter(name, value, text) {
@@ -102,7 +155,11 @@ export function facts(hit) {
     ...(hit.kind === null ? [] : [["kind", hit.kind]]),
     ...Object.entries(hit.attributes).map(([name, value]) => [name, typeof value === "string" ? value : JSON.stringify(value)]),
   ];
-  return el("dl", { class: "facts" }, ...known.map(([name, value]) => el("div", {}, el("dt", { text: name }), el("dd", { text: value, title: value }))));
+  return el(
+    "dl",
+    { class: "facts" },
+    ...known.map(([name, value]) => el("div", {}, el("dt", { text: name }), el("dd", { text: value, title: value }))),
+  );
 }
 
 /** ISO 8601, as people read it. */

@@ -10,12 +10,15 @@ export class Thumbs {
     this.blobs = new Map();
     this.urls = [];
     this.stop = new AbortController();
-    this.seen = new IntersectionObserver((entries) => {
-      for (const entry of entries.filter(({ isIntersecting }) => isIntersecting)) {
-        this.seen.unobserve(entry.target);
-        this.fill(entry.target);
-      }
-    }, { rootMargin: "300px" });
+    this.seen = new IntersectionObserver(
+      (entries) => {
+        for (const entry of entries.filter(({ isIntersecting }) => isIntersecting)) {
+          this.seen.unobserve(entry.target);
+          this.fill(entry.target);
+        }
+      },
+      { rootMargin: "300px" },
+    );
   }
 
   /** Forget every picture. */
@@ -56,7 +59,8 @@ export class Thumbs {
       this.urls.push(url);
       image.src = url;
     } catch (error) {
-      if (error.name !== "AbortError") image.replaceWith(el("span", { class: "none", text: error.status === 404 ? "gone" : "not loaded" }));
+      if (error.name !== "AbortError")
+        image.replaceWith(el("span", { class: "none", text: error.status === 404 ? "gone" : "not loaded" }));
     }
   }
 

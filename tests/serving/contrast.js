@@ -25,7 +25,8 @@ const judge = (element, colour, wanted, what) => {
   const found = ratio(over(parsed(colour), under), under);
   if (found < wanted) faults.push(`${what}: ${found.toFixed(2)} of ${wanted}, ${colour} on ${under.map(Math.round)}`);
 };
-const seen = (element) => element.checkVisibility({ visibilityProperty: true }) && !element.closest(".visually-hidden, :disabled");
+const seen = (element) =>
+  element.checkVisibility({ visibilityProperty: true }) && !element.closest(".visually-hidden, :disabled");
 const root = document.querySelector("dialog[open]") ?? document.body;
 let texts = 0;
 const walk = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
@@ -45,5 +46,6 @@ for (const control of root.querySelectorAll("input, select, button")) {
   if (control.placeholder) judge(control, getComputedStyle(control, "::placeholder").color, 4.5, `placeholder of ${name}`);
   if (control.matches("input, select")) judge(control.parentElement, style.borderTopColor, 3, `edge of ${name}`);
 }
-for (const dot of root.querySelectorAll(".dot, .bar i")) if (seen(dot)) judge(dot.parentElement, getComputedStyle(dot).backgroundColor, 3, `mark ${dot.dataset.modality ?? "bar"}`);
+for (const dot of root.querySelectorAll(".dot, .bar i"))
+  if (seen(dot)) judge(dot.parentElement, getComputedStyle(dot).backgroundColor, 3, `mark ${dot.dataset.modality ?? "bar"}`);
 return { texts, faults };
