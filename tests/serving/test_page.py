@@ -355,9 +355,9 @@ def test_a_slow_search_shows_its_progress_and_is_cancelled(page: Page, query: di
 def test_enrolled_then_found_then_removed_after_a_confirmation(
     page: Page, shown: Server, samples: list[Sample], tmp_path: Path
 ) -> None:
-    stranger, again = [sample for sample in samples if sample.identity == NAMES[5]][:2]
+    stranger, *again = [sample for sample in samples if sample.identity == NAMES[5]][:3]
     page.open()
-    for sample, item in ((again, "z/2"), (stranger, "z/1")):
+    for sample, item in ((again[0], "z/3"), (again[1], "z/2"), (stranger, "z/1")):
         page.choose(written(sample, tmp_path).values())
         page.by("enroll-open").click()
         assert page.by("enroll-title").text == "Enroll into people"
@@ -368,7 +368,7 @@ def test_enrolled_then_found_then_removed_after_a_confirmation(
         page.press("bag", TAB, "left, small")
         page.by("enroll-go").click()
         page.until(f"document.getElementById('note').textContent === 'Enrolled into people as {item}.'")
-    page.until("document.getElementById('gallery').selectedOptions[0].textContent === 'people (22)'")
+    page.until("document.getElementById('gallery').selectedOptions[0].textContent === 'people (23)'")
     page.search()
     first = page.all(".card")[0]
     for known in ("Zoë <b>", "z/1", "camera\n7", "2026-03-30 12:00 UTC", "bag\nleft, small"):
@@ -383,16 +383,20 @@ def test_enrolled_then_found_then_removed_after_a_confirmation(
     assert page.by("remove-go").text == "Remove 1 item"
     page.press(ENTER)  # the focus is on Keep
     assert not page.by("remove").is_displayed()
-    assert ids_of(shown, "Zoë <b>") == {"z/1", "z/2"}
+    assert ids_of(shown, "Zoë <b>") == {"z/1", "z/2", "z/3"}
+    page.all(".card .remove")[0].click()
+    page.by("remove-go").click()
+    page.until("document.getElementById('note').textContent === 'Removed 1 item.'")
+    assert ids_of(shown, "Zoë <b>") == {"z/2", "z/3"}
 
     page.all(".card .remove")[0].click()
     page.by("remove-identity").click()
     page.until("document.getElementById('remove-go').textContent === 'Remove 2 items'")
-    assert page.texts("#remove-what li") == [f"{item} (camera 7, 2026-03-30 12:00 UTC)" for item in ("z/1", "z/2")]
+    assert page.texts("#remove-what li") == [f"{item} (camera 7, 2026-03-30 12:00 UTC)" for item in ("z/2", "z/3")]
     page.shoot("confirmation")
     page.by("remove-go").click()
     page.until("document.getElementById('note').textContent === 'Removed 2 items.'")
-    assert not {"z/1", "z/2"} & {card.get_attribute("data-id") for card in page.all(".card")}
+    assert not {"z/1", "z/2", "z/3"} & {card.get_attribute("data-id") for card in page.all(".card")}
     assert ids_of(shown, "Zoë <b>") == set()
     page.until("document.getElementById('gallery').selectedOptions[0].textContent === 'people (20)'")
 
@@ -439,7 +443,7 @@ def test_the_overview_counts_what_is_there(page: Page, samples: list[Sample]) ->
     assert page.texts(".empty-title") == ["nobody is empty"]
 
 
-def test_a_token_is_asked_for_kept_in_the_tab_and_forgotten(asked: Page) -> None:
+def test_a_token_is_asked_for_kept_in_the_tab_and_forgotten(asked: Page, query: dict[str, Path]) -> None:
     asked.open("sign-in")
     assert asked.focused == "token"
     asked.press("wrong-0123456789", ENTER)
@@ -451,10 +455,20 @@ def test_a_token_is_asked_for_kept_in_the_tab_and_forgotten(asked: Page) -> None
     assert asked.by("who-name").text == "boss"
     kept = "return [Object.values(sessionStorage), Object.keys(localStorage), document.cookie, location.href]"
     assert asked.run(kept) == [[TOKENS["boss"][1]], [], "", f"{asked.address}/ui/"]
+    asked.choose(query.values())
+    asked.search()
     asked.by("sign-out").click()
     assert asked.by("sign-in").is_displayed()
+    assert asked.all(".card, .slot[data-filled]") == []  # nothing is left for who comes next
     assert asked.run(kept)[0] == []
     assert not asked.by("who").is_displayed()
+    asked.press(TOKENS["ann"][1], ENTER)
+    asked.until("!document.getElementById('search').hidden")
+    asked.run("sessionStorage.setItem('trireid.token', 'withdrawn-0123456789')")
+    asked.choose([query["rgb"]])
+    asked.by("go").click()
+    asked.until("!document.getElementById('sign-in').hidden")
+    assert asked.by("error-token").text.startswith("a token is needed")
 
 
 @pytest.mark.parametrize(
