@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -16,7 +17,10 @@ from tests.serving.drawn import drawn, fill, written
 from tests.serving.page import Page
 
 HERE = Path(__file__).parent
-SCREENS = {"page": {"width": 1360, "height": 860}, "page-phone": {"width": 360, "height": 740, "scheme": "dark"}}
+SCREENS: dict[str, dict[str, Any]] = {
+    "page": {"width": 1360, "height": 860},
+    "page-phone": {"width": 360, "height": 740, "scheme": "dark"},
+}
 
 
 def shoot(folder: Path) -> None:
