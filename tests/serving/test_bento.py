@@ -63,7 +63,7 @@ def bento(tmp_path_factory: pytest.TempPathFactory) -> Bento:
     home = folder / "home"
     environment = {**os.environ, "BENTOML_HOME": str(home), "PATH": f"{uv.parent}{os.pathsep}{os.environ['PATH']}"}
     subprocess.run(
-        [*BENTOML, "build", "--version", "built"], cwd=ROOT, env=environment, check=True, timeout=60, capture_output=True
+        [*BENTOML, "build", "--version", "built"], cwd=ROOT, env=environment, check=True, timeout=240, capture_output=True
     )
     return Bento(home / "bentos" / "trireid-service" / "built", home)
 
