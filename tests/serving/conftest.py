@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,12 +42,18 @@ def start(
     folders: tuple[Path, ...], log: Path, environment: Mapping[str, str] | None = None
 ) -> tuple[subprocess.Popen[bytes], httpx.Client]:
     """`trireid serve` in a process group of its own, ready."""
+    return start_command([sys.executable, "-m", "trireid", "serve", *map(str, folders)], log, ROOT, environment)
+
+
+def start_command(
+    command: list[str], log: Path, folder: Path, environment: Mapping[str, str] | None = None
+) -> tuple[subprocess.Popen[bytes], httpx.Client]:
+    """A server by a command that takes `--port`, run in a folder, in a process group of its own, ready."""
     port = free_port()
-    command = [sys.executable, "-m", "trireid", "serve", *map(str, folders), "--port", str(port)]
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command,
-            cwd=ROOT,
+            [*command, "--port", str(port)],
+            cwd=folder,
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -90,7 +97,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder, other_a
     folder = tmp_path_factory.mktemp("served")
     people, cars = filled(folder / "people.gallery", embedder), folder / "cars.gallery"
     Gallery.open(cars, load_artifact(other_artifact)).close()
-    yield from running((people, cars), folder / "log")
+    with running((people, cars), folder / "log") as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -106,7 +114,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Ite
         "TRIREID_BODY_SECONDS": "2",
         "TRIREID_BODY_MIB": "2",
     }
-    yield from running((people,), folder / "log", environment)
+    with running((people,), folder / "log", environment) as made:
+        yield made
 
 
 def filled(folder: Path, embedder: Embedder) -> Path:
@@ -116,9 +125,12 @@ def filled(folder: Path, embedder: Embedder) -> Path:
     return folder
 
 
+@contextmanager
 def running(folders: tuple[Path, ...], log: Path, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
     """A server for as long as it is needed."""
     process, client = start(folders, log, environment)
-    yield Server(client, log, folders, process)
-    client.close()
-    stop(process)
+    try:
+        yield Server(client, log, folders, process)
+    finally:
+        client.close()
+        stop(process)
