@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 import trireid
@@ -24,6 +26,7 @@ from export.verification_text import text
 from models import Head, ReIdNetwork, load_checkpoint
 from samples import ArtifactError
 from tests.conftest import GOLDENS, export_tiny
+from tests.export.test_foreign import H, W, described, network
 
 CHECKPOINT, CONFIG = GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml"
 
@@ -76,24 +79,124 @@ def test_it_says_where_two_networks_part(reference: Embedder, parameter: str, st
     assert stage in text(report)
 
 
-def test_a_wrong_normalisation_parts_at_the_input(reference: Embedder, exported: Path, tmp_path: Path) -> None:
-    model = onnx.load(exported)
-    scale = next(t for t in model.graph.initializer if list(t.dims) == [3] and np.allclose(numpy_helper.to_array(t), 2 / 255))
-    scale.CopyFrom(numpy_helper.from_array(np.full(3, 1 / 255, np.float32), scale.name))
-    onnx.save(model, tmp_path / "wrong.onnx")
-    assert compare(reference, load_artifact(tmp_path / "wrong.onnx")).parts_at == "input"
+Change = Callable[[onnx.ModelProto], None]
 
 
-def test_other_patches_are_a_fault_even_where_the_scores_agree(reference: Embedder, exported: Path, tmp_path: Path) -> None:
+def edited(exported: Path, path: Path, *changes: Change) -> Embedder:
+    """The artifact with its graph changed."""
     model = onnx.load(exported)
+    for change in changes:
+        change(model)
+    onnx.save(model, path)
+    return load_artifact(path)
+
+
+def scaled(name: str, factor: float) -> Change:
+    """Changes a weight of the graph."""
+
+    def change(model: onnx.ModelProto) -> None:
+        tensor = next(each for each in model.graph.initializer if each.name == name)
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(factor), name))
+
+    return change
+
+
+def after(name: str, operator: str, by: float | NDArray[Any] | None = None) -> Change:
+    """Puts a node between the one that makes a value and those that take it."""
+
+    def change(model: onnx.ModelProto) -> None:
+        graph = model.graph
+        place, node = next((i, node) for i, node in enumerate(graph.node) if name in node.output)
+        inputs = [f"{name}.before"]
+        if by is not None:
+            kind = np.int64 if name == "tokens" else np.float32
+            inputs.append(f"{name}.{operator}.by")
+            graph.initializer.append(numpy_helper.from_array(np.asarray(by, kind), inputs[1]))
+        node.output[list(node.output).index(name)] = inputs[0]
+        graph.node.insert(place + 1, onnx.helper.make_node(operator, inputs, [name]))
+
+    return change
+
+
+def worst_patches(model: onnx.ModelProto) -> None:
+    """Keeps the worst patches instead of the best."""
     for node in model.graph.node:
-        if node.op_type == "TopK":  # the worst patches instead of the best
+        if node.op_type == "TopK":
             next(a for a in node.attribute if a.name == "largest").i = 0
-    onnx.save(model, tmp_path / "worst.onnx")
-    report = compare(reference, load_artifact(tmp_path / "worst.onnx"))
+
+
+def in_steps(order: int) -> Change:
+    """Scores in steps of 0.1, so that many patches tie, which go to the first of them or, with -1, to the last."""
+
+    def change(model: onnx.ModelProto) -> None:
+        for name in [node.input[0] for node in model.graph.node if node.op_type == "TopK"]:
+            for operator, by in (("Mul", 10.0), ("Round", None), ("Div", 10.0), ("Sub", order * 1e-7 * np.arange(8))):
+                after(name, operator, by)(model)
+                last = next(node for node in model.graph.node if name in node.output)
+                last.input[0] = f"{name}.{operator}"
+                next(node for node in model.graph.node if f"{name}.before" in node.output).output[0] = f"{name}.{operator}"
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        (scaled("artifact.scale", 0.5),),
+        (scaled("artifact.scale", 2), scaled("artifact.shift", 2)),  # another contrast, which a cosine does not see
+        (scaled("artifact.scale", 1.01), scaled("artifact.shift", 1.01)),
+    ],
+    ids=["darker", "doubled", "a little"],
+)
+def test_a_wrong_normalisation_parts_at_the_input(
+    reference: Embedder, exported: Path, tmp_path: Path, changes: tuple[Change, ...]
+) -> None:
+    assert compare(reference, edited(exported, tmp_path / "wrong.onnx", *changes)).parts_at == "input"
+
+
+@pytest.mark.parametrize("change", [worst_patches, after("tokens", "Add", 1)], ids=["the worst", "numbered from 1"])
+def test_other_patches_are_a_fault_of_their_own(reference: Embedder, exported: Path, tmp_path: Path, change: Change) -> None:
+    report = compare(reference, edited(exported, tmp_path / "other.onnx", change))
+    assert report.parts_at == "kept"
     assert report.kept is not None
     assert report.kept.different > 12
     assert any("sets of kept patches" in fault for fault in report.faults)
+    coarse = compare(reference, load_artifact(tmp_path / "other.onnx"), precision="int8")
+    assert any("sets of kept patches" in fault for fault in coarse.faults)  # no precision explains them
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_an_embedding_of_another_length_is_a_fault(
+    reference: Embedder, exported: Path, tmp_path: Path, precision: str
+) -> None:
+    longer = edited(exported, tmp_path / "longer.onnx", after("embedding", "Mul", 2.0))
+    report = compare(reference, longer, precision=precision)
+    assert report.parts_at == "embedding"
+    assert not report.holds
+
+
+def test_patches_that_swap_at_a_tie_are_no_difference(exported: Path, tmp_path: Path) -> None:
+    first, last = (edited(exported, tmp_path / f"{order}.onnx", in_steps(order)) for order in (1, -1))
+    report = compare(first, last)
+    assert report.kept is not None
+    assert (report.kept.different, report.holds, report.parts_at) == (0, True, None)
+    assert 0 < report.tied < 8
+    assert report.kept.margin < 1e-5
+    assert f"{report.tied} samples in which a tie swaps patches are left out" in text(report)
+    other = edited(tmp_path / "-1.onnx", tmp_path / "w.onnx", scaled("artifact.network.sdtps.tir_aggr.weight.1.bias", 3))
+    assert not compare(first, other).holds  # what is not at a tie still counts
+
+
+def test_scores_that_differ_are_no_tie(reference: Embedder) -> None:
+    kept = compare(reference, altered("sdtps.nir_sparse.score_predictor.0.weight")).kept
+    assert kept is not None
+    assert kept.different > 0
+
+
+def test_two_foreign_networks_are_held_to_float32(tmp_path: Path) -> None:
+    foreign = described(network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}])
+    report = compare(load_artifact(foreign), load_artifact(foreign))
+    assert (report.holds, report.precision, report.kept) == (True, "fp32", None)
 
 
 @pytest.mark.parametrize("changes", [{"image_size": (32, 32)}, {"global_local": False, "head": Head.NONE}])
@@ -116,6 +219,7 @@ def test_swapped_patches_are_ties_only_where_scores_explain_them(kept: int, gap:
     sets.add(
         {"kept": order[:kept].reshape(1, 1, kept), "scores": scores.reshape(1, 1, 8)},
         {"kept": swapped.reshape(1, 1, kept), "scores": (scores + off).reshape(1, 1, 8)},
+        np.ones((1, 1), bool),
     )
     report = sets.report()
     assert report is not None
