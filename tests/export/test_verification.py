@@ -18,13 +18,16 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 import trireid
-from export import Embedder, export_onnx, load_artifact
-from export.kept import KeptSets
+from export import Embedder, load_artifact
+from export.kept import KeptReport, KeptSets
+from export.onnx_runtime import _with_stages
+from export.retrieval import embed_source, retrieval
 from export.torch_runtime import TorchEmbedder
 from export.verification import compare
 from export.verification_text import text
 from models import Head, ReIdNetwork, load_checkpoint
 from samples import ArtifactError
+from samples.sources import open_source
 from tests.conftest import GOLDENS, export_tiny
 from tests.export.test_foreign import H, W, described, network
 
@@ -37,14 +40,6 @@ def reference() -> Embedder:
     return load_artifact(CHECKPOINT, config=CONFIG)
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its artifact."""
-    path = tmp_path_factory.mktemp("verify") / "golden.onnx"
-    export_onnx(load_checkpoint(CHECKPOINT, CONFIG), path)
-    return path
-
-
 def altered(parameter: str) -> Embedder:
     """The network with one parameter changed."""
     network: ReIdNetwork = load_checkpoint(CHECKPOINT, CONFIG)
@@ -53,8 +48,8 @@ def altered(parameter: str) -> Embedder:
     return TorchEmbedder(network, "altered.pth")
 
 
-def test_an_artifact_is_its_checkpoint_at_every_stage(reference: Embedder, exported: Path) -> None:
-    report = compare(reference, load_artifact(exported))
+def test_an_artifact_is_its_checkpoint_at_every_stage(reference: Embedder, golden: Path) -> None:
+    report = compare(reference, load_artifact(golden))
     assert report.holds
     assert report.parts_at is None
     assert [stage.name for stage in report.stages] == ["input", "tokens", "scores", "embedding"]
@@ -82,9 +77,9 @@ def test_it_says_where_two_networks_part(reference: Embedder, parameter: str, st
 Change = Callable[[onnx.ModelProto], None]
 
 
-def edited(exported: Path, path: Path, *changes: Change) -> Embedder:
+def edited(golden: Path, path: Path, *changes: Change) -> Embedder:
     """The artifact with its graph changed."""
-    model = onnx.load(exported)
+    model = onnx.load(golden)
     for change in changes:
         change(model)
     onnx.save(model, path)
@@ -149,14 +144,14 @@ def in_steps(order: int) -> Change:
     ids=["darker", "doubled", "a little"],
 )
 def test_a_wrong_normalisation_parts_at_the_input(
-    reference: Embedder, exported: Path, tmp_path: Path, changes: tuple[Change, ...]
+    reference: Embedder, golden: Path, tmp_path: Path, changes: tuple[Change, ...]
 ) -> None:
-    assert compare(reference, edited(exported, tmp_path / "wrong.onnx", *changes)).parts_at == "input"
+    assert compare(reference, edited(golden, tmp_path / "wrong.onnx", *changes)).parts_at == "input"
 
 
 @pytest.mark.parametrize("change", [worst_patches, after("tokens", "Add", 1)], ids=["the worst", "numbered from 1"])
-def test_other_patches_are_a_fault_of_their_own(reference: Embedder, exported: Path, tmp_path: Path, change: Change) -> None:
-    report = compare(reference, edited(exported, tmp_path / "other.onnx", change))
+def test_other_patches_are_a_fault_of_their_own(reference: Embedder, golden: Path, tmp_path: Path, change: Change) -> None:
+    report = compare(reference, edited(golden, tmp_path / "other.onnx", change))
     assert report.parts_at == "kept"
     assert report.kept is not None
     assert report.kept.different > 12
@@ -166,17 +161,15 @@ def test_other_patches_are_a_fault_of_their_own(reference: Embedder, exported: P
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_an_embedding_of_another_length_is_a_fault(
-    reference: Embedder, exported: Path, tmp_path: Path, precision: str
-) -> None:
-    longer = edited(exported, tmp_path / "longer.onnx", after("embedding", "Mul", 2.0))
+def test_an_embedding_of_another_length_is_a_fault(reference: Embedder, golden: Path, tmp_path: Path, precision: str) -> None:
+    longer = edited(golden, tmp_path / "longer.onnx", after("embedding", "Mul", 2.0))
     report = compare(reference, longer, precision=precision)
     assert report.parts_at == "embedding"
     assert not report.holds
 
 
-def test_patches_that_swap_at_a_tie_are_no_difference(exported: Path, tmp_path: Path) -> None:
-    first, last = (edited(exported, tmp_path / f"{order}.onnx", in_steps(order)) for order in (1, -1))
+def test_patches_that_swap_at_a_tie_are_no_difference(golden: Path, tmp_path: Path) -> None:
+    first, last = (edited(golden, tmp_path / f"{order}.onnx", in_steps(order)) for order in (1, -1))
     report = compare(first, last)
     assert report.kept is not None
     assert (report.kept.different, report.holds, report.parts_at) == (0, True, None)
@@ -191,6 +184,57 @@ def test_scores_that_differ_are_no_tie(reference: Embedder) -> None:
     kept = compare(reference, altered("sdtps.nir_sparse.score_predictor.0.weight")).kept
     assert kept is not None
     assert kept.different > 0
+
+
+@pytest.mark.parametrize(("precision", "passes", "fails"), [("fp16", 0.025, 0.04), ("int8", 0.08, 0.12)], ids=["fp16", "int8"])
+def test_the_gates_on_the_cosine(
+    reference: Embedder, golden: Path, tmp_path: Path, precision: str, passes: float, fails: float
+) -> None:
+    """An embedding that is moved by m, at right angles, has a cosine of about 1 - m^2 / 2."""
+    for move, holds in ((passes, True), (fails, False)):
+        moved = edited(golden, tmp_path / "moved.onnx", after("embedding", "Add", move * np.eye(1, reference.card.dimension)))
+        assert compare(reference, moved, precision=precision).holds == holds
+
+
+@pytest.mark.parametrize(("move", "holds"), [(7e-5, True), (1.5e-4, False)])
+def test_the_gate_on_a_number_in_float32(reference: Embedder, golden: Path, tmp_path: Path, move: float, holds: bool) -> None:
+    moved = edited(golden, tmp_path / "moved.onnx", after("embedding", "Add", move * np.eye(1, reference.card.dimension)))
+    assert compare(reference, moved).holds == holds
+
+
+@pytest.mark.parametrize(("mean", "holds"), [(0.504, True), (0.506, False), (0.496, True), (0.494, False)])
+def test_the_gate_on_map(reference: Embedder, mean: float, holds: bool) -> None:
+    found = {"reference_mAP": 0.5, "reference_rank1": 0.5, "mAP": mean, "rank1": 0.5}
+    assert replace(compare(reference, reference), retrieval=found).holds == holds
+
+
+def test_the_report_tells_the_two_apart(reference: Embedder) -> None:
+    source = open_source("synthetic:person:2")
+    other = altered("sdtps.tir_aggr.weight.1.weight")
+    report = compare(reference, other, source)
+    for prefix, network_ in (("reference_", reference), ("", other)):
+        asked = embed_source(network_, source)
+        scores = retrieval(asked, asked, network_.card)[-1].scores
+        assert report.retrieval[f"{prefix}mAP"] == pytest.approx(scores.mAP)
+        assert report.retrieval[f"{prefix}rank1"] == pytest.approx(scores.cmc[0])
+    assert report.retrieval["mAP"] != report.retrieval["reference_mAP"]
+    assert report.embedding.worst is not None
+    kept = KeptReport(sets=4, equal=1, tied=3, different=0, worst=0.5, mean=0.75, margin=0.0)
+    figures = replace(report, kept=kept).figures()
+    assert (figures["cosine_worst"], figures["cosine_mean"]) == (report.embedding.worst, report.embedding.mean)
+    assert (figures["kept_overlap_worst"], figures["kept_overlap_mean"]) == (0.5, 0.75)
+    assert (figures["data"], figures["samples"], figures["mAP"]) == (source.name, 16, report.retrieval["mAP"])
+
+
+def test_stages_are_made_where_the_network_runs(golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedder = load_artifact(golden, threads=1)
+    made: dict[str, Any] = {}
+    monkeypatch.setattr("onnxruntime.InferenceSession", lambda _, options, **more: made.update(more, options=options))
+    session = embedder.__dict__["_session"]
+    monkeypatch.setattr(session, "get_providers", lambda: ["CUDAExecutionProvider"])
+    _with_stages(golden, session)
+    assert made["providers"] == ["CUDAExecutionProvider"]
+    assert made["options"].intra_op_num_threads == 1
 
 
 def test_two_foreign_networks_are_held_to_float32(tmp_path: Path) -> None:
@@ -229,10 +273,10 @@ def test_swapped_patches_are_ties_only_where_scores_explain_them(kept: int, gap:
 
 
 def test_the_command_prints_json_and_fails_where_networks_differ(
-    exported: Path, artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    golden: Path, artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given_ = ["--against", str(CHECKPOINT), "--config", str(CONFIG), "--data", "synthetic:person:2", "--json"]
-    assert trireid.main(["verify", str(exported), *given_]) == 0
+    assert trireid.main(["verify", str(golden), *given_]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["holds"], report["samples"], report["faults"]) == (True, 16, [])
     assert report["retrieval"]["mAP"] == pytest.approx(report["retrieval"]["reference_mAP"], abs=1e-6)
