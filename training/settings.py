@@ -65,10 +65,14 @@ class SdtpsSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class LossSettings:
-    """Weights of the two losses on each branch; `margin`: of the triplet loss, None for the soft one."""
+    """Weights of the losses on each branch; `margin`: of the triplet loss, None for the soft one.
+
+    `centre`: weight of the features' common part, which spreads their cosines (`training.losses.centre_share`).
+    """
 
     identity: float = 0.25
     triplet: float = 1.0
+    centre: float = 0.0
     margin: float | None = None
     label_smoothing: float = 0.1
 

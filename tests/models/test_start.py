@@ -90,5 +90,5 @@ def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"has the shape \[64, 32\], the network \[64, 96\]"):
         load_start_weights(ReIdNetwork(replace(CONFIG, channels=96)), tmp_path / "clip.pth")
     torch.save({**state, "positional_embedding": torch.zeros(12, 64)}, tmp_path / "odd.pth")
-    with pytest.raises(CheckpointError, match="11 position embeddings fill no square"):
+    with pytest.raises(CheckpointError, match="11 position embeddings fill neither a square"):
         load_start_weights(ReIdNetwork(CONFIG), tmp_path / "odd.pth")
