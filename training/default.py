@@ -57,7 +57,7 @@ class Default:
 
     Trained from scratch in two stages: first the backbone alone on pictures of half the size, whose steps cost a quarter, then
     the whole network. AdamW, one rate for all, and loss weights that leave the plateau of equal features sooner. Half of the
-    samples lack a modality or two, so that a query which does is found as well.
+    batches lack a modality or two, so that a query which does is found as well.
     """
 
     kind: Kind
@@ -108,7 +108,11 @@ class Default:
                 epochs=-(-steps // _EPOCH), steps_per_epoch=_EPOCH, warmup_epochs=2, warmup_rate=rate / 50
             ),
             augmentation=Augmentation(
-                pad=10 * min(network.image_size) // 128, erase=0.3, drop_modality=_DROP_MODALITY, drop_camera=0.5
+                pad=10 * min(network.image_size) // 128,
+                erase=0.3,
+                drop_modality=_DROP_MODALITY,
+                drop_together=True,
+                drop_camera=0.5,
             ),
             machine=MachineSettings(device="cpu", threads=self.threads),
             upkeep=UpkeepSettings(evaluate_every=0),
