@@ -97,7 +97,7 @@ def test_it_serves_a_gallery_outside_by_its_own_artifact(bento: Bento, tmp_path:
         [*BENTOML, "serve", "trireid-service:built"],
         tmp_path / "log",
         tmp_path / "elsewhere",
-        {"BENTOML_HOME": str(bento.home), "TRIREID_GALLERY_ROOT": str(tmp_path / "volume")},
+        {"BENTOML_HOME": str(bento.home), "TRIREID_GALLERY_ROOT": "../volume"},
     )
     query = triplet(1)
     with closing(client):
