@@ -23,6 +23,14 @@ Probability = Callable[[float], float]
 LEAST_PAIRS: Final = 30
 MOST_PAIRS: Final = 4_000
 _IDENTITIES: Final = 500
+#: So many items of an identity from a camera are looked at, and so many in all.
+_OF_EACH, _MOST_ITEMS = 16, 4_000
+_OF_SEVERAL: Final = """
+SELECT key, identity, camera FROM (
+    SELECT key, identity, camera, row_number() OVER (PARTITION BY identity, camera ORDER BY key) AS place FROM items
+    WHERE identity IN (SELECT identity FROM items WHERE identity IS NOT NULL GROUP BY identity HAVING count(*) > 1 LIMIT ?)
+) WHERE place <= ? ORDER BY place, key LIMIT ?
+"""
 _GROWTH: Final = 2.0
 _STEPS: Final = 50
 _RIDGE: Final = 1e-3
@@ -47,11 +55,7 @@ class Calibration:
 
 
 def _fitted(reading: Reading, mask: int) -> Probability | None:
-    rows = reading.rows(
-        "SELECT key, identity, camera FROM items WHERE identity IN (SELECT identity FROM items WHERE identity IS NOT NULL"
-        " GROUP BY identity HAVING count(*) > 1 LIMIT ?)",
-        [_IDENTITIES],
-    )
+    rows = reading.rows(_OF_SEVERAL, [_IDENTITIES, _OF_EACH, _MOST_ITEMS])
     same, other = _pairs(rows)
     if len(same) < LEAST_PAIRS or len(other) < LEAST_PAIRS:
         return None

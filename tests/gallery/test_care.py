@@ -26,14 +26,8 @@ from gallery.stats import stats
 from gallery.store import FILE
 from samples import GalleryError, Sample
 from samples.sources import open_source
-from tests.conftest import ROOT, encoded, export_tiny, triplet
+from tests.conftest import ROOT, encoded, triplet
 from tests.gallery.victim import NoNetwork, embedding, indexed, item, nearest
-
-
-@pytest.fixture(scope="module")
-def successor(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
-    """Another network, of another dimension."""
-    return load_artifact(export_tiny(tmp_path_factory.mktemp("successor") / "next.onnx", seed=7, channels=64))
 
 
 @pytest.fixture

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,6 +138,40 @@ def test_what_is_erased_stays_in_no_file(tmp_path: Path) -> None:
         assert gallery.snapshot()
     for content in contents(folder):
         assert not any(vector in content for vector in wanted)
+
+
+SAVING = """
+import os, signal, sys
+from gallery import Gallery
+from tests.gallery.victim import NoNetwork
+gallery = Gallery.open(sys.argv[1], NoNetwork())
+os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+gallery.snapshot()
+"""
+
+
+def test_what_is_erased_leaves_no_trace_beside_killed_and_searching_processes(tmp_path: Path) -> None:
+    """Drafts that a killed process left of a snapshot, the log while others read on, thumbnails, free pages."""
+    folder, over, faults = tmp_path / "a.gallery", threading.Event(), list[str]()
+    wanted = [b"picture of person 1", *(embedding(f"i{n}").tobytes() for n in range(40) if n % 4 == 1)]
+    with filled(folder) as gallery, Gallery.open(folder, NoNetwork()) as other:
+        killed = subprocess.run([sys.executable, "-c", SAVING, str(folder)], cwd=ROOT)
+        assert killed.returncode == -signal.SIGKILL
+        assert any(wanted[1] in path.read_bytes() for path in folder.iterdir() if SNAPSHOT in path.name)
+
+        def search() -> None:
+            while not over.is_set():
+                faults.extend(["lost"] if len(nearest(other, "i0", 40)) not in (30, 40) else [])
+
+        searching = threading.Thread(target=search)
+        searching.start()
+        try:
+            assert gallery.remove(identity="person 1") == 10
+            assert not [path.name for path in folder.rglob("*") if any(each in path.read_bytes() for each in wanted)]
+        finally:
+            over.set()
+            searching.join()
+    assert faults == []
 
 
 def contents(folder: Path) -> list[bytes]:

@@ -21,7 +21,7 @@ from gallery import Gallery, index
 from gallery.store import FILE
 from samples import GalleryError, PictureError, Sample
 from samples.sources import open_source
-from tests.conftest import encoded, export_tiny, triplet
+from tests.conftest import encoded, triplet
 
 
 def people(count: int) -> list[Sample]:
@@ -73,11 +73,11 @@ def test_an_answer_tells_what_the_network_made_of_the_query(gallery: Gallery, em
     assert not gallery.answer(first, 1).embedding[columns].any()
 
 
-def test_a_network_that_selects_no_patches_keeps_them_all(tmp_path: Path) -> None:
-    whole = load_artifact(export_tiny(tmp_path / "whole.onnx", seed=3, head="none"))
-    with Gallery.open(tmp_path / "a.gallery", whole) as gallery:
-        assert gallery.answer(Sample(nir=encoded(1))).kept == {"nir": list(range(whole.card.patches))}
-    assert [part.shape for part in whole.look([])] == [(0, whole.card.dimension), (0, 3, whole.card.patches)]
+def test_a_network_that_selects_no_patches_keeps_them_all(tmp_path: Path, successor: Embedder) -> None:
+    card = successor.card
+    with Gallery.open(tmp_path / "a.gallery", successor) as gallery:
+        assert gallery.answer(Sample(nir=encoded(1))).kept == {"nir": list(range(card.patches))}
+    assert [part.shape for part in successor.look([])] == [(0, card.dimension), (0, 3, card.patches)]
 
 
 def test_what_was_added_is_there_after_opening_again(tmp_path: Path, embedder: Embedder) -> None:
@@ -172,8 +172,9 @@ def test_filters_that_would_break_the_store_are_refused(gallery: Gallery, where:
 
 def test_lists_in_filters_may_be_long(gallery: Gallery) -> None:
     gallery.add(people(4))
-    assert ids(gallery, where={"id": ["s1", *(f"other {i}" for i in range(300_000))]}) == ["s1"]
-    assert gallery.remove(ids=["s1", *(f"other {i}" for i in range(300_000))]) == 1
+    many = ["s1", *(f"other {i}" for i in range(260_000))]  # more than SQLite takes of parameters
+    assert ids(gallery, where={"id": many}) == ["s1"]
+    assert gallery.remove(ids=many) == 1
 
 
 @pytest.mark.parametrize("attributes", [{"a": float("nan")}, {"a": {1, 2}}, {"a": "\ud800"}, {"a": object()}])
@@ -211,10 +212,9 @@ def test_an_empty_gallery_gives_no_hits(gallery: Gallery) -> None:
     assert gallery.search(triplet(0)) == []
 
 
-def test_another_network_is_refused_with_both_names(tmp_path: Path, gallery: Gallery) -> None:
-    other = load_artifact(export_tiny(tmp_path / "second.onnx", seed=5))
-    with pytest.raises(GalleryError, match=r"network tiny \(.*not by second \("):
-        Gallery.open(gallery.folder, other)
+def test_another_network_is_refused_with_both_names(gallery: Gallery, successor: Embedder) -> None:
+    with pytest.raises(GalleryError, match=r"network tiny \(.*not by next \("):
+        Gallery.open(gallery.folder, successor)
 
 
 def test_folders_that_hold_no_gallery(tmp_path: Path, embedder: Embedder) -> None:
@@ -247,14 +247,14 @@ def test_processes_may_make_one_gallery_at_once(tmp_path: Path, artifact: Path, 
     context = multiprocessing.get_context("spawn")
     faults = context.Queue()
     target = (str(tmp_path / "a.gallery"), str(artifact), faults)
-    processes = [context.Process(target=_open_and_count, args=target) for _ in range(4)]
+    processes = [context.Process(target=_open_and_count, args=target) for _ in range(3)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
     assert faults.empty()
     with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
-        assert len(gallery) == 4
+        assert len(gallery) == 3
 
 
 def test_a_damaged_store_is_one_line(tmp_path: Path, embedder: Embedder) -> None:
@@ -312,7 +312,7 @@ def _enroll_for_ever(folder: Path, artifact: Path, acknowledged: str) -> None:
 def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path, artifact: Path, embedder: Embedder) -> None:
     log = tmp_path / "acknowledged"
     log.touch()
-    for pause in (0.05, 0.2, 0.35):
+    for pause in (0.05, 0.3):
         seen = len(log.read_text().split())
         process = multiprocessing.get_context("spawn").Process(
             target=_enroll_for_ever, args=(tmp_path / "a.gallery", artifact, str(log))

@@ -241,7 +241,7 @@ def test_vectors_come_back_as_exactly_as_they_are_held(memory: Memory) -> None:
 
 
 def test_int8_takes_a_third_of_the_memory() -> None:
-    vectors = clustered(16_000, dimension=768)
+    vectors = clustered(10_000, dimension=768)
     index = filled(vectors, memory=Memory.INT8, crossover=1_000, recall=0.9)
     assert not index.exact
     assert index.memory <= vectors.nbytes / 3
@@ -289,8 +289,8 @@ def test_it_is_trained_again_as_it_grows_and_given_up_as_it_shrinks(memory: Memo
     vectors = clustered(1_200)
     index = VectorIndex(D, memory=memory, crossover=200)
     numbers = [1]
-    for start in range(0, 1_200, 50):
-        index.add(np.arange(start + 1, start + 51), vectors[start : start + 50])
+    for start in range(0, 1_200, 100):
+        index.add(np.arange(start + 1, start + 101), vectors[start : start + 100])
         index.settle()
         if len(index._state.partition) != numbers[-1]:
             numbers.append(len(index._state.partition))
@@ -326,7 +326,7 @@ operations = st.lists(
 
 
 @pytest.mark.usefixtures("small")
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=operations, memory=st.sampled_from(MODES))
 def test_whatever_is_done_it_agrees_with_a_dictionary(
     tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[str, int, int]], memory: Memory
@@ -392,10 +392,10 @@ def test_a_file_that_is_replaced_does_not_disturb_who_has_it_loaded(trained: Vec
 
 
 @pytest.fixture(scope="module")
-def saved(trained: VectorIndex, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The file of the trained index."""
+def saved(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The file of a small trained index."""
     path = tmp_path_factory.mktemp("saved") / "a.index"
-    trained.save(path)
+    filled(clustered(600), crossover=200).save(path)
     return path.read_bytes()
 
 
@@ -416,7 +416,7 @@ def test_a_file_cut_short_is_refused(saved: bytes, tmp_path: Path, share: float,
     refused(tmp_path / "cut")
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), early=st.booleans())
 def test_a_flipped_bit_is_refused(saved: bytes, tmp_path: Path, share: float, bit: int, early: bool) -> None:
     damaged = bytearray(saved)
@@ -495,7 +495,7 @@ def test_a_writer_waits_for_readers_and_goes_before_those_that_come_later() -> N
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("memory", MODES)
 def test_searches_stay_right_while_others_add_remove_merge_and_train(memory: Memory, tmp_path: Path) -> None:
-    vectors = clustered(3_000)
+    vectors = clustered(1_800)
     index = filled(vectors[:600], memory=memory, crossover=200)
     lasting, failures, done = np.arange(1, 301), [], threading.Event()
 
@@ -511,7 +511,7 @@ def test_searches_stay_right_while_others_add_remove_merge_and_train(memory: Mem
     searchers = [threading.Thread(target=seek, args=(seed,)) for seed in range(3)]
     for searcher in searchers:
         searcher.start()
-    for start in range(600, 3_000, 60):
+    for start in range(600, 1_800, 60):
         index.add(np.arange(start + 1, start + 61), vectors[start : start + 60])
         index.remove(np.arange(start - 299, start - 269))
         if start % 600 == 0:
@@ -521,7 +521,7 @@ def test_searches_stay_right_while_others_add_remove_merge_and_train(memory: Mem
     for searcher in searchers:
         searcher.join()
     assert not failures
-    assert len(index) == 3_000 - 40 * 30
+    assert len(index) == 1_800 - 20 * 30
     assert len(VectorIndex.load(tmp_path / "a.index", D, memory=memory)) > 600
 
 

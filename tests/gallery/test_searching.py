@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gallery import Gallery
+from gallery import Gallery, view
 from gallery.calibration import logistic
+from gallery.index import VectorIndex
 from gallery.items import Item, StoredPicture
+from gallery.reading import Reading
 from gallery.scoring import Segments, mask_of
 from gallery.where import instant_of
 from samples import MODALITIES, GalleryError, Sample
@@ -259,3 +262,38 @@ def test_a_segment_of_two_modalities_needs_both() -> None:
 @pytest.mark.parametrize("text", [None, "", "now", "2026-13-01", "12:00"])
 def test_what_is_no_time(text: str | None) -> None:
     assert instant_of(text) is None
+
+
+def test_a_filter_that_one_in_ten_thousand_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the crossover, where search looks into a few cells only; the item is the farthest of all from the query."""
+    monkeypatch.setattr(view, "VectorIndex", partial(VectorIndex, crossover=2_000))
+    with Gallery.open(tmp_path / "a.gallery", Told(), memory="int8") as people:
+        people.add_items([stored(f"i{n}", identity=f"p{n}", camera=n % 7) for n in range(9_999)])
+        people.add_items([stored("far", vector=-embedding("q"), identity="rare", attributes={"plate": "B 7"})])
+        people.view().index.settle()
+        assert not people.view().index.exact
+        for where in ({"identity": "rare"}, {"plate": "B 7"}, {"id": ["far", "none"]}):
+            (hit,) = people.search(query("q"), 10, where)
+            assert hit.id == "far"
+            assert hit.score == pytest.approx(-1, abs=1e-5)
+        assert [
+            hit.camera for hit in people.search(query("q", camera=3), 5, {"identity": ["p3", "p4"]}, other_cameras=True)
+        ] == [4]
+
+
+def test_the_probability_is_fitted_to_a_bounded_share(people: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often one identity was seen, and by whatever camera first."""
+    people.add_items([stored(f"a{n}", vector=embedding("a"), identity="a", camera=0) for n in range(500)])
+    people.add_items(
+        [stored(f"{k}{n}", vector=embedding(f"k{k}"), identity=f"k{k}", camera=n) for k in range(40) for n in (0, 1)]
+    )
+    seen: list[int] = []
+    vectors = Reading.vectors
+
+    def counted(self: Reading, keys: Any) -> Any:
+        seen.append(len(keys))
+        return vectors(self, keys)
+
+    monkeypatch.setattr(Reading, "vectors", counted)
+    assert people.search(query("k3"), 1)[0].probability is not None
+    assert seen == [16 + 80]
