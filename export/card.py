@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
+import numpy as np
+
 from samples import MODALITIES, ArtifactError, Kind
 
 #: The metadata key of an ONNX file under which the card stands.
@@ -15,6 +17,7 @@ VERSION: Final = 1
 #: The interface of every artifact's graph.
 INPUTS: Final = ("images", "camera", "present")
 OUTPUTS: Final = ("embedding", "tokens")
+_COLOURS: Final = 3
 #: The stages of the way from pixels to embedding: normalised pixels [B, 3, 3, H, W], the backbone's tokens [B, 3, 1 + N, C],
 #: SDTPS scores [B, 3, N], kept patches int64 [B, 3, K], the embedding [B, D].
 STAGES: Final = ("input", "tokens", "scores", "kept", "embedding")
@@ -86,3 +89,16 @@ class Card:
             return cls(**values)
         except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
             raise ArtifactError(f"{source}: its card cannot be read: {error}", source) from error
+
+
+def interface(card: Card) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+    """The shape of one sample and the type of each input and output, in the order of the graph."""
+    height, width = card.image_size
+    many = len(MODALITIES)
+    return {
+        "images": ((many, height, width, _COLOURS), np.uint8),
+        "camera": ((), np.int64),
+        "present": ((many,), np.bool_),
+        "embedding": ((card.dimension,), np.float32),
+        "tokens": ((many, card.kept), np.int64),
+    }

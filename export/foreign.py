@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from export.card import VERSION, Card, Segment
 from export.embedder import Cameras, Embedder, Embeddings, Images, Present, Tokens, in_batches
-from export.onnx_runtime import runtime_of
+from export.external_data import external_files
+from export.onnx_runtime import first_line, runtime_of
 from samples import KINDS, MODALITIES, ArtifactError, Kind, Modality
 
 LAYOUTS: Final = ("NCHW", "NHWC")
@@ -27,6 +28,8 @@ CHANNELS: Final = ("RGB", "BGR", "GRAY")
 _TYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 _LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _COLOURS: Final = 3
+#: By how much a number of an embedding, which is of unit length, may depend on the batch it was made in.
+_BATCH_MAY_CHANGE: Final = 1e-2
 Numbers = tuple[float, ...]
 
 
@@ -86,9 +89,11 @@ class ForeignCard:
         check.that(values.get("kind") in (None, *KINDS), "kind", f"expected {' or '.join(KINDS)}")
         check.that(isinstance(values["inputs"], list) and values["inputs"], "inputs", "expected a list of inputs")
         check.that(isinstance(values["output"], str), "output", "expected the name of the output that is the embedding")
+        check.that(isinstance(values.get("name", ""), str), "name", "expected a text")
         inputs = tuple(_input(each, check) for each in values["inputs"])
-        seen = [each.modality for each in inputs]
-        check.that(len(set(seen)) == len(seen), "inputs", "two of them see one modality")
+        for key in ("modality", "name"):
+            given = [getattr(each, key) for each in inputs]
+            check.that(len(set(given)) == len(given), "inputs", f"two of them have one {key}")
         return cls(**{**values, "image_size": tuple(values["image_size"]), "inputs": inputs})
 
 
@@ -104,7 +109,7 @@ class ForeignEmbedder(Embedder):
         self._types = _checked_inputs(self._session, self._described, path)
         batch = self._session.get_inputs()[0].shape[0]
         self._fixed: int | None = batch if isinstance(batch, int) else None
-        super().__init__(path, _card_of(self._described, self._dimension(path), path))
+        super().__init__(path, _card_of(self._described, self._tried(path), path))
 
     @property
     def runtime(self) -> str:
@@ -129,16 +134,27 @@ class ForeignEmbedder(Embedder):
         length = np.linalg.norm(flat, axis=1, keepdims=True)
         return flat / np.maximum(length, 1e-12), np.empty((len(images), len(MODALITIES), 0), np.int64)
 
-    def _dimension(self, path: Path) -> int:
-        """The embedding's size, by a trial: shapes in foreign graphs often say nothing."""
+    def _tried(self, path: Path) -> int:
+        """The embedding's size, by a trial: shapes in foreign graphs often say nothing, or not what is so.
+
+        A picture is embedded alone and beside another one: a graph traced for one batch size or left in training mode, two
+        common faults of exporters, runs and gives something else.
+        """
         height, width = self._described.image_size
-        size = self._fixed or 1
-        zeros = np.zeros((size, len(MODALITIES), height, width, 3), np.uint8)
         try:
-            embedding, _ = self._forward(zeros, np.full(size, -1), np.ones((size, len(MODALITIES)), bool))
+            draw = np.random.default_rng(0)
+            images = draw.integers(0, 256, (2, len(MODALITIES), height, width, 3), dtype=np.uint8)
+            present = np.ones((2, len(MODALITIES)), bool)
+            alone, both = (self.run(images[:size], np.full(size, -1), present[:size])[0] for size in (1, 2))
         except Exception as error:  # ONNX Runtime's own classes share no base but Exception
-            raise ArtifactError(f"{path}: does not run on {height} x {width} pictures: {error}", os.fspath(path)) from error
-        return int(embedding.shape[1])
+            why = f"does not run on batches of {height} x {width} pictures: {first_line(error)}"
+            raise ArtifactError(f"{path}: {why}", os.fspath(path)) from error
+        if alone.shape[1] != both.shape[1] or not np.abs(alone[0] - both[0]).max() <= _BATCH_MAY_CHANGE:
+            raise ArtifactError(
+                f"{path}: embeds a picture differently where another is in its batch; export it in eval mode, batch dynamic",
+                os.fspath(path),
+            )
+        return int(alone.shape[1])
 
 
 def card_path(path: Path) -> Path:
@@ -169,6 +185,7 @@ class _Check:
 def _input(values: Any, check: _Check) -> Input:
     check.keys(values, Input, "an input")
     name = values["name"]
+    check.that(isinstance(name, str), "name", "expected the name of a graph input")
     for key, allowed in (("modality", MODALITIES), ("layout", LAYOUTS), ("channels", CHANNELS)):
         check.that(key not in values or values[key] in allowed, f"{name}: {key}", f"expected one of {', '.join(allowed)}")
     check.that(_finite(values.get("scale", 1)), f"{name}: scale", "expected a number")
@@ -212,12 +229,12 @@ def _names(values: Sequence[str] | Mapping[str, Any]) -> str:
 
 
 def _card_of(described: ForeignCard, dimension: int, path: Path) -> Card:
-    """The card that gallery and service see. The fingerprint is over the file and all its card says but the name."""
+    """The card that gallery and service see. The fingerprint is over its files, and its card but for the name."""
     modalities = tuple(name for name in MODALITIES if name in {each.modality for each in described.inputs})
     digest = hashlib.sha256(json.dumps(asdict(replace(described, name="")), sort_keys=True).encode())
-    with path.open("rb") as file:
-        for part in iter(lambda: file.read(1 << 20), b""):
-            digest.update(part)
+    for name in (path, *external_files(path)):
+        with name.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
     height, width = described.image_size
     return Card(
         name=described.name or path.stem,

@@ -17,9 +17,9 @@ UNSEEN: Final = 1e-2
 
 @dataclass(frozen=True, kw_only=True)
 class KeptReport:
-    """`sets` of kept patches (one a picture): `equal`; `tied`, where the swapped patches' scores lie closer together than
-    twice what the scores of the two networks differ by; `different`. `worst`, `mean`: share of patches in common. `margin`:
-    the largest gap between the scores of swapped patches.
+    """`sets` of kept patches (one a picture): `equal`; `tied`, where the two networks score the picture alike and the swapped
+    patches' scores lie closer together than twice what the scores differ by; `different`. `worst`, `mean`: share of patches in
+    common. `margin`: the largest gap between the scores of swapped patches.
     """
 
     sets: int
@@ -40,15 +40,23 @@ class KeptSets:
         self._margins: list[float] = []
         self._tied = 0
 
-    def add(self, reference: Mapping[str, NDArray[Any]], candidate: Mapping[str, NDArray[Any]]) -> None:
-        """Add a batch of stages: `kept` int64 [B, 3, K] and, where there are any, `scores` [B, 3, N]."""
+    def add(
+        self, reference: Mapping[str, NDArray[Any]], candidate: Mapping[str, NDArray[Any]], alike: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Add a batch of stages: `kept` int64 [B, 3, K] and, where there are any, `scores` [B, 3, N].
+
+        `alike` bool [B, 3]: whether the two networks score a picture alike, up to what the precision explains; where they do
+        not, a swapped patch is no tie. -> bool [B]: of which samples a set is tied.
+        """
         kept = [stages.get("kept") for stages in (reference, candidate)]
+        tied: NDArray[np.bool_] = np.zeros(alike.shape, bool)
         if kept[0] is None or kept[1] is None or not 0 < kept[0].shape[-1] < self._patches:
-            return  # without selection there is nothing to compare
-        scores, others = reference.get("scores"), candidate.get("scores")
-        for place in np.ndindex(kept[0].shape[:2]):
-            off = UNSEEN / 2 if scores is None or others is None else float(np.abs(scores[place] - others[place]).max())
-            self._pair(kept[0][place], kept[1][place], None if scores is None else scores[place], max(TIE, 2 * off))
+            return np.zeros(len(alike), bool)  # without selection there is nothing to compare
+        shown = [stages["scores"] for stages in (reference, candidate) if "scores" in stages]
+        for place in np.ndindex(*alike.shape):
+            scores = [each[place] for each in shown]
+            tied[place] = self._pair(kept[0][place], kept[1][place], scores, bool(alike[place]))
+        return np.asarray(tied.any(axis=1))
 
     def report(self) -> KeptReport | None:
         """What was found; None where no network selects."""
@@ -65,11 +73,16 @@ class KeptSets:
             margin=max(self._margins, default=0.0),
         )
 
-    def _pair(self, one: NDArray[Any], other: NDArray[Any], scores: NDArray[Any] | None, slack: float) -> None:
+    def _pair(self, one: NDArray[Any], other: NDArray[Any], scores: list[NDArray[Any]], alike: bool) -> bool:
+        """Add the two sets of a picture; whether they are tied."""
         lost, won = np.setdiff1d(one, other), np.setdiff1d(other, one)
-        self._overlaps.append(1 - len(lost) / len(one))
-        if not len(lost) or not len(won) or scores is None:
-            return
-        margin = float(scores[lost].max() - scores[won].min())
+        self._overlaps.append(1 - max(len(lost), len(won)) / len(one))
+        known = len(lost) == len(won) > 0 and scores and won.min() >= 0 and won.max() < self._patches
+        if not known:
+            return False
+        margin = float(scores[0][lost].max() - scores[0][won].min())
         self._margins.append(margin)
-        self._tied += margin <= slack
+        off = UNSEEN / 2 if len(scores) < 2 else float(np.abs(scores[0] - scores[1]).max())
+        tied = alike and margin <= max(TIE, 2 * off)
+        self._tied += tied
+        return tied

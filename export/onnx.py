@@ -11,17 +11,18 @@ from typing import Any
 
 import onnx
 
-from export.artifact import load_artifact
+from export.artifact import CHECKPOINTS, load_artifact
 from export.card import METADATA_KEY, Card
 from export.graph import ArtifactGraph
 from export.network_card import card_of, fingerprint
+from export.plan import SUFFIXES
 from export.precision import PRECISIONS, convert
-from export.target import check_folder
+from export.target import check_target
 from export.torch_runtime import TorchEmbedder
 from export.tracing import traced
 from export.verification import Report, compare
 from models import ReIdNetwork
-from samples import Kind, VerificationError
+from samples import Kind, SourceError, VerificationError
 from samples.durable import draft_of, write_whole
 from samples.source import Source
 from samples.sources import open_source
@@ -48,23 +49,27 @@ def export_onnx(
     fp32 take 16 drawn identities where none is given. What they are held to: see `export.verification`. Beside the artifact,
     FILE.report.json says all that was found.
 
-    Raises VerificationError where they disagree, and then leaves the report alone; ValueError for an unknown precision.
+    Raises VerificationError where they disagree, and then leaves the report alone; ArtifactError where nothing can be written
+    there; SourceError where another precision than fp32 cannot be measured on the data; ValueError for an unknown precision.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision: {precision!r} is not one of {', '.join(PRECISIONS)}")
     target = Path(path)
-    check_folder(target)
+    check_target(target, ".onnx", (*CHECKPOINTS, *SUFFIXES))
     network.eval()
     card = card_of(network, name or target.stem, kind, precision)
     card = replace(card, fingerprint=fingerprint(network, card))
     source = _source(data, card)
-    with draft_of(target) as draft:
+    with draft_of(report_path(target)) as beside, draft_of(target) as draft:  # the report of what is there, or neither
         model = convert(traced(ArtifactGraph(network).eval(), batch), precision)
         _write(model, card, draft)
         report = compare(TorchEmbedder(network, target, "cpu"), load_artifact(draft, provider="cpu"), source, precision)
-        write_whole(report_path(target), json.dumps(report.to_json(), indent=2).encode())
+        _check_measured(report)
+        text = json.dumps(report.to_json(), indent=2).encode()
         if not report.holds:
+            write_whole(report_path(target), text)
             raise _failed(target, report)
+        beside.write_bytes(text)
         card = replace(card, measured={**(measured or {}), "against_fp32": report.figures()})
         _write(model, card, draft)
     return card
@@ -82,6 +87,15 @@ def _failed(target: Path, report: Report) -> VerificationError:
         f" {report_path(target)} says more",
         str(target),
     )
+
+
+def _check_measured(report: Report) -> None:
+    if report.precision != "fp32" and report.unmeasured:
+        raise SourceError(
+            f"{report.data}: {report.precision} is held to its change of mAP, which cannot be measured on it:"
+            f" {report.unmeasured}; give another SOURCE, or none, and drawn identities are taken",
+            report.data,
+        )
 
 
 def _source(data: Source | str | None, card: Card) -> Source | None:

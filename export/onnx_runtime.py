@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from export.card import INNER_STAGES, INPUTS, METADATA_KEY, OUTPUTS, Card
+from export.card import INNER_STAGES, INPUTS, METADATA_KEY, OUTPUTS, Card, interface
 from export.embedder import Cameras, Embedder, Embeddings, Images, Present, Tokens, batches, in_batches
 from samples import ArtifactError
 
@@ -21,6 +21,13 @@ from samples import ArtifactError
 PROVIDERS: Final = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
 #: Which stage an output of the graph is.
 _STAGE_OF: Final = {"embedding": "embedding", "tokens": "kept", **{value: name for name, value in INNER_STAGES.items()}}
+#: ONNX Runtime's names of the types.
+_TYPE_NAMES: Final = {
+    np.uint8: "tensor(uint8)",
+    np.int64: "tensor(int64)",
+    np.bool_: "tensor(bool)",
+    np.float32: "tensor(float)",
+}
 _ERRORS_ONLY: Final = 3
 
 log = logging.getLogger(__name__)
@@ -33,7 +40,7 @@ class OnnxEmbedder(Embedder):
         self._session = made
         self._staged: Any = None
         super().__init__(path, _card(made, path))
-        _check_interface(made, path)
+        _check_interface(made, self.card, path)
         batch = self._session.get_inputs()[0].shape[0]
         self._fixed: int | None = batch if isinstance(batch, int) else None
 
@@ -51,7 +58,7 @@ class OnnxEmbedder(Embedder):
     def stages(self, images: Images, camera: Cameras, present: Present) -> dict[str, NDArray[Any]]:
         """Every stage: see `Embedder.stages`. Needs the package onnx, to make the inner ones outputs."""
         if self._staged is None:
-            self._staged = _with_stages(self.path)
+            self._staged = _with_stages(self.path, self._session)
         parts = []
         for rows, used in batches(len(images), self._fixed or len(images), padded=self._fixed is not None):
             feeds = {"images": images[rows], "camera": camera[rows], "present": present[rows]}
@@ -71,17 +78,11 @@ def session(path: Path, threads: int | None = None, provider: str | None = None)
     takes CUDA where it is there. Raises ArtifactError where the file is no ONNX, or the provider is not to be had.
     """
     name = os.fspath(path)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
-    # Threads of the runtime that spin while they wait take the cores from decoding, and from forward passes beside theirs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if threads is not None:
-        options.intra_op_num_threads = threads
     wanted = _wanted(name, provider)
     try:
-        made = onnxruntime.InferenceSession(name, options, providers=[PROVIDERS[each] for each in wanted])
+        made = onnxruntime.InferenceSession(name, _options(threads), providers=[PROVIDERS[each] for each in wanted])
     except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
-        raise ArtifactError(f"{name}: not an ONNX file that ONNX Runtime can open ({_first_line(error)})", name) from error
+        raise ArtifactError(f"{name}: not an ONNX file that ONNX Runtime can open ({first_line(error)})", name) from error
     got = made.get_providers()[0]
     if got != PROVIDERS[wanted[0]]:  # ONNX Runtime falls back to the CPU where CUDA's libraries or a GPU are missing
         if provider is not None:
@@ -110,18 +111,33 @@ def _wanted(name: str, provider: str | None) -> Sequence[str]:
     return [provider]
 
 
-def _with_stages(path: Path) -> Any:
-    """A session whose outputs are all the stages that the graph names."""
+def _with_stages(path: Path, made: Any) -> Any:
+    """A session like the one that was made, whose outputs are all the stages that the graph names, and whose float16 is rounded
+    on a CPU, too.
+    """
     import onnx
 
-    model = onnx.load(path)
+    from export.half_rounding import REMOVER, with_rounding
+
+    model = with_rounding(onnx.load(path))
     there = {name for node in model.graph.node for name in node.output}
     for value in INNER_STAGES.values():
         if value in there:
             model.graph.output.append(onnx.helper.make_tensor_value_info(value, onnx.TensorProto.FLOAT, None))
+    options = _options(made.get_session_options().intra_op_num_threads)
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=made.get_providers(), disabled_optimizers=[REMOVER]
+    )
+
+
+def _options(threads: int | None) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[PROVIDERS["cpu"]])
+    # Threads of the runtime that spin while they wait take the cores from decoding, and from forward passes beside theirs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return options
 
 
 def has_card(made: Any) -> bool:
@@ -129,12 +145,20 @@ def has_card(made: Any) -> bool:
     return METADATA_KEY in made.get_modelmeta().custom_metadata_map
 
 
-def _check_interface(made: Any, path: Path) -> None:
-    names = {each.name for each in made.get_inputs()}, {each.name for each in made.get_outputs()}
-    if names != (set(INPUTS), set(OUTPUTS)):
+def _check_interface(made: Any, card: Card, path: Path) -> None:
+    given, wanted = (made.get_inputs(), made.get_outputs()), interface(card)
+    names = tuple({each.name for each in part} for part in given)
+    if names != (set(INPUTS), set(OUTPUTS)) or not all(_fits(each, *wanted[each.name]) for part in given for each in part):
         raise ArtifactError(
-            f"{path}: carries a card, but its graph is not that of an artifact; export it anew", os.fspath(path)
+            f"{path}: carries a card, but its graph is not that of an artifact with this card; export it anew", os.fspath(path)
         )
+
+
+def _fits(given: Any, shape: tuple[int, ...], dtype: type[np.generic]) -> bool:
+    """Whether an input or output of a graph is of this type and, but for the batch and free dimensions, of this shape."""
+    rest = given.shape[1:]
+    sizes = len(rest) == len(shape) and all(has == want for has, want in zip(rest, shape, strict=True) if isinstance(has, int))
+    return sizes and given.type == _TYPE_NAMES[dtype]
 
 
 def _card(made: Any, path: Path) -> Card:
@@ -149,5 +173,6 @@ def _card(made: Any, path: Path) -> Card:
     return card if card.name else replace(card, name=path.stem)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What ONNX Runtime says, on one line of bounded length."""
     return str(error).strip().split("\n")[0][:200]

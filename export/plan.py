@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from export.card import Card
-from export.target import check_folder
 from samples import ArtifactError
 from samples.durable import write_whole
 
@@ -79,7 +78,6 @@ def write_plan(path: Path, plan: Plan, engine: bytes) -> None:
     about = {"bytes": len(engine), "sha256": hashlib.sha256(engine).hexdigest()}
     header = json.dumps({**asdict(plan), "engine": about}, sort_keys=True).encode()
     front = _FRONT.pack(MAGIC, hashlib.sha256(header).digest(), len(header))
-    check_folder(path)
     write_whole(path, front, header, engine)
 
 

@@ -12,7 +12,7 @@ from export import tensorrt_timing as timing
 from export.artifact import CHECKPOINTS, load_artifact
 from export.onnx_runtime import OnnxEmbedder
 from export.plan import Gpu, Plan, Profile, write_plan
-from export.target import check_folder
+from export.target import check_target
 from export.tensorrt_cuda import probe_gpu
 from export.tensorrt_library import Library, load_library, one_line
 from export.tensorrt_runtime import TensorRtEmbedder
@@ -39,7 +39,7 @@ def export_tensorrt(
     artifact is none that TensorRT can take, or the engine differs from it; OSError where the file cannot be written.
     """
     source, target = Path(artifact), Path(path)
-    check_folder(target)
+    check_target(target, ".plan", CHECKPOINTS)
     reference = _reference(source)
     tools = load_library(library)
     gpu = _gpu(tools, unverified)

@@ -11,15 +11,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from export.card import INPUTS, OUTPUTS, Card
+from export.card import INPUTS, OUTPUTS, Card, interface
 from export.plan import Profile
 from export.tensorrt_cuda import DEVICE, Device, Graph
 from export.tensorrt_library import Library
-from samples import MODALITIES, ArtifactError
+from samples import ArtifactError
 
 #: Batch sizes whose graphs are held at a time; the one longest unused makes room.
 GRAPHS: Final = 32
-_COLOURS: Final = 3
 
 log = logging.getLogger(__name__)
 
@@ -155,19 +154,6 @@ class _Pass:
 def _check(library: Library, held: bool, what: str) -> None:
     if not held:
         raise ArtifactError(f"{library.title}: {what} failed: {library.complaint()}", DEVICE, DEVICE)
-
-
-def interface(card: Card) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
-    """The shape of one sample and the type of each input and output, in the order of the graph."""
-    height, width = card.image_size
-    many = len(MODALITIES)
-    return {
-        "images": ((many, height, width, _COLOURS), np.uint8),
-        "camera": ((), np.int64),
-        "present": ((many,), np.bool_),
-        "embedding": ((card.dimension,), np.float32),
-        "tokens": ((many, card.kept), np.int64),
-    }
 
 
 def _buffer(device: Device, shape: tuple[int, ...], dtype: type[np.generic]) -> Buffer:

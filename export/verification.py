@@ -14,7 +14,7 @@ from export.embedder import Embedder
 from export.kept import KeptReport, KeptSets
 from export.retrieval import ALL, Embedded, decoded, retrieval
 from export.trial import SIZES, Batch, trial
-from samples import ArtifactError, Sample, SourceError
+from samples import MODALITIES, ArtifactError, Sample, SourceError
 from samples.source import Source
 
 #: How alike embeddings must be, by precision: the worst cosine.
@@ -30,8 +30,9 @@ _TINY: Final = 1e-6
 class Stage:
     """One stage of the two: worst and mean cosine over pictures (embeddings: samples), largest difference of an element.
 
-    Scores are compared without their mean. `holds`: None where one of the two does not show the stage. A stage that is not
-    finite has no figures and does not hold.
+    Scores are compared without their mean. `holds`: whether no picture is further off than the precision explains, in
+    direction or in length; None where one of the two does not show the stage. A stage that is not finite has no figures and
+    does not hold.
     """
 
     name: str
@@ -43,7 +44,9 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a comparison found. `retrieval`: mAP and Rank-1 of both as fractions, where the data have identities."""
+    """What a comparison found. `retrieval`: mAP and Rank-1 of both as fractions; where it could not be measured on the samples,
+    `unmeasured` says why. `tied`: how many samples, of which a tie swaps patches, the embedding's figures leave out.
+    """
 
     candidate: str
     reference: str
@@ -52,7 +55,9 @@ class Report:
     precision: str
     stages: tuple[Stage, ...]
     kept: KeptReport | None
+    tied: int = 0
     retrieval: dict[str, float] = field(default_factory=dict)
+    unmeasured: str | None = None
 
     @property
     def embedding(self) -> Stage:
@@ -68,9 +73,10 @@ class Report:
             found.append("embeddings are not finite")
         elif not embedding.holds:
             found.append(f"embeddings have a cosine of {embedding.worst:.6f} at worst (at least {COSINES[self.precision]:.6g})")
+            found[-1] += f" and differ by {embedding.difference:.2g}"
             if self.precision == "fp32":
-                found[-1] += f" and differ by {embedding.difference:.2g} (at most {DIFFERENCE})"
-        if self.kept is not None and self.kept.different and self.precision == "fp32":
+                found[-1] += f" (at most {DIFFERENCE})"
+        if self.kept is not None and self._selects_otherwise:
             found.append(f"{self.kept.different} of {self.kept.sets} sets of kept patches differ by more than ties")
         change = self.retrieval.get("mAP", 0) - self.retrieval.get("reference_mAP", 0)
         if abs(change) > MAP_CHANGE:
@@ -84,8 +90,17 @@ class Report:
 
     @property
     def parts_at(self) -> str | None:
-        """The first stage that does not hold, where any does not."""
-        return next((stage.name for stage in self.stages if stage.holds is False), None)
+        """The first stage that does not hold, where any does not; `kept` stands between the scores and the embedding."""
+        off = {stage.name for stage in self.stages if stage.holds is False}
+        if self.kept is not None and self.kept.different:
+            off.add("kept")
+        return next((name for name in STAGES if name in off), None)
+
+    @property
+    def _selects_otherwise(self) -> bool:
+        """Whether patches are kept that the scores do not explain; coarse precisions may move the scores themselves."""
+        scores = next(stage for stage in self.stages if stage.name == "scores")
+        return bool(self.kept and self.kept.different) and (self.precision == "fp32" or scores.holds is not False)
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as JSON has it."""
@@ -101,6 +116,7 @@ class Report:
             "cosine_worst": embedding.worst,
             "cosine_mean": embedding.mean,
             "max_difference": embedding.difference,
+            "tied": self.tied,
             **kept,
             **self.retrieval,
         }
@@ -115,89 +131,119 @@ def compare(reference: Embedder, candidate: Embedder, source: Source | None = No
     """
     _check_alike(reference.card, candidate.card)
     held_to = precision or _coarser(reference.card, candidate.card)
-    stages, kept = _Stages(COSINES[held_to]), KeptSets(reference.card.patches)
+    seen = _Seen(held_to, reference, candidate)
     for batch in (trial(reference.card, size) for size in SIZES):
-        _one(reference, candidate, batch, stages, kept)
-    samples, pairs = _on_source(reference, candidate, source, stages, kept) if source else ([], [])
+        seen.add(batch)
+    samples, pairs = _on_source(seen, source) if source else ([], [])
+    figures, unmeasured = _retrieval(samples, pairs, reference.card) if samples else ({}, None)
     return Report(
         candidate=_said(candidate),
         reference=_said(reference),
         data=source.name if source else "trial pictures",
         samples=len(samples),
         precision=held_to,
-        stages=stages.results(held_to),
-        kept=kept.report(),
-        retrieval=_retrieval(samples, pairs, reference.card) if samples else {},
+        stages=seen.stages(),
+        kept=seen.kept.report(),
+        tied=seen.tied,
+        retrieval=figures,
+        unmeasured=unmeasured,
     )
 
 
-class _Stages:
-    """Gathers what was seen of each stage."""
+@dataclass
+class _Rows:
+    """What was seen of a stage: of each picture the cosine and the likeness, of each batch the largest difference."""
 
-    def __init__(self, least: float) -> None:
-        self._least = least
-        self._cosines: dict[str, list[NDArray[np.float64]]] = {}
-        self._differences: dict[str, list[float]] = {}
+    cosines: list[NDArray[np.float64]] = field(default_factory=list)
+    likenesses: list[NDArray[np.float64]] = field(default_factory=list)
+    differences: list[float] = field(default_factory=list)
 
-    def add(self, name: str, reference: NDArray[Any], candidate: NDArray[Any]) -> None:
-        rows = [_rows(name, values) for values in (reference, candidate)]
-        self._cosines.setdefault(name, []).append(_cosine(*rows))
-        self._differences.setdefault(name, []).append(float(np.abs(reference - candidate).max(initial=0)))
+    def add(self, name: str, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float64]:
+        """Add a batch of the stage; returns the likenesses, [B] for embeddings, else [3B]."""
+        rows = _rows(name, one), _rows(name, other)
+        self.cosines.append(_cosine(*rows))
+        self.likenesses.append(_likeness(*rows))
+        self.differences.append(float(np.abs(one - other).max(initial=0)))
+        return self.likenesses[-1]
 
-    def results(self, precision: str) -> tuple[Stage, ...]:
-        return tuple(self._result(name, precision) for name in STAGES if name != "kept")
 
-    def _result(self, name: str, precision: str) -> Stage:
-        if name not in self._cosines:
+class _Seen:
+    """Holds two networks against each other, batch by batch, and gathers what was seen of each stage."""
+
+    def __init__(self, precision: str, reference: Embedder, candidate: Embedder) -> None:
+        self.precision, self.reference, self.candidate = precision, reference, candidate
+        self.kept, self.tied = KeptSets(reference.card.patches), 0
+        self._rows = {name: _Rows() for name in STAGES if name != "kept"}
+        self._swapped = _Rows()  # embeddings of the samples in which a tie swaps patches
+
+    def add(self, batch: Batch) -> tuple[Any, Any]:
+        """Compare one batch; returns both embeddings. Raises ArtifactError where a stage has another shape."""
+        one, other = self.reference.stages(*batch), self.candidate.stages(*batch)
+        for name in one.keys() & other.keys():
+            if one[name].shape != other[name].shape:
+                raise ArtifactError(
+                    f"{self.candidate.card.name} has {name} of the shape {list(other[name].shape)},"
+                    f" {self.reference.card.name} of {list(one[name].shape)}: they are not one network"
+                )
+        alike = np.ones((len(batch[0]), len(MODALITIES)), bool)
+        for name in ("input", "tokens", "scores"):
+            if name in one and name in other:
+                likeness = self._rows[name].add(name, one[name], other[name])
+                if name == "scores":
+                    alike = likeness.reshape(alike.shape) >= COSINES[self.precision]
+        tied = self.kept.add(one, other, alike)
+        self._add_embeddings(one["embedding"], other["embedding"], tied)
+        return one["embedding"], other["embedding"]
+
+    def stages(self) -> tuple[Stage, ...]:
+        """What was seen of each stage but the kept patches."""
+        if not self._rows["embedding"].cosines and self._swapped.cosines:  # nothing else to judge by
+            self._rows["embedding"], self.tied = self._swapped, 0
+        return tuple(self._stage(name, rows) for name, rows in self._rows.items())
+
+    def _add_embeddings(self, one: NDArray[Any], other: NDArray[Any], tied: NDArray[np.bool_]) -> None:
+        """At a tie either patch is right, and the embedding is another: float32's bounds say nothing of such a sample."""
+        if self.precision != "fp32":
+            tied = np.zeros_like(tied)
+        for rows, chosen in ((self._rows["embedding"], ~tied), (self._swapped, tied)):
+            if chosen.any():
+                rows.add("embedding", one[chosen], other[chosen])
+        self.tied += int(tied.sum())
+
+    def _stage(self, name: str, rows: _Rows) -> Stage:
+        if not rows.cosines:
             return Stage(name=name)
-        cosines, difference = np.concatenate(self._cosines[name]), float(np.max(self._differences[name]))  # NaN wins
+        cosines, difference = np.concatenate(rows.cosines), float(np.max(rows.differences))  # NaN wins
         if not np.isfinite(difference):
             return Stage(name=name, holds=False)
-        holds = bool(cosines.min() >= self._least)
-        if name == "embedding" and precision == "fp32":
+        holds = bool(np.concatenate(rows.likenesses).min() >= COSINES[self.precision])
+        if name == "embedding" and self.precision == "fp32":
             holds = holds and difference <= DIFFERENCE
         return Stage(name=name, worst=float(cosines.min()), mean=float(cosines.mean()), difference=difference, holds=holds)
 
 
-def _one(reference: Embedder, candidate: Embedder, batch: Batch, stages: _Stages, kept: KeptSets) -> tuple[Any, Any]:
-    """Compare one batch; returns both embeddings. Raises ArtifactError where a stage has another shape."""
-    one, other = reference.stages(*batch), candidate.stages(*batch)
-    for name in one.keys() & other.keys():
-        if one[name].shape != other[name].shape:
-            raise ArtifactError(
-                f"{candidate.card.name} has {name} of the shape {list(other[name].shape)},"
-                f" {reference.card.name} of {list(one[name].shape)}: they are not one network"
-            )
-        if name != "kept":
-            stages.add(name, one[name], other[name])
-    kept.add(one, other)
-    return one["embedding"], other["embedding"]
-
-
-def _on_source(
-    reference: Embedder, candidate: Embedder, source: Source, stages: _Stages, kept: KeptSets
-) -> tuple[list[Sample], list[tuple[Any, Any]]]:
+def _on_source(seen: _Seen, source: Source) -> tuple[list[Sample], list[tuple[Any, Any]]]:
     samples: list[Sample] = []
     pairs = []
-    for part, batch in decoded(source, reference.card, f"verifying on {source.name}"):
-        pairs.append(_one(reference, candidate, batch, stages, kept))
+    for part, batch in decoded(source, seen.reference.card, f"verifying on {source.name}"):
+        pairs.append(seen.add(batch))
         samples += part
     if not samples:
         raise SourceError(f"{source.name}: no sample in it can be used", source.name)
     return samples, pairs
 
 
-def _retrieval(samples: list[Sample], pairs: list[tuple[Any, Any]], card: Card) -> dict[str, float]:
-    """mAP and Rank-1 of both, every sample against all; nothing where the samples have no identities to find."""
+def _retrieval(samples: list[Sample], pairs: list[tuple[Any, Any]], card: Card) -> tuple[dict[str, float], str | None]:
+    """mAP and Rank-1 of both, every sample against all; or why they cannot be measured on these samples."""
     figures: dict[str, float] = {}
     for prefix, parts in zip(("reference_", ""), zip(*pairs, strict=True), strict=True):
         embedded = Embedded(samples, {ALL: np.concatenate(parts)}, [])
         try:
             scores: Scores = retrieval(embedded, embedded, card)[-1].scores
-        except SourceError:
-            return {}
+        except SourceError as error:
+            return {}, error.message
         figures |= {f"{prefix}mAP": scores.mAP, f"{prefix}rank1": float(scores.cmc[0])}
-    return figures
+    return figures, None
 
 
 def _rows(name: str, values: NDArray[Any]) -> NDArray[np.float64]:
@@ -214,6 +260,16 @@ def _cosine(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.
     return np.where(np.isfinite(cosine), np.where(nothing, 1.0, cosine), -1.0)
 
 
+def _likeness(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The cosine of rows of equal length, less where lengths differ, too: 1 - d^2 / 2, d their distance by the longer's length.
+
+    A cosine alone does not see pictures that were normalised to another contrast.
+    """
+    longer = np.maximum(np.linalg.norm(one, axis=1), np.linalg.norm(other, axis=1))
+    likeness = 1 - (np.linalg.norm(one - other, axis=1) / np.maximum(longer, _TINY)) ** 2 / 2
+    return np.where(np.isfinite(likeness), likeness, -1.0)
+
+
 def _check_alike(one: Card, other: Card) -> None:
     for name in ("image_size", "modalities", "dimension"):
         has, wants = getattr(other, name), getattr(one, name)
@@ -222,8 +278,9 @@ def _check_alike(one: Card, other: Card) -> None:
 
 
 def _coarser(one: Card, other: Card) -> str:
-    order = list(COSINES)
-    return max((card.precision for card in (one, other)), key=lambda name: order.index(name) if name in order else 0)
+    """What two cards are held to: a network of a precision of its own, as foreign ones are, is held to float32's."""
+    held = {card.precision for card in (one, other)}
+    return next((name for name in reversed(COSINES) if name in held), "fp32")
 
 
 def _said(embedder: Embedder) -> str:

@@ -26,6 +26,8 @@ def _lines(report: Report) -> Iterator[str]:
         first, second = (100 * report.retrieval[f"{prefix}rank1"] for prefix in ("reference_", ""))
         mean, rank1 = f"{had:.2f} -> {has:.2f} ({has - had:+.2f})", f"{first:.2f} -> {second:.2f} ({second - first:+.2f})"
         yield f"retrieval: mAP {mean}, Rank-1 {rank1}"
+    elif report.unmeasured:
+        yield f"retrieval: not measured, for {report.unmeasured}"
     yield ""
     yield "the same network" if report.holds else f"not the same network: {'; '.join(report.faults)}"
     if report.parts_at:
@@ -48,3 +50,5 @@ def _kept(report: Report) -> Iterator[str]:
         f"kept patches: {kept.sets} sets, {kept.equal} equal, {kept.tied} with ties swapped, {kept.different} different;"
         f" in common {kept.worst:.1%} at worst, {kept.mean:.1%} in the mean; largest margin {kept.margin:.2g}"
     )
+    if report.tied:
+        yield f"{report.tied} samples in which a tie swaps patches are left out of the embedding's figures"

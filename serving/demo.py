@@ -9,6 +9,7 @@ import fcntl
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,13 +23,13 @@ from serving.settings import DEMO_FOLDER, GALLERIES, demo_folder, named_gallerie
 IDENTITIES: Final = 50
 
 
-def settle_galleries() -> list[Path]:
-    """What is served: the galleries that the environment names, or the demo galleries.
+def settle_galleries(given: Sequence[Path] = ()) -> list[Path]:
+    """What is served: the galleries that are given, those that the environment names, or the demo galleries.
 
     Absolute folders, and left so in the environment: the processes that this one starts serve the same, though those of a bento
     run in its own folder. Raises ConfigError or GalleryError for what cannot be named there, or not be made.
     """
-    folders = named_galleries() or ensure_demo_galleries()
+    folders = [Path(folder).absolute() for folder in given] or named_galleries() or ensure_demo_galleries()
     for folder in folders:
         if os.pathsep in str(folder):
             raise GalleryError(f"{folder}: a served gallery's path must not hold {os.pathsep!r}; rename a folder", str(folder))

@@ -17,14 +17,14 @@ from export.installation import conflicts
 from samples import TrireidError
 from serving.access import TOKENS, TOKENS_FILE, Keyring
 from serving.app import create_app
-from serving.audit import Audit
-from serving.demo import ensure_demo_galleries
+from serving.audit import AUDIT, Audit
+from serving.demo import settle_galleries
 from serving.desk import Desk, check
 from serving.guard import Guard
 from serving.limits import Limits
 from serving.logs import event, log, set_up_logs
 from serving.metrics import Metrics, share_metrics
-from serving.settings import named_galleries, workers
+from serving.settings import make_absolute, named_galleries, workers
 
 #: BentoML's own deadline answers in another form, and must come later than ours.
 _LONGER: Final = 60
@@ -64,7 +64,7 @@ class ReIDService:
     def __init__(self) -> None:
         """Open what is served."""
         try:
-            app.state.desk = self.desk = Desk(named_galleries() or ensure_demo_galleries(), limits, metrics)
+            app.state.desk = self.desk = Desk(named_galleries(), limits, metrics)
         except TrireidError as error:
             _stop(error)
         event("ready", galleries=",".join(self.desk.galleries), tokens=len(keyring.keys), worker=os.getpid())
@@ -76,8 +76,9 @@ class ReIDService:
         for conflict in conflicts():
             log.warning(conflict)
         share_metrics()
+        make_absolute(TOKENS_FILE, AUDIT)
         try:
-            check(named_galleries() or ensure_demo_galleries())
+            check(settle_galleries())
         except TrireidError as error:
             _refuse(error)
         _say_who_may_ask()

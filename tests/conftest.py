@@ -67,6 +67,17 @@ def embedder(artifact: Path) -> Embedder:
     return load_artifact(artifact)
 
 
+@pytest.fixture(scope="session")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ONNX artifact of the small golden SDTPS network."""
+    from export import export_onnx
+    from models import load_checkpoint
+
+    path = tmp_path_factory.mktemp("golden") / "golden.onnx"
+    export_onnx(load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml"), path)
+    return path
+
+
 @pytest.fixture
 def gallery(tmp_path: Path, embedder: Embedder) -> Iterator[Gallery]:
     """An empty gallery."""

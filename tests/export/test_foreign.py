@@ -126,6 +126,37 @@ def test_the_fingerprint_follows_file_and_card_but_not_the_name(tmp_path: Path) 
     assert load_artifact(described(path, [{"name": "x", "modality": "rgb"}])).card.fingerprint != one
 
 
+def test_the_fingerprint_follows_weights_in_a_file_of_their_own(tmp_path: Path) -> None:
+    path = described(network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}])
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="net.data", size_threshold=0)
+    one = load_artifact(path).card.fingerprint
+    content = bytearray((tmp_path / "net.data").read_bytes())
+    content[2] ^= 1
+    (tmp_path / "net.data").write_bytes(content)
+    assert load_artifact(path).card.fingerprint != one
+
+
+def test_a_network_whose_embedding_depends_on_the_batch_is_refused(tmp_path: Path) -> None:
+    path = described(network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}])
+    whole = onnx.load(path)
+    whole.graph.node[-1].output[0] = "each"
+    mean = helper.make_node("ReduceMean", ["each"], ["mean"], axes=[0], keepdims=1)  # as batch norms do in training mode
+    whole.graph.node.extend([mean, helper.make_node("Sub", ["each", "mean"], ["off"])])
+    whole.graph.node.append(helper.make_node("Add", ["each", "off"], ["feat"]))
+    onnx.save(whole, path)
+    with pytest.raises(ArtifactError, match=r"embeds a picture differently where another is in its batch"):
+        load_artifact(path)
+    frozen = onnx.load(path)
+    del frozen.graph.node[-3:]
+    shape = numpy_helper.from_array(np.array([1, D]), "shape")  # traced for a batch of one
+    frozen.graph.initializer.append(shape)
+    frozen.graph.node.append(helper.make_node("Reshape", ["each", "shape"], ["feat"]))
+    onnx.save(frozen, path)
+    with pytest.raises(ArtifactError, match=r"does not run on batches of 16 x 8 pictures: ") as caught:
+        load_artifact(path)
+    assert "\n" not in caught.value.message
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
@@ -142,6 +173,10 @@ def test_the_fingerprint_follows_file_and_card_but_not_the_name(tmp_path: Path) 
         ({"image_size": [H]}, "image_size: expected"),
         ({"image_size": [H, 2 * W]}, "its card says"),
         ({"output": "features"}, "output: the graph has feat, not features"),
+        ({"inputs": [{"name": "x", "modality": "rgb"}, {"name": "x", "modality": "nir"}]}, "inputs: two of them have one name"),
+        ({"inputs": [{"name": "x", "modality": "rgb"}, {"name": "y", "modality": "rgb"}]}, "two of them have one modality"),
+        ({"inputs": [{"name": [], "modality": "rgb"}]}, "name: expected the name of a graph input"),
+        ({"name": 5}, "name: expected a text"),
         ({"version": 2}, "version: this trireid reads 1"),
         ({"kind": "dog"}, "kind: expected person or vehicle"),
         ({"sizes": 1}, "sizes: unknown; the card knows image_size"),

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,18 +15,18 @@ import torch
 
 from export import Card, Embedder, export_onnx, load_artifact
 from export.graph import ArtifactGraph
+from export.network_card import card_of, fingerprint
 from models import Head, NetworkConfig, ReIdNetwork, load_checkpoint
 from samples import ArtifactError, Sample, VerificationError
 from tests.conftest import GOLDENS, encoded, export_tiny, picture, shared, triplet
 
 
-def test_an_artifact_gives_the_goldens_embeddings(tmp_path: Path) -> None:
+def test_an_artifact_gives_the_goldens_embeddings(golden: Path) -> None:
     expected = np.load(GOLDENS / "tiny_sdtps.npz")
-    export_onnx(load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml"), tmp_path / "t.onnx")
     images = np.stack([expected[f"img/{modality}"] for modality in ("RGB", "NI", "TI")], axis=1)
     for missing in ("nothing", "n", "rt"):
         present = np.array([[missing == "nothing" or letter not in missing for letter in "rnt"]] * 3)
-        got, _ = load_artifact(tmp_path / "t.onnx").run(images, expected["cam"], present)
+        got, _ = load_artifact(golden).run(images, expected["cam"], present)
         raw = expected[f"out/{missing}/3"]
         assert np.abs(got - raw / np.linalg.norm(raw, axis=1, keepdims=True)).max() <= 1e-4
 
@@ -77,16 +78,15 @@ def test_every_network_has_the_three_inputs(tmp_path: Path, changes: dict[str, o
     assert embedder.card.kept == (8 if "head" in changes else 4)
 
 
-def test_a_fixed_batch_has_no_free_dimension(tmp_path: Path) -> None:
-    network = ReIdNetwork(NetworkConfig(image_size=(64, 32), width=64, depth=1, channels=32, aggregation_ratio=0.5))
+def test_a_fixed_batch_has_no_free_dimension(tmp_path: Path, golden: Path) -> None:
+    network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
     export_onnx(network, tmp_path / "two.onnx", batch=2)
     graph = onnx.load(tmp_path / "two.onnx").graph
     dims = [dim for value in (*graph.input, *graph.output) for dim in value.type.tensor_type.shape.dim]
     assert not any(dim.dim_param for dim in dims)
     assert graph.input[0].type.tensor_type.shape.dim[0].dim_value == 2
     samples = [triplet(i) for i in range(5)]
-    export_onnx(network, tmp_path / "any.onnx")
-    fixed, dynamic = (load_artifact(tmp_path / name).embed(samples) for name in ("two.onnx", "any.onnx"))
+    fixed, dynamic = (load_artifact(path).embed(samples) for path in (tmp_path / "two.onnx", golden))
     assert np.abs(fixed - dynamic).max() < 1e-5
 
 
@@ -101,13 +101,16 @@ def test_the_card_says_what_the_network_is(embedder: Embedder) -> None:
     assert Card.from_json(card.to_json(), "here") == card
 
 
-def test_the_fingerprint_follows_the_weights(tmp_path: Path, artifact: Path) -> None:
-    again = load_artifact(export_tiny(tmp_path / "again.onnx", seed=0)).card.fingerprint
-    other = load_artifact(export_tiny(tmp_path / "other.onnx", seed=1)).card.fingerprint
-    assert again == load_artifact(artifact).card.fingerprint
-    assert other != again
-    stronger = load_artifact(export_tiny(tmp_path / "stronger.onnx", seed=0, sie_coe=3.0)).card.fingerprint
-    assert stronger != again  # the same weights, used otherwise
+def test_the_fingerprint_follows_the_weights(embedder: Embedder) -> None:
+    def of(seed: int, **changes: Any) -> str:
+        torch.manual_seed(seed)
+        sizes: dict[str, Any] = {"image_size": (64, 32), "width": 64, "depth": 1, "channels": 32, "cameras": 4}
+        network = ReIdNetwork(NetworkConfig(**sizes, aggregation_ratio=0.5, **changes))
+        return fingerprint(network, card_of(network, "a name of its own", None))
+
+    assert of(0) == embedder.card.fingerprint
+    assert of(1) != of(0)
+    assert of(0, sie_coe=3.0) != of(0)  # the same weights, used otherwise
 
 
 def test_an_artifact_holds_no_path_of_the_machine_that_made_it(artifact: Path) -> None:
@@ -187,6 +190,41 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "a.onnx").read_bytes() == b"the one before"
 
 
+def test_a_disk_that_is_full_at_the_end_leaves_no_report_of_what_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if target.name == "a.onnx":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match=r"No space left.*a\.onnx"):
+        export_tiny(tmp_path / "a.onnx", 0)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("", "is a directory; name the file to write"),
+        ("best.pth", "a file called .pth is taken for something else; call it .onnx"),
+        ("best.plan", "a file called .plan is taken for something else; call it .onnx"),
+        ("none/best.onnx", "the folder .*none does not exist"),
+    ],
+)
+def test_a_place_that_nothing_can_be_written_to_is_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, fault: str
+) -> None:
+    monkeypatch.setattr("export.onnx.traced", lambda *_: pytest.fail("the work has begun"))
+    network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
+    with pytest.raises(ArtifactError, match=fault):
+        export_onnx(network, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unknown_precision_is_refused(tmp_path: Path) -> None:
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
     with pytest.raises(ValueError, match="precision"):
@@ -200,6 +238,9 @@ def test_files_that_are_no_artifact(tmp_path: Path, artifact: Path) -> None:
     old = onnx.load(artifact)
     old.metadata_props[0].value = old.metadata_props[0].value.replace('"version": 1', '"version": 99')
     onnx.save(old, tmp_path / "old.onnx")
+    other = onnx.load(artifact)
+    other.metadata_props[0].value = other.metadata_props[0].value.replace('"image_size": [64', '"image_size": [32')
+    onnx.save(other, tmp_path / "other.onnx")
     (tmp_path / "text.onnx").write_text("hello")
     (tmp_path / "empty.onnx").write_bytes(b"")
     for name, fault in {
@@ -209,6 +250,7 @@ def test_files_that_are_no_artifact(tmp_path: Path, artifact: Path) -> None:
         "empty.onnx": "is empty",
         "bare.onnx": "without a card",
         "old.onnx": "version 99, this trireid reads 1",
+        "other.onnx": "its graph is not that of an artifact with this card",
     }.items():
         with pytest.raises(ArtifactError, match=fault) as caught:
             load_artifact(tmp_path / name)

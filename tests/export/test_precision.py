@@ -7,15 +7,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto
 
 from export import export_onnx, load_artifact
 from export.graph import ArtifactGraph
+from export.half_rounding import with_rounding
 from export.precision import convert
 from export.tracing import traced
 from models import load_checkpoint
-from samples import VerificationError
-from tests.conftest import GOLDENS, shared, triplet
+from samples import SourceError, VerificationError
+from tests.conftest import GOLDENS, encoded, shared, triplet
 from tests.export.focus import pretrained_network
 
 FEW = "synthetic:person:4"
@@ -94,6 +96,40 @@ def test_the_precision_is_in_card_and_fingerprint(tmp_path: Path) -> None:
     assert cards[0].fingerprint != cards[1].fingerprint
     whole, half = (load_artifact(tmp_path / f"{p}.onnx").embed([triplet(1)]) for p in ("fp32", "fp16"))
     assert 0 < np.abs(whole - half).max() < 1e-2
+
+
+def test_what_overflows_on_a_gpu_is_refused_on_a_cpu(tmp_path: Path) -> None:
+    """Activations over float16's 65504: ONNX Runtime computes them in float32 on a CPU, and would not notice."""
+    network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
+    with torch.no_grad():
+        block = "backbone.base.transformer.resblocks.0"
+        network.get_parameter(f"{block}.ln_2.weight").mul_(1e3)
+        network.get_parameter(f"{block}.mlp.c_fc.weight").mul_(1e3)
+    with pytest.raises(VerificationError, match=r"embeddings are not finite.*they part at the tokens"):
+        export_onnx(network, tmp_path / "a.onnx", precision="fp16", data=FEW)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.report.json"]
+
+
+def test_half_precision_rounds_on_a_cpu(graphs: dict[str, onnx.ModelProto]) -> None:
+    held = onnx.ModelProto()
+    held.CopyFrom(graphs["fp16"])
+    nodes = with_rounding(held).graph.node
+    makers = {name: node.op_type for node in nodes for name in node.output}
+    takers = {name: node.op_type for node in nodes for name in node.input}
+    half = half_operators(graphs["fp16"].graph)
+    for node in nodes:
+        if node.op_type in half and not node.name.startswith("network.sdtps"):
+            assert "Cast" not in {makers.get(name) for name in node.input}
+            assert takers[node.output[0]] == "Identity"
+
+
+def test_a_precision_needs_data_on_which_retrieval_can_be_measured(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(1))
+    (tmp_path / "m.csv").write_text("rgb\na.png\n")
+    network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
+    with pytest.raises(SourceError, match=r"held to its change of mAP.*1 samples have no identity.*another SOURCE"):
+        export_onnx(network, tmp_path / "a.onnx", precision="fp16", data=str(tmp_path / "m.csv"))
+    assert not list(tmp_path.glob("*.onnx")) + list(tmp_path.glob("*.json"))
 
 
 def test_a_precision_that_changes_retrieval_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

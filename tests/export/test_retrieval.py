@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import trireid
 from evaluation import evaluate
-from export import Embedder
+from export import Embedder, load_artifact
 from export.retrieval import ALL, SUBSETS, embed_source, retrieval
 from models import load_checkpoint
 from samples import Sample, SourceError
 from samples.sources import open_source
-from tests.conftest import GOLDENS, ROOT, encoded, export_tiny, shared
+from tests.conftest import GOLDENS, encoded, export_tiny, shared
 from tests.samples.test_datasets import small_tree
 from training.pictures import PictureSet, normalised
 
@@ -34,15 +34,12 @@ def some_rows() -> list[str]:
     return [f"{3 * i}.png,{3 * i + 1}.png,{3 * i + 2}.png,{i % 3},{i % 2}" for i in range(8)]
 
 
-def test_the_patterns_are_what_the_network_gives(tmp_path: Path) -> None:
+def test_the_patterns_are_what_the_network_gives(tmp_path: Path, golden: Path) -> None:
     """Each row of the table against the checkpoint itself, pattern by pattern and subset by subset."""
     import torch
 
-    from export import export_onnx, load_artifact
-
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
-    export_onnx(network, tmp_path / "t.onnx")
-    embedder = load_artifact(tmp_path / "t.onnx")
+    embedder = load_artifact(golden)
     source = open_source(manifest(tmp_path, some_rows()))
     data = PictureSet.of((entry.sample for entry in source if entry.sample), (64, 32))
     asked = embed_source(embedder, source, SUBSETS)
@@ -58,8 +55,6 @@ def test_the_patterns_are_what_the_network_gives(tmp_path: Path) -> None:
 
 
 def test_a_network_without_a_head_has_one_pattern(tmp_path: Path) -> None:
-    from export import load_artifact
-
     embedder = load_artifact(export_tiny(tmp_path / "t.onnx", 0, head="none"))
     asked = embed_source(embedder, open_source(manifest(tmp_path, some_rows())))
     assert [row.pattern for row in retrieval(asked, asked, embedder.card)] == [1]
@@ -118,12 +113,22 @@ def _in_scene(sample: Sample, scene: str) -> Sample:
     return replace(sample, scene=scene)
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "trireid", "evaluate", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs `trireid evaluate`: the exit code, what it printed, and what of stderr is no progress bar."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = trireid.main(["evaluate", *map(str, arguments)])
+        out, err = capsys.readouterr()
+        return code, out, "".join(line for line in err.splitlines(keepends=True) if "sample/s" not in line)
+
+    return run
 
 
-def test_the_command_prints_writes_and_draws(tmp_path: Path, artifact: Path) -> None:
+Told = Callable[..., tuple[int, str, str]]
+
+
+def test_the_command_prints_writes_and_draws(tmp_path: Path, artifact: Path, told: Told) -> None:
     source = manifest(tmp_path, some_rows())
     arguments = (
         source,
@@ -136,43 +141,43 @@ def test_the_command_prints_writes_and_draws(tmp_path: Path, artifact: Path) -> 
         "--plot",
         tmp_path / "plots",
     )
-    done = run(*arguments)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    code, out, error = told(*arguments)
+    assert (code, error) == (0, "")
+    lines = out.splitlines()
     assert lines[0] == f"tiny on {source}: 8 queries, 8 gallery items, in percent"
     assert lines[1].split() == ["modalities", "pattern", "re-ranked", "mAP", "Rank-1", "Rank-5", "Rank-10", "mINP"]
     assert len(lines) == 2 + 7 * 3 * 2
     with (tmp_path / "t.csv").open() as file:
         table = list(csv.DictReader(file))
     assert len(table) == 42
-    told: dict[str, Any] = json.loads(run(*arguments, "--json").stdout)
-    assert (told["queries"], told["gallery_items"], told["set_aside"], told["model"]) == (8, 8, 0, "tiny")
-    assert [f"{row['mAP']:g}" for row in told["rows"]] == [f"{float(row['mAP']):g}" for row in table]
+    found: dict[str, Any] = json.loads(told(*arguments[:-2], "--json")[1])
+    assert (found["queries"], found["gallery_items"], found["set_aside"], found["model"]) == (8, 8, 0, "tiny")
+    assert [f"{row['mAP']:g}" for row in found["rows"]] == [f"{float(row['mAP']):g}" for row in table]
     for name in ("cmc.png", "ranks.png"):
         assert (tmp_path / "plots" / name).read_bytes()[:4] == b"\x89PNG"
 
 
 @pytest.mark.parametrize("scheme", ["rgbnt201", "rgbnt100", "msvr310"])
-def test_the_command_takes_each_data_set(tmp_path: Path, artifact: Path, scheme: str) -> None:
+def test_the_command_takes_each_data_set(tmp_path: Path, artifact: Path, scheme: str, told: Told) -> None:
     small_tree(tmp_path, scheme)
     part = {"rgbnt201": None, "rgbnt100": "RGBNT100/rgbir", "msvr310": "MSVR310"}[scheme]
     if part:
         query = {"rgbnt100": "query", "msvr310": "query3"}[scheme]
         (tmp_path / part / query).symlink_to(tmp_path / part / "bounding_box_test")
-    done = run(f"{scheme}:{tmp_path}", "--model", artifact)
-    assert done.returncode == 0, done.stderr
-    assert f"tiny on {scheme}:{tmp_path}: 3 queries, 3 gallery items, in percent" in done.stdout
+    code, out, _ = told(f"{scheme}:{tmp_path}", "--model", artifact)
+    assert code == 0
+    assert f"tiny on {scheme}:{tmp_path}: 3 queries, 3 gallery items, in percent" in out
 
 
-def test_an_error_is_one_line(tmp_path: Path, artifact: Path) -> None:
-    done = run(f"rgbnt201:{tmp_path}", "--model", artifact)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "RGBNT201/test: does not exist" in done.stderr
+def test_an_error_is_one_line(tmp_path: Path, artifact: Path, told: Told) -> None:
+    code, out, error = told(f"rgbnt201:{tmp_path}", "--model", artifact)
+    assert (code, out, error.count("\n")) == (2, "", 1)
+    assert "RGBNT201/test: does not exist" in error
 
 
-def test_real_crops_can_be_measured(tmp_path: Path, artifact: Path) -> None:
+def test_real_crops_can_be_measured(tmp_path: Path, artifact: Path, told: Told) -> None:
     folder = shared("real") / "pets09"
     rows = [f"{path},{path.name.split('_')[0]},{path.name.split('_')[1][1:]}" for path in sorted(folder.glob("*.jpg"))]
     (tmp_path / "pets.csv").write_text("\n".join(["rgb,identity,camera", *rows]) + "\n")
-    done = run(tmp_path / "pets.csv", "--model", artifact, "--json")
-    assert json.loads(done.stdout)["queries"] == len(rows)
+    _, out, _ = told(tmp_path / "pets.csv", "--model", artifact, "--json")
+    assert json.loads(out)["queries"] == len(rows)

@@ -10,25 +10,16 @@ import onnxruntime
 import pytest
 
 import trireid
-from export import Embedder, export_onnx, load_artifact
+from export import Embedder, load_artifact
 from export.artifact import PROVIDER, THREADS
-from models import load_checkpoint
 from samples import ArtifactError, CheckpointError, ConfigError
 from tests.conftest import GOLDENS, triplet
 
 CHECKPOINT, CONFIG = GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml"
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The golden network's artifact."""
-    path = tmp_path_factory.mktemp("runtimes") / "golden.onnx"
-    export_onnx(load_checkpoint(CHECKPOINT, CONFIG), path)
-    return path
-
-
-def test_checkpoint_and_artifact_embed_alike_and_have_one_fingerprint(exported: Path) -> None:
-    checkpoint, artifact = load_artifact(CHECKPOINT, config=CONFIG), load_artifact(exported)
+def test_checkpoint_and_artifact_embed_alike_and_have_one_fingerprint(golden: Path) -> None:
+    checkpoint, artifact = load_artifact(CHECKPOINT, config=CONFIG), load_artifact(golden)
     samples = [triplet(i, camera=i - 1) for i in range(20)]
     assert np.abs(checkpoint.embed(samples) - artifact.embed(samples)).max() < 1e-5
     assert checkpoint.card.fingerprint == artifact.card.fingerprint
@@ -36,7 +27,7 @@ def test_checkpoint_and_artifact_embed_alike_and_have_one_fingerprint(exported: 
     assert artifact.runtime == f"ONNX Runtime {onnxruntime.__version__} on CPU"
 
 
-def test_threads_come_from_the_caller_or_the_environment(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_come_from_the_caller_or_the_environment(golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     made = onnxruntime.InferenceSession
 
@@ -45,11 +36,11 @@ def test_threads_come_from_the_caller_or_the_environment(exported: Path, monkeyp
         return made(name, options, **more)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", spied)
-    load_artifact(exported)
-    load_artifact(exported, threads=1)
+    load_artifact(golden)
+    load_artifact(golden, threads=1)
     monkeypatch.setenv(THREADS, "2")
-    load_artifact(exported)
-    load_artifact(exported, threads=1)
+    load_artifact(golden)
+    load_artifact(golden, threads=1)
     assert asked == [0, 1, 2, 1]
 
 
@@ -62,16 +53,16 @@ def test_threads_come_from_the_caller_or_the_environment(exported: Path, monkeyp
     ],
 )
 def test_a_setting_that_is_none_is_refused(
-    exported: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, fault: str
+    golden: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, fault: str
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ArtifactError, match=fault):
-        load_artifact(exported)
+        load_artifact(golden)
 
 
 @pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA is there")
-def test_cuda_that_is_not_there_is_one_line(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["verify", str(exported), "--against", str(exported), "--provider", "cuda"]
+def test_cuda_that_is_not_there_is_one_line(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["verify", str(golden), "--against", str(golden), "--provider", "cuda"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(PROVIDER, "")  # restored afterwards: the command sets it
         assert trireid.main(arguments) == 2
@@ -81,7 +72,7 @@ def test_cuda_that_is_not_there_is_one_line(exported: Path, capsys: pytest.Captu
 
 
 def test_a_gpu_that_cannot_be_used_is_said_and_the_cpu_taken(
-    exported: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    golden: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """ONNX Runtime's CUDA build names its provider also where there is no GPU, and falls back to the CPU."""
     made = onnxruntime.InferenceSession
@@ -93,10 +84,10 @@ def test_a_gpu_that_cannot_be_used_is_said_and_the_cpu_taken(
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", fallen_back)
     with caplog.at_level(logging.WARNING):
-        assert load_artifact(exported).runtime.endswith("on CPU")
+        assert load_artifact(golden).runtime.endswith("on CPU")
     assert "runs on the CPU" in caplog.text
     with pytest.raises(ArtifactError, match="CUDA finds no GPU"):
-        load_artifact(exported, provider="cuda")
+        load_artifact(golden, provider="cuda")
 
 
 def test_a_checkpoint_without_or_with_another_configuration_is_refused(tmp_path: Path) -> None:
@@ -109,16 +100,16 @@ def test_a_checkpoint_without_or_with_another_configuration_is_refused(tmp_path:
         load_artifact(tmp_path / "text.pth", config=CONFIG)
 
 
-def test_the_graph_of_an_artifact_is_checked(exported: Path, tmp_path: Path) -> None:
+def test_the_graph_of_an_artifact_is_checked(golden: Path, tmp_path: Path) -> None:
     import onnx
 
-    model = onnx.load(exported)
+    model = onnx.load(golden)
     del model.graph.output[1:]
     onnx.save(model, tmp_path / "cut.onnx")
     with pytest.raises(ArtifactError, match="not that of an artifact"):
         load_artifact(tmp_path / "cut.onnx")
 
 
-def test_every_runtime_is_an_embedder(exported: Path) -> None:
-    assert isinstance(load_artifact(exported), Embedder)
+def test_every_runtime_is_an_embedder(golden: Path) -> None:
+    assert isinstance(load_artifact(golden), Embedder)
     assert isinstance(load_artifact(CHECKPOINT, config=CONFIG), Embedder)

@@ -100,6 +100,23 @@ def test_an_engine_that_keeps_other_patches_is_not_left_behind(api: FakeTensorRt
     assert not os.listdir(target.parent)
 
 
+def test_an_embedding_that_a_tie_changed_is_no_difference(api: FakeTensorRt, artifact: Path, target: Path) -> None:
+    def tied(tokens: Any) -> Any:
+        if len(tokens) > 1:
+            tokens[1, 0, -1] = np.setdiff1d(np.arange(8), tokens[1, 0])[0]
+        return tokens
+
+    def changed(embedding: Any) -> Any:
+        if len(embedding) > 1:
+            embedding[1] = np.roll(embedding[1], 1)
+        return embedding
+
+    api.break_tokens, api.break_output = tied, changed
+    measured = export_tensorrt(artifact, target, batch=PROFILE).measured
+    assert measured["tensorrt_max_difference"] < 1e-3
+    assert measured["tensorrt_swapped"] == 1
+
+
 def test_the_timing_cache_is_kept_for_the_gpu_and_version(
     api: FakeTensorRt, artifact: Path, target: Path, tmp_path: Path
 ) -> None:

@@ -158,8 +158,3 @@ write_plan(path, plan, bytes(1 << 20))
     assert "File too large" in done.stderr
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == [path.name]
-
-
-def test_there_must_be_a_folder(tmp_path: Path, plan: Plan) -> None:
-    with pytest.raises(ArtifactError, match="does not exist"):
-        write_plan(tmp_path / "none" / "p.plan", plan, ENGINE)

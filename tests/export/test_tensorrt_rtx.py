@@ -15,7 +15,7 @@ from export.tensorrt import export_tensorrt
 from export.tensorrt_cuda import probe_gpu
 from models import load_checkpoint
 from samples import ArtifactError
-from tests.conftest import GOLDENS, shared
+from tests.conftest import shared
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed (Linux on x86-64 alone has it)")
 
@@ -38,24 +38,19 @@ def build(onnx: Path, path: Path, batch: Profile | None = None) -> Path:
 
 
 @pytest.fixture(scope="module")
-def plan_path(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plan of the small network."""
-    return build(artifact, tmp_path_factory.mktemp("rtx") / "tiny.plan", Profile(1, 4, 8))
+def plan_path(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plan of the golden network."""
+    return build(golden, tmp_path_factory.mktemp("rtx") / "golden.plan")
 
 
-def test_it_builds_a_plan_that_says_what_it_is(plan_path: Path, embedder: Embedder) -> None:
+def test_it_builds_a_plan_that_says_what_it_is(plan_path: Path, golden: Path) -> None:
     plan, engine = read_plan(plan_path)
     assert is_plan(plan_path)
     assert (plan.library, plan.version, plan.gpu) == ("tensorrt_rtx", rtx.__version__, None)
-    assert plan.profile == Profile(1, 4, 8)
-    assert plan.card == embedder.card
+    assert plan.profile == Profile(1, 8, 32)
+    assert plan.card == load_artifact(golden).card
     assert len(engine) > 100_000
     assert os.listdir(plan_path.parent) == [plan_path.name]
-
-
-def test_it_builds_a_golden(tmp_path: Path) -> None:
-    export_onnx(load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml"), tmp_path / "g.onnx")
-    assert read_plan(build(tmp_path / "g.onnx", tmp_path / "g.plan"))[0].profile == Profile(1, 8, 32)
 
 
 @pytest.mark.parametrize("name", ["sdtps_default", "demo_hdm_atm"])
@@ -63,12 +58,6 @@ def test_it_builds_the_research_codes_goldens(tmp_path: Path, name: str) -> None
     folder = shared("goldens")
     export_onnx(load_checkpoint(folder / f"{name}.pth", folder / f"{name}.yml"), tmp_path / "g.onnx")
     assert is_plan(build(tmp_path / "g.onnx", tmp_path / "g.plan"))
-
-
-@pytest.mark.parametrize("name", DEFAULTS)
-def test_it_builds_the_embedded_defaults(tmp_path: Path, name: str) -> None:
-    plan, _ = read_plan(build(default_artifact(name), tmp_path / "d.plan"))
-    assert plan.card.name == f"trireid-default-{name}"
 
 
 def test_the_parser_sees_one_shape_but_for_the_batch(artifact: Path, embedder: Embedder) -> None:
@@ -98,14 +87,17 @@ def test_without_a_gpu_a_plan_does_not_load(plan_path: Path) -> None:
 
 
 @without_gpu
-def test_the_command_line_says_that_it_is_not_verified(
-    artifact: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_the_command_line_builds_the_defaults_and_says_that_they_are_not_verified(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["export", "tensorrt", str(artifact), "-o", str(tmp_path / "p.plan"), "--library", "tensorrt_rtx"]
+    artifact = str(default_artifact(name))
+    arguments = ["export", "tensorrt", artifact, "-o", str(tmp_path / "p.plan"), "--library", "tensorrt_rtx"]
     assert trireid.main([*arguments, "--unverified", "--batch", "1,2,4"]) == 0
     said = capfd.readouterr()
     assert f"TensorRT-RTX {rtx.__version__}, batch 1,2,4, for any GPU that it supports" in said.out
     assert said.err.startswith("NOT verified: ")
-    assert not read_plan(tmp_path / "p.plan")[0].verified
+    plan, _ = read_plan(tmp_path / "p.plan")
+    assert (plan.verified, plan.card.name) == (False, f"trireid-default-{name}")
     assert trireid.main(["evaluate", "synthetic:person:2", "--model", str(tmp_path / "p.plan")]) == 2
     assert "no GPU can be used here" in capfd.readouterr().err

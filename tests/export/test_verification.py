@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,22 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 import trireid
-from export import Embedder, export_onnx, load_artifact
-from export.kept import KeptSets
+from export import Embedder, load_artifact
+from export.kept import KeptReport, KeptSets
+from export.onnx_runtime import _with_stages
+from export.retrieval import embed_source, retrieval
 from export.torch_runtime import TorchEmbedder
 from export.verification import compare
 from export.verification_text import text
 from models import Head, ReIdNetwork, load_checkpoint
 from samples import ArtifactError
+from samples.sources import open_source
 from tests.conftest import GOLDENS, export_tiny
+from tests.export.test_foreign import H, W, described, network
 
 CHECKPOINT, CONFIG = GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml"
 
@@ -34,14 +40,6 @@ def reference() -> Embedder:
     return load_artifact(CHECKPOINT, config=CONFIG)
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its artifact."""
-    path = tmp_path_factory.mktemp("verify") / "golden.onnx"
-    export_onnx(load_checkpoint(CHECKPOINT, CONFIG), path)
-    return path
-
-
 def altered(parameter: str) -> Embedder:
     """The network with one parameter changed."""
     network: ReIdNetwork = load_checkpoint(CHECKPOINT, CONFIG)
@@ -50,8 +48,8 @@ def altered(parameter: str) -> Embedder:
     return TorchEmbedder(network, "altered.pth")
 
 
-def test_an_artifact_is_its_checkpoint_at_every_stage(reference: Embedder, exported: Path) -> None:
-    report = compare(reference, load_artifact(exported))
+def test_an_artifact_is_its_checkpoint_at_every_stage(reference: Embedder, golden: Path) -> None:
+    report = compare(reference, load_artifact(golden))
     assert report.holds
     assert report.parts_at is None
     assert [stage.name for stage in report.stages] == ["input", "tokens", "scores", "embedding"]
@@ -76,24 +74,173 @@ def test_it_says_where_two_networks_part(reference: Embedder, parameter: str, st
     assert stage in text(report)
 
 
-def test_a_wrong_normalisation_parts_at_the_input(reference: Embedder, exported: Path, tmp_path: Path) -> None:
-    model = onnx.load(exported)
-    scale = next(t for t in model.graph.initializer if list(t.dims) == [3] and np.allclose(numpy_helper.to_array(t), 2 / 255))
-    scale.CopyFrom(numpy_helper.from_array(np.full(3, 1 / 255, np.float32), scale.name))
-    onnx.save(model, tmp_path / "wrong.onnx")
-    assert compare(reference, load_artifact(tmp_path / "wrong.onnx")).parts_at == "input"
+Change = Callable[[onnx.ModelProto], None]
 
 
-def test_other_patches_are_a_fault_even_where_the_scores_agree(reference: Embedder, exported: Path, tmp_path: Path) -> None:
-    model = onnx.load(exported)
+def edited(golden: Path, path: Path, *changes: Change) -> Embedder:
+    """The artifact with its graph changed."""
+    model = onnx.load(golden)
+    for change in changes:
+        change(model)
+    onnx.save(model, path)
+    return load_artifact(path)
+
+
+def scaled(name: str, factor: float) -> Change:
+    """Changes a weight of the graph."""
+
+    def change(model: onnx.ModelProto) -> None:
+        tensor = next(each for each in model.graph.initializer if each.name == name)
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(factor), name))
+
+    return change
+
+
+def after(name: str, operator: str, by: float | NDArray[Any] | None = None) -> Change:
+    """Puts a node between the one that makes a value and those that take it."""
+
+    def change(model: onnx.ModelProto) -> None:
+        graph = model.graph
+        place, node = next((i, node) for i, node in enumerate(graph.node) if name in node.output)
+        inputs = [f"{name}.before"]
+        if by is not None:
+            kind = np.int64 if name == "tokens" else np.float32
+            inputs.append(f"{name}.{operator}.by")
+            graph.initializer.append(numpy_helper.from_array(np.asarray(by, kind), inputs[1]))
+        node.output[list(node.output).index(name)] = inputs[0]
+        graph.node.insert(place + 1, onnx.helper.make_node(operator, inputs, [name]))
+
+    return change
+
+
+def worst_patches(model: onnx.ModelProto) -> None:
+    """Keeps the worst patches instead of the best."""
     for node in model.graph.node:
-        if node.op_type == "TopK":  # the worst patches instead of the best
+        if node.op_type == "TopK":
             next(a for a in node.attribute if a.name == "largest").i = 0
-    onnx.save(model, tmp_path / "worst.onnx")
-    report = compare(reference, load_artifact(tmp_path / "worst.onnx"))
+
+
+def in_steps(order: int) -> Change:
+    """Scores in steps of 0.1, so that many patches tie, which go to the first of them or, with -1, to the last."""
+
+    def change(model: onnx.ModelProto) -> None:
+        for name in [node.input[0] for node in model.graph.node if node.op_type == "TopK"]:
+            for operator, by in (("Mul", 10.0), ("Round", None), ("Div", 10.0), ("Sub", order * 1e-7 * np.arange(8))):
+                after(name, operator, by)(model)
+                last = next(node for node in model.graph.node if name in node.output)
+                last.input[0] = f"{name}.{operator}"
+                next(node for node in model.graph.node if f"{name}.before" in node.output).output[0] = f"{name}.{operator}"
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        (scaled("artifact.scale", 0.5),),
+        (scaled("artifact.scale", 2), scaled("artifact.shift", 2)),  # another contrast, which a cosine does not see
+        (scaled("artifact.scale", 1.01), scaled("artifact.shift", 1.01)),
+    ],
+    ids=["darker", "doubled", "a little"],
+)
+def test_a_wrong_normalisation_parts_at_the_input(
+    reference: Embedder, golden: Path, tmp_path: Path, changes: tuple[Change, ...]
+) -> None:
+    assert compare(reference, edited(golden, tmp_path / "wrong.onnx", *changes)).parts_at == "input"
+
+
+@pytest.mark.parametrize("change", [worst_patches, after("tokens", "Add", 1)], ids=["the worst", "numbered from 1"])
+def test_other_patches_are_a_fault_of_their_own(reference: Embedder, golden: Path, tmp_path: Path, change: Change) -> None:
+    report = compare(reference, edited(golden, tmp_path / "other.onnx", change))
+    assert report.parts_at == "kept"
     assert report.kept is not None
     assert report.kept.different > 12
     assert any("sets of kept patches" in fault for fault in report.faults)
+    coarse = compare(reference, load_artifact(tmp_path / "other.onnx"), precision="int8")
+    assert any("sets of kept patches" in fault for fault in coarse.faults)  # no precision explains them
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_an_embedding_of_another_length_is_a_fault(reference: Embedder, golden: Path, tmp_path: Path, precision: str) -> None:
+    longer = edited(golden, tmp_path / "longer.onnx", after("embedding", "Mul", 2.0))
+    report = compare(reference, longer, precision=precision)
+    assert report.parts_at == "embedding"
+    assert not report.holds
+
+
+def test_patches_that_swap_at_a_tie_are_no_difference(golden: Path, tmp_path: Path) -> None:
+    first, last = (edited(golden, tmp_path / f"{order}.onnx", in_steps(order)) for order in (1, -1))
+    report = compare(first, last)
+    assert report.kept is not None
+    assert (report.kept.different, report.holds, report.parts_at) == (0, True, None)
+    assert 0 < report.tied < 8
+    assert report.kept.margin < 1e-5
+    assert f"{report.tied} samples in which a tie swaps patches are left out" in text(report)
+    other = edited(tmp_path / "-1.onnx", tmp_path / "w.onnx", scaled("artifact.network.sdtps.tir_aggr.weight.1.bias", 3))
+    assert not compare(first, other).holds  # what is not at a tie still counts
+
+
+def test_scores_that_differ_are_no_tie(reference: Embedder) -> None:
+    kept = compare(reference, altered("sdtps.nir_sparse.score_predictor.0.weight")).kept
+    assert kept is not None
+    assert kept.different > 0
+
+
+@pytest.mark.parametrize(("precision", "passes", "fails"), [("fp16", 0.025, 0.04), ("int8", 0.08, 0.12)], ids=["fp16", "int8"])
+def test_the_gates_on_the_cosine(
+    reference: Embedder, golden: Path, tmp_path: Path, precision: str, passes: float, fails: float
+) -> None:
+    """An embedding that is moved by m, at right angles, has a cosine of about 1 - m^2 / 2."""
+    for move, holds in ((passes, True), (fails, False)):
+        moved = edited(golden, tmp_path / "moved.onnx", after("embedding", "Add", move * np.eye(1, reference.card.dimension)))
+        assert compare(reference, moved, precision=precision).holds == holds
+
+
+@pytest.mark.parametrize(("move", "holds"), [(7e-5, True), (1.5e-4, False)])
+def test_the_gate_on_a_number_in_float32(reference: Embedder, golden: Path, tmp_path: Path, move: float, holds: bool) -> None:
+    moved = edited(golden, tmp_path / "moved.onnx", after("embedding", "Add", move * np.eye(1, reference.card.dimension)))
+    assert compare(reference, moved).holds == holds
+
+
+@pytest.mark.parametrize(("mean", "holds"), [(0.504, True), (0.506, False), (0.496, True), (0.494, False)])
+def test_the_gate_on_map(reference: Embedder, mean: float, holds: bool) -> None:
+    found = {"reference_mAP": 0.5, "reference_rank1": 0.5, "mAP": mean, "rank1": 0.5}
+    assert replace(compare(reference, reference), retrieval=found).holds == holds
+
+
+def test_the_report_tells_the_two_apart(reference: Embedder) -> None:
+    source = open_source("synthetic:person:2")
+    other = altered("sdtps.tir_aggr.weight.1.weight")
+    report = compare(reference, other, source)
+    for prefix, network_ in (("reference_", reference), ("", other)):
+        asked = embed_source(network_, source)
+        scores = retrieval(asked, asked, network_.card)[-1].scores
+        assert report.retrieval[f"{prefix}mAP"] == pytest.approx(scores.mAP)
+        assert report.retrieval[f"{prefix}rank1"] == pytest.approx(scores.cmc[0])
+    assert report.retrieval["mAP"] != report.retrieval["reference_mAP"]
+    assert report.embedding.worst is not None
+    kept = KeptReport(sets=4, equal=1, tied=3, different=0, worst=0.5, mean=0.75, margin=0.0)
+    figures = replace(report, kept=kept).figures()
+    assert (figures["cosine_worst"], figures["cosine_mean"]) == (report.embedding.worst, report.embedding.mean)
+    assert (figures["kept_overlap_worst"], figures["kept_overlap_mean"]) == (0.5, 0.75)
+    assert (figures["data"], figures["samples"], figures["mAP"]) == (source.name, 16, report.retrieval["mAP"])
+
+
+def test_stages_are_made_where_the_network_runs(golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedder = load_artifact(golden, threads=1)
+    made: dict[str, Any] = {}
+    monkeypatch.setattr("onnxruntime.InferenceSession", lambda _, options, **more: made.update(more, options=options))
+    session = embedder.__dict__["_session"]
+    monkeypatch.setattr(session, "get_providers", lambda: ["CUDAExecutionProvider"])
+    _with_stages(golden, session)
+    assert made["providers"] == ["CUDAExecutionProvider"]
+    assert made["options"].intra_op_num_threads == 1
+
+
+def test_two_foreign_networks_are_held_to_float32(tmp_path: Path) -> None:
+    foreign = described(network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}])
+    report = compare(load_artifact(foreign), load_artifact(foreign))
+    assert (report.holds, report.precision, report.kept) == (True, "fp32", None)
 
 
 @pytest.mark.parametrize("changes", [{"image_size": (32, 32)}, {"global_local": False, "head": Head.NONE}])
@@ -116,6 +263,7 @@ def test_swapped_patches_are_ties_only_where_scores_explain_them(kept: int, gap:
     sets.add(
         {"kept": order[:kept].reshape(1, 1, kept), "scores": scores.reshape(1, 1, 8)},
         {"kept": swapped.reshape(1, 1, kept), "scores": (scores + off).reshape(1, 1, 8)},
+        np.ones((1, 1), bool),
     )
     report = sets.report()
     assert report is not None
@@ -125,10 +273,10 @@ def test_swapped_patches_are_ties_only_where_scores_explain_them(kept: int, gap:
 
 
 def test_the_command_prints_json_and_fails_where_networks_differ(
-    exported: Path, artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    golden: Path, artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given_ = ["--against", str(CHECKPOINT), "--config", str(CONFIG), "--data", "synthetic:person:2", "--json"]
-    assert trireid.main(["verify", str(exported), *given_]) == 0
+    assert trireid.main(["verify", str(golden), *given_]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["holds"], report["samples"], report["faults"]) == (True, 16, [])
     assert report["retrieval"]["mAP"] == pytest.approx(report["retrieval"]["reference_mAP"], abs=1e-6)
