@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import warnings
 from collections.abc import Sequence
@@ -25,8 +26,9 @@ _EIGHT_BIT: Final = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RG
 _SIXTEEN_BIT: Final = ("I;16", "I;16B", "I;16L", "I;16N")
 _STRIP_ROWS: Final = 256
 
-# What Pillow only warns of (odd metadata, a large picture) is either harmless or said by a PictureError of ours.
+# What Pillow warns of or logs (odd metadata, a large picture) is either harmless or said by a PictureError of ours.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 Pixels = NDArray[np.uint8]
 

@@ -148,6 +148,17 @@ def test_pictures_that_are_refused(data: bytes, code: str) -> None:
     assert "\n" not in caught.value.message
 
 
+def test_a_damaged_picture_leaves_no_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Pillow has one for a TIFF of 2051 samples a pixel (the value of tag 277), at error level."""
+    tiff = encoded(1, "TIFF")
+    tag = struct.pack("<HHI", 277, 3, 1)
+    damaged = tiff.replace(tag + struct.pack("<H", 3), tag + struct.pack("<H", 2051))
+    assert damaged != tiff
+    with pytest.raises(PictureError):
+        decode(damaged)
+    assert caplog.records == []
+
+
 def test_the_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match=r"rgb \(.*missing\.jpg\): cannot be read"):
         to_batch([Sample(rgb=tmp_path / "missing.jpg")], (64, 32))

@@ -172,7 +172,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if step == SLOW:
-            time.sleep(1)
+            threading.Event().wait(1)
         code = step if isinstance(step, int) else 200
         answer = DONE.get(self.path) if code == 200 else {"error": {"code": "busy", "message": "later", "field": None}}
         text = json.dumps(answer).encode()
