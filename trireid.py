@@ -9,17 +9,17 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from export.installation import conflicts
-from samples import KINDS, MODALITIES, Sample, TrireidError, VerificationError
+from samples import KINDS, MODALITIES, Sample, ServiceError, TrireidError, VerificationError
 
 if TYPE_CHECKING:
     from export import Embedder
     from gallery import Hit
+    from serving.schemas import HitAnswer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except VerificationError as error:
         return _fail(error.message, 1)
+    except ServiceError as error:
+        return _fail(error.message, 1 if error.temporary else 2)
     except TrireidError as error:
         return _fail(error.message)
     except ModuleNotFoundError as error:
@@ -138,25 +140,47 @@ def _embedder_for(given: argparse.Namespace) -> Embedder | None:
     return load_artifact(default_artifact(given.kind or "person"))
 
 
+#: What a search is asked, beside the query and `where`.
+_ASKED: Final = ("k", "other_cameras", "rerank", "by_identity", "min_score")
+
+
 def _search(given: argparse.Namespace) -> int:
+    _check_where_to_search(given)
+    sample = Sample(rgb=given.rgb, nir=given.nir, tir=given.tir, camera=given.camera)
+    asked: dict[str, Any] = {name: getattr(given, name) for name in _ASKED} | {"where": _where(given.where)}
+    search: Callable[..., Sequence[Hit | HitAnswer]] = _search_server if given.url else _search_folder
+    hits = search(given, sample, asked)
+    print(json.dumps({"hits": [vars(hit) for hit in hits]}) if given.json else _table(hits))
+    return 0
+
+
+def _search_folder(given: argparse.Namespace, sample: Sample, asked: dict[str, Any]) -> list[Hit]:
     from export import load_artifact
     from gallery import Gallery
 
-    where = _where(given.where)
-    sample = Sample(rgb=given.rgb, nir=given.nir, tir=given.tir, camera=given.camera)
     embedder = load_artifact(given.model) if given.model else None
     with Gallery.open(given.gallery, embedder, create=False) as gallery:
-        hits = gallery.search(
-            sample,
-            given.k,
-            where,
-            other_cameras=given.other_cameras,
-            rerank=given.rerank,
-            by_identity=given.by_identity,
-            min_score=given.min_score,
-        )
-    print(json.dumps({"hits": [asdict(hit) for hit in hits]}) if given.json else _table(hits))
-    return 0
+        return gallery.search(sample, **asked)
+
+
+def _search_server(given: argparse.Namespace, sample: Sample, asked: dict[str, Any]) -> list[HitAnswer]:
+    from serving.client import TOKEN, Client
+
+    with Client(given.url, given.token or os.environ.get(TOKEN) or None) as client:
+        return client.search(sample, given.gallery, **asked).hits
+
+
+def _check_where_to_search(given: argparse.Namespace) -> None:
+    """Raises TrireidError for options that belong to a folder's search with `--url`, or the other way round."""
+    if given.url is None:
+        if given.gallery is None:
+            raise TrireidError("give --gallery DIR, or --url of a server", "--gallery")
+        if given.token is not None:
+            raise TrireidError("--token is for a server: give its --url, too", "--token")
+        return
+    for name in ("model", "provider", "threads"):
+        if getattr(given, name) is not None:
+            raise TrireidError(f"--{name} is for a gallery's folder; the server at --url has its own", f"--{name}")
 
 
 def _where(text: str | None) -> dict[str, Any] | None:
@@ -171,7 +195,7 @@ def _where(text: str | None) -> dict[str, Any] | None:
     return where
 
 
-def _table(hits: Sequence[Hit]) -> str:
+def _table(hits: Sequence[Hit | HitAnswer]) -> str:
     if not hits:
         return "no hits"
     lines = [f"{'rank':>4}  {'score':>6}  {'prob.':>5}  {'identity':<12}  {'camera':>6}  id"]
@@ -353,10 +377,12 @@ def _parser() -> argparse.ArgumentParser:
     index.add_argument("--recall", type=float, help="of the ten nearest, in large galleries (default 0.99; remembered)")
     index.add_argument("--resume", action="store_true", help="pass over known ids without reading their pictures")
 
-    search = commands.add_parser("search", help="query a gallery by image")
+    search = commands.add_parser("search", help="query a gallery by image, in a folder or on a server")
     search.set_defaults(run=_search)
     _runtime_options(search)
-    search.add_argument("--gallery", required=True, metavar="DIR")
+    search.add_argument("--gallery", metavar="DIR", help="the gallery's folder; with --url the name of one that is served")
+    search.add_argument("--url", metavar="URL", help="ask this server, as in http://127.0.0.1:3000")
+    search.add_argument("--token", metavar="T", help="for the server (better: in TRIREID_TOKEN, where no other user sees it)")
     search.add_argument("--model", metavar="FILE", help="where the gallery's artifact is now, if it was moved")
     for modality in MODALITIES:
         search.add_argument(f"--{modality}", metavar="FILE", help=f"the {modality} picture")

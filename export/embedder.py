@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from assets import default_name
 from export.card import Card
-from samples import PictureError, Sample, to_batch
+from samples import MODALITIES, PictureError, Sample, to_batch
 
 BATCH: Final = 32
 Embeddings = NDArray[np.float32]
@@ -58,11 +58,19 @@ class Embedder(ABC):
 
         Raises PictureError for a bad picture.
         """
+        return self.look(samples)[0]
+
+    def look(self, samples: Sequence[Sample]) -> tuple[Embeddings, Tokens]:
+        """As `embed`, and the kept patches int64 [B, 3, K]: all of them of a network that selects none, K = 0 of a foreign one.
+
+        Those of a modality that a sample lacks say nothing.
+        """
         embeddings = np.empty((len(samples), self.card.dimension), dtype=np.float32)
+        tokens = np.empty((len(samples), len(MODALITIES), self.card.kept), dtype=np.int64)
         for start in range(0, len(samples), BATCH):
-            part = samples[start : start + BATCH]
-            embeddings[start : start + BATCH], _ = self.run(*pixels(part, self.card))
-        return embeddings
+            part = slice(start, start + BATCH)
+            embeddings[part], tokens[part] = self.run(*pixels(samples[part], self.card))
+        return embeddings, tokens
 
 
 def pixels(samples: Sequence[Sample], card: Card) -> tuple[Images, Cameras, Present]:

@@ -133,6 +133,8 @@ def _with_stages(path: Path, made: Any) -> Any:
 def _options(threads: int | None) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
+    # Threads of the runtime that spin while they wait take the cores from decoding, and from forward passes beside theirs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads
     return options

@@ -1,13 +1,15 @@
 """The gallery: a durable store of enrolled samples, its index, search, and filling it in batches."""
 
-from gallery.gallery import MAX_K, Gallery
-from gallery.hits import Hit
+from gallery.gallery import Gallery
+from gallery.hits import Answer, Hit
 from gallery.indexing import IndexReport, index
 from gallery.place import SUFFIX, artifact_of, fingerprint_of, gallery_name, is_gallery
+from gallery.searching import MAX_K
 
 __all__ = [
     "MAX_K",
     "SUFFIX",
+    "Answer",
     "Gallery",
     "Hit",
     "IndexReport",

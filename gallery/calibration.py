@@ -7,6 +7,7 @@ Platt, "Probabilistic Outputs for Support Vector Machines" (1999).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any, Final
@@ -14,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.store import Store
-from gallery.view import View
+from gallery.reading import Reading
+from gallery.scoring import Segments
 
 Probability = Callable[[float], float]
 #: Fewer pairs of one identity say too little.
@@ -33,28 +34,31 @@ class Calibration:
 
     def __init__(self) -> None:
         self._curves: dict[int, tuple[int, Probability | None]] = {}
+        self._lock = threading.Lock()
 
-    def of(self, view: View, reader: Store, mask: int) -> Probability | None:
-        """The curve for queries of these modalities; None where identities do not suffice. The caller locks the reader."""
-        fitted_for, curve = self._curves.get(mask, (0, None))
-        if len(view.index) >= max(1.0, _GROWTH * fitted_for):
-            curve = _fitted(view, reader, mask)
-            self._curves[mask] = len(view.index), curve
-        return curve
+    def of(self, reading: Reading, mask: int) -> Probability | None:
+        """The curve for queries of these modalities; None where identities do not suffice."""
+        with self._lock:
+            fitted_for, curve = self._curves.get(mask, (0, None))
+            if len(reading.moment) >= max(1.0, _GROWTH * fitted_for):
+                curve = _fitted(reading, mask)
+                self._curves[mask] = len(reading.moment), curve
+            return curve
 
 
-def _fitted(view: View, reader: Store, mask: int) -> Probability | None:
-    rows = reader.run(
+def _fitted(reading: Reading, mask: int) -> Probability | None:
+    rows = reading.rows(
         "SELECT key, identity, camera FROM items WHERE identity IN (SELECT identity FROM items WHERE identity IS NOT NULL"
-        " GROUP BY identity HAVING count(*) > 1 LIMIT ?) AND key <= ?",
-        [_IDENTITIES, view.position.key],
+        " GROUP BY identity HAVING count(*) > 1 LIMIT ?)",
+        [_IDENTITIES],
     )
     same, other = _pairs(rows)
     if len(same) < LEAST_PAIRS or len(other) < LEAST_PAIRS:
         return None
     keys = np.array([row[0] for row in rows], np.int64)
-    vectors, masks = view.vectors(keys)
-    scores = [_cosines(view, vectors, masks, mask, pairs) for pairs in (same, other)]
+    vectors, masks = reading.vectors(keys)
+    segments = reading.moment.segments
+    scores = [_cosines(segments, vectors, masks, mask, pairs) for pairs in (same, other)]
     return logistic(scores[0], scores[1]) if min(map(len, scores)) >= LEAST_PAIRS else None
 
 
@@ -78,10 +82,10 @@ def _tells(rows: Sequence[Any], pair: tuple[int, int]) -> bool:
 
 
 def _cosines(
-    view: View, vectors: NDArray[np.float32], masks: NDArray[np.int64], mask: int, pairs: NDArray[np.int64]
+    segments: Segments, vectors: NDArray[np.float32], masks: NDArray[np.int64], mask: int, pairs: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Cosines of pairs as a query of these modalities would get them."""
-    sides = [view.segments.reduced(vectors[pairs[:, side]], masks[pairs[:, side]] & mask) for side in (0, 1)]
+    sides = [segments.reduced(vectors[pairs[:, side]], masks[pairs[:, side]] & mask) for side in (0, 1)]
     lengths = np.linalg.norm(sides[0], axis=1) * np.linalg.norm(sides[1], axis=1)
     cosines: NDArray[np.float64] = np.einsum("nd,nd->n", *sides)[lengths > 0.5].astype(np.float64)
     return cosines

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gallery.items import Position
 from gallery.store import Store
 from gallery.where import Condition
 
@@ -23,20 +24,22 @@ class Filters:
     Items never change but by being added and removed, so what held of a key holds. Removed keys may stay in an answer.
     """
 
-    def __init__(self, reader: Store) -> None:
-        self._reader = reader
-        self._known: OrderedDict[tuple[str, str], tuple[int, Keys]] = OrderedDict()
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, str], tuple[Position, Keys]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def passing(self, condition: Condition, last: int) -> Keys:
-        """The keys int64 [n] up to `last` and at least, growing. The caller holds the reader's lock."""
+    def passing(self, store: Store, condition: Condition, position: Position) -> Keys:
+        """The keys int64 [n], growing, of a store that is read at a position."""
         mark = condition[0], repr(condition[1])
         with self._lock:
-            seen, keys = self._known.pop(mark, (0, np.empty(0, np.int64)))
-            if seen < last or not seen:
-                keys = np.concatenate([keys, self._reader.keys(condition, seen)])
-                seen = max(last, int(keys[-1]) if len(keys) else 0)
-            self._known[mark] = seen, keys
+            seen, keys = self._known.get(mark, (Position(position.generation), np.empty(0, np.int64)))
+        if seen.later_than(position):  # what was removed between the two is not in it
+            return store.keys(condition)
+        if seen.key < position.key:
+            keys = np.concatenate([keys, store.keys(condition, seen.key)])
+        with self._lock:
+            self._known[mark] = position, keys
+            self._known.move_to_end(mark)
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         return keys

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -14,12 +14,10 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation import rerank
 from export import Embedder, load_artifact
-from gallery.calibration import Calibration
 from gallery.enrolling import item_of
-from gallery.hits import Hit, first_of_each_identity, hit, ranked
-from gallery.items import Item, Known, StoredPicture
+from gallery.hits import Answer, Hit
+from gallery.items import Item, StoredPicture
 from gallery.place import (
     Settings,
     artifact_path,
@@ -32,33 +30,32 @@ from gallery.place import (
     settings_of,
     settled,
 )
-from gallery.scoring import mask_of
+from gallery.reading import Reading
+from gallery.searching import Asked, Query, Search, cameras_of
 from gallery.snapshot import SNAPSHOT, drop_snapshot, save_snapshot
-from gallery.store import Store
-from gallery.view import View
+from gallery.store import MovedError, Store
+from gallery.view import MUCH, View
 from gallery.where import Condition, condition
 from samples import GalleryError, Sample
 
-MAX_K: Final = 1000
-#: Re-ranking looks at so many of the best.
-SHORTLIST: Final = 200
 #: A gallery of so many items or more saves its index when it is closed.
 WORTH_A_SNAPSHOT: Final = 5_000
-_ATTEMPTS: Final = 8
 _DAY: Final = 86_400.0
+Load = Callable[[Path], Embedder]
 
 
 class Gallery:
     """A folder `NAME.gallery` of enrolled samples and one network's embeddings of them.
 
-    Safe for several threads and processes: searches go on while one of them writes, and each sees at its next search what the
-    others have committed.
+    Safe for several threads and processes: searches go on while one of them writes, each of them over one state of the gallery,
+    which is what all have committed when it begins (while much is being taken in at once: what it was before).
     """
 
-    def __init__(self, folder: Path, embedder: Embedder, settings: Settings) -> None:
-        self.folder, self.embedder, self.settings = folder, embedder, settings
+    def __init__(self, folder: Path, embedder: Embedder, settings: Settings, load: Load = load_artifact) -> None:
+        self.folder, self.embedder, self.settings, self._load = folder, embedder, settings, load
         self._writing, self._reading = threading.RLock(), threading.RLock()
         self._writer, self._reader = Store(folder), Store(folder)
+        self._closed = False
         try:
             self._view = self._viewed()
         except BaseException:
@@ -74,13 +71,15 @@ class Gallery:
         create: bool = True,
         memory: str | None = None,
         recall: float | None = None,
+        load: Load = load_artifact,
     ) -> Gallery:
         """Open a gallery; with an embedder it is created where absent (unless `create` is off), without one its recorded
         artifact is loaded.
 
         `memory` (`float32`, `float16`, `int8`) and `recall` (of the ten nearest, 0.99 at first) are remembered in the gallery
-        where they are given. Raises GalleryError where the folder holds no gallery or one of another network, ArtifactError
-        where the recorded artifact is gone.
+        where they are given. `load` opens the recorded artifact, and that of another network which the gallery moves to while
+        it is open. Raises GalleryError where the folder holds no gallery or one of another network, ArtifactError where the
+        recorded artifact is gone.
         """
         folder = Path(path)
         if not is_gallery(folder):
@@ -89,9 +88,9 @@ class Gallery:
             refuse_foreign(folder)
             Store.create(folder, description(embedder))
         meta = settled(folder, {"memory": memory, "recall": None if recall is None else str(recall)})
-        embedder = embedder or load_artifact(artifact_path(meta))
+        embedder = embedder or load(artifact_path(meta))
         check_network(folder, meta, embedder)
-        return cls(folder, embedder, settings_of(meta))
+        return cls(folder, embedder, settings_of(meta), load)
 
     def __enter__(self) -> Self:
         return self
@@ -101,10 +100,11 @@ class Gallery:
 
     def close(self) -> None:
         """Close the gallery. Everything acknowledged is on disk already; a large index is saved for the next opening."""
-        self._view.close()
         if self._worth_saving():
             self.snapshot()
         with self._writing, self._reading:
+            self._closed = True
+            self._view.close()
             self._close_stores()
 
     @property
@@ -122,18 +122,39 @@ class Gallery:
         An id that is there is replaced; a sample without one gets a random one. `keep` holds the pictures' bytes in the
         gallery; files are kept by reference either way. Raises PictureError for a bad picture, and then adds none.
         """
-        return self.add_embedded(samples, self.embedder.embed(samples), keep=keep)
+        while True:
+            generation = self.generation
+            embeddings = self.embedder.embed(samples)
+            try:
+                return self.add_embedded(samples, embeddings, keep=keep, generation=generation)
+            except MovedError:  # to another network, while this one embedded
+                self.view()
 
-    def add_embedded(self, samples: Sequence[Sample], embeddings: NDArray[np.float32], *, keep: bool = False) -> list[str]:
-        """As `add`, with embeddings float32 [B, D] made by this gallery's network."""
-        return self.add_items([item_of(sample, row, keep) for sample, row in zip(samples, embeddings, strict=True)])
+    def add_embedded(
+        self, samples: Sequence[Sample], embeddings: NDArray[np.float32], *, keep: bool = False, generation: int | None = None
+    ) -> list[str]:
+        """As `add`, with embeddings float32 [B, D] made by this gallery's network, when its `generation` was this.
 
-    def add_items(self, items: Sequence[Item]) -> list[str]:
-        """As `add`, with all that is stored of each sample."""
-        with self._writing:
-            self._writer.add(items, self._view.position.generation)
-        self.view(wait=True)
+        Raises MovedError where the gallery has moved to another network since.
+        """
+        items = [item_of(sample, row, keep) for sample, row in zip(samples, embeddings, strict=True)]
+        return self.add_items(items, generation=generation)
+
+    def add_items(self, items: Sequence[Item], *, generation: int | None = None) -> list[str]:
+        """As `add_embedded`, with all that is stored of each sample."""
+        generation = self.view().moment.position.generation if generation is None else generation
+        with ExitStack() as stack:
+            with self._writing, self._writer.transaction():
+                self._writer.add(items, generation)
+                if len(items) > MUCH:  # searches go on with what was until it is taken in
+                    stack.enter_context(self._entered())
+            self.view()
         return [item.id for item in items]
+
+    @property
+    def generation(self) -> int:
+        """How often the gallery has moved to another network, from 1."""
+        return self._view.moment.position.generation
 
     def remove(self, *, ids: Sequence[str] | None = None, identity: str | None = None) -> int:
         """Remove items by their ids, or all of an identity; returns how many there were.
@@ -176,19 +197,41 @@ class Gallery:
         `by_identity` gives the best hit of each identity; `min_score` leaves out what scores less. Raises GalleryError for a
         bad k or filter, PictureError for a bad picture.
         """
-        _check_k(k)
+        return self.answer(
+            sample, k, where, other_cameras=other_cameras, rerank=rerank, by_identity=by_identity, min_score=min_score
+        ).hits
+
+    def answer(
+        self,
+        sample: Sample | Sequence[Sample],
+        k: int = 10,
+        where: Mapping[str, Any] | None = None,
+        *,
+        other_cameras: bool = False,
+        rerank: bool = False,
+        by_identity: bool = False,
+        min_score: float | None = None,
+    ) -> Answer:
+        """As `search`, and what the network made of the query."""
         samples = [sample] if isinstance(sample, Sample) else list(sample)
-        filters = _Filter(None if where is None else condition(where), _own_cameras(samples) if other_cameras else None)
-        query = self._query(samples)
-        shown = max(k, SHORTLIST) if rerank else k
-        found = self._found(query, shown, filters)
-        while by_identity and len(found) == shown and len(first_of_each_identity([one for _, one in found])) < k:
-            shown *= 2
-            found = self._found(query, shown, filters)
-        if rerank:
-            found = self._reranked(query, found)
-        hits = [one for _, one in found if min_score is None or one.score >= min_score]
-        return ranked((first_of_each_identity(hits) if by_identity else hits)[:k])
+        asked = Asked(
+            k=k,
+            where=None if where is None else condition(where),
+            own_cameras=cameras_of(samples) if other_cameras else None,
+            rerank=rerank,
+            by_identity=by_identity,
+            min_score=min_score,
+        )
+        if not samples:
+            raise GalleryError("a query needs one sample at least", "sample")
+        while True:
+            segments = self._view.segments
+            query = Query.of(samples, *self.embedder.look(samples), segments)
+            with self._entered() as (view, reading):
+                search = Search(self.name, reading, view.calibration, query)
+                found = search.found(asked) if view.segments is segments else None
+            if found is not None:  # else the gallery has moved to another network since
+                return Answer(hits=search.hits(found, asked), kept=query.kept, embedding=query.embedding)
 
     def picture(self, key: int, modality: str) -> StoredPicture | None:
         """What is kept of one picture of an item; `key` as in a hit's `images`."""
@@ -207,9 +250,9 @@ class Gallery:
 
     def snapshot(self) -> bool:
         """Save the index beside the store, so that the next opening need not build it; False where a removal came between."""
-        self.view(wait=True)
-        with self._writing:
-            return save_snapshot(self.folder, self._writer, self._view.index, self._view.position)
+        with self.reading() as reading:
+            moment = reading.moment
+        return save_snapshot(self.folder, moment.index, moment.position, self._writer, self._writing)
 
     def compact(self) -> None:
         """Give back the space of what was removed, and forget which keys that was. Searches go on; writers wait."""
@@ -222,17 +265,43 @@ class Gallery:
         if len(self) >= WORTH_A_SNAPSHOT:
             self.snapshot()
 
-    def view(self, *, wait: bool = False) -> View:
-        """The view of the store as it is now, a new one where the gallery has moved to another network.
+    def view(self) -> View:
+        """The view of the store as it is now, a new one where the gallery has moved to another network."""
+        while True:
+            view = self._view
+            try:
+                view.follow()
+            except MovedError:
+                self._renew(view)
+            else:
+                return view
 
-        Without `wait` it may lack what another thread is just bringing in.
-        """
-        if not self._view.catch_up(wait=wait):
-            with self._writing, self._reading:
-                if not self._view.catch_up(wait=True):  # no other thread has done it meanwhile
-                    self._view.close()
-                    self._reload()
-        return self._view
+    @contextmanager
+    def reading(self) -> Iterator[Reading]:
+        """The store and what is derived from it, of one and the same state."""
+        with self._entered() as (_, reading):
+            yield reading
+
+    @contextmanager
+    def _entered(self) -> Iterator[tuple[View, Reading]]:
+        with ExitStack() as stack:
+            while True:
+                view = self._view
+                try:
+                    reading = stack.enter_context(view.reading())
+                    break
+                except MovedError:
+                    self._renew(view)
+            yield view, reading
+
+    def _renew(self, old: View) -> None:
+        """Put a new view in the place of one that is of no more use."""
+        with self._writing, self._reading:
+            if self._closed:
+                raise GalleryError(f"{self.folder}: is closed", str(self.folder), "closed")
+            if self._view is old:  # no other thread has done it meanwhile
+                self._reload()
+                old.close()
 
     def _close_stores(self) -> None:
         self._writer.close()
@@ -241,110 +310,20 @@ class Gallery:
     def _reload(self) -> None:
         meta = self._reader.meta()
         if meta["fingerprint"] != self.embedder.card.fingerprint:
-            self.embedder = load_artifact(artifact_path(meta))
+            self.embedder = self._load(artifact_path(meta))
             check_network(self.folder, meta, self.embedder)
         self._view = self._viewed()
 
     def _viewed(self) -> View:
-        options = {"memory": self.settings.memory, "recall": self.settings.recall}
-        self._calibration = Calibration()
-        return View(self.folder, self._reader, self._reading, self.embedder.card, **options)
+        return View(self.folder, self.embedder.card, memory=self.settings.memory, recall=self.settings.recall)
 
     def _worth_saving(self) -> bool:
-        index = self._view.index
-        return len(index) >= WORTH_A_SNAPSHOT and not (self._view.restored and (self.folder / SNAPSHOT).is_file())
+        return len(self._view.moment) >= WORTH_A_SNAPSHOT and not (self._view.restored and (self.folder / SNAPSHOT).is_file())
 
     def _remove(self, what: Condition, audited: Mapping[str, Any]) -> int:
         with self._writing:
             removed = self._writer.remove(what, audited)
             if removed:
                 drop_snapshot(self.folder)
-        self.view(wait=True)
+        self.view()
         return removed
-
-    def _query(self, samples: Sequence[Sample]) -> _Query:
-        """The mean embedding of a query's pictures, each segment over those that have it."""
-        if not samples:
-            raise GalleryError("a query needs one sample at least", "sample")
-        view = self.view()
-        embeddings = self.embedder.embed(samples)
-        segments = view.segments
-        masks = [mask_of(each.present) & segments.seen for each in samples]
-        there = np.stack([segments.columns(mask) for mask in masks])
-        mean = (embeddings * there).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
-        return _Query(samples, view, mean.astype(np.float32), int(np.bitwise_or.reduce(masks)))
-
-    def _found(self, query: _Query, k: int, filters: _Filter) -> list[tuple[int, Hit]]:
-        """The k best by key, of one state of the store: what was removed while it was searched for is searched for again."""
-        for attempt in range(_ATTEMPTS):
-            view = self.view(wait=attempt > 0)
-            if view is not query.view:
-                query = self._query(query.samples)  # the gallery has moved to another network since
-            passing, without = self._sets(filters, view.position.key)
-            try:
-                scores, keys = view.search(query.embedding, query.mask, k, passing, without)
-            except GalleryError:
-                if view is self.view(wait=True) or attempt == _ATTEMPTS - 1:
-                    raise
-                continue  # it moved in the middle of the search
-            with self._reading:
-                known = self._reader.known(keys.tolist())
-            if len(known) == len(keys):
-                break
-        pairs = zip(keys.tolist(), scores.tolist(), strict=True)
-        return self._hits(query, [(key, known[key], score) for key, score in pairs if key in known])
-
-    def _hits(self, query: _Query, found: Sequence[tuple[int, Known, float]]) -> list[tuple[int, Hit]]:
-        with self._reading:
-            probability = self._calibration.of(self._view, self._reader, query.mask)
-        hits = [(key, hit(self.name, item, score)) for key, item, score in found]
-        if probability is None:
-            return hits
-        return [(key, replace(one, probability=probability(one.score))) for key, one in hits]
-
-    def _sets(self, filters: _Filter, last: int) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
-        """The keys that pass a filter, and those that are left out."""
-        with self._reading:
-            where, cameras = filters.where, filters.own_cameras
-            passing = None if where is None else self._view.filters.passing(where, last)
-            without = None if cameras is None else self._view.filters.passing(condition({"camera": cameras}), last)
-        return passing, without
-
-    def _reranked(self, query: _Query, found: Sequence[tuple[int, Hit]]) -> list[tuple[int, Hit]]:
-        """Source: Zhong et al. (CVPR 2017), over the query and its shortlist."""
-        if len(found) < 2:
-            return list(found)
-        vectors, masks = self._view.vectors(np.array([key for key, _ in found], np.int64))
-        reduced = self._view.segments.reduced(vectors, masks & query.mask)
-        distance = rerank(self._view.segments.reduced(query.embedding[None], np.array([query.mask])), reduced)[0]
-        return [found[place] for place in np.argsort(distance, kind="stable")]
-
-
-@dataclass(frozen=True)
-class _Query:
-    """A query's samples, and by the network of a view their embedding float32 [D] and the modalities they have, as a mask."""
-
-    samples: Sequence[Sample]
-    view: View
-    embedding: NDArray[np.float32]
-    mask: int
-
-
-@dataclass(frozen=True)
-class _Filter:
-    """A condition that items must meet, and the cameras whose items are left out."""
-
-    where: Condition | None
-    own_cameras: list[int] | None
-
-
-def _own_cameras(samples: Sequence[Sample]) -> list[int]:
-    cameras = sorted({sample.camera for sample in samples if sample.camera is not None})
-    if not cameras:
-        raise GalleryError("other_cameras needs the query's own camera", "camera")
-    return cameras
-
-
-def _check_k(k: int) -> None:
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_K:
-        raise GalleryError(f"k must be a whole number from 1 to {MAX_K}, not {k!r}", "k")

@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gallery.items import Known
-from samples import MODALITIES
+from samples import MODALITIES, Modality
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,18 @@ class Hit:
     attributes: Mapping[str, Any]
     images: Mapping[str, str]
     probability: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answer:
+    """All that a search says. `kept`: the patches that the network kept of the query's first sample, of the modalities that it
+    has: row by row from 0; every one of a network that selects none, none at all where a foreign one does not tell.
+    `embedding` float32 [D]: what was compared, the mean over the query's samples; columns that none of them has are 0.
+    """
+
+    hits: list[Hit]
+    kept: dict[Modality, list[int]]
+    embedding: NDArray[np.float32]
 
 
 def hit(gallery: str, item: Known, score: float) -> Hit:

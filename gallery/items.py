@@ -61,6 +61,10 @@ class Position:
     key: int = 0
     removal: int = 0
 
+    def later_than(self, other: Position) -> bool:
+        """Whether this is the later one of two positions in one store's history."""
+        return (self.generation, self.key, self.removal) > (other.generation, other.key, other.removal)
+
 
 @dataclass(frozen=True)
 class Added:

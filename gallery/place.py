@@ -46,12 +46,12 @@ def is_gallery(path: str | PathLike[str]) -> bool:
 
 def artifact_of(path: str | PathLike[str]) -> Path:
     """The artifact file that a gallery was filled with. Raises GalleryError where the folder holds no gallery."""
-    return artifact_path(_meta_of(Path(path)))
+    return artifact_path(meta_of(Path(path)))
 
 
 def fingerprint_of(path: str | PathLike[str]) -> str:
     """The fingerprint of the network that a gallery was filled with. Raises GalleryError where it holds no gallery."""
-    return _meta_of(Path(path))["fingerprint"]
+    return meta_of(Path(path))["fingerprint"]
 
 
 def description(embedder: Embedder) -> dict[str, str]:
@@ -60,7 +60,8 @@ def description(embedder: Embedder) -> dict[str, str]:
     return {"artifact": embedder.source, "fingerprint": card.fingerprint, "model": card.name, "dimension": str(card.dimension)}
 
 
-def _meta_of(folder: Path) -> dict[str, str]:
+def meta_of(folder: Path) -> dict[str, str]:
+    """What is recorded of a gallery. Raises GalleryError where the folder holds none."""
     if not is_gallery(folder):
         raise no_gallery(folder)
     store = Store(folder)

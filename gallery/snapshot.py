@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from gallery.index import VectorIndex
+from gallery.index import Seen, VectorIndex
 from gallery.items import Position
 from gallery.store import Store
 from samples import GalleryError
@@ -44,28 +44,32 @@ def load_snapshot(folder: Path, store: Store, dimension: int, **options: Any) ->
     return index, position
 
 
-def save_snapshot(folder: Path, writer: Store, index: VectorIndex, position: Position) -> bool:
+def save_snapshot(folder: Path, index: Seen, position: Position, writer: Store, writing: threading.RLock) -> bool:
     """Save an index that has seen the store up to a position.
 
     Nothing that was removed since may come to lie on the disk again: where anything was, the file is dropped and False
-    returned. The caller holds the writer's lock.
+    returned. `writing` guards the writer, which is asked at the beginning and the end only.
     """
     draft = folder / f".{SNAPSHOT}.{os.getpid()}-{threading.get_ident()}"
+    with writing:
+        mark = writer.mark()
     try:
-        index.save(draft, {"store": writer.mark(), "position": asdict(position)})
-        with writer.transaction():
+        index.save(draft, {"store": mark, "position": asdict(position)})
+        with writing, writer.transaction():
             now = writer.position()
             if (now.generation, now.removal) != (position.generation, position.removal):
                 return False
             os.replace(draft, folder / SNAPSHOT)
         sync_folder(folder)
-        return True
+    except FileNotFoundError:  # the draft: another thread or process has dropped it
+        return False
     finally:
         draft.unlink(missing_ok=True)
+    return True
 
 
 def drop_snapshot(folder: Path) -> None:
-    """Remove the snapshot and drafts of it: they hold vectors of what has been removed since."""
-    for path in (folder / SNAPSHOT, *folder.glob(f".{SNAPSHOT}.*")):
+    """Remove the snapshot and drafts of it, of killed processes too: they hold vectors of what has been removed since."""
+    for path in folder.glob(f"*{SNAPSHOT}*"):
         path.unlink(missing_ok=True)
     sync_folder(folder)

@@ -33,6 +33,13 @@ _COLUMNS: Final = ("key", "id", "identity", "camera", "scene", "time", "kind", "
 log = logging.getLogger(__name__)
 
 
+class MovedError(GalleryError):
+    """A gallery has moved to another network, or no more tells of its history what was asked."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"{folder}: has moved to another network meanwhile; open it anew", str(folder), "moved")
+
+
 class Store:
     """One connection to a gallery's file. Not for several threads at once: the gallery holds the lock."""
 
@@ -80,26 +87,19 @@ class Store:
             )
         return meta
 
-    def data_version(self) -> int:
-        """A number that changes when another connection has written."""
-        return int(self.run("PRAGMA data_version")[0][0])
-
     def __len__(self) -> int:
         return int(self.run("SELECT count(*) FROM items")[0][0])
 
     def add(self, items: Iterable[Item], generation: int) -> None:
-        """Add items in one transaction, replacing those whose id is there; their embeddings are of this generation.
+        """Add items, within a transaction, replacing those whose id is there; their embeddings are of this generation.
 
-        Raises GalleryError where the gallery has moved to another network since.
+        Raises MovedError where the gallery has moved to another network since.
         """
-        with self.transaction():
-            if self.generation() != generation:
-                raise GalleryError(
-                    f"{self.folder}: has moved to another network meanwhile; open it anew", str(self.folder), "moved"
-                )
-            for item in items:
-                self._remove("id = ?", [item.id])
-                self._insert(item, generation)
+        if self.generation() != generation:
+            raise MovedError(self.folder)
+        for item in items:
+            self._remove("id = ?", [item.id])
+            self._insert(item, generation)
 
     def remove(self, condition: Condition, audited: Mapping[str, Any]) -> int:
         """Remove the items that the condition holds for, in one transaction; returns how many.
@@ -152,11 +152,6 @@ class Store:
             found[known.key] = known
         return found
 
-    def present(self, keys: Sequence[int]) -> dict[int, int]:
-        """The modalities of the items with these keys, as masks."""
-        query = "SELECT key, present FROM items WHERE key IN (SELECT value FROM json_each(?))"
-        return dict(self.run(query, [json.dumps(list(keys))]))
-
     def embeddings(self, keys: Sequence[int], generation: int) -> dict[int, NDArray[np.float32]]:
         """The embeddings float32 [D] of the items with these keys, as they were made."""
         query = f"SELECT key, embedding FROM vectors_{generation} WHERE key IN (SELECT value FROM json_each(?))"
@@ -185,8 +180,10 @@ class Store:
 
     def position(self) -> Position:
         """Where the store is now."""
-        last = dict(self.run("SELECT name, seq FROM sqlite_sequence"))  # never falls, whatever is removed
-        return Position(self.generation(), last.get("items", 0), last.get("removals", 0))
+        last = "(SELECT seq FROM sqlite_sequence WHERE name = '{}')"  # never falls, whatever is removed
+        query = f"SELECT value, {last.format('items')}, {last.format('removals')} FROM meta WHERE name = 'generation'"
+        generation, key, removal = self.run(query)[0]
+        return Position(int(generation), key or 0, removal or 0)
 
     def mark(self) -> str:
         """What tells this store from every other."""
@@ -241,6 +238,14 @@ class Store:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+
+    def begin_reading(self) -> None:
+        """From the next statement on see the store as it is then, until `end_reading`."""
+        self.run("BEGIN DEFERRED")
+
+    def end_reading(self) -> None:
+        """See the store as it is."""
+        self.run("COMMIT")
 
     def _meta(self) -> dict[str, str]:
         return dict(self._db.execute("SELECT name, value FROM meta"))

@@ -20,14 +20,22 @@ def sine_cosine(grid: tuple[int, int], width: int) -> Tensor:
 
 
 def resized(embedding: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Pretrained position embeddings [1 + s * s, width] of a square grid for another one, bilinear, class token kept.
+    """Pretrained position embeddings [1 + rows * columns, width] for another grid, bilinear, class token kept.
 
-    As the research code does it. Raises ValueError where the patches fill no square.
+    As the research code does it for those of a square grid. Others must be of a grid with the new one's aspect, as of the
+    same network on smaller pictures. Raises ValueError where the patches fill neither.
     """
     first, patches = embedding[:1], embedding[1:]
-    side = round(len(patches) ** 0.5)
-    if side * side != len(patches):
-        raise ValueError(f"{len(patches)} position embeddings fill no square")
-    square = patches.T.reshape(1, -1, side, side)
-    fitted = functional.interpolate(square, size=grid, mode="bilinear", align_corners=False)
+    rows, columns = _given_grid(len(patches), grid)
+    given = patches.T.reshape(1, -1, rows, columns)
+    fitted = functional.interpolate(given, size=grid, mode="bilinear", align_corners=False)
     return torch.cat([first, fitted.flatten(2)[0].T])
+
+
+def _given_grid(patches: int, grid: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of a grid of so many patches: a square, or of the aspect of `grid`."""
+    for aspect in ((1, 1), grid):
+        columns = round((patches * aspect[1] / aspect[0]) ** 0.5)
+        if columns and patches % columns == 0 and columns * aspect[0] == patches // columns * aspect[1]:
+            return patches // columns, columns
+    raise ValueError(f"{patches} position embeddings fill neither a square nor a grid of the aspect {grid[0]} to {grid[1]}")

@@ -8,7 +8,8 @@ TrireidError(ValueError)    what was given cannot be used; the message is one li
 ├── CheckpointError         a checkpoint's keys, shapes or values
 ├── ArtifactError           an exported network or its card
 │   └── VerificationError   a network is not the same as the one it was held against
-└── GalleryError            a gallery, or an item of it
+├── GalleryError            a gallery, or an item of it
+└── ServiceError            a server, as a client of it sees it: it refused, failed, or could not be reached
 ```
 
 Each carries `field`: the field, file, row or key at fault, where there is one. Anything else that escapes is a bug of ours.
@@ -56,3 +57,22 @@ class VerificationError(ArtifactError):
 
 class GalleryError(TrireidError):
     """A gallery, or an item of it, cannot be read or changed as asked."""
+
+
+class ServiceError(TrireidError):
+    """A server did not do what it was asked: it refused, failed, or could not be reached.
+
+    `status`: of HTTP, None where there was no answer; `code`: as the server told it, `connection` where there was no answer;
+    `request_id`: by which the server's log and audit know the request.
+    """
+
+    def __init__(
+        self, message: str, field: str | None = None, code: str = "error", *, status: int | None, request_id: str
+    ) -> None:
+        super().__init__(message, field, code)
+        self.status, self.request_id = status, request_id
+
+    @property
+    def temporary(self) -> bool:
+        """Whether it may go better later: there was no answer, or the server was busy or ill."""
+        return self.status is None or self.status == 429 or self.status >= 500

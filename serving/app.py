@@ -6,9 +6,10 @@ Pictures are taken as bytes and decoded by `samples`; a URL is never fetched.
 from __future__ import annotations
 
 import json
-import logging
-import os
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import anyio
@@ -18,51 +19,121 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Match, Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from samples import MODALITIES, PictureError, TrireidError
+from serving.access import Caller
+from serving.audit import Audit
 from serving.body_limit import BodyLimit
+from serving.deadline import BusyError, deadline
 from serving.desk import Desk, Pictures
-from serving.schemas import EmbedForm, EnrollForm, Error, ErrorAnswer, Form, RemoveForm, SearchForm
+from serving.docs_page import docs_page
+from serving.errors import INTERNAL, answer_to, answer_with_status, error_answer
+from serving.guard import CALLER, REQUEST_ID
+from serving.limits import Limits
+from serving.logs import log
+from serving.metrics import CONTENT_TYPE, Metrics
+from serving.openapi import document
+from serving.operations import OPERATIONS, VERSION_PREFIX
+from serving.schemas import (
+    EmbedForm,
+    EnrollAnswer,
+    EnrollForm,
+    Form,
+    RemoveAnswer,
+    RemoveForm,
+    SearchAnswer,
+    SearchForm,
+    WhoAmI,
+)
 
+UI: Final = Path(__file__).parent / "ui"
+#: Requests at work at the same time: enough that a forward pass finds others to share it with.
+_THREADS: Final = 32
 _KEY_DIGITS: Final = 18  # a store's keys are 64-bit
-MAX_BODY: Final = 64 * 2**20
-_STATUS: Final = {"format": 415, "too_large": 413, "unknown_gallery": 404, "invalid": 422}
-_CODES: Final = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "format"}
-_log = logging.getLogger("trireid.serving")
+_FILES, _FIELDS = 8, 32
 
 Fields = TypeVar("Fields", bound=Form)
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def create_app() -> Starlette:
+class Counter:
+    """The requests that are at work or wait for it, at most `most`."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.now = most, 0
+        self.metrics: Metrics | None = None
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """Count a request for as long as it is inside. Raises BusyError where there are too many."""
+        if self.now >= self.most:
+            raise BusyError(f"{self.most} requests wait already; try again", None, "busy")
+        self._count(1)
+        try:
+            yield
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        self.now += change
+        if self.metrics:
+            self.metrics.queued(self.now)
+
+
+def create_app(limits: Limits | None = None, audit: Audit | None = None) -> Starlette:
     """The application; its `state.desk` must be set before the first request."""
-    routes = [
-        Route("/embed", _with_pictures(EmbedForm, Desk.embed), methods=["POST"]),
-        Route("/search", _with_pictures(SearchForm, Desk.search), methods=["POST"]),
-        Route("/enroll", _with_pictures(EnrollForm, Desk.enroll), methods=["POST"]),
-        Route("/remove", _remove, methods=["POST"]),
-        Route("/galleries", _galleries, methods=["GET", "POST"]),
-        Route("/pictures/{gallery}/{key}/{modality}", _picture, methods=["GET"]),
-    ]
+    limits = limits or Limits()
+    endpoints: dict[str, Endpoint] = {
+        "/search": _with_pictures(SearchForm, Desk.search),
+        "/embed": _with_pictures(EmbedForm, Desk.embed),
+        "/enroll": _with_pictures(EnrollForm, Desk.enroll),
+        "/remove": _remove,
+        "/galleries": _galleries,
+        "/galleries/{gallery}": _gallery,
+        "/pictures/{gallery}/{key}/{modality}": _picture,
+        "/whoami": _whoami,
+    }
+    asked = [Route(each.path, endpoints[each.path], methods=list(each.methods)) for each in OPERATIONS]
     handlers: dict[Any, Any] = {
         TrireidError: _on_bad_input,
         HTTPException: _on_http_exception,
         ClientDisconnect: _on_disconnect,
         Exception: _on_bug,
     }
-    return Starlette(routes=routes, middleware=[Middleware(BodyLimit, most=MAX_BODY)], exception_handlers=handlers)
+    middleware = [Middleware(BodyLimit, most=limits.body_bytes, seconds=limits.body_seconds)]
+    app = Starlette(
+        routes=[*asked, Mount(VERSION_PREFIX, routes=asked), *_pages()], middleware=middleware, exception_handlers=handlers
+    )
+    app.state.limits, app.state.audit, app.state.counter = limits, audit or Audit(None), Counter(limits.queue)
+    return app
+
+
+def _pages() -> list[BaseRoute]:
+    """What people look at, and what is left: nothing that the server's framework would answer in another manner."""
+    described = document()
+    page = docs_page(described)
+    return [
+        Route("/openapi.json", lambda _: JSONResponse(described), methods=["GET"]),
+        Route("/metrics", _metrics, methods=["GET"]),
+        Route("/docs", lambda _: HTMLResponse(page), methods=["GET"]),
+        Route("/docs/", lambda _: HTMLResponse(page), methods=["GET"]),
+        Route("/", lambda _: RedirectResponse("/ui/"), methods=["GET"]),
+        Route("/ui", lambda _: RedirectResponse("/ui/"), methods=["GET"]),
+        Mount("/ui", StaticFiles(directory=UI, html=True)),
+        Route("/{path:path}", _nowhere),
+    ]
 
 
 def _with_pictures(form_type: type[Fields], work: Callable[[Desk, Fields, Pictures], BaseModel]) -> Endpoint:
     """An endpoint that takes pictures and fields as a multipart form."""
 
     async def endpoint(request: Request) -> Response:
-        async with request.form(max_files=8, max_fields=32) as form:
-            fields = _validated(form_type, _texts(form))
-            pictures = await _pictures(form)
-        return await _answer(request, work, fields, pictures)
+        async with request.form(max_files=_FILES, max_fields=_FIELDS) as form:
+            fields, pictures = _validated(form_type, _texts(form)), _pictures(form)
+            return await _answer(request, work, fields, pictures)
 
     return endpoint
 
@@ -80,7 +151,11 @@ async def _remove(request: Request) -> Response:
 
 
 async def _galleries(request: Request) -> Response:
-    return await _answer(request, Desk.listing)
+    return _json(await anyio.to_thread.run_sync(Desk.listing, request.app.state.desk))
+
+
+async def _gallery(request: Request) -> Response:
+    return _json(await anyio.to_thread.run_sync(Desk.detail, request.app.state.desk, request.path_params["gallery"]))
 
 
 async def _picture(request: Request) -> Response:
@@ -93,12 +168,72 @@ async def _picture(request: Request) -> Response:
     return Response(thumbnail, media_type="image/jpeg", headers={"Cache-Control": "private, no-cache"})
 
 
+async def _metrics(request: Request) -> Response:
+    return Response(await anyio.to_thread.run_sync(request.app.state.metrics.text), media_type=CONTENT_TYPE)
+
+
+async def _whoami(request: Request) -> Response:
+    caller: Caller = request.scope[CALLER]
+    return _json(WhoAmI(name=caller.name, scopes=caller.granted, open=caller.name is None))
+
+
+async def _nowhere(request: Request) -> Response:
+    if any(route.matches(request.scope)[0] is Match.PARTIAL for route in request.app.routes):
+        raise HTTPException(405, f"{request.method} is not taken here; see /docs/")
+    raise HTTPException(404, f"there is nothing at {request.url.path[:100]}; see /docs/")
+
+
 async def _answer(request: Request, work: Callable[..., BaseModel], *arguments: Any) -> Response:
-    """Run the desk's work in a thread, as many at once as there are cores, and answer with what it gives."""
+    """Run the desk's work in a thread, within the queue and the deadline, and answer with what it gives."""
     state = request.app.state
     if not hasattr(state, "limiter"):
-        state.limiter = anyio.CapacityLimiter(os.cpu_count() or 1)
-    answer = await anyio.to_thread.run_sync(work, state.desk, *arguments, limiter=state.limiter)
+        state.limiter = anyio.CapacityLimiter(_THREADS)
+    with state.counter.one_more(), deadline(_seconds(request, state.limits.deadline)):
+        answer = await anyio.to_thread.run_sync(work, state.desk, *arguments, limiter=state.limiter)
+    await _audited(request, arguments[0], answer)
+    return _json(answer)
+
+
+def _seconds(request: Request, most: float) -> float:
+    """The request's own deadline, where it asks for less than the server's."""
+    asked = request.headers.get("x-deadline")
+    if asked is None:
+        return most
+    try:
+        seconds = float(asked)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise TrireidError(f"X-Deadline: must be seconds over 0, not {asked[:40]}", "X-Deadline", "invalid")
+    return min(seconds, most)
+
+
+async def _audited(request: Request, fields: Form, answer: BaseModel) -> None:
+    """A line of the audit: who did what. It is on the disk before an enrolment or a removal is answered."""
+    caller: Caller | None = request.scope.get(CALLER)
+    client = request.client.host if request.client else None
+    line: dict[str, Any] = {
+        "request": request.scope.get(REQUEST_ID),
+        "caller": caller.name if caller else None,
+        "client": client,
+        "gallery": getattr(answer, "gallery", None) or getattr(fields, "gallery", None),
+    }
+    changes = isinstance(answer, EnrollAnswer | RemoveAnswer)
+    if isinstance(answer, EnrollAnswer):
+        line |= {"id": answer.id, "identity": getattr(fields, "identity", None)}
+    elif isinstance(answer, RemoveAnswer):
+        line |= {**fields.model_dump(include={"ids", "identity"}), "removed": answer.removed}
+    elif isinstance(answer, SearchAnswer):
+        line |= {"hits": len(answer.hits), **fields.model_dump(include={"k", "where"})}
+    audit: Audit = request.app.state.audit
+    action = request.url.path.rsplit("/", 1)[-1]
+    if changes:
+        await anyio.to_thread.run_sync(lambda: audit.write(action, durable=True, **line))
+    else:
+        audit.write(action, **line)
+
+
+def _json(answer: BaseModel) -> Response:
     return Response(answer.model_dump_json(), media_type="application/json")
 
 
@@ -116,8 +251,8 @@ def _texts(form: FormData) -> dict[str, str]:
     return {name: value for name, value in texts.items() if value != ""}
 
 
-async def _pictures(form: FormData) -> Pictures:
-    pictures: Pictures = {}
+def _pictures(form: FormData) -> Pictures:
+    pictures: dict[Any, Any] = {}
     for modality in MODALITIES:
         given = [value for value in form.getlist(modality) if value != ""]
         if len(given) > 1:
@@ -125,7 +260,7 @@ async def _pictures(form: FormData) -> Pictures:
         if given:
             if not isinstance(given[0], UploadFile):
                 raise PictureError(f"{modality}: send the picture itself, as a file", modality)
-            pictures[modality] = await given[0].read()
+            pictures[modality] = given[0].file
     if not pictures:
         raise PictureError("no picture: send at least one of rgb, nir, tir as a file", "rgb", "missing")
     return pictures
@@ -142,23 +277,17 @@ def _validated(form_type: type[Fields], values: dict[str, Any]) -> Fields:
 
 
 async def _on_bad_input(request: Request, error: TrireidError) -> Response:
-    if error.code in ("store", "device"):  # the disk's, the GPU's or our fault, and the message names the server's folders
-        return await _on_bug(request, error)
-    return _error(_STATUS.get(error.code, 400), error.code, error.message, error.field)
+    return await _on_bug(request, error) if error.code in INTERNAL else answer_to(error)
 
 
 async def _on_http_exception(_: Request, error: HTTPException) -> Response:
-    return _error(error.status_code, _CODES.get(error.status_code, "error"), str(error.detail), None)
+    return answer_with_status(error.status_code, str(error.detail))
 
 
 async def _on_disconnect(_: Request, __: ClientDisconnect) -> Response:
-    return _error(400, "disconnected", "the client hung up", None)
+    return error_answer(400, "disconnected", "the client hung up", None)
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return _error(500, "internal", "an error of the server; its log has the details", None)
-
-
-def _error(status: int, code: str, message: str, field: str | None) -> JSONResponse:
-    return JSONResponse(ErrorAnswer(error=Error(code=code, message=message, field=field)).model_dump(), status)
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return error_answer(500, "internal", "an error of the server; its log has the details", None)

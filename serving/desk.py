@@ -2,47 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
 
 from export import Embedder, load_artifact
 from gallery import Gallery, artifact_of, gallery_name
+from gallery.place import check_network, meta_of
+from gallery.stats import stats
 from samples import MODALITIES, GalleryError, Modality, Sample
+from serving.batching import BatchingEmbedder
+from serving.limits import Limits
+from serving.metrics import Metrics
 from serving.schemas import (
+    CameraCount,
+    DayCount,
     EmbedAnswer,
     EmbedForm,
     EnrollAnswer,
     EnrollForm,
     GalleriesAnswer,
     GalleryAnswer,
+    GalleryDetail,
     HitAnswer,
     RemoveAnswer,
     RemoveForm,
     SearchAnswer,
     SearchForm,
 )
+from serving.stages import Times, collected, stage
 
-Pictures = dict[Modality, bytes]
+#: Pictures as they were uploaded, not read yet: what waits for its turn holds no memory.
+Pictures = Mapping[Modality, BinaryIO]
+_WARM_UP: Final = 2
 
 
 class Desk:
-    """Open galleries by name; galleries of one artifact share its embedder.
+    """Open galleries by name; galleries of one artifact share its embedder, warm, with batches across requests.
 
-    Raises GalleryError or ArtifactError, naming the folder, where one cannot be opened or two have one name.
+    Raises GalleryError or ArtifactError, naming the folder, where one cannot be opened.
     """
 
-    def __init__(self, folders: Sequence[Path]) -> None:
-        embedders: dict[Path, Embedder] = {}
+    def __init__(self, folders: Sequence[Path], limits: Limits, metrics: Metrics | None = None) -> None:
+        self._limits, self._metrics = limits, metrics
+        self._embedders: dict[Path, Embedder] = {}
         self.galleries: dict[str, Gallery] = {}
         for folder in folders:
             name = gallery_name(folder)
-            if name in self.galleries:
-                raise GalleryError(f"{folder}: a gallery called {name} is served already; rename the folder", str(folder))
-            artifact = artifact_of(folder)
-            if artifact not in embedders:
-                embedders[artifact] = load_artifact(artifact)
-            self.galleries[name] = Gallery.open(folder, embedders[artifact])
+            self.galleries[name] = Gallery.open(folder, self._shared(artifact_of(folder)), load=self._loaded)
+            self._count(self.galleries[name])
+            self._warm(self.galleries[name])
 
     def close(self) -> None:
         """Close every gallery."""
@@ -51,63 +63,82 @@ class Desk:
 
     def embed(self, form: EmbedForm, pictures: Pictures) -> EmbedAnswer:
         """Embed with a gallery's network, the first one's where none is named."""
-        embedder = self._named(form.gallery or next(iter(self.galleries))).embedder
-        sample = _sample(form, pictures)
-        embedding = embedder.embed([sample])[0]
+        embedder = self.named(form.gallery or next(iter(self.galleries))).embedder
+        with collected() as times:
+            sample = _sample(form, pictures)
+            embedding = embedder.embed([sample])[0]
+        self._took(times)
         return EmbedAnswer(
             embedding=embedding.tolist(), dim=len(embedding), model=embedder.card.name, present=list(sample.present)
         )
 
     def search(self, form: SearchForm, pictures: Pictures) -> SearchAnswer:
         """Match against a gallery."""
-        gallery, sample = self._named(form.gallery), _sample(form, pictures)
-        hits = gallery.search(
-            sample,
-            form.k,
-            form.where,
-            other_cameras=form.other_cameras,
-            rerank=form.rerank,
-            by_identity=form.by_identity,
-            min_score=form.min_score,
-        )
+        gallery = self.named(form.gallery)
+        with collected() as times, stage("search"):
+            sample = _sample(form, pictures)
+            found = gallery.answer(
+                sample,
+                form.k,
+                form.where,
+                other_cameras=form.other_cameras,
+                rerank=form.rerank,
+                by_identity=form.by_identity,
+                min_score=form.min_score,
+            )
+        self._took(times)
+        card = gallery.embedder.card
         return SearchAnswer(
             gallery=gallery.name,
-            model=gallery.embedder.card.name,
+            model=card.name,
             present=list(sample.present),
-            hits=[HitAnswer(**asdict(hit)) for hit in hits],
+            hits=[HitAnswer(**asdict(hit)) for hit in found.hits],
+            kept={str(modality): patches for modality, patches in found.kept.items()},
+            grid=card.grid if card.kept else None,
+            image_size=card.image_size,
+            stages={name: round(1000 * seconds, 2) for name, seconds in times.items()},
         )
 
     def enroll(self, form: EnrollForm, pictures: Pictures) -> EnrollAnswer:
         """Add to a gallery, pictures included; durable on return."""
-        gallery = self._named(form.gallery)
-        (item_id,) = gallery.add([_sample(form, pictures)], keep=True)
+        gallery = self.named(form.gallery)
+        with collected() as times, stage("store"):
+            (item_id,) = gallery.add([_sample(form, pictures)], keep=True)
+        self._took(times)
+        self._count(gallery)
         return EnrollAnswer(id=item_id)
 
     def remove(self, form: RemoveForm) -> RemoveAnswer:
         """Remove from a gallery; durable on return."""
-        return RemoveAnswer(removed=self._named(form.gallery).remove(ids=form.ids, identity=form.identity))
+        gallery = self.named(form.gallery)
+        removed = gallery.remove(ids=form.ids, identity=form.identity)
+        self._count(gallery)
+        return RemoveAnswer(removed=removed)
 
     def listing(self) -> GalleriesAnswer:
         """What is served."""
-        return GalleriesAnswer(
-            galleries=[
-                GalleryAnswer(
-                    name=name,
-                    size=len(gallery),
-                    model=gallery.embedder.card.name,
-                    kind=gallery.embedder.card.kind,
-                    dimension=gallery.embedder.card.dimension,
-                )
-                for name, gallery in self.galleries.items()
-            ]
+        return GalleriesAnswer(galleries=[GalleryAnswer(**_described(gallery)) for gallery in self.galleries.values()])
+
+    def detail(self, name: str) -> GalleryDetail:
+        """One gallery, in numbers."""
+        gallery = self.named(name)
+        counts = stats(gallery.folder)
+        return GalleryDetail(
+            **_described(gallery),
+            identities=counts["identities"],
+            by_camera=[CameraCount(camera=_camera(text), items=items) for text, items in counts["by_camera"].items()],
+            by_day=[DayCount(day=day, items=items) for day, items in counts["by_day"].items()],
+            by_kind={kind: items for kind, items in counts["by_kind"].items() if kind != str(None)},
+            by_modalities=counts["by_modalities"],
         )
 
     def thumbnail(self, name: str, key: int, modality: str) -> bytes | None:
         """A small JPEG of one picture of an item, or None."""
-        picture = self._named(name).picture(key, modality)
+        picture = self.named(name).picture(key, modality)
         return picture.thumbnail if picture else None
 
-    def _named(self, name: str | None) -> Gallery:
+    def named(self, name: str | None) -> Gallery:
+        """A gallery by its name, or the only one. Raises GalleryError where it is not clear which, or there is none."""
         served = ", ".join(self.galleries)
         if name is None:
             if len(self.galleries) > 1:
@@ -117,9 +148,72 @@ class Desk:
             raise GalleryError(f"gallery: {name!r} is not served; there are {served}", "gallery", "unknown_gallery")
         return self.galleries[name]
 
+    def _shared(self, artifact: Path) -> Embedder:
+        if artifact not in self._embedders:
+            self._embedders[artifact] = self._loaded(artifact)
+        return self._embedders[artifact]
+
+    def _loaded(self, artifact: Path) -> Embedder:
+        """A network, batching across requests, and warm: also where a gallery moves to another one while it is served."""
+        told = self._metrics.batch if self._metrics else _silent
+        embedder = BatchingEmbedder(load_artifact(artifact), self._limits.batch, self._limits.passes, told)
+        for _ in range(_WARM_UP):
+            embedder.embed([_blank(embedder)])
+        return embedder
+
+    def _warm(self, gallery: Gallery) -> None:
+        """Search once: what a gallery works out at its first search is there for the first who asks."""
+        if len(gallery):
+            gallery.search(_blank(gallery.embedder), 1)
+
+    def _took(self, times: Times) -> None:
+        if self._metrics:
+            self._metrics.took(times)
+
+    def _count(self, gallery: Gallery) -> None:
+        if self._metrics:
+            self._metrics.holds(gallery.name, len(gallery))
+
+
+def check(folders: Sequence[Path]) -> None:
+    """Whether these galleries can be served, as far as that shows without reading them. Raises GalleryError, ArtifactError."""
+    names: dict[str, Path] = {}
+    for folder in folders:
+        if gallery_name(folder) in names:
+            raise GalleryError(
+                f"{folder}: a gallery called {gallery_name(folder)} is served already; rename the folder", str(folder)
+            )
+        names[gallery_name(folder)] = folder
+        check_network(folder, meta_of(folder), load_artifact(artifact_of(folder)))
+
+
+def _silent(_: int) -> None:
+    """Nobody is told of batches."""
+
+
+def _blank(embedder: Embedder) -> Sample:
+    blank = np.zeros((*embedder.card.image_size, 3), np.uint8)
+    return Sample(rgb=blank, nir=blank, tir=blank)
+
+
+def _described(gallery: Gallery) -> dict[str, Any]:
+    card = gallery.embedder.card
+    return {
+        "name": gallery.name,
+        "size": len(gallery),
+        "model": card.name,
+        "kind": card.kind,
+        "dimension": card.dimension,
+    }
+
+
+def _camera(text: str) -> int | None:
+    return None if text == str(None) else int(text)
+
 
 def _sample(form: EmbedForm, pictures: Pictures) -> Sample:
-    """A request's pictures and fields as a sample (`pictures`: modality -> bytes of its file)."""
+    """A request's pictures and fields as a sample."""
     known = form.model_dump(include={"id", "identity", "camera", "time", "kind", "attributes"})
-    rgb, nir, tir = (pictures.get(modality) for modality in MODALITIES)
+    read = {modality: file.read() for modality, file in pictures.items()}
+    rgb, nir, tir = (read.get(modality) for modality in MODALITIES)
     return Sample(rgb=rgb, nir=nir, tir=tir, **known)

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from samples import GalleryError, TrireidError
-from serving.demo import ensure_demo_galleries
-from serving.desk import Desk
-from serving.settings import GALLERIES
+from samples import TrireidError
+from serving.access import TOKENS_FILE
+from serving.audit import AUDIT
+from serving.demo import settle_galleries
+from serving.settings import make_absolute
 
 
 def serve(galleries: Sequence[Path], host: str, port: int) -> int:
@@ -20,12 +21,8 @@ def serve(galleries: Sequence[Path], host: str, port: int) -> int:
     Raises TrireidError for what cannot be served.
     """
     _check_free(host, port)
-    folders = [Path(os.path.abspath(folder)) for folder in galleries or ensure_demo_galleries()]
-    for folder in folders:
-        if os.pathsep in str(folder):
-            raise GalleryError(f"{folder}: a served gallery's path must not hold {os.pathsep!r}; rename a folder", str(folder))
-    Desk(folders).close()  # what cannot be opened is said here, in one line, and not by a server that never becomes ready
-    os.environ[GALLERIES] = os.pathsep.join(map(str, folders))
+    settle_galleries(galleries)
+    make_absolute(TOKENS_FILE, AUDIT)
     # From where the rooms are, so that folders of the same names in the user's own are not taken for them.
     os.chdir(Path(__file__).resolve().parent.parent)
     command = [sys.executable, "-m", "bentoml", "serve", "serving.service:ReIDService", "--host", host, "--port", str(port)]

@@ -1,4 +1,4 @@
-"""What requests may say and what answers hold. Field names are the contract."""
+"""What requests may say and what answers hold: one place for HTTP, OpenAPI and the client. Names are the contract."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ _INT64 = 2**63
 Camera = Annotated[int, Field(ge=-_INT64, lt=_INT64)]
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 
+_GALLERY = Field(None, description="The gallery's name; may be left out where one is served.", examples=["people"])
+_CAMERA = Field(None, description="The camera that took the pictures, 0-based.", examples=[2])
+_PRESENT = Field(description="The modalities that were sent, in the order rgb, nir, tir.", examples=[["rgb", "tir"]])
+_MODEL = Field(description="The network's name.", examples=["trireid-default-person"])
+_IDENTITY = Field(None, description="Whom or what the pictures show.", examples=["Ann"])
+_TIME = Field(
+    None, description="When the pictures were taken: ISO 8601; UTC where it has no offset.", examples=["2026-01-31T12:00:00Z"]
+)
+_KIND = Field(None, description="What is shown.", examples=["person"])
+
 
 class Form(BaseModel):
     """A request's fields; one that nobody reads is an error, so that a slip of the pen is noticed."""
@@ -23,37 +33,47 @@ class Form(BaseModel):
 class EmbedForm(Form):
     """Fields of `/embed` beside the pictures. `gallery` says whose network embeds; the first one's where left out."""
 
-    gallery: Text | None = None
-    camera: Camera | None = None
+    gallery: Text | None = _GALLERY
+    camera: Camera | None = _CAMERA
 
 
 class SearchForm(EmbedForm):
     """Fields of `/search` beside the pictures."""
 
-    k: Annotated[int, Field(ge=1, le=MAX_K)] = 10
-    where: Json[dict[str, Any]] | None = None
-    other_cameras: bool = False
-    rerank: bool = False
-    by_identity: bool = False
-    min_score: Annotated[float, Field(ge=-1, le=1)] | None = None
+    k: Annotated[int, Field(ge=1, le=MAX_K)] = Field(10, description="How many hits.", examples=[10])
+    where: Json[dict[str, Any]] | None = Field(
+        None,
+        description="A filter, in JSON: on camera, kind, time, identity or any attribute.",
+        examples=['{"camera": [1, 2]}'],
+    )
+    other_cameras: bool = Field(False, description="Leave out the query's own camera.", examples=[True])
+    rerank: bool = Field(False, description="Order the 200 best by k-reciprocal re-ranking.", examples=[False])
+    by_identity: bool = Field(False, description="The best hit of each identity.", examples=[False])
+    min_score: Annotated[float, Field(ge=-1, le=1)] | None = Field(
+        None, description="Leave out hits that score less.", examples=[0.5]
+    )
 
 
 class EnrollForm(EmbedForm):
     """Fields of `/enroll` beside the pictures."""
 
-    id: Text | None = None
-    identity: Text | None = None
-    time: Text | None = None
-    kind: Kind | None = None
-    attributes: Json[dict[str, Any]] = Field(default_factory=dict)
+    id: Text | None = Field(
+        None, description="The item's id; one that is there is replaced. Default: a random one.", examples=["a1"]
+    )
+    identity: Text | None = _IDENTITY
+    time: Text | None = _TIME
+    kind: Kind | None = _KIND
+    attributes: Json[dict[str, Any]] = Field(
+        default_factory=dict, description="Whatever else is known, in JSON.", examples=['{"coat": "red"}']
+    )
 
 
 class RemoveForm(Form):
     """The JSON body of `/remove`: ids, or an identity."""
 
-    gallery: Text | None = None
-    ids: list[Text] | None = None
-    identity: Text | None = None
+    gallery: Text | None = _GALLERY
+    ids: list[Text] | None = Field(None, description="The items to remove.", examples=[["a1", "a2"]])
+    identity: Text | None = Field(None, description="Remove all of this identity.", examples=[None])
 
     @model_validator(mode="after")
     def _one_of_both(self) -> RemoveForm:
@@ -63,77 +83,124 @@ class RemoveForm(Form):
 
 
 class EmbedAnswer(BaseModel):
-    """`embedding` float [dim], L2-normalised; `present`: the modalities that were sent."""
+    """An embedding."""
 
-    embedding: list[float]
-    dim: int
-    model: str
-    present: list[str]
+    embedding: list[float] = Field(description="float [dim], of length 1.", examples=[[0.12, -0.03]])
+    dim: int = Field(description="How many numbers an embedding has.", examples=[768])
+    model: str = _MODEL
+    present: list[str] = _PRESENT
 
 
 class HitAnswer(BaseModel):
-    """One hit.
+    """One hit."""
 
-    `score`: cosine similarity in [-1, 1] over the modalities that query and item both have; `probability`: a calibrated value
-    in [0, 1], null where the gallery's identities do not suffice for one; `images`: modality -> path of its picture on this
-    server.
-    """
-
-    rank: int
-    id: str
-    identity: str | None
-    score: float
-    probability: float | None
-    camera: int | None
-    time: str | None
-    kind: str | None
-    attributes: dict[str, Any]
-    images: dict[str, str]
+    rank: int = Field(description="1 is the best.", examples=[1])
+    id: str = Field(description="The item's id.", examples=["a1"])
+    identity: str | None = _IDENTITY
+    score: float = Field(
+        description="Cosine similarity, -1 to 1, over the modalities that query and item both have.", examples=[0.93]
+    )
+    probability: float | None = Field(
+        None, description="Calibrated, 0 to 1; null where the gallery's identities do not suffice.", examples=[0.88]
+    )
+    camera: int | None = _CAMERA
+    time: str | None = _TIME
+    kind: str | None = _KIND
+    attributes: dict[str, Any] = Field(description="What else is known.", examples=[{"coat": "red"}])
+    images: dict[str, str] = Field(
+        description="Modality: path of its small JPEG on this server.", examples=[{"rgb": "/pictures/people/17/rgb"}]
+    )
 
 
 class SearchAnswer(BaseModel):
-    """Hits, best first."""
+    """Hits, best first, and what the network looked at."""
 
-    gallery: str
-    model: str
-    present: list[str]
-    hits: list[HitAnswer]
+    gallery: str = Field(description="The gallery that was searched.", examples=["people"])
+    model: str = _MODEL
+    present: list[str] = _PRESENT
+    hits: list[HitAnswer] = Field(description="Best first.")
+    kept: dict[str, list[int]] = Field(
+        description="Modality: patches of the query that the network kept, row by row over the grid.",
+        examples=[{"rgb": [3, 4, 11]}],
+    )
+    grid: tuple[int, int] | None = Field(
+        description="Rows and columns of patches; null where the network does not say.", examples=[[16, 8]]
+    )
+    image_size: tuple[int, int] = Field(description="Height and width that pictures are brought to.", examples=[[256, 128]])
+    stages: dict[str, float] = Field(
+        description="Milliseconds spent: decode, embed (waiting for its turn included), search.",
+        examples=[{"decode": 2.1, "embed": 8.4, "search": 1.2}],
+    )
 
 
 class EnrollAnswer(BaseModel):
-    """The enrolled item's id; it is durable."""
+    """The enrolled item; it is durable."""
 
-    id: str
+    id: str = Field(description="The item's id.", examples=["a1"])
 
 
 class RemoveAnswer(BaseModel):
-    """How many items were removed."""
+    """What was removed; it is gone for good."""
 
-    removed: int
+    removed: int = Field(description="How many items.", examples=[2])
 
 
 class GalleryAnswer(BaseModel):
-    """One gallery that is served. `size`: its items."""
+    """One gallery that is served."""
 
-    name: str
-    size: int
-    model: str
-    kind: Kind | None
-    dimension: int
+    name: str = Field(description="What requests call it.", examples=["people"])
+    size: int = Field(description="How many items it holds.", examples=[1200])
+    model: str = _MODEL
+    kind: Kind | None = Field(None, description="What its network is for.", examples=["person"])
+    dimension: int = Field(description="How many numbers an embedding has.", examples=[768])
 
 
 class GalleriesAnswer(BaseModel):
     """The galleries that are served."""
 
-    galleries: list[GalleryAnswer]
+    galleries: list[GalleryAnswer] = Field(description="In the order in which the server was given them.")
+
+
+class CameraCount(BaseModel):
+    """How many items one camera took."""
+
+    camera: int | None = _CAMERA
+    items: int = Field(description="How many items.", examples=[300])
+
+
+class DayCount(BaseModel):
+    """How many items were taken on one day (UTC)."""
+
+    day: str = Field(description="ISO 8601.", examples=["2026-01-31"])
+    items: int = Field(description="How many items.", examples=[40])
+
+
+class GalleryDetail(GalleryAnswer):
+    """One gallery, in numbers."""
+
+    identities: int = Field(description="How many identities its items have.", examples=[150])
+    by_camera: list[CameraCount] = Field(description="Items of each camera; null: not known.")
+    by_day: list[DayCount] = Field(description="Items of each day, where the time is known.")
+    by_kind: dict[str, int] = Field(description="Items of each kind.", examples=[{"person": 1200}])
+    by_modalities: dict[str, int] = Field(description="Items with each set of modalities.", examples=[{"rgb+nir+tir": 1200}])
+
+
+class WhoAmI(BaseModel):
+    """Who the server takes the caller for."""
+
+    name: str | None = Field(description="The token's name; null where the server is open.", examples=["desk 3"])
+    scopes: list[str] = Field(description="What the caller may do.", examples=[["search", "enroll"]])
+    open: bool = Field(description="Whether the server asks no one for a token.", examples=[False])
 
 
 class Error(BaseModel):
-    """What was wrong: a `code` for programs, a `message` for people, the `field` at fault where there is one."""
+    """What was wrong."""
 
-    code: str
-    message: str
-    field: str | None = None
+    code: str = Field(description="For programs.", examples=["format"])
+    message: str = Field(
+        description="For people: one line.", examples=["nir: not a picture we read; send JPEG, PNG, WEBP, BMP, TIFF"]
+    )
+    field: str | None = Field(None, description="The field at fault, where there is one.", examples=["nir"])
 
 
 class ErrorAnswer(BaseModel):

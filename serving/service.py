@@ -1,35 +1,116 @@
 """The BentoML service: `bentoml serve` finds it through bentofile.yaml.
 
-Serves the galleries that `TRIREID_GALLERIES` names, or the demo galleries, which it makes where they are absent.
+Serves the galleries that the environment names, or the demo galleries, which it makes where they are absent. What does not fit
+is said in one line, and then nothing is served.
 """
 
 from __future__ import annotations
 
-import logging
+import os
+import signal
+import sys
+from typing import Final, NoReturn
 
 import bentoml
 
 from export.installation import conflicts
+from samples import TrireidError
+from serving.access import TOKENS, TOKENS_FILE, Keyring
 from serving.app import create_app
-from serving.demo import ensure_demo_galleries
-from serving.desk import Desk
-from serving.settings import named_galleries
+from serving.audit import AUDIT, Audit
+from serving.demo import settle_galleries
+from serving.desk import Desk, check
+from serving.guard import Guard
+from serving.limits import Limits
+from serving.logs import event, log, set_up_logs
+from serving.metrics import Metrics, share_metrics
+from serving.settings import make_absolute, named_galleries, workers
 
-app = create_app()
-_log = logging.getLogger("bentoml.trireid")
+#: BentoML's own deadline answers in another form, and must come later than ours.
+_LONGER: Final = 60
+
+
+def _refuse(error: TrireidError) -> NoReturn:
+    sys.stderr.write(f"trireid: {error.message}\n")
+    sys.stderr.flush()
+    sys.exit(2)
+
+
+try:
+    limits, keyring, audit, number = Limits.from_environment(), Keyring.from_environment(), Audit.from_environment(), workers()
+    set_up_logs()
+except TrireidError as error:
+    _refuse(error)
+app = create_app(limits, audit)
+metrics = Metrics()
+app.state.metrics = app.state.counter.metrics = metrics
 
 
 @bentoml.asgi_app(app, path="/")
-@bentoml.service(name="trireid", http={"host": "127.0.0.1", "port": 3000}, workers=1, traffic={"timeout": 60})
+@bentoml.service(
+    name="trireid",
+    http={"host": "127.0.0.1", "port": 3000},
+    workers=number,
+    # Deadlines, logs and metrics are our own: BentoML's cost time with each request, and its metrics keep a series for each
+    # path that a stranger makes up.
+    traffic={"timeout": limits.body_seconds + limits.deadline + _LONGER},
+    logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": ".*"},
+    metrics={"enabled": False},
+)
 class ReIDService:
     """Multi-modal re-identification: who or what is this, and where else was it seen?"""
 
     def __init__(self) -> None:
+        """Open what is served."""
+        try:
+            app.state.desk = self.desk = Desk(named_galleries(), limits, metrics)
+        except TrireidError as error:
+            _stop(error)
+        event("ready", galleries=",".join(self.desk.galleries), tokens=len(keyring.keys), worker=os.getpid())
+
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]
+    @staticmethod
+    def before() -> None:
+        """Once, before any process serves: say what is wrong, and who may ask."""
         for conflict in conflicts():
-            _log.warning(conflict)
-        app.state.desk = self.desk = Desk(named_galleries() or ensure_demo_galleries())
+            log.warning(conflict)
+        share_metrics()
+        make_absolute(TOKENS_FILE, AUDIT)
+        try:
+            check(settle_galleries())
+        except TrireidError as error:
+            _refuse(error)
+        _say_who_may_ask()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
         """Close the galleries."""
         self.desk.close()
+        audit.close()
+
+
+ReIDService.add_asgi_middleware(  # type: ignore[attr-defined]
+    Guard, keyring=keyring, limits=limits, metrics=metrics
+)
+
+
+def _say_who_may_ask() -> None:
+    if not keyring.empty:
+        event("asks for a token", tokens=len(keyring.keys))
+    elif limits.open:
+        log.warning(
+            "OPEN TO EVERYBODY: TRIREID_OPEN is set and there are no tokens. Whoever reaches this address can search, enroll "
+            "and remove; name a file of tokens in %s",
+            TOKENS_FILE,
+        )
+    else:
+        event(f"no tokens: answers requests from this machine alone; for others set {TOKENS_FILE} or {TOKENS}")
+
+
+def _stop(error: TrireidError) -> NoReturn:
+    """End the whole server: its parent would start this process again and again."""
+    sys.stderr.write(f"trireid: {error.message}\n")
+    sys.stderr.flush()
+    os.kill(os.getppid(), signal.SIGTERM)
+    os._exit(2)

@@ -15,13 +15,16 @@ class Augmentation:
     """`flip`, `erase`, `drop_modality`, `drop_camera`: probabilities; `pad`: pixels of shift at most, each way.
 
     `drop_modality`: that a sample loses one modality, half of the time two, so that the network meets missing modalities;
-    `drop_camera`: that its camera is given as unknown (-1), as most queries of users are. Both are off unless asked for.
+    `drop_together`: all of a batch's samples lose the same ones, so that the triplet loss compares like with like: else a
+    distance says first which modalities two samples lack. `drop_camera`: that a sample's camera is given as unknown (-1), as
+    most queries of users are. All are off unless asked for.
     """
 
     flip: float = 0.5
     pad: int = 10
     erase: float = 0.5
     drop_modality: float = 0.0
+    drop_together: bool = False
     drop_camera: float = 0.0
 
     def pictures(self, batch: Pictures, draw: np.random.Generator) -> Pictures:
@@ -52,11 +55,21 @@ class Augmentation:
 
     def presence(self, present: NDArray[np.bool_], draw: np.random.Generator) -> NDArray[np.bool_]:
         """Which modalities the network is shown of those that are there, bool [B, 3]; one at least."""
+        if self.drop_together:
+            return self._shown_together(present, draw)
         shown = present.copy()
         for row in np.flatnonzero(draw.random(len(present)) < self.drop_modality):
             dropped, there = draw.integers(1, 3), np.flatnonzero(present[row])
             shown[row, draw.permutation(there)[: min(dropped, len(there) - 1)]] = False
         return shown
+
+    def _shown_together(self, present: NDArray[np.bool_], draw: np.random.Generator) -> NDArray[np.bool_]:
+        """The same modalities dropped from every row; a row that would have none left keeps what it has."""
+        if draw.random() >= self.drop_modality:
+            return present.copy()
+        shown = present.copy()
+        shown[:, draw.permutation(present.shape[1])[: draw.integers(1, 3)]] = False
+        return np.where(shown.any(axis=1, keepdims=True), shown, present)
 
     def cameras(self, cameras: NDArray[np.int64], draw: np.random.Generator) -> NDArray[np.int64]:
         """Camera numbers [B], some of them replaced by -1."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models import Features, Head, NetworkConfig
-from training.losses import batch_hard_triplet, identity_loss
+from training.losses import batch_hard_triplet, centre_share, identity_loss
 from training.settings import LossSettings
 
 
@@ -36,6 +36,8 @@ class Branch(nn.Module):
         logits = self.classifier(self.bottleneck(features)).float()
         total = weight.identity * identity_loss(logits, labels, weight.label_smoothing)
         total = total + weight.triplet * batch_hard_triplet(features.float(), labels, weight.margin)
+        if weight.centre:
+            total = total + weight.centre * centre_share(features.float())
         return Outcome(total, (logits.argmax(dim=1) == labels).float().mean())
 
 

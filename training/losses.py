@@ -1,4 +1,4 @@
-"""The field's two losses: identity (cross-entropy with label smoothing) and batch-hard triplet."""
+"""The field's two losses, identity (cross-entropy with label smoothing) and batch-hard triplet, and what spreads cosines."""
 
 from __future__ import annotations
 
@@ -27,3 +27,13 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float | None = 
     hardest_negative = distance.masked_fill(same, torch.inf).amin(dim=1)
     difference = hardest_positive - hardest_negative
     return (functional.softplus(difference) if margin is None else functional.relu(difference + margin)).mean()
+
+
+def centre_share(features: Tensor) -> Tensor:
+    """How much of the features is common to all of the batch: squared norm of their mean over their mean squared norm.
+
+    Features [B, D] -> scalar in [0, 1]: 0 where they balance around the origin, 1 where all are the same. Neither loss minds a
+    common part, since a distance does not see it; but cosines bunch near 1 because of it.
+    """
+    squares = features.square().sum(dim=1).mean()
+    return features.mean(dim=0).square().sum() / squares.clamp_min(torch.finfo(features.dtype).tiny)

@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from enum import Enum, StrEnum
-from typing import Any
+from typing import Any, Final
 
 from models import Head, NetworkConfig
 from models.sdtps import AttentionGradient, Gumbel
 from samples import ConfigError
 from training.augment import Augmentation
+
+#: What a number may be, both ends included; a key that is None is left alone.
+_RANGES: Final[dict[str, tuple[float, float]]] = {
+    "seed": (0, math.inf),
+    "data.world": (0, math.inf),
+    "data.shots": (1, math.inf),
+    "sdtps.tau": (1e-3, math.inf),
+    "loss.identity": (0, math.inf),
+    "loss.triplet": (0, math.inf),
+    "loss.centre": (0, math.inf),
+    "loss.label_smoothing": (0, 1),
+    "optimiser.rate": (0, math.inf),
+    "optimiser.backbone_rate": (0, math.inf),
+    "optimiser.bias_factor": (0, math.inf),
+    "optimiser.weight_decay": (0, math.inf),
+    "optimiser.clip": (1e-12, math.inf),
+    "schedule.epochs": (1, math.inf),
+    "schedule.warmup_epochs": (0, math.inf),
+    "schedule.warmup_rate": (0, math.inf),
+    "schedule.steps_per_epoch": (1, math.inf),
+    "schedule.sdtps_delay_epochs": (0, math.inf),
+    "augmentation.flip": (0, 1),
+    "augmentation.pad": (0, math.inf),
+    "augmentation.erase": (0, 1),
+    "augmentation.drop_modality": (0, 1),
+    "augmentation.drop_camera": (0, 1),
+    "machine.threads": (1, math.inf),
+    "upkeep.evaluate_every": (0, math.inf),
+    "upkeep.diagnose_every": (0, math.inf),
+    "upkeep.save_every": (1, math.inf),
+}
 
 
 class OptimiserName(StrEnum):
@@ -65,10 +97,14 @@ class SdtpsSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class LossSettings:
-    """Weights of the two losses on each branch; `margin`: of the triplet loss, None for the soft one."""
+    """Weights of the losses on each branch; `margin`: of the triplet loss, None for the soft one.
+
+    `centre`: weight of the features' common part, which spreads their cosines (`training.losses.centre_share`).
+    """
 
     identity: float = 0.25
     triplet: float = 1.0
+    centre: float = 0.0
     margin: float | None = None
     label_smoothing: float = 0.1
 
@@ -158,14 +194,34 @@ class Settings:
                 f"samples = {group}",
                 "batch.size",
             )
-        _at_least(self.schedule.epochs, 1, "schedule.epochs")
-        _at_least(self.upkeep.save_every, 1, "upkeep.save_every")
+        self._check_ranges()
         _at_least(self.data.validation_identities, 2, "data.validation_identities", "retrieval needs a wrong answer")
         if not self.upkeep.patterns or not set(self.upkeep.patterns) <= {1, 2, 3}:
             raise ConfigError(f"upkeep.patterns: must be among 1, 2, 3, not {list(self.upkeep.patterns)}", "upkeep.patterns")
         if self.optimiser.frozen and self.start is None:
             raise ConfigError("optimiser.frozen: a frozen backbone needs start weights; set start", "optimiser.frozen")
         self._check_head()
+        self._check_read()
+
+    def _check_ranges(self) -> None:
+        flat = self.flat()
+        for key, (low, high) in _RANGES.items():
+            value = flat[key]
+            if value is not None and not low <= value <= high:
+                raise ConfigError(f"{key}: must be {_range(low, high)}, not {value}", key)
+
+    def _check_read(self) -> None:
+        """A key that nobody reads beside the others, where it was changed."""
+        if self.sdtps.gumbel is Gumbel.OFF and self.sdtps.tau != SdtpsSettings.tau:
+            raise ConfigError("sdtps.tau: sdtps.gumbel is off, so nobody reads this key", "sdtps.tau")
+        if self.augmentation.drop_together and not self.augmentation.drop_modality:
+            raise ConfigError(
+                "augmentation.drop_together: drop_modality is 0, so nobody reads this key", "augmentation.drop_together"
+            )
+        drawn = any(source and source.startswith("synthetic:") for source in (self.data.source, self.data.test))
+        for key in ("world", "shots"):
+            if not drawn and getattr(self.data, key) != getattr(DataSettings, key):
+                raise ConfigError(f"data.{key}: is for drawn pictures, and nothing here is synthetic", f"data.{key}")
 
     def _check_head(self) -> None:
         if self.network.head is Head.SDTPS:
@@ -188,6 +244,10 @@ class Settings:
     def flat(self) -> dict[str, Any]:
         """The same under dotted keys."""
         return dict(_flat(self.as_mapping(), ""))
+
+
+def _range(low: float, high: float) -> str:
+    return f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
 
 
 def _at_least(value: int, least: int, key: str, why: str = "") -> None:

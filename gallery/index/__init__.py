@@ -2,6 +2,7 @@
 
 from gallery.index.codec import Memory
 from gallery.index.contract import Fetch, Index, Keys, Scores, Vectors
+from gallery.index.seen import Seen
 from gallery.index.vectors import VectorIndex
 
-__all__ = ["Fetch", "Index", "Keys", "Memory", "Scores", "VectorIndex", "Vectors"]
+__all__ = ["Fetch", "Index", "Keys", "Memory", "Scores", "Seen", "VectorIndex", "Vectors"]

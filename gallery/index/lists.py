@@ -33,6 +33,8 @@ class Lists:
         self._codes = codec.inverted_lists(partition.quantizer)
         self._sketches = _sketches(partition) if sketched else None
         self._gpu: GpuCopy | None = None
+        #: The highest key.
+        self.newest = 0
 
     def __len__(self) -> int:
         return int(self._codes.ntotal)
@@ -50,6 +52,7 @@ class Lists:
     def append(self, keys: Keys, vectors: Vectors, cells: NDArray[np.int64]) -> None:
         """Add vectors [n, D] with their keys [n] to their cells [n]."""
         vectors = np.ascontiguousarray(vectors, np.float32)
+        self.newest = max(self.newest, int(keys[-1])) if len(keys) else self.newest
         given = [len(keys), *(faiss.swig_ptr(array) for array in (vectors, keys, cells))]
         self._codes.add_core(*given)
         if self._sketches is not None:
@@ -62,6 +65,7 @@ class Lists:
         """
         if not len(keys):
             return
+        self.newest = max(self.newest, int(keys[-1]))
         _enter(self._codes, cell, keys, codes)
         if self._sketches is not None:
             _enter(self._sketches, cell, keys, self.sketched(cell, codes) if sketches is None else sketches)
@@ -107,11 +111,13 @@ class Lists:
         if len(self.partition) == 1 and len(self) and gpus():
             self._gpu = GpuCopy(self.keys(0), self.codec.decode(self.codes(0)))
 
-    def copy(self) -> Lists:
-        """A copy that later appends leave alone."""
+    def copy(self, last: int) -> Lists:
+        """A copy, without the keys after `last`, that later appends leave alone."""
         twin = Lists(self.codec, self.partition, sketched=self._sketches is not None)
         for cell in range(len(self.partition)):
-            twin.extend(cell, self.keys(cell), self.codes(cell), self.sketches(cell))
+            keys, sketches = self.keys(cell), self.sketches(cell)
+            upto = int(np.searchsorted(keys, last, "right"))
+            twin.extend(cell, keys[:upto], self.codes(cell)[:upto], None if sketches is None else sketches[:upto])
         return twin
 
     def sketched(self, cell: int, codes: Codes) -> Codes:

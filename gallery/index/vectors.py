@@ -20,8 +20,8 @@ from gallery.index.contract import Fetch, Keys, Scores, Vectors
 from gallery.index.lists import NOTHING, Lists
 from gallery.index.lock import ReadWriteLock
 from gallery.index.partition import PER_CELL, Partition, cells_for
-from gallery.index.results import best, scored_again
 from gallery.index.rewriting import merged, regrouped
+from gallery.index.seen import Seen
 from gallery.index.selection import Selection, selection
 from gallery.index.state import State, cells_of, decoded, drawn
 from gallery.index.threads import ALL, threads
@@ -38,15 +38,8 @@ STALE: Final = 0.05
 STALE_AT_LEAST: Final = 4_096
 #: A writer holds up searches for so many vectors at a time.
 BATCH: Final = 256
-#: Queries worked on at a time.
-QUERY_BATCH: Final = 256
 #: Keys are marked one by one in an array from 0 to the last.
 LAST_KEY: Final = 2**32
-#: A filter that lets at most this share, or so many, pass is answered by comparing all that pass.
-FEW: Final = 0.05
-FEW_AT_LEAST: Final = 10_000
-#: Scored again are the k best, half as many more, and these.
-EXTRA: Final = 5
 #: The int8 levels are fitted anew with a new partition when more than this share of coordinates lies at their ends.
 CLIPPED: Final = 1e-3
 #: Vectors that int8 levels are fitted to, at most.
@@ -67,8 +60,8 @@ class VectorIndex:
     `memory` says; where `fetch` is given, the best are scored again with what it gives. Recall below float32 and without
     `fetch` is relative to the vectors as they are held.
 
-    Safe for several threads: searches go on during everything else. Merging and training run in a thread of their own;
-    `close` ends it, `settle` waits for it.
+    Safe for several threads: searches go on during everything else, each on one moment (`now`), in which a change is either
+    whole or not at all. Merging and training run in a thread of their own; `close` ends it, `settle` waits for it.
     """
 
     def __init__(
@@ -93,9 +86,37 @@ class VectorIndex:
         self._filling, self._closed = False, False
         #: Bars the removed vectors that the lists still hold; None where there are none.
         self._barred: Selection | None = None
+        self._changes, self._torn = 0, False
+        self._publish()
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def now(self) -> Seen:
+        """What searches see at this moment."""
+        return self._seen
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """All that is added and removed inside is seen in one step, at its end.
+
+        Where it ends by raising, nothing of it is ever seen, and the index takes no more changes: build it anew.
+        """
+        with self._writer:
+            if self._torn:
+                raise GalleryError("the index was left in the middle of a change: build it anew", "index")
+            state, last, self._changes = self._state, self._last, self._changes + 1
+            try:
+                yield
+            except BaseException:
+                if self._state is not state or self._last != last:
+                    self._torn = self._closed = True
+                raise
+            finally:
+                self._changes -= 1
+            if not self._changes:
+                self._publish()
 
     @property
     def exact(self) -> bool:
@@ -109,9 +130,9 @@ class VectorIndex:
         return sum(tier.memory for tier in state.tiers) + state.partition.memory + state.cells.nbytes
 
     def add(self, keys: Keys, vectors: Vectors) -> None:
-        """See `Index.add`. Searches wait for 256 vectors at most; a search meanwhile may find a part of what is being added."""
+        """See `Index.add`. Searches wait for 256 vectors at most."""
         keys, vectors = np.ascontiguousarray(keys, np.int64), np.ascontiguousarray(vectors, np.float32)
-        with self._writer:
+        with self.changing():
             self._check(keys, vectors)
             self._fit_codec(vectors)
             for start in range(0, len(keys), BATCH):
@@ -121,13 +142,15 @@ class VectorIndex:
 
     def remove(self, keys: Keys) -> None:
         """See `Index.remove`."""
-        with self._writer:
+        with self.changing():
             cells = self._state.cells
             keys = np.unique(np.asarray(keys, np.int64))
             keys = keys[(keys > 0) & (keys <= self._last)]
             keys = keys[cells[keys] != NOTHING]
             if len(keys):
+                cells = cells.copy()  # the old one is seen
                 cells[keys] = NOTHING
+                self._state = replace(self._state, cells=cells)
                 self._count -= len(keys)
                 self._barred = self._bar()
                 self._keep_in_shape()
@@ -136,27 +159,11 @@ class VectorIndex:
         self, queries: Vectors, k: int, among: Keys | None = None, *, without: Keys | None = None
     ) -> tuple[Scores, Keys]:
         """See `Index.search`. Raises GalleryError for queries of another dimension or k below 1."""
-        queries = self._checked_queries(queries, k)
-        barred, state, last = self._barred, self._state, self._last
-        allowed = barred
-        if among is not None or without is not None:
-            allowed = selection(state.cells[: last + 1] != NOTHING, among, without)
-        scores, keys = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-        with threads(ALL if len(queries) > 1 else 1):
-            for start in range(0, len(queries), QUERY_BATCH):
-                part = slice(start, start + QUERY_BATCH)
-                scores[part], keys[part] = self._search(state, queries[part], k, allowed)
-        return scores, keys
+        return self._seen.search(queries, k, among, without=without, fetch=self.fetch)
 
     def vectors(self, keys: Keys) -> Vectors:
         """See `Index.vectors`."""
-        keys, state = np.asarray(keys, np.int64), self._state
-        known = (keys > 0) & (keys < len(state.cells))
-        known[known] = state.cells[keys[known]] != NOTHING
-        if not known.all():
-            raise GalleryError(f"keys: the index holds no vector under {keys[~known][0]}", "keys", "not_found")
-        with self._lists.reading():
-            return decoded(state, keys)
+        return self._seen.vectors(keys)
 
     @contextmanager
     def filling(self) -> Iterator[None]:
@@ -183,6 +190,7 @@ class VectorIndex:
             self.recall, state = recall, self._state
             if not self.exact:
                 self._state = replace(state, effort=self._tuned(state.tiers[0], state.partition, state.cells))
+                self._publish()
 
     def close(self) -> None:
         """End the background work, within seconds. Searches still work."""
@@ -192,11 +200,7 @@ class VectorIndex:
 
     def save(self, path: str | PathLike[str], extra: Mapping[str, Any] | None = None) -> None:
         """See `Index.save`. Searches go on; adding waits only while what came after the last merge is copied."""
-        with self._writer:
-            state, last = self._state, self._last
-            tiers, cells = (*state.tiers[:-1], state.tiers[-1].copy()), state.cells[: last + 1].copy()
-        settings = {"mode": self.memory_mode.value, "recall": self.recall, "extra": dict(extra or {})}
-        frozen.save(Path(path), replace(state, tiers=tiers, cells=cells), settings)
+        self._seen.save(Path(path), extra or {})
 
     @classmethod
     def load(cls, path: str | PathLike[str], dimension: int, **options: Any) -> Self:
@@ -211,21 +215,18 @@ class VectorIndex:
         state.tiers[0].move_to_gpu()
         index._state, index._count, index._last = state, state.held, header["last"]
         index.extra = header["extra"]
+        index._publish()
         return index
+
+    def _publish(self) -> None:
+        """Let searches see what is now. The caller holds the writer's lock."""
+        self._seen = Seen(self._state, self._last, self._barred, self._lists, self.memory_mode, self.recall)
 
     def _check(self, keys: Keys, vectors: Vectors) -> None:
         if vectors.shape != (len(keys), self.dimension):
             raise GalleryError(f"vectors: expected {len(keys)} of {self.dimension} numbers, got {vectors.shape}", "vectors")
         if len(keys) and (keys[0] <= self._last or (np.diff(keys) <= 0).any() or keys[-1] > LAST_KEY):
             raise GalleryError(f"keys: must grow, from above {self._last} to {LAST_KEY} at most", "keys")
-
-    def _checked_queries(self, queries: Vectors, k: int) -> Vectors:
-        queries = np.ascontiguousarray(queries, np.float32)
-        if queries.ndim != 2 or queries.shape[1] != self.dimension:
-            raise GalleryError(f"queries: expected [Q, {self.dimension}], got {list(queries.shape)}", "queries")
-        if k < 1:
-            raise GalleryError(f"k: must be 1 at least, not {k}", "k")
-        return queries
 
     def _append(self, keys: Keys, vectors: Vectors) -> None:
         """Add one small batch, so that a search waits for no more than that."""
@@ -250,32 +251,6 @@ class VectorIndex:
         if state.held == self._count:
             return None
         return selection(state.cells[: self._last + 1] != NOTHING, None, np.empty(0, np.int64))
-
-    def _search(self, state: State, queries: Vectors, k: int, allowed: Selection | None) -> tuple[Scores, Keys]:
-        wanted = k if self.fetch is None or state.tiers[0].codec.exact else k + EXTRA + k // 2
-        similarity, cells = state.partition.nearest(queries, self._probes(state, wanted, allowed))
-        shortlist = state.effort.shortlist_for(wanted) if cells.shape[1] < len(state.partition) else None
-        selector = None if allowed is None else allowed.selector
-        found = [tier.scan(queries, similarity, cells, wanted, shortlist, selector) for tier in state.tiers[:-1] if len(tier)]
-        with self._lists.reading():
-            if len(state.tiers[-1]) or not found:
-                found.append(state.tiers[-1].scan(queries, similarity, cells, wanted, None, selector))
-        scores, keys = best(found, wanted)
-        if wanted > k and self.fetch is not None:
-            return scored_again(self.fetch, queries, keys, k)
-        return scores, keys
-
-    def _probes(self, state: State, k: int, allowed: Selection | None) -> int:
-        """A filter that lets one in n pass needs the search that would find n times as many neighbours; a narrow one, all.
-
-        Twice as many in fact, since what a filter bars often lies nearest to the query (its own camera's).
-        """
-        if allowed is None or allowed is self._barred:
-            return state.effort.probes_for(k)
-        share = allowed.passing / max(1, state.held)
-        if allowed.passing <= FEW_AT_LEAST or share <= FEW:
-            return len(state.partition)
-        return state.effort.probes_for(2 * k / min(1.0, share))
 
     def _fit_codec(self, vectors: Vectors) -> None:
         """int8 begins as float32, until there are enough vectors to fit its levels to."""
@@ -337,6 +312,7 @@ class VectorIndex:
             made = self._renewed(state, cells) if anew else self._merged(state, cells)
             made.tiers[0].move_to_gpu()
             with self._writer:
+                self._proceed()
                 self._take(made, anew)
 
     def _seal(self) -> tuple[State, NDArray[np.int32]]:
@@ -384,3 +360,4 @@ class VectorIndex:
             cells[old.cells == NOTHING] = NOTHING
         self._state = replace(made, tiers=(made.tiers[0], fresh), cells=cells)
         self._barred = self._bar()
+        self._publish()

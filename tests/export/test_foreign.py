@@ -91,6 +91,7 @@ def test_two_inputs_of_which_one_is_grey_and_bytes_with_a_fixed_batch(tmp_path: 
     assert (embedder.card.dimension, embedder.card.segments[0].modality) == (D, "nir+tir")
     for rows in embedder.embed([Sample(**PICTURES)] * 3):  # three samples through a batch of two; rgb is not looked at
         assert np.allclose(rows, wanted, atol=1e-5)
+    assert embedder.look([Sample(**PICTURES)])[1].shape == (1, 3, 0)  # it tells of no kept patches
     alone = embedder.embed([Sample(nir=PICTURES["nir"])])[0]  # an absent modality counts as zeros
     assert np.allclose(alone, expected(PICTURES["nir"].transpose(2, 0, 1), 0 * grey), atol=1e-5)
 

@@ -8,8 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +27,7 @@ from gallery.store import FILE
 from samples import GalleryError, Sample
 from samples.sources import open_source
 from tests.conftest import ROOT, encoded, export_tiny, triplet
-from tests.gallery.victim import NoNetwork, embedding, item
+from tests.gallery.victim import NoNetwork, embedding, indexed, item, nearest
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +48,20 @@ def folder(tmp_path: Path, embedder: Embedder) -> Path:
 
 
 def test_a_gallery_moves_to_another_network(folder: Path, embedder: Embedder, successor: Embedder) -> None:
-    with Gallery.open(folder) as watching:
+    opened: list[Path] = []
+
+    def load(path: Path) -> Embedder:
+        opened.append(path)
+        return load_artifact(path)
+
+    with Gallery.open(folder, load=load) as watching:
         assert watching.search(triplet(3), 1)[0].id == "i3"
         report = reembed(folder, successor)
         assert (report.moved, report.lost) == (13, [])
         hits = watching.search(triplet(3, camera=1), 1)  # it was open all the time, and has changed over
         assert (hits[0].id, round(hits[0].score, 4)) == ("i3", 1.0)
         assert watching.embedder.card.fingerprint == successor.card.fingerprint
+        assert opened == [embedder.path, successor.path]
     with pytest.raises(GalleryError, match="was filled by network next"):
         Gallery.open(folder, embedder)
     with Gallery.open(folder) as gallery:
@@ -235,8 +240,8 @@ def test_a_store_of_version_1_becomes_one_of_this_version(tmp_path: Path) -> Non
     database.close()
     with Gallery.open(folder, NoNetwork()) as gallery:
         assert len(gallery) == 5
-        _, keys = gallery.view().search(embedding("i3"), 1, 1, None, None)
-        assert gallery._reader.known(keys.tolist())[4].present == 1
+        ((_, known),) = nearest(gallery, "i3")
+        assert (known.key, known.present) == (4, 1)
     assert stats(folder)["by_day"] == {"2026-05-01": 5}
     assert not check(folder).faults
 
@@ -269,41 +274,10 @@ def test_several_processes_share_a_gallery(tmp_path: Path) -> None:
             assert next(lines) == "open\n"
             for line in lines:
                 id_ = f"{name}-{line.strip()}"
-                _, keys = gallery.view().search(embedding(id_), 7, 1, None, None)
-                assert gallery._reader.known(keys.tolist()).popitem()[1].id == id_
+                assert nearest(gallery, id_)[0][1].id == id_
             assert process.wait() == 0
             process.stdout.close()
-        assert len(gallery.view().index) == len(gallery) == 50
-
-
-def test_searches_go_on_while_a_writer_adds_and_removes(tmp_path: Path) -> None:
-    """Every answer is of one state: as many hits as asked for, each of an item that was there."""
-    with Gallery.open(tmp_path / "a.gallery", NoNetwork()) as gallery:
-        gallery.add_items([item(f"i{n}", "p") for n in range(300)])
-        stop, faults = threading.Event(), []
-
-        def write() -> None:
-            number = 0
-            while not stop.is_set():
-                number += 1
-                gallery.add_items([item(f"i{number % 300}", "p")])  # replaced: removed and added in one transaction
-
-        def search() -> None:
-            from gallery.gallery import _Filter, _Query
-
-            while not stop.is_set():
-                found = gallery._found(_Query([], gallery.view(), embedding("q"), 7), 300, _Filter(None, None))
-                if len({hit.id for _, hit in found}) != 300:
-                    faults.append(len(found))
-
-        threads = [threading.Thread(target=work) for work in (write, search, search)]
-        for thread in threads:
-            thread.start()
-        time.sleep(3)
-        stop.set()
-        for thread in threads:
-            thread.join()
-        assert faults == []
+        assert indexed(gallery) == len(gallery) == 50
 
 
 def test_a_writer_that_is_stopped_holds_no_lock(tmp_path: Path) -> None:

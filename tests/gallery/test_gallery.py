@@ -57,6 +57,29 @@ def test_scores_are_cosines(gallery: Gallery, embedder: Embedder) -> None:
         assert hit.score == pytest.approx(float(cosines[int(hit.id[1:])]), abs=1e-5)
 
 
+def test_an_answer_tells_what_the_network_made_of_the_query(gallery: Gallery, embedder: Embedder) -> None:
+    gallery.add(people(5))
+    first, second = Sample(rgb=encoded(1), tir=encoded(2), camera=1), triplet(3)
+    answer = gallery.answer([first, second], 3, {"camera": [0, 1]}, by_identity=True)
+    assert answer.hits == gallery.search([first, second], 3, {"camera": [0, 1]}, by_identity=True)
+    embeddings, tokens = embedder.look([first, second])
+    assert embeddings.tobytes() == embedder.embed([first, second]).tobytes()
+    assert answer.kept == {"rgb": tokens[0, 0].tolist(), "tir": tokens[0, 2].tolist()}
+    assert len(set(answer.kept["tir"])) == embedder.card.kept < embedder.card.patches
+    assert gallery.answer(first, 1).embedding @ embeddings[0] > 0.5
+    (nir, *_) = (part for part in embedder.card.segments if part.modality == "nir")
+    columns = slice(nir.start, nir.stop)
+    assert np.allclose(answer.embedding[columns], embeddings[1, columns])  # the mean of those that have it
+    assert not gallery.answer(first, 1).embedding[columns].any()
+
+
+def test_a_network_that_selects_no_patches_keeps_them_all(tmp_path: Path) -> None:
+    whole = load_artifact(export_tiny(tmp_path / "whole.onnx", seed=3, head="none"))
+    with Gallery.open(tmp_path / "a.gallery", whole) as gallery:
+        assert gallery.answer(Sample(nir=encoded(1))).kept == {"nir": list(range(whole.card.patches))}
+    assert [part.shape for part in whole.look([])] == [(0, whole.card.dimension), (0, 3, whole.card.patches)]
+
+
 def test_what_was_added_is_there_after_opening_again(tmp_path: Path, embedder: Embedder) -> None:
     with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
         gallery.add(people(6))

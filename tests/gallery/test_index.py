@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gallery.index import Keys, Memory, Scores, VectorIndex, Vectors, gpu, lists, partition
+from gallery.index import Keys, Memory, Scores, VectorIndex, Vectors, gpu, lists, partition, seen
 from gallery.index import vectors as under_test
 from gallery.index.codec import Codec
 from gallery.index.lock import ReadWriteLock
@@ -70,8 +70,10 @@ def recall(found: Keys, truth: Keys) -> float:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thresholds so low that everything happens with a few hundred vectors."""
-    for name, value in {"STALE_AT_LEAST": 40, "SAMPLE": 30, "BATCH": 16, "QUERY_BATCH": 8, "EXTRA": 20}.items():
+    for name, value in {"STALE_AT_LEAST": 40, "SAMPLE": 30, "BATCH": 16}.items():
         monkeypatch.setattr(under_test, name, value)
+    for name, value in {"QUERY_BATCH": 8, "EXTRA": 20}.items():
+        monkeypatch.setattr(seen, name, value)
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +159,7 @@ def test_more_neighbours_are_found_with_the_same_recall(trained: VectorIndex) ->
 
 @pytest.mark.parametrize("share", [1e-4, 1e-2, 0.06, 0.3, 0.9])
 def test_filters_find_what_exact_search_with_the_filter_finds(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_test, "FEW_AT_LEAST", 200)
+    monkeypatch.setattr(seen, "FEW_AT_LEAST", 200)
     vectors, queries = clustered(10_000), clustered(40, 1)
     index = filled(vectors, crossover=1_000)
     among = 1 + np.sort(np.random.default_rng(3).choice(10_000, max(1, int(10_000 * share)), replace=False))
@@ -521,6 +523,58 @@ def test_searches_stay_right_while_others_add_remove_merge_and_train(memory: Mem
     assert not failures
     assert len(index) == 3_000 - 40 * 30
     assert len(VectorIndex.load(tmp_path / "a.index", D, memory=memory)) > 600
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("memory", MODES)
+@pytest.mark.parametrize("crossover", [200, 10_000])
+def test_what_is_seen_changes_in_whole_steps_only(memory: Memory, crossover: int, tmp_path: Path) -> None:
+    vectors = clustered(900)
+    index = filled(vectors[:600], memory=memory, crossover=crossover)
+    queries, lasting = vectors[:20], np.arange(1, 700)
+
+    def found(of: Any) -> list[Any]:
+        several = [of.search(queries, 40), of.search(queries, 40, lasting), of.search(queries, 40, without=lasting[:30])]
+        return [part.tolist() for pair in several for part in pair] + [of.vectors(np.arange(2, 600)).tolist()]
+
+    then = index.now
+    before = found(index)
+    with index.changing():
+        index.add(np.arange(601, 751), vectors[600:750])
+        index.remove(np.arange(1, 200, 2))
+        assert found(index) == before
+    index.remove(np.array([620]))
+    index.settle()
+    assert found(then) == before  # whatever is merged and trained
+    then.save(tmp_path / "then", {})
+    assert found(VectorIndex.load(tmp_path / "then", D, memory=memory))[::2] == before[::2] or crossover == 200
+    assert len(VectorIndex.load(tmp_path / "then", D, memory=memory)) == 600
+    assert set(index.search(queries, 900)[1][0]) - {-1} == set(range(1, 751)) - set(range(1, 200, 2)) - {620}
+
+
+@pytest.mark.usefixtures("small")
+def test_a_change_that_fails_is_never_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = clustered(900)
+    index = filled(vectors[:600], crossover=200)
+    with pytest.raises(GalleryError, match="must grow"):
+        index.add(np.array([7]), vectors[:1])
+    index.add(np.array([601]), vectors[600:601])  # what is refused changes nothing
+
+    def full(*_: Any) -> None:
+        raise MemoryError("planted")
+
+    def half() -> None:
+        with monkeypatch.context() as patch, index.changing():
+            index.add(np.arange(602, 851), vectors[601:850])
+            patch.setattr(lists.Lists, "append", full)
+            index.add(np.array([851]), vectors[850:851])
+
+    with pytest.raises(MemoryError):
+        half()
+    index.settle()
+    assert set(index.search(vectors[:1], 900)[1][0]) - {-1} == set(range(1, 602))
+    with pytest.raises(GalleryError, match="build it anew"):
+        index.remove(np.array([1]))
 
 
 @pytest.mark.usefixtures("small")

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from export import Card, Embedder, Segment
 from gallery import Gallery
-from gallery.items import Item, StoredPicture
+from gallery.items import Item, Known, StoredPicture
 
 DIMENSION = 12
 State = dict[str, str]  # id -> identity
@@ -69,6 +69,21 @@ def item(id_: str, identity: str, present: tuple[str, ...] = ("rgb", "nir", "tir
     """An item with pictures that say whose they are."""
     pictures = [StoredPicture(name, f"picture of {identity}".encode()) for name in present]  # type: ignore[arg-type]
     return Item(id=id_, embedding=embedding(id_), digest=id_, identity=identity, pictures=pictures)
+
+
+def nearest(gallery: Gallery, id_: str, k: int = 1) -> list[tuple[float, Known]]:
+    """Scores and items nearest to what an id stands for."""
+    with gallery.reading() as reading:
+        scores, keys = reading.search(embedding(id_), 7, k)
+        known = reading.known(keys)
+    return [(float(score), known[key]) for key, score in zip(keys.tolist(), scores, strict=True)]
+
+
+def indexed(gallery: Gallery) -> int:
+    """How many items the index holds."""
+    with gallery.reading() as reading:
+        assert len(reading.moment) == len(gallery.view().index)
+        return len(reading.moment)
 
 
 def after(state: State, step: dict[str, Any]) -> State:

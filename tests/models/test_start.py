@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models import Backbone, NetworkConfig, ReIdNetwork, load_start_weights
+from models.position import resized
 from samples import CheckpointError
 from tests.goldens.make import CONFIG
 
@@ -82,6 +83,19 @@ def test_timm(tmp_path: Path) -> None:
     assert base["sie_embed"].shape == (3, 1, 64)
 
 
+@pytest.mark.parametrize(("given", "grid"), [((8, 4), (16, 8)), ((4, 8), (8, 16)), ((6, 6), (16, 8))])
+def test_positions_of_the_same_aspect_or_of_a_square_fit(given: tuple[int, int], grid: tuple[int, int]) -> None:
+    """A start from the same network on smaller pictures: a plane stays a plane."""
+    rows = torch.arange(given[0]).repeat_interleave(given[1]).float()
+    columns = torch.arange(given[1]).repeat(given[0]).float()
+    fitted = resized(torch.cat([torch.zeros(1, 2), torch.stack([rows, columns], dim=1)]), grid)
+    plane = fitted[1:].reshape(*grid, 2)
+    assert plane[:, 0, 0].diff().ge(0).all()
+    assert plane[0, :, 0].unique().numel() == plane[:, 0, 1].unique().numel() == 1
+    assert float(plane[-1, 0, 0]) == pytest.approx(given[0] - 1)
+    assert float(plane[0, -1, 1]) == pytest.approx(given[1] - 1)
+
+
 def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     state = pretrained(SQUARE)
     torch.save(state, tmp_path / "clip.pth")
@@ -90,5 +104,5 @@ def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"has the shape \[64, 32\], the network \[64, 96\]"):
         load_start_weights(ReIdNetwork(replace(CONFIG, channels=96)), tmp_path / "clip.pth")
     torch.save({**state, "positional_embedding": torch.zeros(12, 64)}, tmp_path / "odd.pth")
-    with pytest.raises(CheckpointError, match="11 position embeddings fill no square"):
+    with pytest.raises(CheckpointError, match="11 position embeddings fill neither a square"):
         load_start_weights(ReIdNetwork(CONFIG), tmp_path / "odd.pth")

@@ -1,4 +1,4 @@
-"""A real server, as a subprocess: `bentoml serve` over two small galleries."""
+"""Real servers for the tests: `trireid serve` as a subprocess."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,22 +19,46 @@ from export import Embedder, load_artifact
 from gallery import Gallery
 from tests.conftest import ROOT, export_tiny, free_port, triplet
 
+#: Tokens of the guarded server, by what they may do.
+TOKENS = {
+    "ann": ("search", "ann-0123456789abcdef"),
+    "eve": ("enroll", "eve-0123456789abcdef"),
+    "rob": ("remove", "rob-0123456789abcdef"),
+    "boss": ("admin", "boss-0123456789abcdef"),
+}
+
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: a client of it, its log, its galleries."""
+    """A running server: a client of it, its log, its galleries, its process."""
 
     client: httpx.Client
     log: Path
-    folders: tuple[Path, Path]
+    folders: tuple[Path, ...]
+    process: subprocess.Popen[bytes]
 
 
-def start(folders: tuple[Path, ...], log: Path) -> tuple[subprocess.Popen[bytes], httpx.Client]:
+def start(
+    folders: tuple[Path, ...], log: Path, environment: Mapping[str, str] | None = None
+) -> tuple[subprocess.Popen[bytes], httpx.Client]:
     """`trireid serve` in a process group of its own, ready."""
+    return start_command([sys.executable, "-m", "trireid", "serve", *map(str, folders)], log, ROOT, environment)
+
+
+def start_command(
+    command: list[str], log: Path, folder: Path, environment: Mapping[str, str] | None = None
+) -> tuple[subprocess.Popen[bytes], httpx.Client]:
+    """A server by a command that takes `--port`, run in a folder, in a process group of its own, ready."""
     port = free_port()
-    command = [sys.executable, "-m", "trireid", "serve", *map(str, folders), "--port", str(port)]
     with log.open("wb") as out:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+        process = subprocess.Popen(
+            [*command, "--port", str(port)],
+            cwd=folder,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **(environment or {})},
+        )
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
@@ -61,15 +86,51 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Iterator[Server]:
-    """Galleries `people` (12 items by cameras 0 to 3) and `cars` (empty, of another network), served."""
+def other_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another network than the fixture `artifact`, without camera embedding."""
+    return export_tiny(tmp_path_factory.mktemp("other") / "other.onnx", seed=1, cameras=0)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder, other_artifact: Path) -> Iterator[Server]:
+    """Galleries `people` (12 items by cameras 0 to 3) and `cars` (empty, of another network), served to this machine."""
     folder = tmp_path_factory.mktemp("served")
-    people, cars = folder / "people.gallery", folder / "cars.gallery"
-    with Gallery.open(people, embedder) as gallery:
+    people, cars = filled(folder / "people.gallery", embedder), folder / "cars.gallery"
+    Gallery.open(cars, load_artifact(other_artifact)).close()
+    with running((people, cars), folder / "log") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Iterator[Server]:
+    """A gallery `people` as above behind tokens, with an audit, logs in JSON, and 2 seconds for a body to arrive."""
+    folder = tmp_path_factory.mktemp("guarded")
+    people, tokens = filled(folder / "people.gallery", embedder), folder / "tokens"
+    tokens.write_text("# who may what\n" + "".join(f"{name} {scopes} {token}\n" for name, (scopes, token) in TOKENS.items()))
+    environment = {
+        "TRIREID_TOKENS_FILE": str(tokens),
+        "TRIREID_AUDIT": str(folder / "audit"),
+        "TRIREID_LOG": "json",
+        "TRIREID_BODY_SECONDS": "2",
+        "TRIREID_BODY_MIB": "2",
+    }
+    with running((people,), folder / "log", environment) as made:
+        yield made
+
+
+def filled(folder: Path, embedder: Embedder) -> Path:
+    """A gallery of 12 items `s0` to `s11` of 3 identities by 4 cameras."""
+    with Gallery.open(folder, embedder) as gallery:
         gallery.add([triplet(i, id=f"s{i}", identity=str(i % 3), camera=i % 4, kind="person") for i in range(12)])
-    other = load_artifact(export_tiny(folder / "other.onnx", seed=1, cameras=0))
-    Gallery.open(cars, other).close()
-    process, client = start((people, cars), folder / "log")
-    yield Server(client, folder / "log", (people, cars))
-    client.close()
-    stop(process)
+    return folder
+
+
+@contextmanager
+def running(folders: tuple[Path, ...], log: Path, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """A server for as long as it is needed."""
+    process, client = start(folders, log, environment)
+    try:
+        yield Server(client, log, folders, process)
+    finally:
+        client.close()
+        stop(process)

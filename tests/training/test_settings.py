@@ -67,6 +67,12 @@ def test_yaml_has_no_trap(tmp_path: Path) -> None:
         ("optimiser.rate", "fast", "optimiser.rate", "makes no sense"),
         ("optimiser.frozen", True, "optimiser.frozen", "needs start weights"),
         ("schedule.epochs", 0, "schedule.epochs", "at least 1"),
+        ("schedule.steps_per_epoch", 0, "schedule.steps_per_epoch", "at least 1, not 0"),
+        ("augmentation.drop_modality", 1.5, "augmentation.drop_modality", "from 0 to 1, not 1.5"),
+        ("optimiser.rate", -1.0, "optimiser.rate", "at least 0"),
+        ("optimiser.rate", ".nan", "optimiser.rate", "makes no sense"),
+        ("sdtps.tau", 0.5, "sdtps.tau", "gumbel is off, so nobody reads"),
+        ("augmentation.drop_together", True, "augmentation.drop_together", "drop_modality is 0, so nobody reads"),
         ("schedule.epochs", 1.5, "schedule.epochs", "makes no sense"),
         ("upkeep.patterns", [], "upkeep.patterns", "among 1, 2, 3"),
         ("upkeep.patterns", [4], "upkeep.patterns", "among 1, 2, 3"),
@@ -81,6 +87,15 @@ def test_what_cannot_be_used_is_named(path: str, value: object, key: str, words:
     with pytest.raises(ConfigError, match=words) as raised:
         settings_of(changed(path, value))
     assert raised.value.field == key
+
+
+def test_keys_of_drawn_pictures_are_refused_where_nothing_is_drawn() -> None:
+    settings = changed("data.source", "rgbnt201:/data")
+    settings["data"]["shots"] = 3
+    with pytest.raises(ConfigError, match=r"data\.shots: is for drawn pictures"):
+        settings_of(settings)
+    settings["data"]["test"] = "synthetic:person:9"
+    assert settings_of(settings).data.shots == 3
 
 
 def test_keys_of_a_head_that_is_not_there_are_refused() -> None:

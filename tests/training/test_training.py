@@ -24,7 +24,7 @@ from training.augment import Augmentation
 from training.batch import Batches
 from training.data import Data, check_batch, held_out
 from training.loop import Training
-from training.losses import batch_hard_triplet, identity_loss
+from training.losses import batch_hard_triplet, centre_share, identity_loss
 from training.optimiser import make_optimiser
 from training.sampler import IdentitySampler
 from training.schedule import rate_at
@@ -45,6 +45,22 @@ def test_the_triplet_loss_takes_the_hardest_pair() -> None:
     soft = np.mean([math.log1p(math.exp(d)) for d in differences])
     assert float(batch_hard_triplet(features, labels)) == pytest.approx(soft, rel=1e-5)
     assert float(batch_hard_triplet(features, labels, 0.3)) == pytest.approx((2.3 + 1.3) / 4, rel=1e-5)
+
+
+def test_the_centre_share_is_the_common_part_of_the_features() -> None:
+    common, own = torch.tensor([3.0, 0.0]), torch.tensor([[0.0, 4.0], [0.0, -4.0]])
+    assert float(centre_share(common + own)) == pytest.approx(9 / 25)
+    assert float(centre_share(own)) == 0
+    assert float(centre_share(common.expand(5, 2))) == 1
+    assert float(centre_share(torch.zeros(2, 2))) == 0
+
+
+def test_the_centre_weight_counts_on_each_branch(changed: Changed, data: Data, tmp_path: Path) -> None:
+    plain, centred = (
+        Training(changed(loss={"centre": weight}), data, tmp_path / str(weight)).take_step() for weight in (0.0, 100.0)
+    )
+    for branch in ("loss_ori", "loss_head"):  # features of an untrained network are nearly all alike
+        assert 50 < centred[branch] - plain[branch] <= 100
 
 
 def test_the_identity_loss_smooths_by_a_tenth() -> None:
@@ -107,6 +123,20 @@ def test_some_modality_is_always_shown_and_none_is_made_up() -> None:
     whole = np.ones((500, 3), np.bool_)
     assert set(Augmentation(drop_modality=1).presence(whole, draw).sum(axis=1).tolist()) == {1, 2}
     assert np.array_equal(Augmentation().presence(there, draw), there)
+
+
+def test_dropped_together_a_batch_lacks_the_same() -> None:
+    draw = np.random.default_rng(0)
+    together = Augmentation(drop_modality=0.5, drop_together=True)
+    rows = [together.presence(np.ones((8, 3), np.bool_), draw) for _ in range(300)]
+    assert all((batch == batch[0]).all() for batch in rows)
+    kinds = {tuple(batch[0].tolist()) for batch in rows}
+    assert len(kinds) == 7
+    assert sum(batch.all() for batch in rows) == pytest.approx(150, abs=30)
+    some = np.array([[True, False, False], [True, True, True]])
+    shown = np.array([together.presence(some, draw) for _ in range(100)])
+    assert shown[:, 0].tolist() == [[True, False, False]] * 100
+    assert not shown[:, 1].all()
 
 
 def test_the_rate_warms_up_and_falls() -> None:
@@ -275,6 +305,14 @@ def test_a_folder_of_another_run_is_refused(changed: Changed, data: Data, tmp_pa
     other = changed(schedule={"epochs": 1}, optimiser={"rate": 1.0})
     with pytest.raises(ConfigError, match=r"another run: optimiser\.rate was 0\.001, and is 1\.0"):
         Training(other, data, tmp_path)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run(changed: Changed, data: Data, tmp_path: Path) -> None:
+    training = Training(changed(upkeep={"diagnose_every": 0}), data, tmp_path)
+    training.network.get_parameter("rgb_reduce.1.weight").register_hook(lambda gradient: gradient * torch.inf)
+    with pytest.raises(TrireidError, match="stopped at step 0: the gradient is not finite"):
+        training.run()
+    assert (tmp_path / "stopped.pt").exists()
 
 
 @pytest.mark.parametrize("fault", ["nan", "high"])

@@ -1,0 +1,69 @@
+"""What is asked of the server: drawn triplets as files, and the same as whole requests, made before the clock starts."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from assets import default_artifact
+from export import load_artifact
+from gallery import Gallery, index, is_gallery
+from samples import MODALITIES, Modality, Sample
+from samples.sources import open_source
+from samples.synthetic.source import synthetic_samples
+
+K: Final = 10
+SIZE: Final = (256, 128)
+_PER_IDENTITY: Final = 8
+_QUALITY: Final = 90
+_BOUNDARY: Final = b"0b6c9f0e2d"
+
+
+def filled(folder: Path, items: int) -> Path:
+    """A gallery of so many drawn persons' samples, embedded by the default network; made where it is absent."""
+    place = folder / f"load-{items}.gallery"
+    if not is_gallery(place):
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = folder / f"load-{items}.building"
+        with Gallery.open(draft, load_artifact(default_artifact("person"))) as gallery:
+            index(open_source(f"synthetic:person:{-(-items // _PER_IDENTITY)}"), gallery, resume=True)
+        draft.rename(place)
+    return place
+
+
+def queries(count: int) -> list[Sample]:
+    """Triplets of 256 x 128, by turns three PNG and three JPEG files each, of persons that the gallery does not hold."""
+    drawn = synthetic_samples("person", -(-count // _PER_IDENTITY), split="train", size=SIZE)
+    return [_as_files(sample, "PNG" if i % 2 else "JPEG") for i, sample in zip(range(count), drawn, strict=False)]
+
+
+def _as_files(sample: Sample, form: str) -> Sample:
+    def file(modality: Modality) -> bytes:
+        out = io.BytesIO()
+        Image.fromarray(np.asarray(sample.picture(modality))).save(out, form, quality=_QUALITY)
+        return out.getvalue()
+
+    return Sample(rgb=file("rgb"), nir=file("nir"), tir=file("tir"))
+
+
+def request(sample: Sample, path: str = "/search") -> bytes:
+    """A query as a client sends it: the head and a multipart body of three files and `k`."""
+    parts = [_part('name="k"', str(K).encode())]
+    for modality in MODALITIES:
+        picture = sample.picture(modality)
+        assert isinstance(picture, bytes)
+        parts.append(_part(f'name="{modality}"; filename="{modality}"', picture))
+    body = b"".join(parts) + b"--" + _BOUNDARY + b"--\r\n"
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
+        f"Content-Type: multipart/form-data; boundary={_BOUNDARY.decode()}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def _part(name: str, content: bytes) -> bytes:
+    return b"--" + _BOUNDARY + f"\r\nContent-Disposition: form-data; {name}\r\n\r\n".encode() + content + b"\r\n"

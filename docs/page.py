@@ -1,0 +1,42 @@
+"""Make the pictures of the page `/ui/`: the real page, in Chromium, over a small gallery of drawn persons.
+
+python -m docs.page
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from tests.serving.browser import chromium, need_browser
+from tests.serving.conftest import running
+from tests.serving.drawn import drawn, fill, written
+from tests.serving.page import Page
+
+HERE = Path(__file__).parent
+SCREENS = {"page": {"width": 1360, "height": 860}, "page-phone": {"width": 360, "height": 740, "scheme": "dark"}}
+COLOURS = 128  # as many as keep a screenshot under 200 KB
+
+
+def shoot(folder: Path) -> None:
+    """One search for somebody whose picture is in no gallery, at a desk and on a phone."""
+    query, *known = [sample for sample in drawn("person", 8, shots=2) if sample.tir is not None]
+    gallery, pictures = fill(folder / "people.gallery", known, "person"), written(query, folder)
+    with running((gallery,), folder / "log") as server, chromium(*need_browser(), folder / "profile") as browser:
+        for name, screen in SCREENS.items():
+            page = Page(browser, str(server.client.base_url), folder).open(**screen)
+            page.choose(pictures.values())
+            page.by("camera").send_keys(str(query.camera))
+            page.by("other-cameras").click()
+            page.search()
+            page.until("[...document.querySelectorAll('.card .thumb img')].slice(0, 18).every((image) => image.naturalWidth)")
+            with Image.open(page.shoot(name)) as image:
+                small = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+                small.save(HERE / f"{name}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as made:
+        shoot(Path(made))

@@ -1,0 +1,135 @@
+"""Adaptive batching: requests that wait at the same time share one forward pass.
+
+There is no thread for it and no delay: of the threads that wait, as many as there may be passes at once run the network on what
+has gathered by then, and the others get their rows of what comes out. A request that comes alone runs at once.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export import Embedder
+from export.embedder import Cameras, Embeddings, Images, Present, Tokens, pixels
+from samples import Sample
+from serving.deadline import late, time_left
+from serving.stages import stage
+
+_DECODERS: Final = os.cpu_count() or 1
+
+
+@dataclass(eq=False)
+class _Job:
+    """Samples that wait for the network, and what became of them."""
+
+    inputs: tuple[Images, Cameras, Present]
+    taken: bool = False
+    done: bool = False
+    outputs: tuple[Embeddings, Tokens] | None = None
+    error: BaseException | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+    def result(self) -> tuple[Embeddings, Tokens]:
+        if self.outputs is None:
+            raise self.error or RuntimeError("the forward pass gave nothing")
+        return self.outputs
+
+
+class BatchingEmbedder(Embedder):
+    """An embedder whose callers, in many threads, share forward passes of at most `most` samples, `passes` at the same time.
+
+    `embed` and `look` raise BusyError where the caller's deadline passes before its turn comes. `batched` is told the size of
+    each forward pass.
+    """
+
+    def __init__(self, inner: Embedder, most: int, passes: int = 1, batched: Callable[[int], None] = lambda size: None) -> None:
+        super().__init__(inner.path, inner.card)
+        self._inner, self._most, self._batched = inner, most, batched
+        self._free = passes
+        self._changed = threading.Condition()
+        self._waiting: deque[_Job] = deque()
+        self._decoding = threading.BoundedSemaphore(_DECODERS)
+
+    @property
+    def runtime(self) -> str:
+        """What it runs in."""
+        return self._inner.runtime
+
+    def run(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
+        """The graph itself: see `Embedder.run`. Shares its forward pass with whoever else waits."""
+        job = _Job((images, camera, present))
+        with stage("embed"):
+            with self._changed:
+                self._waiting.append(job)
+            while batch := self._turn(job):
+                self._forward(batch)
+        return job.result()
+
+    def stages(self, images: Images, camera: Cameras, present: Present) -> dict[str, NDArray[Any]]:
+        """See `Embedder.stages`."""
+        return self._inner.stages(images, camera, present)
+
+    def look(self, samples: Sequence[Sample]) -> tuple[Embeddings, Tokens]:
+        """See `Embedder.look`; for a few samples."""
+        return self.run(*self._decoded(samples))
+
+    def _decoded(self, samples: Sequence[Sample]) -> tuple[Images, Cameras, Present]:
+        """Decode samples, as many at once as there are cores."""
+        with stage("decode"):
+            if not self._decoding.acquire(timeout=time_left()):
+                raise late()
+            try:
+                return pixels(samples, self.card)
+            finally:
+                self._decoding.release()
+
+    def _turn(self, job: _Job) -> list[_Job]:
+        """Wait until the job is done, or until it is on this thread to run the network: the jobs that it is to run."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: job.taken or self._free, time_left()):
+                self._waiting.remove(job)
+                raise late()
+            if job.taken:
+                self._changed.wait_for(lambda: job.done)
+            if job.done:
+                return []
+            self._free -= 1
+            return self._gathered()
+
+    def _gathered(self) -> list[_Job]:
+        """The jobs that come next: as many as fit into one forward pass, one at least."""
+        batch = [self._waiting.popleft()]
+        total = len(batch[0])
+        while self._waiting and total + len(self._waiting[0]) <= self._most:
+            total += len(self._waiting[0])
+            batch.append(self._waiting.popleft())
+        for job in batch:
+            job.taken = True
+        return batch
+
+    def _forward(self, batch: Sequence[_Job]) -> None:
+        try:
+            images, camera, present = (np.concatenate(parts) for parts in zip(*(job.inputs for job in batch), strict=True))
+            self._batched(len(images))
+            embeddings, tokens = self._inner.run(images, camera, present)
+            starts = np.cumsum([0, *map(len, batch)])
+            for job, start in zip(batch, starts[:-1].tolist(), strict=True):
+                job.outputs = embeddings[start : start + len(job)], tokens[start : start + len(job)]
+        except BaseException as error:
+            for job in batch:
+                job.error = error
+        finally:
+            with self._changed:
+                self._free += 1
+                for job in batch:
+                    job.done = True
+                self._changed.notify_all()

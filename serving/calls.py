@@ -1,0 +1,147 @@
+"""What a client may ask of a server, as data: each function here makes one call, which any transport can send."""
+
+from __future__ import annotations
+
+import io
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any, Final, Generic, TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel
+
+from samples import Picture, PictureError, Sample, TrireidError, decode
+from samples.decode import content
+from serving.schemas import (
+    EmbedAnswer,
+    EnrollAnswer,
+    GalleriesAnswer,
+    GalleryDetail,
+    RemoveAnswer,
+    SearchAnswer,
+    WhoAmI,
+)
+
+Answer = TypeVar("Answer", bound=BaseModel)
+#: Little effort: pictures are sent once.
+_COMPRESSION: Final = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call(Generic[Answer]):
+    """A request, and the model of its answer. `repeatable`: to do it twice is the same as to do it once."""
+
+    path: str
+    answer: type[Answer]
+    method: str = "POST"
+    fields: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = None
+    repeatable: bool = True
+
+
+def embed(sample: Sample, gallery: str | None = None) -> Call[EmbedAnswer]:
+    """The embedding of a sample's pictures, by the network of `gallery` (default: the server's first)."""
+    return Call(path="/embed", answer=EmbedAnswer, files=_files(sample), fields=_fields(gallery=gallery, camera=sample.camera))
+
+
+def search(
+    sample: Sample,
+    gallery: str | None = None,
+    *,
+    k: int = 10,
+    where: Mapping[str, Any] | None = None,
+    other_cameras: bool = False,
+    rerank: bool = False,
+    by_identity: bool = False,
+    min_score: float | None = None,
+) -> Call[SearchAnswer]:
+    """The k best hits for a sample's pictures; the arguments are those of `Gallery.search`. `gallery` may be left out where
+    one is served.
+    """
+    asked = {"other_cameras": other_cameras, "rerank": rerank, "by_identity": by_identity}
+    fields = _fields(
+        gallery=gallery,
+        camera=sample.camera,
+        k=k,
+        where=_json(where, "where"),
+        min_score=min_score,
+        **{name: True for name, wanted in asked.items() if wanted},
+    )
+    return Call(path="/search", answer=SearchAnswer, files=_files(sample), fields=fields)
+
+
+def enroll(sample: Sample, gallery: str | None = None) -> Call[EnrollAnswer]:
+    """Add a sample, pictures included; durable when it returns. A sample without an id gets a random one here, so that what
+    has to be sent again is the same item. Raises TrireidError for a scene, which the service has no field for.
+    """
+    if sample.scene is not None:
+        raise TrireidError("scene: the service takes none; put it into the attributes", "scene")
+    fields = _fields(
+        gallery=gallery,
+        id=uuid.uuid4().hex if sample.id is None else sample.id,
+        identity=sample.identity,
+        camera=sample.camera,
+        time=sample.time,
+        kind=sample.kind,
+        attributes=_json(sample.attributes or None, "attributes"),
+    )
+    return Call(path="/enroll", answer=EnrollAnswer, files=_files(sample), fields=fields)
+
+
+def remove(gallery: str | None = None, *, ids: Sequence[str] | None = None, identity: str | None = None) -> Call[RemoveAnswer]:
+    """Remove items by their ids, or all of an identity, for good. Not sent again where its answer was lost: meanwhile others
+    may have enrolled what it would remove.
+    """
+    given = {"gallery": gallery, "ids": None if ids is None else list(ids), "identity": identity}
+    body = {name: value for name, value in given.items() if value is not None}
+    return Call(path="/remove", answer=RemoveAnswer, body=body, repeatable=False)
+
+
+def galleries() -> Call[GalleriesAnswer]:
+    """The galleries that are served."""
+    return Call(method="GET", path="/galleries", answer=GalleriesAnswer)
+
+
+def gallery(name: str) -> Call[GalleryDetail]:
+    """One gallery, in numbers."""
+    return Call(method="GET", path=f"/galleries/{quote(name, safe='')}", answer=GalleryDetail)
+
+
+def whoami() -> Call[WhoAmI]:
+    """Whom the server takes the caller for."""
+    return Call(method="GET", path="/whoami", answer=WhoAmI)
+
+
+def _fields(**given: object) -> dict[str, str]:
+    fields = {name: value for name, value in given.items() if value is not None}
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in fields.items()}
+
+
+def _json(value: Mapping[str, Any] | None, name: str) -> str | None:
+    if value is None:
+        return None
+    try:
+        return json.dumps(dict(value), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TrireidError(f"{name}: cannot be written as JSON: {error}", name) from error
+
+
+def _files(sample: Sample) -> dict[str, bytes]:
+    """The pictures as files. Raises PictureError for one that cannot be read, and where there is none."""
+    if not sample.present:
+        raise PictureError("no picture: give at least one of rgb, nir, tir", "rgb", "missing")
+    pictures = {str(modality): sample.picture(modality) for modality in sample.present}
+    return {modality: _file(picture, modality) for modality, picture in pictures.items() if picture is not None}
+
+
+def _file(picture: Picture, field: str) -> bytes:
+    """What is a file already is sent as it is; pixels are sent as PNG, of which nothing is lost."""
+    if isinstance(picture, str | PathLike | bytes):
+        return content(picture, field)
+    out = io.BytesIO()
+    decode(picture, field).save(out, "PNG", compress_level=_COMPRESSION)
+    return out.getvalue()

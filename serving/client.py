@@ -1,0 +1,255 @@
+"""Clients of a server, for Python: `Client`, and `AsyncClient` for event loops. They differ in how they wait alone.
+
+with Client("http://127.0.0.1:3000", token="...") as client:
+    answer = client.search(Sample(rgb="query.jpg"), gallery="people", k=5)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import wraps
+from types import TracebackType
+from typing import Concatenate, Final, ParamSpec, Self
+
+import httpx
+from pydantic import ValidationError
+
+from samples import ServiceError, TrireidError
+from serving import calls
+from serving.calls import Answer, Call
+from serving.schemas import ErrorAnswer
+
+P = ParamSpec("P")
+Outcome = httpx.Response | httpx.RequestError
+
+#: Environment variable: the token, for the command line.
+TOKEN: Final = "TRIREID_TOKEN"
+#: The version of the paths and fields that this client speaks.
+_VERSION: Final = "/v1"
+_BUSY: Final = (429, 503)
+_FIRST_WAIT, _LONGEST_WAIT = 0.25, 8.0
+#: A server that asks for more patience than this gets none.
+_LONGEST_ASKED: Final = 60.0
+#: The connection had not been made, so nothing has been done.
+_NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+#: The server keeps an idle connection for five seconds; what it is just closing must not be used.
+_IDLE: Final = 3.0
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+
+
+class _Settings:
+    """What both clients know: where the server is, who asks, how patiently. Requests of calls, and answers of outcomes."""
+
+    def __init__(self, url: str, token: str | None = None, *, timeout: float = 60.0, retries: int = 4) -> None:
+        """`url`: as a browser would open the server, a path before its own included. `timeout`: seconds to connect, and without
+        a sign of the server. `retries`: how often a call is sent again at most, where the server is busy (429, 503) or the
+        connection failed; after what the server asks for, or 0.25 s, doubled up to 8 s. Raises TrireidError for what is no
+        such URL or token.
+        """
+        self.url, self.retries = _checked_url(url), retries
+        self._headers = {"Accept": "application/json", "User-Agent": "trireid"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {_checked_token(token)}"
+        self._timeout = timeout
+        self._limits = httpx.Limits(max_connections=None, keepalive_expiry=_IDLE)
+        self._trust_env = self.url.host not in _LOOPBACK  # a proxy of the environment does not know this machine's own server
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.url)!r})"
+
+    def _request(self, call: Call[Answer], request_id: str) -> httpx.Request:
+        return httpx.Request(
+            call.method,
+            self.url.copy_with(raw_path=self.url.raw_path.rstrip(b"/") + (_VERSION + call.path).encode("ascii")),
+            headers={**self._headers, "X-Request-Id": request_id},
+            data=dict(call.fields) or None,
+            files={name: (name, data, "application/octet-stream") for name, data in call.files.items()} or None,
+            json=call.body,
+            extensions={"timeout": httpx.Timeout(self._timeout).as_dict()},
+        )
+
+    def _wait(self, call: Call[Answer], outcome: Outcome, tried: int) -> float | None:
+        """Seconds until the call is sent again; None where it is not."""
+        if tried > self.retries or not _worth_repeating(call, outcome):
+            return None
+        backoff = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(tried - 1, 16)) * random.uniform(0.5, 1)
+        asked = _asked_wait(outcome) if isinstance(outcome, httpx.Response) else None
+        if asked is None:
+            return backoff
+        return asked + backoff if asked <= _LONGEST_ASKED else None  # not all of those that were sent away at the same moment
+
+    def _read(self, call: Call[Answer], outcome: Outcome, request_id: str) -> Answer:
+        """The answer. Raises ServiceError where there is none."""
+        if isinstance(outcome, httpx.RequestError):
+            what = str(outcome) or type(outcome).__name__
+            raise ServiceError(
+                f"{self.url}: no answer: {what}", code="connection", status=None, request_id=request_id
+            ) from outcome
+        request_id = outcome.headers.get("x-request-id", request_id)
+        if not outcome.is_success:
+            raise _refused(outcome, self.url, request_id)
+        try:
+            return call.answer.model_validate_json(outcome.content)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            message = f"{self.url}: not the answer of a trireid server: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+            raise ServiceError(message, code="answer", status=outcome.status_code, request_id=request_id) from error
+
+
+def _now(make: Callable[P, Call[Answer]]) -> Callable[Concatenate[Client, P], Answer]:
+    @wraps(make)
+    def method(client: Client, /, *arguments: P.args, **named: P.kwargs) -> Answer:
+        return client.ask(make(*arguments, **named))
+
+    return method
+
+
+def _later(make: Callable[P, Call[Answer]]) -> Callable[Concatenate[AsyncClient, P], Awaitable[Answer]]:
+    @wraps(make)
+    async def method(client: AsyncClient, /, *arguments: P.args, **named: P.kwargs) -> Answer:
+        call = await asyncio.to_thread(make, *arguments, **named)  # it reads and encodes pictures
+        return await client.ask(call)
+
+    return method
+
+
+class Client(_Settings):
+    """A client that waits; safe for several threads. Every method raises ServiceError where the server refuses, fails or cannot
+    be reached, and PictureError for a picture that cannot be read here. What the methods take is told in `serving.calls`.
+    """
+
+    embed = _now(calls.embed)
+    search = _now(calls.search)
+    enroll = _now(calls.enroll)
+    remove = _now(calls.remove)
+    galleries = _now(calls.galleries)
+    gallery = _now(calls.gallery)
+    whoami = _now(calls.whoami)
+
+    def __init__(self, url: str, token: str | None = None, *, timeout: float = 60.0, retries: int = 4) -> None:
+        super().__init__(url, token, timeout=timeout, retries=retries)
+        self._http = httpx.Client(limits=self._limits, trust_env=self._trust_env)
+
+    def ask(self, call: Call[Answer]) -> Answer:
+        """Send a call, again where that may help, and read its answer."""
+        request_id = uuid.uuid4().hex
+        for tried in itertools.count(1):
+            outcome = self._sent(self._request(call, request_id))
+            wait = self._wait(call, outcome, tried)
+            if wait is None:
+                break
+            time.sleep(wait)
+        return self._read(call, outcome, request_id)
+
+    def _sent(self, request: httpx.Request) -> Outcome:
+        try:
+            return self._http.send(request)
+        except httpx.RequestError as error:
+            return error
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+class AsyncClient(_Settings):
+    """As `Client`, with methods to be awaited."""
+
+    embed = _later(calls.embed)
+    search = _later(calls.search)
+    enroll = _later(calls.enroll)
+    remove = _later(calls.remove)
+    galleries = _later(calls.galleries)
+    gallery = _later(calls.gallery)
+    whoami = _later(calls.whoami)
+
+    def __init__(self, url: str, token: str | None = None, *, timeout: float = 60.0, retries: int = 4) -> None:
+        super().__init__(url, token, timeout=timeout, retries=retries)
+        self._http = httpx.AsyncClient(limits=self._limits, trust_env=self._trust_env)
+
+    async def ask(self, call: Call[Answer]) -> Answer:
+        """Send a call, again where that may help, and read its answer."""
+        request_id = uuid.uuid4().hex
+        for tried in itertools.count(1):
+            outcome = await self._sent(self._request(call, request_id))
+            wait = self._wait(call, outcome, tried)
+            if wait is None:
+                break
+            await asyncio.sleep(wait)
+        return self._read(call, outcome, request_id)
+
+    async def _sent(self, request: httpx.Request) -> Outcome:
+        try:
+            return await self._http.send(request)
+        except httpx.RequestError as error:
+            return error
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def _worth_repeating(call: Call[Answer], outcome: Outcome) -> bool:
+    if isinstance(outcome, httpx.Response):
+        return outcome.status_code in _BUSY  # it was sent away before anything was done
+    if isinstance(outcome, _NOT_SENT):
+        return True
+    return call.repeatable and not isinstance(outcome, httpx.TimeoutException)  # a server that is slow is not to do it twice
+
+
+def _asked_wait(response: httpx.Response) -> float | None:
+    """Seconds of the header Retry-After, which may also name a moment; None where there is none that can be read."""
+    text = response.headers.get("retry-after", "")
+    if text.isdecimal():
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds())
+
+
+def _refused(response: httpx.Response, url: httpx.URL, request_id: str) -> ServiceError:
+    try:
+        told = ErrorAnswer.model_validate_json(response.content).error
+    except ValidationError:  # something on the way to the server has answered
+        message = f"{url}: answered {response.status_code} {response.reason_phrase}"
+        return ServiceError(message, code="http", status=response.status_code, request_id=request_id)
+    return ServiceError(told.message, told.field, told.code, status=response.status_code, request_id=request_id)
+
+
+def _checked_url(text: str) -> httpx.URL:
+    try:
+        url = httpx.URL(text)
+    except (httpx.InvalidURL, TypeError) as error:
+        raise TrireidError(f"url: {text!r} is none: {error}", "url") from error
+    if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment or url.userinfo:
+        raise TrireidError(f"url: must be like http://127.0.0.1:3000, not {text!r}", "url")
+    return url
+
+
+def _checked_token(token: str) -> str:
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise TrireidError("token: must be printable ASCII without blanks", "token")
+    return token

@@ -1,0 +1,67 @@
+"""How a fault is answered: its status, its code, one line, and the field at fault."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from starlette.responses import JSONResponse
+
+from samples import TrireidError
+from serving.schemas import Error, ErrorAnswer
+
+_STATUS: Final = {
+    "format": 415,
+    "too_large": 413,
+    "unknown_gallery": 404,
+    "invalid": 422,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "rate": 429,
+    "busy": 503,
+    "deadline": 503,
+}
+#: Faults of the disk, the GPU or our own: the message would name the server's folders.
+INTERNAL: Final = ("store", "device", "moved")
+_CODES: Final = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "slow_body",
+    413: "too_large",
+    415: "format",
+}
+_RETRY: Final = 1.0
+
+
+class AccessError(TrireidError):
+    """The caller may not do this. `code`: `unauthorized`, `forbidden` or `rate`; `retry`: seconds until it may."""
+
+    def __init__(self, message: str, code: str, retry: float | None = None) -> None:
+        super().__init__(message, None, code)
+        self.retry = retry
+
+
+def answer_to(error: TrireidError) -> JSONResponse:
+    """The answer to what a client did wrong, or to a server that is busy."""
+    status = _STATUS.get(error.code, 400)
+    headers = {}
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="trireid"'
+    if status in (429, 503):
+        headers["Retry-After"] = str(math.ceil(getattr(error, "retry", None) or _RETRY))
+    return error_answer(status, error.code, error.message, error.field, headers)
+
+
+def answer_with_status(status: int, detail: str) -> JSONResponse:
+    """The answer to a request that HTTP itself has a status for."""
+    headers = {"Connection": "close"} if status in (408, 413) else {}
+    return error_answer(status, _CODES.get(status, "error"), detail, None, headers)
+
+
+def error_answer(
+    status: int, code: str, message: str, field: str | None, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """Every answer that is not a success looks like this."""
+    body = ErrorAnswer(error=Error(code=code, message=message, field=field)).model_dump()
+    return JSONResponse(body, status, {**(headers or {}), "X-Error-Code": code})

@@ -1,0 +1,63 @@
+"""Structured logs: one line a request and one a fault, for people (`TRIREID_LOG=text`, the default) or programs (`json`)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from samples import ConfigError
+
+#: Environment variable.
+FORMAT: Final = "TRIREID_LOG"
+_FORMATS: Final = ("text", "json")
+NAME: Final = "trireid"
+
+log = logging.getLogger(NAME)
+
+
+def set_up_logs() -> None:
+    """Send this project's log lines to standard error. Raises ConfigError for a format that does not exist."""
+    chosen = os.environ.get(FORMAT) or "text"
+    if chosen not in _FORMATS:
+        raise ConfigError(f"{FORMAT}: must be one of {', '.join(_FORMATS)}, not {chosen}", FORMAT)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json() if chosen == "json" else _Text())
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.INFO)
+
+
+def event(message: str, level: int = logging.INFO, **fields: Any) -> None:
+    """Log what happened, with fields that programs can read."""
+    log.log(level, message, extra={"fields": {name: value for name, value in fields.items() if value not in (None, "")}})
+
+
+class _Json(logging.Formatter):
+    """A line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"time": _moment(record), "level": record.levelname.lower(), "message": record.getMessage(), **_fields(record)}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class _Text(logging.Formatter):
+    """The time, the level, what happened, `name=value` each."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        said = " ".join(f"{name}={value}" for name, value in _fields(record).items())
+        line = f"{_moment(record)} {record.levelname.lower()} {record.getMessage()} {said}".rstrip()
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    fields: dict[str, Any] = getattr(record, "fields", {})
+    return fields
+
+
+def _moment(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")

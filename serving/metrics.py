@@ -1,0 +1,96 @@
+"""What Prometheus is told: requests, errors, stages, batches, the queue, the galleries' sizes.
+
+Several worker processes add up through files in one folder, which the server's parent process makes before it starts them, and
+removes at its end: BentoML's own is shared by all servers of a user, and wiped whenever one of them starts.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from typing import Final
+
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from serving.stages import Times
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+_FOLDER: Final = "TRIREID_METRICS_FOLDER"
+_PROMETHEUS: Final = "PROMETHEUS_MULTIPROC_DIR"
+_SECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+_SAMPLES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """The service's own metrics, all named `trireid_...`."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        if _FOLDER in os.environ and _PROMETHEUS in os.environ:  # a worker process; Prometheus reads it as each metric is made
+            os.environ[_PROMETHEUS] = os.environ[_FOLDER]
+        self._registry = registry
+        self._requests = Counter("trireid_requests", "Requests answered.", ("path", "status"), registry=registry)
+        self._seconds = Histogram(
+            "trireid_request_seconds", "From a request's arrival to its answer.", ("path",), buckets=_SECONDS, registry=registry
+        )
+        self._errors = Counter("trireid_errors", "Answers that are no success, by their code.", ("code",), registry=registry)
+        self._stages = Histogram(
+            "trireid_stage_seconds",
+            "Of a request: decoding, embedding (its wait included), searching, storing.",
+            ("stage",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._batches = Histogram("trireid_batch_samples", "Samples in a forward pass.", buckets=_SAMPLES, registry=registry)
+        self._queue = Gauge(
+            "trireid_queue_requests",
+            "Requests at work or waiting for it.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self._items = Gauge(
+            "trireid_gallery_items", "Items of a gallery.", ("gallery",), multiprocess_mode="mostrecent", registry=registry
+        )
+
+    def answered(self, path: str, status: int, seconds: float) -> None:
+        """A request was answered; `path` is the route, not what a client made up."""
+        self._requests.labels(path, str(status)).inc()
+        self._seconds.labels(path).observe(seconds)
+
+    def failed(self, code: str) -> None:
+        """An answer was no success."""
+        self._errors.labels(code).inc()
+
+    def took(self, times: Times) -> None:
+        """The stages of a request took so long."""
+        for name, seconds in times.items():
+            self._stages.labels(name).observe(seconds)
+
+    def batch(self, samples: int) -> None:
+        """A forward pass had so many samples."""
+        self._batches.observe(samples)
+
+    def queued(self, requests: int) -> None:
+        """So many requests are at work or wait."""
+        self._queue.set(requests)
+
+    def holds(self, gallery: str, items: int) -> None:
+        """A gallery has so many items."""
+        self._items.labels(gallery).set(items)
+
+    def text(self) -> bytes:
+        """What all of the server's processes have counted, as Prometheus reads it."""
+        registry = self._registry
+        if _PROMETHEUS in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+
+def share_metrics() -> None:
+    """Make the folder through which the worker processes, started after this, add up; it is gone at this process's end."""
+    folder = tempfile.mkdtemp(prefix="trireid-metrics-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ[_FOLDER] = folder

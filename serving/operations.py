@@ -1,0 +1,128 @@
+"""Everything that can be asked over HTTP, in one table: routes, scopes and the OpenAPI document follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import BaseModel
+
+from serving.access import Scope
+from serving.schemas import (
+    EmbedAnswer,
+    EmbedForm,
+    EnrollAnswer,
+    EnrollForm,
+    Form,
+    GalleriesAnswer,
+    GalleryDetail,
+    RemoveAnswer,
+    RemoveForm,
+    SearchAnswer,
+    SearchForm,
+    WhoAmI,
+)
+
+#: Every path is also there with this before it; a version to come will have another.
+VERSION_PREFIX: Final = "/v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One path. `scope`: what a caller needs (None: any token); `form`: fields that come with pictures, in a multipart form;
+    `body`: a JSON body; `answer`: JSON, or None for a JPEG.
+    """
+
+    path: str
+    methods: tuple[str, ...]
+    summary: str
+    scope: Scope | None
+    form: type[Form] | None = None
+    body: type[Form] | None = None
+    answer: type[BaseModel] | None = None
+    errors: tuple[int, ...] = ()
+
+
+_PICTURES: Final = (400, 404, 408, 413, 415, 422, 503)
+OPERATIONS: Final = (
+    Operation(
+        path="/search",
+        methods=("POST",),
+        summary="Who or what is this, and where else was it seen?",
+        scope=Scope.SEARCH,
+        form=SearchForm,
+        answer=SearchAnswer,
+        errors=_PICTURES,
+    ),
+    Operation(
+        path="/embed",
+        methods=("POST",),
+        summary="The embedding of one to three pictures.",
+        scope=Scope.SEARCH,
+        form=EmbedForm,
+        answer=EmbedAnswer,
+        errors=_PICTURES,
+    ),
+    Operation(
+        path="/enroll",
+        methods=("POST",),
+        summary="Add pictures to a gallery; durable when answered.",
+        scope=Scope.ENROLL,
+        form=EnrollForm,
+        answer=EnrollAnswer,
+        errors=_PICTURES,
+    ),
+    Operation(
+        path="/remove",
+        methods=("POST",),
+        summary="Remove items, or an identity, for good.",
+        scope=Scope.REMOVE,
+        body=RemoveForm,
+        answer=RemoveAnswer,
+        errors=(400, 404, 408, 413, 415, 422, 503),
+    ),
+    Operation(
+        path="/galleries",
+        methods=("GET", "POST"),
+        summary="The galleries that are served.",
+        scope=Scope.SEARCH,
+        answer=GalleriesAnswer,
+    ),
+    Operation(
+        path="/galleries/{gallery}",
+        methods=("GET",),
+        summary="One gallery, in numbers.",
+        scope=Scope.SEARCH,
+        answer=GalleryDetail,
+        errors=(404,),
+    ),
+    Operation(
+        path="/pictures/{gallery}/{key}/{modality}",
+        methods=("GET",),
+        summary="A small JPEG of an item, as named by a hit.",
+        scope=Scope.SEARCH,
+        errors=(404,),
+    ),
+    Operation(path="/whoami", methods=("GET",), summary="Who the server takes you for.", scope=None, answer=WhoAmI),
+)
+_SCOPES: Final = {operation.path.split("/")[1]: operation.scope for operation in OPERATIONS}
+
+
+def route_of(path: str) -> str:
+    """The path that is asked for, without the version before it."""
+    return path.removeprefix(VERSION_PREFIX) if path.startswith(f"{VERSION_PREFIX}/") else path
+
+
+def scope_of(path: str) -> Scope | None:
+    """What a caller needs for a path; None: any token will do."""
+    return _SCOPES.get(route_of(path).split("/")[1] if "/" in path else "")
+
+
+def label_of(path: str) -> str:
+    """The path as metrics name it: one name for every path of an operation, `other` for what is none."""
+    first = route_of(path).split("/")[1] if "/" in path else ""
+    return f"/{first}" if first in _SCOPES or first in PUBLIC else "other"
+
+
+#: First parts of the paths that nobody needs a token for.
+PUBLIC: Final = frozenset({"livez", "readyz", "healthz", "ui", "docs", "openapi.json", ""})
