@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+
+# It reports usage to its maker unless it is told not to before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 from numpy.typing import NDArray
 

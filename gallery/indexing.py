@@ -215,7 +215,7 @@ def _joined(batch: Sequence[_Numbered]) -> tuple[Images, Cameras, Present]:
 
 def _raise_if_no_items(fault: TrireidError) -> None:
     """Raise a fault that is no item's: the disk is full, or another process holds the store."""
-    if fault.code == "store":
+    if fault.code in ("store", "locked"):
         raise fault
 
 

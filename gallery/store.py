@@ -280,17 +280,18 @@ class Store:
 
 @contextmanager
 def reported(folder: Path) -> Iterator[None]:
-    """Turn SQLite's errors into one line that names the gallery, with the code `store`."""
+    """Turn SQLite's errors into one line that names the gallery, with the code `store`; `locked` where another one writes."""
     try:
         yield
     except sqlite3.Error as error:
+        code = "store"
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-            what = f"another process has been writing for over {BUSY_SECONDS:.0f} s; try again"
+            code, what = "locked", f"another process has been writing for over {BUSY_SECONDS:.0f} s; try again"
         elif isinstance(error, sqlite3.OperationalError):
             what = f"its store cannot be used: {error}"
         else:
             what = f"{FILE} is not a gallery's store, or is damaged: {error}; `trireid gallery check` says what can be read"
-        raise GalleryError(f"{folder}: {what}", str(folder), "store") from error
+        raise GalleryError(f"{folder}: {what}", str(folder), code) from error
 
 
 def _json(attributes: Mapping[str, Any]) -> str:

@@ -2,5 +2,6 @@
 
 import os
 
-# BentoML reports usage unless it is told not to; it looks when it starts to serve, after this room is imported.
+# BentoML and ONNX Runtime report usage unless they are told not to; they look when they start, after this room is imported.
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

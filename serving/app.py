@@ -277,6 +277,8 @@ def _validated(form_type: type[Fields], values: dict[str, Any]) -> Fields:
 
 
 async def _on_bad_input(request: Request, error: TrireidError) -> Response:
+    if error.code == "locked":  # the message names the server's folder
+        error = BusyError("another process has been writing to this gallery for long; try again", None, "busy")
     return await _on_bug(request, error) if error.code in INTERNAL else answer_to(error)
 
 

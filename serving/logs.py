@@ -28,6 +28,7 @@ def set_up_logs() -> None:
     handler.setFormatter(_Json() if chosen == "json" else _Text())
     log.handlers, log.propagate = [handler], False
     log.setLevel(logging.INFO)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each broken form, which is answered anyway
 
 
 def event(message: str, level: int = logging.INFO, **fields: Any) -> None:

@@ -21,10 +21,8 @@ class FailingDesk:
         raise self.error
 
 
-@pytest.mark.parametrize(
-    "error", [GalleryError("/srv/secret: the disk is full", "/srv/secret", "store"), KeyError("secret")], ids=["store", "bug"]
-)
-def test_a_fault_of_the_servers_own_tells_nothing_of_it(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def answer_to(error: Exception, monkeypatch: pytest.MonkeyPatch) -> httpx.Response:
+    """What is answered where the desk's listing fails."""
     app = create_app()
     app.state.desk = FailingDesk(error)
     monkeypatch.setattr("serving.desk.Desk.listing", FailingDesk.listing)
@@ -34,7 +32,21 @@ def test_a_fault_of_the_servers_own_tells_nothing_of_it(error: Exception, monkey
         async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
             return await client.post("/galleries")
 
-    answer = asyncio.run(ask())
+    return asyncio.run(ask())
+
+
+def test_a_gallery_that_others_write_to_for_long_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = answer_to(GalleryError("/srv/secret: another process writes", "/srv/secret", "locked"), monkeypatch)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "busy")
+    assert "retry-after" in answer.headers
+    assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "error", [GalleryError("/srv/secret: the disk is full", "/srv/secret", "store"), KeyError("secret")], ids=["store", "bug"]
+)
+def test_a_fault_of_the_servers_own_tells_nothing_of_it(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = answer_to(error, monkeypatch)
     assert answer.status_code == 500
     assert answer.json()["error"]["code"] == "internal"
     assert "secret" not in answer.text
