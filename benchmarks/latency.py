@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from PIL import Image
 
 from assets import DEFAULTS, default_artifact
 from export import Embedder, load_artifact
+from export.embedder import Embeddings
 from samples import Sample, to_batch
 
 SIDE = 2048
@@ -33,6 +35,22 @@ def milliseconds(work: Callable[[], object], runs: int) -> np.ndarray[tuple[int]
         work()
         taken.append(1e3 * (time.perf_counter() - start))
     return np.percentile(taken[2:], [10, 50, 90])
+
+
+def in_turns(embedders: Mapping[str, Embedder], runs: int, batch: int = 1) -> tuple[dict[str, float], dict[str, Embeddings]]:
+    """The median forward pass of each in milliseconds, and what it gave; five rounds alternate, so that a drifting machine
+    treats all alike.
+    """
+    height, width = next(iter(embedders.values())).card.image_size
+    images = np.random.default_rng(0).integers(0, 256, (batch, 3, height, width, 3), dtype=np.uint8)
+    inputs = images, np.full(batch, -1), np.ones((batch, 3), np.bool_)
+    medians: dict[str, list[float]] = {name: [] for name in embedders}
+    for _ in range(5):
+        for name, embedder in embedders.items():
+            _, median, _ = milliseconds(partial(embedder.run, *inputs), max(1, runs // 5))
+            medians[name].append(float(median))
+    times = {name: float(np.median(values)) for name, values in medians.items()}
+    return times, {name: embedder.run(*inputs)[0] for name, embedder in embedders.items()}
 
 
 def sgemm_rate() -> float:

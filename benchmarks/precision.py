@@ -11,13 +11,10 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks.latency import milliseconds
-from export import Embedder, export_onnx, load_artifact
+from benchmarks.latency import in_turns
+from export import export_onnx, load_artifact
 from export.precision import PRECISIONS
 from models import ReIdNetwork, load_checkpoint
 
@@ -41,7 +38,7 @@ def main() -> None:
 def report(paths: dict[str, Path], runs: int) -> None:
     """Print the table."""
     embedders = {precision: load_artifact(path, provider="cpu") for precision, path in paths.items()}
-    times = in_turns(embedders, runs)
+    times, _ = in_turns(embedders, runs)
     print(
         "| precision | MB | worst cosine | mean cosine | kept in common, worst | mAP | batch 1 |\n|---|---|---|---|---|---|---|"
     )
@@ -53,19 +50,6 @@ def report(paths: dict[str, Path], runs: int) -> None:
             f" {found['cosine_mean']:.6f} | {100 * found.get('kept_overlap_worst', 1):.0f} % | {change:+.2f} |"
             f" {times[precision]:.1f} ms ({times[precision] / times['fp32']:.2f}) |"
         )
-
-
-def in_turns(embedders: dict[str, Embedder], runs: int) -> dict[str, float]:
-    """The median forward pass at batch 1 in milliseconds; rounds alternate, so that a drifting machine treats all alike."""
-    height, width = next(iter(embedders.values())).card.image_size
-    images = np.random.default_rng(0).integers(0, 256, (1, 3, height, width, 3), dtype=np.uint8)
-    inputs = images, np.full(1, -1), np.ones((1, 3), np.bool_)
-    medians: dict[str, list[float]] = {precision: [] for precision in embedders}
-    for _ in range(5):
-        for precision, embedder in embedders.items():
-            _, median, _ = milliseconds(partial(embedder.run, *inputs), max(1, runs // 5))
-            medians[precision].append(float(median))
-    return {precision: float(np.median(values)) for precision, values in medians.items()}
 
 
 def _network(given: argparse.Namespace) -> ReIdNetwork:

@@ -22,7 +22,7 @@ def write_whole(path: Path, *parts: bytes) -> None:
 def draft_of(path: Path) -> Iterator[Path]:
     """A place to write a file to, which takes `path`'s place, durably, when the block ends; on an error nothing stays.
 
-    Raises OSError, naming `path`, where the disk is full or the folder cannot be written to.
+    Raises OSError, naming `path` where it names no other file, where the disk is full or the folder cannot be written to.
     """
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
@@ -32,6 +32,8 @@ def draft_of(path: Path) -> Iterator[Path]:
             os.replace(draft, path)
         sync_folder(path.parent)
     except OSError as error:  # a failed write says neither which file nor, in a temporary folder, whose
+        if error.filename is not None and f".{path.name}-" not in str(error.filename):
+            raise  # another file's, as of a draft within this one
         raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
 
 

@@ -120,7 +120,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, st
     def run(*arguments: object) -> tuple[int, str, str]:
         code = trireid.main(["evaluate", *map(str, arguments)])
         out, err = capsys.readouterr()
-        return code, out, "".join(line for line in err.splitlines(keepends=True) if "sample/s" not in line)
+        return code, out, "".join(line for line in err.splitlines(keepends=True) if line.strip() and "sample/s" not in line)
 
     return run
 
