@@ -26,7 +26,6 @@ from export.retrieval import ALL, SUBSETS, Subset
 from models import Head, NetworkConfig, ReIdNetwork
 from samples import KINDS, Kind
 from training.augment import Augmentation
-from training.files import save
 from training.loop import train as make_training
 from training.pictures import PictureSet, normalised, synthetic_set
 from training.settings import (
@@ -56,13 +55,13 @@ class Default:
     """What an embedded default is made of: its kind, how many drawn identities it sees, how often each camera draws one.
 
     Trained from scratch in two stages: first the backbone alone on pictures of half the size, whose steps cost a quarter, then
-    the whole network. AdamW, one rate for all, and loss weights that leave the plateau of equal features sooner. Half of the
+    the whole network, whose backbone then learns at half the rate. AdamW, and loss weights that leave the plateau of equal features sooner. Half of the
     batches lack a modality or two, so that a query which does is found as well.
     """
 
     kind: Kind
-    half_steps: int = 800
-    steps: int = 500
+    half_steps: int = 600
+    steps: int = 300
     seed: int = 0
     threads: int | None = None
     identities: int = 1200
@@ -98,7 +97,7 @@ class Default:
             optimiser=OptimiserSettings(
                 name=OptimiserName.ADAMW,
                 rate=rate,
-                backbone_rate=None,
+                backbone_rate=None if start is None else rate / 2,
                 bias_factor=1.0,
                 weight_decay=0.05,
                 decay_vectors=False,
@@ -122,10 +121,10 @@ class Default:
 
 def train(default: Default, folder: Path) -> ReIdNetwork:
     """Train a default in `folder`, or take its run up where it was left."""
-    pictures, backbone = folder / "pictures", folder / "backbone.pth"
-    half = make_training(default.stage(default.half_network, default.half_steps, pictures), folder / "half").run()
-    save(half.backbone.base.state_dict(), backbone)
-    return make_training(default.stage(default.network, default.steps, pictures, backbone), folder / "whole").run()
+    pictures, half = folder / "pictures", folder / "half"
+    make_training(default.stage(default.half_network, default.half_steps, pictures), half).run()
+    start = half / "last.pth"
+    return make_training(default.stage(default.network, default.steps, pictures, start), folder / "whole").run()
 
 
 def measure(network: ReIdNetwork, kind: Kind) -> dict[str, Any]:
