@@ -20,6 +20,7 @@ from samples import CheckpointError
 
 _CLIP_PREFIX = "visual."
 _POSITIONS = {Backbone.CLIP: "positional_embedding", Backbone.IMAGENET: "pos_embed"}
+_HEADS = ("sdtps.", "fusion.")
 #: Parts of the start files that the network has no place for.
 _DROPPED = ("head.", "fc_norm.", "pre_logits.", "fc.")
 
@@ -53,14 +54,35 @@ def load_start_weights(network: ReIdNetwork, path: str | PathLike[str]) -> None:
     base.load_state_dict(state, strict=False)
 
 
+def take_over(network: ReIdNetwork, donor: ReIdNetwork, path: str | PathLike[str]) -> None:
+    """Fill a network from one of the same family that saw pictures of another size or has another head, in place.
+
+    Backbone (position embeddings resized), camera table and reductions must fit; of the head, what has the same name and shape
+    is taken, and the rest stays as it is. `path`: where the donor came from. Raises CheckpointError, naming the first key that
+    does not fit.
+    """
+    own, state = network.state_dict(), donor.state_dict()
+    name = f"backbone.base.{_POSITIONS[network.config.backbone]}"
+    if name in state:
+        state[name] = _fitted(state[name], own[name], network.config.grid, Path(path))
+    fits = {key for key in own if key in state and state[key].shape == own[key].shape}
+    wrong = sorted(key for key in own.keys() - fits if not key.startswith(_HEADS))
+    if wrong:
+        has = list(state[wrong[0]].shape) if wrong[0] in state else "none"
+        raise CheckpointError(
+            f"{path}: {wrong[0]} has the shape {list(own[wrong[0]].shape)} in the network, and {has} there", os.fspath(path)
+        )
+    network.load_state_dict({key: state[key] for key in fits}, strict=False)
+
+
 def _backbone_state(path: Path, backbone: Backbone) -> dict[str, Tensor]:
-    state = _archive_weights(path) if _is_archive(path) else read_weights(path)
+    state = _archive_weights(path) if is_archive(path) else read_weights(path)
     if backbone is Backbone.CLIP and any(key.startswith(_CLIP_PREFIX) for key in state):
         state = {key.removeprefix(_CLIP_PREFIX): value for key, value in state.items() if key.startswith(_CLIP_PREFIX)}
     return {key: value.float() for key, value in state.items() if not key.startswith(_DROPPED)}
 
 
-def _is_archive(path: Path) -> bool:
+def is_archive(path: Path) -> bool:
     """Whether the file is a TorchScript archive: a zip with code in it."""
     if not zipfile.is_zipfile(path):
         return False

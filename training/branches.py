@@ -60,8 +60,10 @@ class Branches(nn.ModuleDict):
         return {_published(key): value.detach().cpu() for key, value in self.state_dict().items()}
 
     def load_published(self, state: dict[str, Tensor]) -> None:
-        """Take weights back from `published_state`."""
-        self.load_state_dict({key: state[_published(key)] for key in self.state_dict()})
+        """Take weights back from `published_state`; what it does not hold in the same shape stays as it is."""
+        own = self.state_dict()
+        held = {key: state[name] for key in own if (name := _published(key)) in state and state[name].shape == own[key].shape}
+        self.load_state_dict(held, strict=False)
 
 
 def total_loss(outcomes: dict[str, Outcome]) -> Tensor:

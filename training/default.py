@@ -11,7 +11,6 @@ import argparse
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +25,6 @@ from export.retrieval import ALL, SUBSETS, Subset
 from models import Head, NetworkConfig, ReIdNetwork
 from samples import KINDS, Kind
 from training.augment import Augmentation
-from training.files import save
 from training.loop import train as make_training
 from training.pictures import PictureSet, normalised, synthetic_set
 from training.settings import (
@@ -55,14 +53,14 @@ Describe = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 class Default:
     """What an embedded default is made of: its kind, how many drawn identities it sees, how often each camera draws one.
 
-    Trained from scratch in two stages: first the backbone alone on pictures of half the size, whose steps cost a quarter, then
-    the whole network. AdamW, one rate for all, and loss weights that leave the plateau of equal features sooner. Half of the
-    batches lack a modality or two, so that a query which does is found as well.
+    Trained from scratch in two stages: first the backbone alone on pictures of half the size, whose steps cost a quarter; then
+    the whole network, its backbone at half the rate. AdamW, and loss weights that leave the plateau of equal features sooner.
+    Half of the batches lack a modality or two, so that a query which does is found as well.
     """
 
     kind: Kind
-    half_steps: int = 800
-    steps: int = 500
+    half_steps: int = 600
+    steps: int = 300
     seed: int = 0
     threads: int | None = None
     identities: int = 1200
@@ -98,7 +96,7 @@ class Default:
             optimiser=OptimiserSettings(
                 name=OptimiserName.ADAMW,
                 rate=rate,
-                backbone_rate=None,
+                backbone_rate=None if start is None else rate / 2,
                 bias_factor=1.0,
                 weight_decay=0.05,
                 decay_vectors=False,
@@ -122,10 +120,10 @@ class Default:
 
 def train(default: Default, folder: Path) -> ReIdNetwork:
     """Train a default in `folder`, or take its run up where it was left."""
-    pictures, backbone = folder / "pictures", folder / "backbone.pth"
-    half = make_training(default.stage(default.half_network, default.half_steps, pictures), folder / "half").run()
-    save(half.backbone.base.state_dict(), backbone)
-    return make_training(default.stage(default.network, default.steps, pictures, backbone), folder / "whole").run()
+    pictures, half = folder / "pictures", folder / "half"
+    make_training(default.stage(default.half_network, default.half_steps, pictures), half).run()
+    start = half / "last.pth"
+    return make_training(default.stage(default.network, default.steps, pictures, start), folder / "whole").run()
 
 
 def measure(network: ReIdNetwork, kind: Kind) -> dict[str, Any]:
@@ -137,18 +135,20 @@ def measure(network: ReIdNetwork, kind: Kind) -> dict[str, Any]:
     test = synthetic_set(kind, TEST_IDENTITIES, SIZES[kind], split="test", shots=2)
     torch.manual_seed(0)
     untrained = ReIdNetwork(network.config).eval()
-    described: dict[str, Describe] = {
-        "network": lambda images: _embedded(network, images, 3),
-        "network, pattern 1 (global)": lambda images: _embedded(network, images, 1),
-        "network, pattern 2 (SDTPS)": lambda images: _embedded(network, images, 2),
-        **{f"network, {'+'.join(part)}": partial(_embedded_part, network, part) for part in SUBSETS[1:]},
-        "untrained network": lambda images: _embedded(untrained, images, 3),
-        "raw pixels": raw_pixels,
-        "striped histogram": striped_histogram,
+    shown = {part: _segments(network, test, part) for part in SUBSETS}
+    whole = shown[ALL]
+    features = {
+        "network": whole,
+        "network, pattern 1 (global)": whole[:, :1],
+        "network, pattern 2 (SDTPS)": whole[:, 1:],
+        **{f"network, {'+'.join(part)}": _only(segments, part) for part, segments in shown.items() if part != ALL},
+        "untrained network": _segments(untrained, test, ALL),
+        "raw pixels": _described(test, raw_pixels),
+        "striped histogram": _described(test, striped_histogram),
     }
-    features = {name: _described(test, describe) for name, describe in described.items()}
-    scores = {name: _percent(_retrieval(test, rows)) for name, rows in features.items()}
-    return {**scores, "cosines": _cosines(test, normalise(features["network"]))}
+    flat = {name: rows.reshape(len(rows), -1) for name, rows in features.items()}
+    scores = {name: _percent(_retrieval(test, rows)) for name, rows in flat.items()}
+    return {**scores, "cosines": _cosines(test, normalise(flat["network"]))}
 
 
 def _described(test: PictureSet, describe: Describe) -> NDArray[np.float32]:
@@ -161,10 +161,8 @@ def _cosines(test: PictureSet, features: NDArray[np.float32]) -> dict[str, dict[
     cosines, across = features @ features.T, test.cameras[:, None] != test.cameras[None, :]
     same = test.identities[:, None] == test.identities[None, :]
     pairs = {"same identity": cosines[across & same], "other identity": cosines[across & ~same]}
-    names = {"5 %": 5, "median": 50, "95 %": 95}
     return {
-        whose: {name: round(float(np.percentile(values, at)), 3) for name, at in names.items()}
-        for whose, values in pairs.items()
+        whose: {f"{at} %": round(float(np.percentile(values, at)), 3) for at in (5, 50, 95)} for whose, values in pairs.items()
     }
 
 
@@ -173,17 +171,20 @@ def _retrieval(test: PictureSet, features: NDArray[np.float32]) -> Scores:
     return evaluate(features, features, test.identities, test.identities, test.cameras, test.cameras)
 
 
-def _embedded(network: ReIdNetwork, images: NDArray[np.uint8], pattern: int, shown: Subset = ALL) -> NDArray[np.float32]:
-    """Embeddings with the camera unknown, as most users ask."""
-    present = torch.tensor([modality in shown for modality in ALL]).expand(len(images), 3)
-    with torch.inference_mode():
-        return network(normalised(images, network.config), present=present, pattern=pattern).numpy()  # type: ignore[no-any-return]
+def _segments(network: ReIdNetwork, test: PictureSet, shown: Subset) -> NDArray[np.float32]:
+    """Embeddings [M, branch, modality, C], the camera unknown, as most users ask; what is not shown is an absent modality."""
+
+    def describe(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        present = torch.tensor([modality in shown for modality in ALL]).expand(len(images), 3)
+        with torch.inference_mode():
+            return network(normalised(images, network.config), present=present).numpy()  # type: ignore[no-any-return]
+
+    return _described(test, describe).reshape(len(test), -1, len(ALL), network.config.channels)
 
 
-def _embedded_part(network: ReIdNetwork, shown: Subset, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The segments of the shown modalities, of both branches; the others are hidden from the network."""
-    segments = _embedded(network, images, 3, shown).reshape(len(images), -1, len(ALL), network.config.channels)
-    return segments[:, :, [ALL.index(modality) for modality in shown]].reshape(len(images), -1)
+def _only(segments: NDArray[np.float32], shown: Subset) -> NDArray[np.float32]:
+    """The segments of these modalities, which is what a gallery compares when the others are absent."""
+    return segments[:, :, [ALL.index(modality) for modality in shown]]
 
 
 def _percent(scores: Scores) -> dict[str, float]:

@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from models import yaml_of
+from models.start import is_archive
 from samples import ConfigError, TrireidError
 from training.settings import Settings
 
@@ -65,9 +66,17 @@ def save_checkpoint(path: Path, settings: Settings, state: Mapping[str, torch.Te
 
 def read_own(path: Path) -> dict[str, Any]:
     """What `save_checkpoint` wrote. Raises ConfigError for a checkpoint that carries no training settings."""
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(content, dict) or "training" not in content:
+    content = read_content(path)
+    if "training" not in content:
         raise ConfigError(
             f"{path}: carries no training settings; give the configuration, with `start: {path}` in it", str(path)
         )
     return content
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """All that a file of `torch.save` holds; nothing of another, which `save_checkpoint` cannot have written."""
+    if path.suffix == ".safetensors" or is_archive(path):
+        return {}
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    return content if isinstance(content, dict) else {}

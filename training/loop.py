@@ -33,7 +33,7 @@ from training.machine import SCALED, device_of, in_precision
 from training.optimiser import make_optimiser
 from training.schedule import set_rates
 from training.settings import Settings
-from training.start import start_network
+from training.start import start_branches, start_network
 from training.validation import figures, validate
 
 
@@ -58,6 +58,7 @@ class Training:
         self.batches = Batches(data.train, settings)
         self.network = start_network(settings).to(self.device)
         self.branches = Branches(settings.network, int(self.batches.labels.max()) + 1, settings.loss).to(self.device)
+        start_branches(self.branches, settings)
         self.optimiser = make_optimiser(self.network, self.branches, settings.optimiser)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.machine.precision in SCALED)
         compiled = torch.compile(self.network.features) if settings.machine.compile else self.network.features

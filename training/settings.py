@@ -169,7 +169,7 @@ class UpkeepSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One training run. `start`: start weights (CLIP's, timm's, or a checkpoint of the same network), None for none."""
+    """One training run. `start`: start weights (CLIP's, timm's, a checkpoint of the family), None for none."""
 
     network: NetworkConfig
     data: DataSettings

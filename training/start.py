@@ -1,17 +1,23 @@
-"""A run's network before its first step."""
+"""A run's network, and its necks and classifiers, before its first step."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Final
 
 import torch
 
 from models import Head, ReIdNetwork, load_checkpoint, load_start_weights, yaml_of
 from models.files import read_weights
+from models.start import take_over
+from training.branches import Branches
+from training.files import read_content
 from training.optimiser import freeze
 from training.settings import Settings
 
-_FAMILY = "BACKBONE."
+_FAMILY: Final = "BACKBONE."
+#: What says which identities a run trains on, in their order.
+_SAME: Final = ("source", "world", "shots", "validation_identities")
 
 
 def start_network(settings: Settings) -> ReIdNetwork:
@@ -27,9 +33,27 @@ def start_network(settings: Settings) -> ReIdNetwork:
     return network
 
 
+def start_branches(branches: Branches, settings: Settings) -> None:
+    """Fill necks and classifiers from a start checkpoint that was trained on the same identities; else they stay new."""
+    content = {} if settings.start is None else read_content(Path(settings.start))
+    data = content.get("training", {}).get("data", {})
+    if all(data.get(key) == value for key, value in _identities(settings).items()):
+        branches.load_published(content["state_dict"])
+
+
+def _identities(settings: Settings) -> dict[str, Any]:
+    return {key: getattr(settings.data, key) for key in _SAME}
+
+
 def _fill(network: ReIdNetwork, path: Path) -> None:
-    """A checkpoint of the family fills the whole network, and must be of the same one; any other fills the backbone."""
+    """A checkpoint of the family fills what it holds of the network; any other fills the backbone.
+
+    One that carries its own configuration may be of another picture size or head (`models.start.take_over`); one that does
+    not must be of the same network.
+    """
     if path.is_file() and path.suffix != ".pt" and any(key.startswith(_FAMILY) for key in read_weights(path)):
-        network.load_state_dict(load_checkpoint(path, yaml_of(network.config)).state_dict())
+        content = read_content(path)
+        config = content["config"] if "training" in content else yaml_of(network.config)
+        take_over(network, load_checkpoint(path, config), path)
     else:
         load_start_weights(network, path)

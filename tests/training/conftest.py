@@ -71,8 +71,14 @@ def changed(settings: Settings) -> Changed:
     return make
 
 
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of drawn pictures that all runs share: drawing takes longer than these runs do."""
+    return tmp_path_factory.mktemp("drawn")
+
+
 @pytest.fixture
-def run_yaml(tmp_path: Path) -> Path:
+def run_yaml(tmp_path: Path, drawn: Path) -> Path:
     """A run's configuration in a file: 64 drawn steps, long enough to be killed in."""
     (tmp_path / "run.yml").write_text(
         "network: {image_size: [64, 32], width: 64, depth: 1, channels: 32, cameras: 6, aggregation_ratio: 0.5}\n"
@@ -83,6 +89,6 @@ def run_yaml(tmp_path: Path) -> Path:
         "schedule: {epochs: 20, warmup_epochs: 2}\n"
         "augmentation: {drop_modality: 0.3}\n"
         "machine: {device: cpu, threads: 1}\n"
-        "upkeep: {evaluate_every: 4, save_every: 7, diagnose_every: 6}\n".replace("CACHE", str(tmp_path / "cache"))
+        "upkeep: {evaluate_every: 4, save_every: 7, diagnose_every: 6}\n".replace("CACHE", str(drawn))
     )
     return tmp_path / "run.yml"

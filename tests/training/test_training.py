@@ -18,7 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from models import Head, ReIdNetwork, load_checkpoint, published_state
-from samples import ConfigError, SourceError, TrireidError
+from samples import CheckpointError, ConfigError, SourceError, TrireidError
 from tests.training.conftest import Changed, coloured
 from training.augment import Augmentation
 from training.batch import Batches
@@ -267,6 +267,32 @@ def test_start_weights_of_a_bare_backbone_fill_it(settings: Settings, tmp_path: 
     network = start_network(replace(settings, start=str(tmp_path / "backbone.pth")))
     for name, value in network.backbone.base.state_dict().items():
         assert torch.equal(value, base[name]), name
+
+
+def test_a_start_on_smaller_pictures_brings_all_but_the_head(changed: Changed, data: Data, tmp_path: Path) -> None:
+    """The two stages of the embedded defaults: positions are resized, the classifier of the same identities comes along."""
+    small = {"image_size": (32, 16), "head": Head.NONE}
+    halves = replace(data, train=replace(data.train, images=data.train.images[:, :, ::2, ::2].copy()))
+    halves = replace(
+        halves, validation=replace(data.validation, images=data.validation.images[:, :, ::2, ::2].copy()), test=None
+    )
+    settings = changed(network=small, schedule={"epochs": 1}, upkeep={"diagnose_every": 0})
+    donor = Training(settings, halves, tmp_path / "half")
+    donor.run()
+    whole = replace(changed(schedule={"epochs": 1}), start=str(tmp_path / "half" / "last.pth"))
+    started = Training(whole, data, tmp_path / "whole")
+    own, given = started.network.state_dict(), donor.network.state_dict()
+    assert own["backbone.base.positional_embedding"].shape[0] == 1 + 8
+    for name in given.keys() - {"backbone.base.positional_embedding"}:
+        assert torch.equal(own[name], given[name]), name
+    assert torch.equal(started.branches["ori"].classifier.weight, donor.branches["ori"].classifier.weight)
+    other = replace(whole, data=replace(whole.data, world=1))
+    assert not torch.equal(
+        Training(other, data, tmp_path / "other").branches["ori"].classifier.weight, donor.branches["ori"].classifier.weight
+    )
+    wide = replace(whole, network=replace(whole.network, channels=64))
+    with pytest.raises(CheckpointError, match=r"last\.pth: backbone\.base\.proj has the shape \[64, 64\] in the network, and"):
+        start_network(wide)
 
 
 @pytest.mark.parametrize("precision", [Precision.BFLOAT16, Precision.FLOAT16, Precision.EMULATED])
