@@ -88,8 +88,9 @@ def _tells(rows: Sequence[Any], pair: tuple[int, int]) -> bool:
 def _cosines(
     segments: Segments, vectors: NDArray[np.float32], masks: NDArray[np.int64], mask: int, pairs: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Cosines of pairs as a query of these modalities would get them."""
-    sides = [segments.reduced(vectors[pairs[:, side]], masks[pairs[:, side]] & mask) for side in (0, 1)]
+    """Cosines of pairs as a query of these modalities would get them: over the segments that both have."""
+    both = masks[pairs[:, 0]] & masks[pairs[:, 1]] & mask
+    sides = [segments.reduced(vectors[pairs[:, side]], both) for side in (0, 1)]
     lengths = np.linalg.norm(sides[0], axis=1) * np.linalg.norm(sides[1], axis=1)
     cosines: NDArray[np.float64] = np.einsum("nd,nd->n", *sides)[lengths > 0.5].astype(np.float64)
     return cosines

@@ -232,6 +232,22 @@ def test_probabilities_come_from_the_gallerys_own_identities(people: Gallery) ->
         assert part[0].probability is not None
 
 
+def test_probabilities_survive_items_that_lack_a_modality(people: Gallery) -> None:
+    """Pairs of an item that has everything and one that does not are compared over what both have."""
+    draw = np.random.default_rng(0)
+    for n in range(40):
+        for i in range(3):
+            vector = _unit(embedding(f"p{n}") + 0.1 * draw.standard_normal(DIMENSION).astype(np.float32))
+            present = ("rgb", "nir") if (n + i) % 5 == 0 else ("rgb", "nir", "tir")
+            people.add_items([stored(f"p{n}-{i}", present, vector=vector, identity=f"p{n}", camera=i)])
+    hits = people.search(query("p3"), 120)
+    chances = {hit.id: hit.probability for hit in hits}
+    own = [chances[f"p3-{i}"] for i in range(3)]
+    others = [chance for name, chance in chances.items() if not name.startswith("p3-")]
+    assert min(each for each in own if each is not None) > 0.8
+    assert sorted(each for each in others if each is not None)[len(others) // 2] < 0.2
+
+
 @given(st.floats(-0.9, 0.9), st.floats(0.001, 0.5), st.integers(0, 2**32 - 1))
 @settings(max_examples=20, deadline=None)
 def test_the_curve_is_half_where_both_are_as_likely(middle: float, gap: float, seed: int) -> None:
