@@ -70,7 +70,7 @@ class Abuse:
     body: bytes
 
 
-def files() -> list[bytes]:
+def whole_files() -> list[bytes]:
     """Whole pictures: every format that is read, in several modes."""
     rgb = Image.fromarray(picture(1))
     made = [(rgb, form) for form in ("PNG", "JPEG", "WEBP", "TIFF", "BMP")]

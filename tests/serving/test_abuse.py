@@ -23,16 +23,17 @@ import pytest
 
 from export import Embedder
 from gallery import Gallery
-from samples import Sample, ServiceError
+from samples import ServiceError
 from serving.client import Client
 from tests.conftest import triplet
-from tests.serving.abuse import Abuse, files, malformed, with_mutated_pictures
+from tests.serving.abuse import Abuse, malformed, whole_files, with_mutated_pictures
 from tests.serving.conftest import Server, filled, running
+from tests.serving.test_service import files
 
 CASES = int(os.environ.get("TRIREID_ABUSE", "250"))
 BODY_SECONDS = 3.0
 CONNECTIONS = 200
-WHOLES = files()
+WHOLES = whole_files()
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Iterat
 def check_well(server: Server) -> None:
     """It is alive, nothing waits, it finds what it should, and its log holds no error."""
     assert server.client.get("/livez").status_code == 200
-    server.client.post("/enroll", files=as_files(5), data={"id": "s5"})
+    server.client.post("/enroll", files=files(5), data={"id": "s5"})
     assert found_first(server, 5) == "s5"
     deadline = time.monotonic() + 10
     while waiting(server) and time.monotonic() < deadline:
@@ -64,13 +65,8 @@ def check_well(server: Server) -> None:
     assert faults(server.log) == []
 
 
-def as_files(seed: int) -> dict[str, tuple[str, object]]:
-    sample = triplet(seed)
-    return {name: (name, getattr(sample, name)) for name in ("rgb", "nir", "tir")}
-
-
 def found_first(server: Server, seed: int) -> str:
-    answer = server.client.post("/search", files=as_files(seed), data={"k": "1"})
+    answer = server.client.post("/search", files=files(seed), data={"k": "1"})
     assert answer.status_code == 200, answer.text
     identifier: str = answer.json()["hits"][0]["id"]
     return identifier
@@ -208,7 +204,7 @@ def answered(connection: socket.socket) -> bytes:
 
 def test_clients_that_hang_up_hold_no_worker(abused: Server) -> None:
     """In the middle of the body, and after it, with and without taking leave."""
-    whole = abused.client.build_request("POST", "/search", files=as_files(5), data={"k": "3"})
+    whole = abused.client.build_request("POST", "/search", files=files(5), data={"k": "3"})
     body = whole.read()
     lines = ("POST /search HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}")
     head = "\r\n".join([*lines, f"Content-Type: {whole.headers['content-type']}", "", ""])
@@ -227,7 +223,7 @@ def test_two_workers_answer_alike_right_after_an_enrolment(pair: Server) -> None
     before = [cpu_time(worker) for worker in workers(pair)]
     assert len(before) == 2
     for seed in range(200, 206):
-        assert pair.client.post("/enroll", files=as_files(seed), data={"id": f"new {seed}"}).status_code == 200
+        assert pair.client.post("/enroll", files=files(seed), data={"id": f"new {seed}"}).status_code == 200
         with ThreadPoolExecutor(4) as pool:
             assert set(pool.map(lambda _, seed=seed: found_afresh(pair, seed), range(50))) == {f"new {seed}"}
     after = [cpu_time(worker) for worker in workers(pair)]
@@ -237,7 +233,7 @@ def test_two_workers_answer_alike_right_after_an_enrolment(pair: Server) -> None
 def found_afresh(server: Server, seed: int) -> str:
     """As `found_first`, over a connection of its own, which reaches any of the workers."""
     with httpx.Client(base_url=server.client.base_url, timeout=60, trust_env=False) as fresh:
-        answer = fresh.post("/search", files=as_files(seed), data={"k": "1"})
+        answer = fresh.post("/search", files=files(seed), data={"k": "1"})
     identifier: str = answer.json()["hits"][0]["id"]
     return identifier
 
@@ -265,7 +261,7 @@ def test_killed_workers_lose_no_acknowledged_enrolment(pair: Server) -> None:
                 if over.is_set():
                     return
                 try:
-                    acknowledged.append(client.enroll(Sample(**pictures_of(number), id=f"k{number}")).id)
+                    acknowledged.append(client.enroll(triplet(number, id=f"k{number}")).id)
                 except ServiceError as error:
                     if not error.temporary:
                         raise
@@ -289,10 +285,6 @@ def test_killed_workers_lose_no_acknowledged_enrolment(pair: Server) -> None:
     assert len(acknowledged) == len(set(acknowledged))
     for identifier in [*acknowledged[:3], *acknowledged[-3:]]:
         assert found_afresh(pair, int(identifier[1:])) == identifier
-
-
-def pictures_of(seed: int) -> dict[str, bytes]:
-    return {name: content for name, (_, content) in as_files(seed).items() if isinstance(content, bytes)}
 
 
 def wait_for_five_more(acknowledged: list[str]) -> None:
