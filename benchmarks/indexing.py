@@ -7,7 +7,8 @@ For each network (the embedded person network where none is named; `--vit-b`: an
 form of picture (256 x 128 crops as PNG and as JPEG, 1280 x 720 frames as JPEG) a folder of triplets is drawn. Then, in turns,
 the bare embedder runs over the decoded batches in memory, and `gallery.index` over the folder into a fresh gallery; both have
 the same batch size and threads. Prints samples (three pictures each) per second, and the median, lowest and highest ratio of
-index to bare over the rounds. One round before them does not count. `--memory`: the peak of memory of a
+index to bare over the rounds, and the time on cores that a sample takes in both, which a busy machine disturbs less. One round
+before them does not count. `--memory`: the peak of memory of a
 `trireid index` on a batch of crops, on `--samples` crops, and on four triplets of 8000 x 6000 JPEGs per thread.
 """
 
@@ -47,6 +48,7 @@ FORMS = {
     "frame": ("JPEG", "1280 x 720 JPEG"),
     "huge": ("JPEG", "8000 x 6000 JPEG"),
 }
+Times = tuple[float, float]  # seconds on the wall, and on all cores together
 FRAME = (1280, 720)
 HUGE = (8000, 6000)
 CROP = (256, 128)
@@ -90,31 +92,34 @@ def _mosaic(crops: list[Image.Image], seed: int) -> Image.Image:
     return frame
 
 
-def bare_seconds(embedder: Embedder, source: Source) -> Callable[[], float]:
+def spent(work: Callable[[], object]) -> Times:
+    """How long something takes, on the wall and on all cores together."""
+    wall, cores = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - cores
+
+
+def bare_times(embedder: Embedder, source: Source) -> Callable[[], Times]:
     """A measurement of the embedder alone, over batches that are decoded now."""
     samples = [entry.sample for entry in source if entry.sample]
     batches = [pixels(samples[start : start + BATCH], embedder.card) for start in range(0, len(samples), BATCH)]
 
-    def measure() -> float:
-        start = time.perf_counter()
+    def run() -> None:
         for batch in batches:
             embedder.run(*batch)
-        return time.perf_counter() - start
 
-    return measure
+    return lambda: spent(run)
 
 
-def index_seconds(embedder: Embedder, source: Source) -> float:
+def index_times(embedder: Embedder, source: Source) -> Times:
     """One indexing of the source into a fresh gallery."""
     with (
         tempfile.TemporaryDirectory() as folder,
         Gallery.open(Path(folder) / "bench.gallery", embedder) as gallery,
         redirect_stderr(io.StringIO()),
     ):
-        start = time.perf_counter()
-        report = index(source, gallery)
-        taken = time.perf_counter() - start
-    assert report.added == len(source), report
+        taken = spent(lambda: index(source, gallery))
+        assert len(gallery) == len(source)
     return taken
 
 
@@ -142,15 +147,17 @@ def compare(name: str, embedder: Embedder, form: str, count: int, rounds: int) -
     """Measure one network on one form of picture, in turns, and print a line, and one on the core time of preparing."""
     with tempfile.TemporaryDirectory() as folder:
         source = draw(Path(folder), form, count)
-        bare = bare_seconds(embedder, source)
-        pairs = [(bare(), index_seconds(embedder, source)) for _ in range(rounds + 1)][1:]
+        bare = bare_times(embedder, source)
+        pairs = [(bare(), index_times(embedder, source)) for _ in range(rounds + 1)][1:]
         parts = core_milliseconds(source, embedder.card.image_size)
-    ratios = sorted(one / whole for one, whole in pairs)
-    alone, indexed = (count / median(times) for times in zip(*pairs, strict=True))
+    ratios = sorted(one / whole for (one, _), (whole, _) in pairs)
+    alone, indexed = (count / median(wall for wall, _ in times) for times in zip(*pairs, strict=True))
+    cores = [1e3 * median(cores for _, cores in times) / count for times in zip(*pairs, strict=True)]
     print(
         f"{name}, {FORMS[form][1]}: bare {alone:.2f}, index {indexed:.2f} samples a second;"
         f" ratio {median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
     )
+    print(f"    a sample takes {cores[0]:.1f} ms on cores in the bare embedder, {cores[1]:.1f} in index")
     listed = ", ".join(f"{part} {taken:.2f}" for part, taken in parts.items())
     print(f"    preparing a sample takes {sum(parts.values()):.2f} ms on a core: {listed}", flush=True)
 

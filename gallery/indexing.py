@@ -99,6 +99,7 @@ class _Run:
 
     def __init__(self, gallery: Gallery, ids: set[str], digests: set[str], *, resume: bool, bar: tqdm[NoReturn]) -> None:
         self._gallery, self._ids, self._digests, self._resume, self._bar = gallery, ids, digests, resume, bar
+        self._generation, self._embedder = gallery.generation, gallery.embedder
         self._report = IndexReport()
         self._faults: list[tuple[int, str, str]] = []
         self._waiting: dict[str, _Numbered] = {}  # by digest
@@ -156,12 +157,15 @@ class _Run:
         batch, twins = list(self._waiting.values()), self._twins
         self._waiting, self._twins = {}, []
         images, camera, present = _joined(batch)
-        embeddings, _ = self._gallery.embedder.run(images, camera, present)
+        embeddings, _ = self._embedder.run(images, camera, present)
         self._settle()
-        samples = [_sample(each) for each in batch]
-        self._writing = _Write(batch, embeddings, self._writer.submit(self._gallery.add_embedded, samples, embeddings))
+        done = self._writer.submit(self._add, [_sample(each) for each in batch], embeddings)
+        self._writing = _Write(batch, embeddings, done)
         for twin in twins:
             self.take(twin)
+
+    def _add(self, samples: Sequence[PreparedSample], embeddings: NDArray[np.float32]) -> list[str]:
+        return self._gallery.add_embedded(samples, embeddings, generation=self._generation)
 
     def _settle(self) -> None:
         """Wait for the write under way; if the store takes no batch with such an item in it, write it item by item."""
@@ -178,7 +182,7 @@ class _Run:
 
     def _write_one(self, each: _Numbered, embedding: NDArray[np.float32]) -> None:
         try:
-            self._gallery.add_embedded([_sample(each)], embedding[None])
+            self._add([_sample(each)], embedding[None])
         except TrireidError as fault:
             _raise_if_no_items(fault)
             self._names.discard(str(_sample(each).id))
@@ -214,8 +218,8 @@ def _joined(batch: Sequence[_Numbered]) -> tuple[Images, Cameras, Present]:
 
 
 def _raise_if_no_items(fault: TrireidError) -> None:
-    """Raise a fault that is no item's: the disk is full, or another process holds the store."""
-    if fault.code in ("store", "locked"):
+    """Raise a fault that is no item's: the disk is full, another process holds the store, or moves it to another network."""
+    if fault.code in ("store", "locked", "moved"):
         raise fault
 
 

@@ -26,6 +26,7 @@ from gallery import Gallery, IndexReport, index, indexing, preparation
 from gallery.indexing import BATCH
 from gallery.pictures import thumbnail
 from gallery.prefetch import Allowance, Prefetch
+from gallery.reembedding import reembed
 from samples import GalleryError, Sample, SourceError
 from samples.decode import upright
 from samples.source import Entry, Source
@@ -233,9 +234,9 @@ def test_a_batch_is_written_while_the_next_is_embedded(
             embedding.set()
         return run(images, camera, present)
 
-    def waiting(samples: Sequence[Sample], embeddings: Any) -> list[str]:
+    def waiting(samples: Sequence[Sample], embeddings: Any, **given: Any) -> list[str]:
         assert embedding.wait(_PATIENCE)
-        return add(samples, embeddings)
+        return add(samples, embeddings, **given)
 
     monkeypatch.setattr(embedder, "run", told)
     monkeypatch.setattr(gallery, "add_embedded", waiting)
@@ -502,3 +503,25 @@ def test_an_allowance_is_given_back_after_an_error() -> None:
         raise KeyError
     with allowance.part(1):
         pass
+
+
+def test_a_gallery_that_moves_to_another_network_meanwhile_takes_no_embedding_of_the_old_one(
+    tmp_path: Path, gallery: Gallery, embedder: Embedder, successor: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, run, calls = triplets_on_disk(tmp_path / "crops", 3 * BATCH), embedder.run, []
+
+    def moving(images: Any, camera: Any, present: Any) -> Any:
+        calls.append(len(images))
+        if len(calls) == 2:
+            while len(gallery) < BATCH:
+                time.sleep(0.01)
+            reembed(gallery.folder, successor)
+        return run(images, camera, present)
+
+    monkeypatch.setattr(embedder, "run", moving)
+    with pytest.raises(GalleryError, match="has moved to another network"):
+        index(source, gallery)
+    assert len(gallery) == BATCH
+    assert len(gallery.search(triplet(1), 1000)) == BATCH
+    assert gallery.embedder.card.name == "next"
+    assert index(source, gallery).added == 2 * BATCH
