@@ -50,9 +50,15 @@ class _Text(logging.Formatter):
     """The time, the level, what happened, `name=value` each."""
 
     def format(self, record: logging.LogRecord) -> str:
-        said = " ".join(f"{name}={value}" for name, value in _fields(record).items())
+        said = " ".join(f"{name}={_shown(value)}" for name, value in _fields(record).items())
         line = f"{_moment(record)} {record.levelname.lower()} {record.getMessage()} {said}".rstrip()
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _shown(value: object) -> str:
+    """A value on one line, whatever a client made up: it must not look like a line, or a field, of its own."""
+    text = str(value)
+    return text if text.isprintable() and not set(text) & set(' "') else json.dumps(text)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

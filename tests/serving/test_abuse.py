@@ -132,6 +132,8 @@ NO_HTTP = {
     "another protocol": b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
     "a path of binary": b"GET /\xff\xfe%zz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    "a path that forges a line of the log": b"GET /x%0A2026-01-01T00:00:00%20error%20forged HTTP/1.1\r\n"
+    b"Host: 127.0.0.1\r\n\r\n",
     "a URL for a path": b"GET http://example.com/livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
 }
 
