@@ -348,7 +348,14 @@ class Indexing:
         self.runs += 1
         arguments = ["index", self.folder / "m.csv", "--gallery", self.folder / "a.gallery", "--model", self._artifact, *more]
         command = [sys.executable, "-c", _SLOW, str(self._log), *map(str, arguments)]
-        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background of a shell ignore it
+        )
 
     @property
     def _log(self) -> Path:
