@@ -7,6 +7,7 @@ is said in one line, and then nothing is served.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 from typing import Final, NoReturn
@@ -28,6 +29,8 @@ from serving.settings import make_absolute, named_galleries, workers
 
 #: BentoML's own deadline answers in another form, and must come later than ours.
 _LONGER: Final = 60
+#: Open files that a process asks for.
+_FILES: Final = 65_536
 
 
 def _refuse(error: TrireidError) -> NoReturn:
@@ -76,6 +79,7 @@ class ReIDService:
         for conflict in conflicts():
             log.warning(conflict)
         share_metrics()
+        _allow_connections()
         make_absolute(TOKENS_FILE, AUDIT)
         try:
             check(settle_galleries())
@@ -93,6 +97,14 @@ class ReIDService:
 ReIDService.add_asgi_middleware(  # type: ignore[attr-defined]
     Guard, keyring=keyring, limits=limits, metrics=metrics
 )
+
+
+def _allow_connections() -> None:
+    """Let the processes that are started hold as many connections as they may: one that never ends its request costs one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _say_who_may_ask() -> None:
