@@ -33,7 +33,7 @@ from serving.schemas import (
     SearchAnswer,
     SearchForm,
 )
-from serving.stages import Times, collected, stage
+from serving.stages import collected, stage
 
 #: Pictures as they were uploaded, not read yet: what waits for its turn holds no memory.
 Pictures = Mapping[Modality, BinaryIO]
@@ -46,7 +46,7 @@ class Desk:
     Raises GalleryError or ArtifactError, naming the folder, where one cannot be opened.
     """
 
-    def __init__(self, folders: Sequence[Path], limits: Limits, metrics: Metrics | None = None) -> None:
+    def __init__(self, folders: Sequence[Path], limits: Limits, metrics: Metrics) -> None:
         self._limits, self._metrics = limits, metrics
         self._embedders: dict[Path, Embedder] = {}
         self.galleries: dict[str, Gallery] = {}
@@ -67,7 +67,7 @@ class Desk:
         with collected() as times:
             sample = _sample(form, pictures)
             embedding = embedder.embed([sample])[0]
-        self._took(times)
+        self._metrics.took(times)
         return EmbedAnswer(
             embedding=embedding.tolist(), dim=len(embedding), model=embedder.card.name, present=list(sample.present)
         )
@@ -86,7 +86,7 @@ class Desk:
                 by_identity=form.by_identity,
                 min_score=form.min_score,
             )
-        self._took(times)
+        self._metrics.took(times)
         card = gallery.embedder.card
         return SearchAnswer(
             gallery=gallery.name,
@@ -104,7 +104,7 @@ class Desk:
         gallery = self.named(form.gallery)
         with collected() as times, stage("store"):
             (item_id,) = gallery.add([_sample(form, pictures)], keep=True)
-        self._took(times)
+        self._metrics.took(times)
         self._count(gallery)
         return EnrollAnswer(id=item_id)
 
@@ -155,8 +155,8 @@ class Desk:
 
     def _loaded(self, artifact: Path) -> Embedder:
         """A network, batching across requests, and warm: also where a gallery moves to another one while it is served."""
-        told = self._metrics.batch if self._metrics else _silent
-        embedder = BatchingEmbedder(load_artifact(artifact), self._limits.batch, self._limits.passes, told)
+        inner = load_artifact(artifact)
+        embedder = BatchingEmbedder(inner, self._limits.batch, self._limits.passes, self._metrics.batch)
         for _ in range(_WARM_UP):
             embedder.embed([_blank(embedder)])
         return embedder
@@ -166,29 +166,24 @@ class Desk:
         if len(gallery):
             gallery.search(_blank(gallery.embedder), 1)
 
-    def _took(self, times: Times) -> None:
-        if self._metrics:
-            self._metrics.took(times)
-
     def _count(self, gallery: Gallery) -> None:
-        if self._metrics:
-            self._metrics.holds(gallery.name, len(gallery))
+        self._metrics.holds(gallery.name, len(gallery))
 
 
 def check(folders: Sequence[Path]) -> None:
     """Whether these galleries can be served, as far as that shows without reading them. Raises GalleryError, ArtifactError."""
-    names: dict[str, Path] = {}
+    names: set[str] = set()
+    loaded: dict[Path, Embedder] = {}
     for folder in folders:
         if gallery_name(folder) in names:
             raise GalleryError(
                 f"{folder}: a gallery called {gallery_name(folder)} is served already; rename the folder", str(folder)
             )
-        names[gallery_name(folder)] = folder
-        check_network(folder, meta_of(folder), load_artifact(artifact_of(folder)))
-
-
-def _silent(_: int) -> None:
-    """Nobody is told of batches."""
+        names.add(gallery_name(folder))
+        artifact = artifact_of(folder)
+        if artifact not in loaded:
+            loaded[artifact] = load_artifact(artifact)
+        check_network(folder, meta_of(folder), loaded[artifact])
 
 
 def _blank(embedder: Embedder) -> Sample:

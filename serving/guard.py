@@ -23,7 +23,7 @@ from serving.errors import AccessError, answer_to, answer_with_status
 from serving.limits import Limits, MetricsAccess
 from serving.logs import event
 from serving.metrics import Metrics
-from serving.operations import PUBLIC, label_of, route_of, scope_of
+from serving.operations import is_public, label_of, route_of, scope_of
 from serving.rate import RateLimit
 
 #: Where the guard leaves what it found, in the request's scope.
@@ -77,7 +77,7 @@ class Guard:
     def _admitted(self, path: str, headers: Headers, client: tuple[str, int] | None) -> Caller:
         """Who asks. Raises AccessError where it may not be answered."""
         route = route_of(path)
-        if route.split("/")[1:2] and route.split("/")[1] in PUBLIC:
+        if is_public(path):
             return Caller(None, frozenset())
         if route == "/metrics" and self.limits.metrics is MetricsAccess.OPEN:
             return Caller(None, frozenset())

@@ -105,7 +105,7 @@ OPERATIONS: Final = (
     ),
     Operation(path="/whoami", methods=("GET",), summary="Who the server takes you for.", scope=None, answer=WhoAmI),
 )
-_SCOPES: Final = {operation.path.split("/")[1]: operation.scope for operation in OPERATIONS}
+_SCOPES: Final[dict[str | None, Scope | None]] = {operation.path.split("/")[1]: operation.scope for operation in OPERATIONS}
 
 
 def route_of(path: str) -> str:
@@ -115,13 +115,24 @@ def route_of(path: str) -> str:
 
 def scope_of(path: str) -> Scope | None:
     """What a caller needs for a path; None: any token will do."""
-    return _SCOPES.get(route_of(path).split("/")[1] if "/" in path else "")
+    return _SCOPES.get(_head_of(path))
 
 
 def label_of(path: str) -> str:
     """The path as metrics name it: one name for every path of an operation, `other` for what is none."""
-    first = route_of(path).split("/")[1] if "/" in path else ""
-    return f"/{first}" if first in _SCOPES or first in PUBLIC else "other"
+    head = _head_of(path)
+    return f"/{head}" if head in _SCOPES or is_public(path) else "other"
+
+
+def is_public(path: str) -> bool:
+    """Whether nobody needs a token for a path."""
+    return _head_of(path) in PUBLIC
+
+
+def _head_of(path: str) -> str | None:
+    """The first part of what is asked for: `search` of `/v1/search`; None of what is no path."""
+    _, *parts = route_of(path).split("/")
+    return parts[0] if parts else None
 
 
 #: First parts of the paths that nobody needs a token for.

@@ -10,7 +10,6 @@ from typing import Final
 
 #: Seconds by stage.
 Times = dict[str, float]
-STAGES: Final = ("decode", "embed", "search", "store")
 _TIMES: Final[ContextVar[Times | None]] = ContextVar("stages", default=None)
 
 
