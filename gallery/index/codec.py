@@ -88,6 +88,17 @@ class Codec:
         vectors: Vectors = self._quantizer.decode(np.ascontiguousarray(codes))
         return vectors
 
+    def flat(self, count: int) -> Any:
+        """A FAISS index with room for the codes of so many vectors, which are to be written into it."""
+        index: Any = faiss.IndexFlatIP(self.dimension)
+        if not self.exact:
+            index = faiss.IndexScalarQuantizer(self.dimension, _KINDS[self.memory], faiss.METRIC_INNER_PRODUCT)
+            index.sq.trained = self._quantizer.trained
+            index.is_trained = True
+        index.codes.resize(count * self.size)
+        index.ntotal = count
+        return index
+
     def inverted_lists(self, quantizer: Any) -> Any:
         """An empty FAISS index of inverted lists that hold such codes, one per centroid of a coarse quantizer."""
         given = (quantizer, self.dimension, quantizer.ntotal)

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from gallery.index import file
 from gallery.index.codec import Codec, Memory
-from gallery.index.lists import NOTHING, Lists
+from gallery.index.lists import Lists
 from gallery.index.partition import Partition
-from gallery.index.rewriting import joined
+from gallery.index.rewriting import joined, sizes_of
+from gallery.index.sealed import Sealed, Tier
 from gallery.index.state import State, cells_of
 from gallery.index.tuning import Effort
 
@@ -29,7 +30,7 @@ def save(path: Path, state: State, settings: Mapping[str, Any]) -> None:
         "last": len(state.cells) - 1,
         "made_for": state.made_for,
         "probes": state.effort.probes,
-        "shortlist": state.effort.shortlist,
+        "factors": state.effort.factors,
         **settings,
     }
     file.write(path, header, _arrays(state))
@@ -49,12 +50,10 @@ def _restored(reader: file.Reader) -> State:
     levels = reader.array(np.float32, header["levels"])
     codec = Codec(header["dimension"], Memory(header["memory"]), levels if len(levels) else None)
     partition = Partition(reader.array(np.float32, header["cells"], header["dimension"]))
-    lists = Lists(codec, partition, sketched=len(partition) > 1)
-    _read_lists(reader, lists)
+    first = _read_first(reader, codec, partition)
     reader.finish()
-    effort = Effort(len(partition), tuple(header["probes"]), header["shortlist"])
-    tiers = (lists, Lists(codec, partition, sketched=False))
-    return State(partition, tiers, cells_of([lists], header["last"]), effort, header["made_for"])
+    effort = Effort(len(partition), tuple(header["probes"]), tuple(header["factors"]))
+    return State(partition, (first, Lists(codec, partition)), cells_of([first], header["last"]), effort, header["made_for"])
 
 
 def _arrays(state: State) -> Iterator[NDArray[Any]]:
@@ -62,14 +61,20 @@ def _arrays(state: State) -> Iterator[NDArray[Any]]:
     tiers, cells, partition = state.tiers, state.cells, state.partition
     yield tiers[0].codec.levels
     yield partition.centroids
-    yield np.array([sum(int((cells[tier.keys(cell)] != NOTHING).sum()) for tier in tiers) for cell in range(len(partition))])
+    yield sizes_of(tiers, cells)
     for cell in range(len(partition)):
         yield from (part for part in joined(tiers, cells, cell) if part is not None)
 
 
-def _read_lists(reader: file.Reader, lists: Lists) -> None:
-    count = len(lists.partition)
-    for cell, size in enumerate(reader.array(np.int64, count).tolist()):
-        keys, codes = reader.array(np.int64, size), reader.array(np.uint8, size, lists.codec.size)
-        sketches = reader.array(np.uint8, size, lists.sketch_size) if count > 1 else None
-        lists.extend(cell, keys, codes, sketches)
+def _read_first(reader: file.Reader, codec: Codec, partition: Partition) -> Tier:
+    """The first tier, cell after cell."""
+    sizes = reader.array(np.int64, len(partition))
+    if len(partition) == 1:
+        lists = Lists(codec, partition)
+        lists.extend(0, reader.array(np.int64, sizes[0]), reader.array(np.uint8, sizes[0], codec.size))
+        return lists
+    sealed = Sealed(codec, partition, sizes)
+    for cell, size in enumerate(sizes.tolist()):
+        keys, codes = reader.array(np.int64, size), reader.array(np.uint8, size, codec.size)
+        sealed.fill(cell, keys, codes, reader.array(np.uint8, size, sealed.sketch_size))
+    return sealed

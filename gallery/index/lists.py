@@ -1,8 +1,4 @@
-"""Inverted lists: per cell of the partition, the keys and codes of the vectors in it, and a sketch of each to search by.
-
-A sketch is one bit per coordinate and two factors (RaBitQ: Gao and Long, "RaBitQ: quantizing high-dimensional vectors with a
-theoretical error bound", SIGMOD 2024). Scanning sketches picks a shortlist; the codes of the shortlist give the scores.
-"""
+"""Inverted lists that grow: per cell of the partition, the keys and codes of the vectors in it."""
 
 from __future__ import annotations
 
@@ -15,8 +11,7 @@ from numpy.typing import NDArray
 from gallery.index.codec import Codec, Codes
 from gallery.index.contract import Keys, Scores, Vectors
 from gallery.index.gpu import MOST, GpuCopy, gpus
-from gallery.index.partition import Partition
-from gallery.index.threads import threads
+from gallery.index.partition import Look, Partition
 
 #: The key of a place in a result where nothing was found.
 NOTHING: Final = -1
@@ -28,10 +23,9 @@ class Lists:
     Several threads may scan at once, none while another appends.
     """
 
-    def __init__(self, codec: Codec, partition: Partition, *, sketched: bool) -> None:
+    def __init__(self, codec: Codec, partition: Partition) -> None:
         self.codec, self.partition = codec, partition
         self._codes = codec.inverted_lists(partition.quantizer)
-        self._sketches = _sketches(partition) if sketched else None
         self._gpu: GpuCopy | None = None
         #: The highest key.
         self.newest = 0
@@ -42,33 +36,22 @@ class Lists:
     @property
     def memory(self) -> int:
         """Bytes of what is held; what the lists keep free to grow does not count."""
-        return len(self) * (self.codec.size + 8 + (self.sketch_size + 8 if self.sketch_size else 0))
-
-    @property
-    def sketch_size(self) -> int:
-        """Bytes of a sketch; 0 where there are none."""
-        return 0 if self._sketches is None else int(self._sketches.code_size)
+        return len(self) * (self.codec.size + 8)
 
     def append(self, keys: Keys, vectors: Vectors, cells: NDArray[np.int64]) -> None:
         """Add vectors [n, D] with their keys [n] to their cells [n]."""
         vectors = np.ascontiguousarray(vectors, np.float32)
         self.newest = max(self.newest, int(keys[-1])) if len(keys) else self.newest
-        given = [len(keys), *(faiss.swig_ptr(array) for array in (vectors, keys, cells))]
-        self._codes.add_core(*given)
-        if self._sketches is not None:
-            self._sketches.add_core(*given)
+        self._codes.add_core(len(keys), *(faiss.swig_ptr(array) for array in (vectors, keys, cells)))
 
-    def extend(self, cell: int, keys: Keys, codes: Codes, sketches: Codes | None = None) -> None:
-        """Add codes [n, size] to one cell. The first such call for a cell takes exactly the memory it needs.
-
-        `sketches`: of another's `sketches`, where that has the same partition; otherwise they are made from the codes.
-        """
+    def extend(self, cell: int, keys: Keys, codes: Codes) -> None:
+        """Add codes [n, size] to one cell. The first such call for a cell takes exactly the memory it needs."""
         if not len(keys):
             return
         self.newest = max(self.newest, int(keys[-1]))
-        _enter(self._codes, cell, keys, codes)
-        if self._sketches is not None:
-            _enter(self._sketches, cell, keys, self.sketched(cell, codes) if sketches is None else sketches)
+        keys, codes = np.ascontiguousarray(keys), np.ascontiguousarray(codes)
+        self._codes.invlists.add_entries(cell, len(keys), faiss.swig_ptr(keys), faiss.swig_ptr(codes))
+        self._codes.ntotal += len(keys)
 
     def keys(self, cell: int) -> Keys:
         """The keys of a cell, ascending: a view that the next append ends."""
@@ -80,30 +63,22 @@ class Lists:
 
     def codes(self, cell: int) -> Codes:
         """The codes of a cell [n, size], in the order of its keys: a view that the next append ends."""
-        return _view(self._codes, cell)
+        size, width = len(self.keys(cell)), int(self._codes.code_size)
+        if not size:
+            return np.empty((0, width), np.uint8)
+        view: Codes = faiss.rev_swig_ptr(self._codes.invlists.get_codes(cell), size * width)
+        return view.reshape(size, width)
 
-    def sketches(self, cell: int) -> Codes | None:
-        """The sketches of a cell, in the order of its keys, where there are any: a view that the next append ends."""
-        return None if self._sketches is None else _view(self._sketches, cell)
-
-    def scan(
-        self, queries: Vectors, similarity: Scores, cells: Keys, k: int, shortlist: int | None, selector: Any = None
-    ) -> tuple[Scores, Keys]:
-        """The k nearest of each query in its cells [Q, P] that the FAISS selector lets pass: scores and keys [Q, k].
-
-        `shortlist`: as many are picked by their sketches and only those scored; None scores every one.
-        """
+    def scan(self, look: Look, k: int, selector: Any = None) -> tuple[Scores, Keys]:
+        """The k nearest of each query in the cells where it looks that the FAISS selector lets pass: scores and keys [Q, k]."""
         if self._gpu is not None and selector is None and k <= MOST:
-            return self._gpu.search(queries, k)
-        if shortlist is None or self._sketches is None:
-            return _searched(self._codes, queries, similarity, cells, k, selector)
-        picked = _searched(self._sketches, queries, similarity, cells, shortlist, selector)[1]
-        scores, keys = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-        with threads(1):  # each row is little work: waking others for it costs more
-            for row, chosen in enumerate(picked):
-                only = faiss.IDSelectorBatch(chosen)
-                of_row = slice(row, row + 1)
-                scores[row], keys[row] = _searched(self._codes, queries[of_row], similarity[of_row], cells[of_row], k, only)
+            return self._gpu.search(look.queries, k)
+        (count, _), (similarity, cells) = look.queries.shape, look.nearest
+        scores, keys = np.empty((count, k), np.float32), np.empty((count, k), np.int64)
+        parameters = faiss.SearchParametersIVF(nprobe=cells.shape[1], sel=selector)  # type: ignore[call-arg]
+        given = (count, faiss.swig_ptr(look.queries), k, faiss.swig_ptr(cells), faiss.swig_ptr(similarity))
+        self._codes.search_preassigned_c(*given, faiss.swig_ptr(scores), faiss.swig_ptr(keys), False, parameters)
+        scores[keys == NOTHING] = -np.inf
         return scores, keys
 
     def move_to_gpu(self) -> None:
@@ -113,48 +88,9 @@ class Lists:
 
     def copy(self, last: int) -> Lists:
         """A copy, without the keys after `last`, that later appends leave alone."""
-        twin = Lists(self.codec, self.partition, sketched=self._sketches is not None)
+        twin = Lists(self.codec, self.partition)
         for cell in range(len(self.partition)):
-            keys, sketches = self.keys(cell), self.sketches(cell)
+            keys = self.keys(cell)
             upto = int(np.searchsorted(keys, last, "right"))
-            twin.extend(cell, keys[:upto], self.codes(cell)[:upto], None if sketches is None else sketches[:upto])
+            twin.extend(cell, keys[:upto], self.codes(cell)[:upto])
         return twin
-
-    def sketched(self, cell: int, codes: Codes) -> Codes:
-        """Sketches of codes [n, size] in a cell, made anew."""
-        cells = np.full(len(codes), cell)
-        made = np.empty((len(codes), self._sketches.code_size), np.uint8)  # type: ignore[union-attr]
-        vectors = self.codec.decode(codes)
-        given = (faiss.swig_ptr(array) for array in (vectors, cells, made))
-        self._sketches.encode_vectors(len(codes), *given)  # type: ignore[union-attr]
-        return made
-
-
-def _sketches(partition: Partition) -> Any:
-    cells, dimension = partition.centroids.shape
-    index = faiss.IndexIVFRaBitQ(partition.quantizer, dimension, cells, faiss.METRIC_INNER_PRODUCT)
-    index.train(partition.centroids)  # learns nothing from them: the cells' centroids are all it needs
-    return index
-
-
-def _enter(index: Any, cell: int, keys: Keys, codes: Codes) -> None:
-    keys, codes = np.ascontiguousarray(keys), np.ascontiguousarray(codes)
-    index.invlists.add_entries(cell, len(keys), faiss.swig_ptr(keys), faiss.swig_ptr(codes))
-    index.ntotal += len(keys)
-
-
-def _view(index: Any, cell: int) -> Codes:
-    size, width = int(index.invlists.list_size(cell)), int(index.code_size)
-    if not size:
-        return np.empty((0, width), np.uint8)
-    view: Codes = faiss.rev_swig_ptr(index.invlists.get_codes(cell), size * width)
-    return view.reshape(size, width)
-
-
-def _searched(index: Any, queries: Vectors, similarity: Scores, cells: Keys, k: int, selector: Any) -> tuple[Scores, Keys]:
-    scores, keys = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-    parameters = faiss.SearchParametersIVF(nprobe=cells.shape[1], sel=selector)  # type: ignore[call-arg]
-    given = (len(queries), faiss.swig_ptr(queries), k, faiss.swig_ptr(cells), faiss.swig_ptr(similarity))
-    index.search_preassigned_c(*given, faiss.swig_ptr(scores), faiss.swig_ptr(keys), False, parameters)
-    scores[keys == NOTHING] = -np.inf
-    return scores, keys

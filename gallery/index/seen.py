@@ -13,9 +13,11 @@ import numpy as np
 from gallery.index import frozen
 from gallery.index.codec import Memory
 from gallery.index.contract import Fetch, Keys, Scores, Vectors
-from gallery.index.lists import NOTHING
+from gallery.index.lists import NOTHING, Lists
 from gallery.index.lock import ReadWriteLock
+from gallery.index.partition import Look
 from gallery.index.results import best, scored_again
+from gallery.index.sealed import Tier
 from gallery.index.selection import Selection, selection
 from gallery.index.state import State, decoded
 from gallery.index.threads import ALL, threads
@@ -75,9 +77,8 @@ class Seen:
 
     def save(self, path: Path, extra: Mapping[str, Any]) -> None:
         """See `Index.save`. Adding waits while the last tier is copied."""
-        *sealed, tail = self.state.tiers
         with self.lists.reading():
-            tiers = (*sealed, tail.copy(self.last))
+            tiers = (*self.state.tiers[:-1], self.state.tail.copy(self.last))
         settings = {"mode": self.mode.value, "recall": self.recall, "extra": dict(extra)}
         frozen.save(path, replace(self.state, tiers=tiers, cells=self.state.cells[: self.last + 1]), settings)
 
@@ -91,21 +92,22 @@ class Seen:
         return queries
 
     def _search(self, queries: Vectors, k: int, allowed: Selection | None, fetch: Fetch | None) -> tuple[Scores, Keys]:
-        state = self.state
+        state, selector = self.state, None if allowed is None else allowed.selector
         wanted = k if fetch is None or state.tiers[0].codec.exact else k + EXTRA + k // 2
-        similarity, cells = state.partition.nearest(queries, self._probes(wanted, allowed))
-        shortlist = state.effort.shortlist_for(wanted) if cells.shape[1] < len(state.partition) else None
-        selector = None if allowed is None else allowed.selector
-        found = [tier.scan(queries, similarity, cells, wanted, shortlist, selector) for tier in state.tiers[:-1] if len(tier)]
-        tail = state.tiers[-1]
+        look, shortlist = Look(state.partition, queries, self._probes(k, allowed)), self._shortlist(k, allowed)
+        found = [self._scanned(tier, look, wanted, shortlist, selector) for tier in state.tiers[:-1] if len(tier)]
         with self.lists.reading():
-            if len(tail) or not found:
-                selector = selector if tail.newest <= self.last else self._known(selector)
-                found.append(tail.scan(queries, similarity, cells, wanted, None, selector))
+            if len(state.tail) or not found:
+                selector = selector if state.tail.newest <= self.last else self._known(selector)
+                found.append(state.tail.scan(look, wanted, selector))
         scores, keys = best(found, wanted)
         if wanted > k and fetch is not None:
             return scored_again(fetch, queries, keys, k)
         return scores, keys
+
+    @staticmethod
+    def _scanned(tier: Tier, look: Look, k: int, shortlist: int, selector: Any) -> tuple[Scores, Keys]:
+        return tier.scan(look, k, selector) if isinstance(tier, Lists) else tier.scan(look, k, max(k, shortlist), selector)
 
     def _known(self, selector: Any) -> Any:
         """A selector that in addition lets pass no key that came later."""
@@ -113,14 +115,22 @@ class Seen:
         return upto if selector is None else faiss.IDSelectorAnd(selector, upto)
 
     def _probes(self, k: int, allowed: Selection | None) -> int:
-        """A filter that lets one in n pass needs the search that would find n times as many neighbours; a narrow one, all.
+        """Cells to probe: a narrow filter needs all, another as many as `_depth` neighbours without it."""
+        passing = None if allowed is None or allowed is self.barred else allowed.passing
+        if passing is not None and passing <= max(FEW_AT_LEAST, FEW * self.state.held):
+            return len(self.state.partition)
+        return self.state.effort.probes_for(self._depth(k, allowed))
+
+    def _shortlist(self, k: int, allowed: Selection | None) -> int:
+        """How many to pick by their sketches: for twice as many of what passes a filter, since `_depth` looks that far."""
+        filtered = allowed is not None and allowed is not self.barred
+        return self.state.effort.shortlist_for(2 * k if filtered else k, self._depth(k, allowed))
+
+    def _depth(self, k: int, allowed: Selection | None) -> float:
+        """How many neighbours hold the k that pass: a filter that lets one in n pass needs n times as many.
 
         Twice as many in fact, since what a filter bars often lies nearest to the query (its own camera's).
         """
-        state = self.state
         if allowed is None or allowed is self.barred:
-            return state.effort.probes_for(k)
-        share = allowed.passing / max(1, state.held)
-        if allowed.passing <= FEW_AT_LEAST or share <= FEW:
-            return len(state.partition)
-        return state.effort.probes_for(2 * k / min(1.0, share))
+            return k
+        return 2 * k / min(1.0, max(1, allowed.passing) / max(1, self.state.held))

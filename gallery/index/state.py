@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gallery.index.contract import Keys, Vectors
 from gallery.index.lists import NOTHING, Lists
 from gallery.index.partition import Partition
+from gallery.index.sealed import Tier
 from gallery.index.tuning import Effort
 
 _SEED: Final = 7
@@ -19,10 +20,12 @@ _SEED: Final = 7
 
 @dataclass(frozen=True)
 class State:
-    """What searches see, replaced as a whole. `tiers`: lists of ascending keys; the last takes what is added."""
+    """What searches see, replaced as a whole. `tiers`: each has keys above those of the one before; the last takes what is
+    added.
+    """
 
     partition: Partition
-    tiers: tuple[Lists, ...]
+    tiers: tuple[Tier, ...]
     #: The cell of each key, -1 where it is gone or never was: int32 [more than the last key].
     cells: NDArray[np.int32]
     effort: Effort
@@ -30,12 +33,19 @@ class State:
     made_for: int = 0
 
     @property
+    def tail(self) -> Lists:
+        """The last tier, which grows."""
+        tail = self.tiers[-1]
+        assert isinstance(tail, Lists)
+        return tail
+
+    @property
     def held(self) -> int:
         """Vectors in the lists, removed ones among them."""
         return sum(len(tier) for tier in self.tiers)
 
 
-def cells_of(tiers: Sequence[Lists], last: int) -> NDArray[np.int32]:
+def cells_of(tiers: Sequence[Tier], last: int) -> NDArray[np.int32]:
     """The cell of each key from 0 to the last, -1 for those that are not there."""
     cells = np.full(last + 1, NOTHING, np.int32)
     for tier in tiers:
@@ -62,7 +72,7 @@ def decoded(state: State, keys: Keys) -> Vectors:
     return found
 
 
-def _decode_into(found: Vectors, tier: Lists, cell: int, keys: Keys, rows: NDArray[np.int64]) -> None:
+def _decode_into(found: Vectors, tier: Tier, cell: int, keys: Keys, rows: NDArray[np.int64]) -> None:
     """Those of the rows whose key this tier has in this cell."""
     held = tier.keys(cell)
     if len(held):

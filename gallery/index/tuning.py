@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gallery.index.contract import Keys, Vectors
-from gallery.index.lists import NOTHING, Lists
-from gallery.index.partition import Partition
+from gallery.index.lists import NOTHING
+from gallery.index.partition import Look
+from gallery.index.sealed import Sealed
 
 #: How many of the index's vectors are asked as queries.
 QUERIES: Final = 256
@@ -18,40 +19,46 @@ QUERIES: Final = 256
 NEIGHBOURS: Final = (10, 30, 100, 300, 1000)
 
 
+#: What a shortlist may hold for each neighbour that is wanted; the last is as good as all.
+FACTORS: Final = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)
+#: A shortlist holds so many more.
+_MORE: Final = 20
+
+
 @dataclass(frozen=True)
 class Effort:
-    """How many cells to probe for 10, 30, ... neighbours out of all `cells`; and the shortlist per neighbour asked for."""
+    """How many of all `cells` to probe for 10, 30, ... neighbours, and how many times as many to pick by their sketches."""
 
     cells: int
     probes: tuple[int, ...] = ()
-    shortlist: int = 4
+    factors: tuple[int, ...] = ()
 
     def probes_for(self, k: float) -> int:
         """Cells to probe for k neighbours: as tuned for the next higher number, all where none was."""
         return next((probes for tuned, probes in zip(NEIGHBOURS, self.probes, strict=False) if k <= tuned), self.cells)
 
-    def shortlist_for(self, k: int) -> int:
-        """How many to pick by their sketches, for k neighbours."""
-        return self.shortlist * k + 20
+    def shortlist_for(self, k: int, depth: float) -> int:
+        """How many to pick by their sketches, for k out of `depth` neighbours: with the largest factor up to there."""
+        tuned = 1 + sum(depth > at for at in NEIGHBOURS)
+        return k * max(self.factors[:tuned] or FACTORS[-1:]) + _MORE
 
 
-def tuned(lists: Lists, partition: Partition, cells: NDArray[np.int32], queries: Vectors, recall: float) -> Effort:
-    """The least effort with which the neighbours of `queries` (vectors of the lists, [Q, D]) are found.
+def tuned(sealed: Sealed, cells: NDArray[np.int32], queries: Vectors, recall: float) -> Effort:
+    """The least effort with which the neighbours of `queries` (vectors of its own, [Q, D]) are found.
 
     `cells`: the cell of each key. A query does not count as its own neighbour. The target is set half-way between `recall`
     and 1, since queries to come are less like the gallery than its own vectors are.
     """
     target = (1 + recall) / 2
-    most = min(NEIGHBOURS[-1], len(lists) - 1)
-    similarity, order = partition.nearest(queries, len(partition))
-    neighbours = lists.scan(queries, similarity, order, most + 1, None)[1][:, 1:]
-    ranks = _ranks(order, cells[neighbours])
+    most = min(NEIGHBOURS[-1], len(sealed) - 1)
+    everywhere = Look(sealed.partition, queries, len(sealed.partition))
+    neighbours = sealed.scan(everywhere, most + 1, 0)[1][:, 1:]
+    ranks = _ranks(everywhere.nearest[1], cells[neighbours])
     probes = tuple(_least(ranks[:, :k], target) for k in NEIGHBOURS if k <= most)
-    effort = Effort(len(partition), probes)
-    wanted = neighbours[:, : NEIGHBOURS[0]]
-    while _found(lists, partition, queries, wanted, effort) < recall and effort.shortlist < 256:
-        effort = Effort(effort.cells, effort.probes, 2 * effort.shortlist)
-    return effort
+    effort, factors = Effort(len(sealed.partition), probes), list[int]()
+    for k in NEIGHBOURS[: len(probes)]:
+        factors.append(_least_factor(sealed, queries, neighbours[:, :k], effort, recall))
+    return replace(effort, factors=tuple(factors))
 
 
 def overlap(found: Keys, wanted: Keys) -> float:
@@ -60,10 +67,13 @@ def overlap(found: Keys, wanted: Keys) -> float:
     return hits / max(1, int((wanted != NOTHING).sum()))
 
 
-def _found(lists: Lists, partition: Partition, queries: Vectors, wanted: Keys, effort: Effort) -> float:
-    k = wanted.shape[1] + 1
-    similarity, cells = partition.nearest(queries, effort.probes_for(k))
-    return overlap(lists.scan(queries, similarity, cells, k, effort.shortlist_for(k))[1], wanted)
+def _least_factor(sealed: Sealed, queries: Vectors, wanted: Keys, effort: Effort, recall: float) -> int:
+    """The least of the factors by which the wanted neighbours [Q, k] of the queries are found."""
+    k = wanted.shape[1]
+    look = Look(sealed.partition, queries, effort.probes_for(k))
+    picked = (sealed.scan(look, k + 1, factor * (k + 1) + _MORE)[1] for factor in FACTORS)
+    enough = (factor for factor, found in zip(FACTORS, picked, strict=True) if overlap(found, wanted) >= recall)
+    return next(enough, FACTORS[-1])
 
 
 def _ranks(order: Keys, cells: NDArray[np.int32]) -> NDArray[np.int64]:

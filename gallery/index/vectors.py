@@ -21,6 +21,7 @@ from gallery.index.lists import NOTHING, Lists
 from gallery.index.lock import ReadWriteLock
 from gallery.index.partition import PER_CELL, Partition, cells_for
 from gallery.index.rewriting import merged, regrouped
+from gallery.index.sealed import Sealed, Tier
 from gallery.index.seen import Seen
 from gallery.index.selection import Selection, selection
 from gallery.index.state import State, cells_of, decoded, drawn
@@ -79,7 +80,7 @@ class VectorIndex:
         self.extra: dict[str, Any] = {}
         codec = Codec(dimension, Memory.FLOAT32 if self.memory_mode is Memory.INT8 else self.memory_mode)
         partition = Partition.whole(dimension)
-        self._state = State(partition, (Lists(codec, partition, sketched=False),), np.full(1024, NOTHING, np.int32), Effort(1))
+        self._state = State(partition, (Lists(codec, partition),), np.full(1024, NOTHING, np.int32), Effort(1))
         self._count, self._last = 0, 0
         self._writer, self._shaping, self._lists = threading.RLock(), threading.Lock(), ReadWriteLock()
         self._work: threading.Thread | None = None
@@ -188,8 +189,8 @@ class VectorIndex:
         """Ask for another recall: measured and in force on return; what is held stays as it is."""
         with self._shaping, self._writer:
             self.recall, state = recall, self._state
-            if not self.exact:
-                self._state = replace(state, effort=self._tuned(state.tiers[0], state.partition, state.cells))
+            if isinstance(first := state.tiers[0], Sealed):
+                self._state = replace(state, effort=self._tuned(first, state.cells))
                 self._publish()
 
     def close(self) -> None:
@@ -212,7 +213,7 @@ class VectorIndex:
         index = cls(dimension, **options)
         expected = {"dimension": dimension, "mode": index.memory_mode.value, "recall": index.recall}
         state, header = frozen.load(Path(path), expected)
-        state.tiers[0].move_to_gpu()
+        _to_gpu(state.tiers[0])
         index._state, index._count, index._last = state, state.held, header["last"]
         index.extra = header["extra"]
         index._publish()
@@ -235,7 +236,7 @@ class VectorIndex:
             self._make_room(int(keys[-1]))
             state = self._state
             with self._lists.writing():
-                state.tiers[-1].append(keys, vectors, to)
+                state.tail.append(keys, vectors, to)
         state.cells[keys] = to
         self._last = int(keys[-1])
 
@@ -260,8 +261,8 @@ class VectorIndex:
             return
         known = decoded(state, np.flatnonzero(state.cells != NOTHING))
         codec = Codec.fitted(self.memory_mode, np.concatenate([known, vectors[:_CHUNK]]))
-        lists = regrouped(state.tiers, state.cells, state.partition, codec, lambda: None, sketched=not self.exact)
-        self._state = replace(state, tiers=(lists, Lists(codec, state.partition, sketched=False)))
+        lists = regrouped(state.tiers, state.cells, state.partition, codec, lambda: None, seal=not self.exact)
+        self._state = replace(state, tiers=(lists, Lists(codec, state.partition)))
         self._barred = None
 
     def _due(self) -> bool | None:
@@ -310,7 +311,7 @@ class VectorIndex:
         with self._shaping, suppress(_StoppedError):
             state, cells = self._seal()
             made = self._renewed(state, cells) if anew else self._merged(state, cells)
-            made.tiers[0].move_to_gpu()
+            _to_gpu(made.tiers[0])
             with self._writer:
                 self._proceed()
                 self._take(made, anew)
@@ -319,13 +320,13 @@ class VectorIndex:
         """Let additions go to new lists from here on; the state before, and where its keys are now."""
         with self._writer:
             state = self._state
-            fresh = Lists(state.tiers[0].codec, state.partition, sketched=False)
+            fresh = Lists(state.tiers[0].codec, state.partition)
             self._state = replace(state, tiers=(*state.tiers, fresh))
             return state, state.cells.copy()
 
     def _merged(self, state: State, cells: NDArray[np.int32]) -> State:
         lists = merged(state.tiers, cells, self._proceed)
-        effort = self._tuned(lists, state.partition, cells) if len(state.partition) > 1 else state.effort
+        effort = self._tuned(lists, cells) if isinstance(lists, Sealed) else state.effort
         return replace(state, tiers=(lists,), effort=effort)
 
     def _renewed(self, state: State, cells: NDArray[np.int32]) -> State:
@@ -336,28 +337,34 @@ class VectorIndex:
         partition = Partition.whole(self.dimension)
         if number > 1:
             partition = Partition.trained(sample, number, self._proceed)
-        lists = regrouped(state.tiers, cells, partition, codec, self._proceed, sketched=number > 1)
+        lists = regrouped(state.tiers, cells, partition, codec, self._proceed, seal=number > 1)
         cells = cells_of([lists], len(cells) - 1)
-        effort = self._tuned(lists, partition, cells) if number > 1 else Effort(1)
+        effort = self._tuned(lists, cells) if isinstance(lists, Sealed) else Effort(1)
         return State(partition, (lists,), cells, effort, count)
 
     def _refitted(self, codec: Codec, sample: Vectors) -> Codec:
         """The codec, or one with wider levels where too much of the sample lies at their ends."""
         return Codec.fitted(codec.memory, sample) if codec.clipped(codec.encode(sample)) > CLIPPED else codec
 
-    def _tuned(self, lists: Lists, partition: Partition, cells: NDArray[np.int32]) -> Effort:
+    def _tuned(self, sealed: Sealed, cells: NDArray[np.int32]) -> Effort:
         self._proceed()
-        queries = decoded(State(partition, (lists,), cells, Effort(1)), drawn(cells, QUERIES))
-        return tuned(lists, partition, cells, queries, self.recall)
+        queries = decoded(State(sealed.partition, (sealed,), cells, Effort(1)), drawn(cells, QUERIES))
+        return tuned(sealed, cells, queries, self.recall)
 
     def _take(self, made: State, anew: bool) -> None:
         """Put new lists in place of those they were made of; what was added meanwhile stays, what was removed is barred."""
         old = self._state
         fresh, cells = old.tiers[-1], old.cells
         if anew:
-            fresh = regrouped([fresh], cells, made.partition, made.tiers[0].codec, lambda: None, sketched=False)
+            fresh = regrouped([fresh], cells, made.partition, made.tiers[0].codec, lambda: None, seal=False)
             cells = cells_of([made.tiers[0], fresh], len(cells) - 1)
             cells[old.cells == NOTHING] = NOTHING
         self._state = replace(made, tiers=(made.tiers[0], fresh), cells=cells)
         self._barred = self._bar()
         self._publish()
+
+
+def _to_gpu(first: Tier) -> None:
+    """Exact search moves to the GPUs where there are any; sealed lists stay."""
+    if isinstance(first, Lists):
+        first.move_to_gpu()

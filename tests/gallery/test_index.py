@@ -20,6 +20,7 @@ from gallery.index import Keys, Memory, Scores, VectorIndex, Vectors, gpu, lists
 from gallery.index import vectors as under_test
 from gallery.index.codec import Codec
 from gallery.index.lock import ReadWriteLock
+from gallery.index.sealed import Sealed
 from gallery.index.state import drawn
 from gallery.index.tuning import QUERIES, tuned
 from samples import GalleryError
@@ -112,7 +113,7 @@ def test_above_the_crossover_the_recall_asked_for_is_reached(memory: Memory, tar
         scores, _ = index.search(queried, 10)
         truth, _ = best(vectors, np.arange(1, 4_001), queried, 10)
         assert (np.diff(scores, axis=1) <= 0).all()
-        np.testing.assert_allclose(scores[:, 0], truth[:, 0], atol=1e-5)
+        assert np.isclose(scores[:, 0], truth[:, 0], atol=1e-5).mean() >= target
     assert recall(index.search(queries, 10)[1], best(vectors, np.arange(1, 4_001), queries, 10)[1]) >= target
 
 
@@ -133,22 +134,37 @@ def test_tuning_finds_the_neighbours_of_its_own_vectors_other_than_themselves() 
     index = filled(vectors, crossover=1_000, recall=0.6)
     keys = drawn(index._state.cells, QUERIES)
     queries, state = vectors[keys - 1], index._state
-    similarity, cells = state.partition.nearest(queries, state.effort.probes_for(10))
-    found = state.tiers[0].scan(queries, similarity, cells, 11, None)[1]
+    found = state.tiers[0].scan(partition.Look(state.partition, queries, state.effort.probes_for(10)), 11, 4_000)[1]
     truth = best(vectors, np.arange(1, 4_001), queries, 11)[1][:, 1:]
     assert (truth != keys[:, None]).all()
     assert recall(found, truth) >= 0.8
 
 
-def test_sketches_are_the_same_however_vectors_come_in() -> None:
-    vectors, codec = clustered(1_000), Codec(D, Memory.FLOAT32)
-    cells_of_space = partition.Partition.trained(vectors, 20)
+@pytest.mark.parametrize("memory", MODES)
+def test_sealed_lists_give_back_what_they_were_filled_with(memory: Memory) -> None:
+    vectors = clustered(1_000)
+    codec, cells_of_space = Codec.fitted(memory, vectors), partition.Partition.trained(vectors, 20)
     cells = cells_of_space.assign(vectors)
-    appended, extended = (lists.Lists(codec, cells_of_space, sketched=True) for _ in range(2))
-    appended.append(np.arange(1, 1_001), vectors, cells)
+    cells[cells == 7] = 8  # one that stays empty
+    keys, codes = np.arange(1, 1_001) * 3, codec.encode(vectors)
+    first, twin = (Sealed(codec, cells_of_space, np.bincount(cells, minlength=20)) for _ in range(2))
     for cell in range(20):
-        extended.extend(cell, appended.keys(cell), appended.codes(cell))
-        np.testing.assert_array_equal(extended.sketches(cell), appended.sketches(cell))
+        first.fill(cell, keys[cells == cell], codes[cells == cell])
+        twin.fill(cell, first.keys(cell), first.codes(cell), first.sketches(cell))
+    assert len(first) == 1_000
+    for cell in range(20):
+        np.testing.assert_array_equal(first.keys(cell), keys[cells == cell])
+        np.testing.assert_array_equal(first.codes(cell), codes[cells == cell])
+        np.testing.assert_array_equal(twin.sketches(cell), first.sketches(cell))
+    queries = clustered(30, 1)
+    near, everywhere = (partition.Look(cells_of_space, queries, probes) for probes in (19, 20))
+    scores, found = first.scan(everywhere, 5, 0)
+    held = codec.decode(codes)
+    truth, expected = best(held, keys, queries, 5)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(scores, truth, atol=1e-5)
+    assert recall(first.scan(near, 5, 500)[1], expected) > 0.98
+    np.testing.assert_array_equal(first.scan(near, 5, 50)[1], twin.scan(near, 5, 50)[1])
 
 
 def test_more_neighbours_are_found_with_the_same_recall(trained: VectorIndex) -> None:
