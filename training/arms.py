@@ -46,6 +46,9 @@ ARMS: Final[dict[str, Arm]] = {
     "mask alone": Arm(
         "scores detached, the 1e10 mask, float32", {"sdtps": {"attention_gradient": "none", "gumbel": "published"}}
     ),
+    "mask, scores attached": Arm(
+        "all scores carry gradient, the 1e10 mask, float32", {"sdtps": {"attention_gradient": "full", "gumbel": "published"}}
+    ),
     "failing run": Arm(
         "as published, warm-up 10, batch 2 x 4",
         {**_PUBLISHED, "schedule": {"warmup_epochs": 10}, "batch": {"identities": 2}},

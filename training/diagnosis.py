@@ -97,7 +97,9 @@ def as_text(diagnosis: Diagnosis) -> str:
         lines += ["", f"{'at backbone':>14}  {'arriving':>12}  through the head's"]
         lines += [_path_line(name, path) for name, path in gradients.paths.items()]
     lines += [
-        f"{share:>14.4g}  is the mask's share of the gradient at the {name}" for name, share in gradients.mask_share.items()
+        f"{share:>14.4g}  is the mask's share of the {of} at the {name}"
+        for of, shares in (("gradient", gradients.mask_share), ("first step of Adam", gradients.update_share))
+        for name, share in shares.items()
     ]
     lines += ["", *(f"evaluation's pattern {pattern} reads: {', '.join(read)}" for pattern, read in diagnosis.reads.items())]
     return "\n".join([*lines, "", *(f"fault: {fault}" for fault in diagnosis.faults or ["none found"])])

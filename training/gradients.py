@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from models import ReIdNetwork
 from models.sdtps import NAMES, PATHS
 from training.batch import Batch
 from training.branches import Branches, total_loss
-from training.optimiser import BACKBONE
+from training.optimiser import BACKBONE, Squares, root_mean_square
 
 Vectors = tuple[Tensor, ...]
 
@@ -34,8 +34,9 @@ class Gradients:
 
     `modules`: at the parameters of each module; `branches`: at the backbone's parameters, of each branch's loss; `paths`:
     through each path of the head (`models.sdtps.PATHS`; None: nothing flows there). `mask_share`: the mask path's part of
-    the whole gradient, projected on it, at the backbone and at the score predictors: 1 means that the mask alone says where
-    Adam goes.
+    the whole gradient, projected on it, at the backbone and at the score predictors. `update_share`: the same of the step
+    that Adam takes for this gradient, in which each number is divided by its root mean square so far: 1 means that the mask
+    alone says where Adam goes.
     """
 
     loss: float
@@ -43,12 +44,15 @@ class Gradients:
     branches: dict[str, float]
     paths: dict[str, PathGradient | None]
     mask_share: dict[str, float]
+    update_share: dict[str, float]
 
 
-def measure(network: ReIdNetwork, branches: Branches, batch: Batch, *, head: bool = True) -> Gradients:
+def measure(
+    network: ReIdNetwork, branches: Branches, batch: Batch, *, head: bool = True, squares: Squares | None = None
+) -> Gradients:
     """One forward and backward pass in training mode and float32; batch-norm statistics and gradients are left changed.
 
-    `head` False: as in the epochs that train `ori` alone.
+    `head` False: as in the epochs that train `ori` alone. `squares`: what Adam has seen so far; None: nothing yet.
     """
     network.train(), branches.train()
     with _recorded(network) as taps:
@@ -60,6 +64,11 @@ def measure(network: ReIdNetwork, branches: Branches, batch: Batch, *, head: boo
     arriving = {path: _arriving(loss, passed) for path, passed in taps.items()}
     backbone = {name: p for name, p in parameters.items() if name.startswith(BACKBONE)}
     predictors = {name: p for name, p in parameters.items() if "score_predictor" in name}
+    masked = {
+        name: (_through_vectors(taps["mask"], arriving["mask"], part), {key: whole[key] for key in part})
+        for name, part in (("backbone", backbone), ("predictor", predictors))
+        if part and any(g is not None for g in arriving.get("mask", ()))
+    }
     return Gradients(
         loss=float(loss.detach()),
         modules=_by_module(whole),
@@ -67,11 +76,8 @@ def measure(network: ReIdNetwork, branches: Branches, batch: Batch, *, head: boo
         if backbone
         else {},
         paths={path: _through(taps[path], arriving[path], backbone) for path in taps},
-        mask_share={
-            name: _share(_through_vectors(taps["mask"], arriving["mask"], part), [whole[key] for key in part])
-            for name, part in (("backbone", backbone), ("predictor", predictors))
-            if part and any(g is not None for g in arriving.get("mask", ()))
-        },
+        mask_share={name: _share(part, list(of.values())) for name, (part, of) in masked.items()},
+        update_share={name: _update_share(part, of, squares or {}) for name, (part, of) in masked.items()},
     )
 
 
@@ -173,9 +179,21 @@ def _share(part: Sequence[Tensor], whole: Sequence[Tensor]) -> float:
     return along / length if length else 0.0
 
 
+def _update_share(part: Sequence[Tensor], whole: Mapping[str, Tensor], squares: Squares) -> float:
+    """As `_share`, of Adam's step for this gradient alone: its mean of the gradients before is left out."""
+    divisors = [root_mean_square(gradient, squares.get(name)) for name, gradient in whole.items()]
+    pairs = zip(part, whole.values(), divisors, strict=True)
+    scaled = [(mine.double() / divisor, of.double() / divisor) for mine, of, divisor in pairs]
+    return _share([mine for mine, _ in scaled], [of for _, of in scaled])
+
+
 def columns(measured: Gradients) -> dict[str, float]:
     """The norms at the backbone as a row of `gradients.csv`; NaN where nothing flows."""
     paths = {f"path_{name}": math.nan if path is None else path.backbone for name, path in measured.paths.items()}
     branches = {f"branch_{name}": measured.branches.get(name, math.nan) for name in ("ori", "head")}
-    shares = {f"mask_share_{name}": measured.mask_share.get(name, math.nan) for name in ("backbone", "predictor")}
+    shares = {
+        f"{of}_{name}": values.get(name, math.nan)
+        for of, values in (("mask_share", measured.mask_share), ("update_share", measured.update_share))
+        for name in ("backbone", "predictor")
+    }
     return {"loss": measured.loss, **branches, **paths, **shares}

@@ -30,7 +30,7 @@ from training.files import check_room, save, save_checkpoint, write_text
 from training.gradients import columns, measure
 from training.log import Log, Table
 from training.machine import SCALED, device_of, in_precision
-from training.optimiser import make_optimiser
+from training.optimiser import make_optimiser, squares_of
 from training.schedule import set_rates
 from training.settings import Settings
 from training.start import start_branches, start_network
@@ -186,7 +186,8 @@ class Training:
         batch = self.batches.at(step).to(self.device)
         torch.manual_seed(_mixed(self.settings.seed, step))
         network, branches = copy.deepcopy(self.network), copy.deepcopy(self.branches)
-        measured = measure(network, branches, batch, head=self._head_trains(step))
+        squares = squares_of(self.optimiser, self.network)
+        measured = measure(network, branches, batch, head=self._head_trains(step), squares=squares)
         self.gradients.add({"epoch": epoch, **columns(measured)})
 
     def _finish(self) -> ReIdNetwork:

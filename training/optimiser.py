@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from training.settings import OptimiserName, OptimiserSettings
 
 BACKBONE = "backbone.base."
+#: By a parameter's name: Adam's running mean of its squared gradient, and the steps that are in it.
+Squares = Mapping[str, tuple[Tensor, int]]
+_KEPT: Final = 0.999
+_EPSILON: Final = 1e-8
 
 
 def make_optimiser(network: nn.Module, branches: nn.Module, settings: OptimiserSettings) -> torch.optim.Optimizer:
@@ -24,8 +29,24 @@ def make_optimiser(network: nn.Module, branches: nn.Module, settings: OptimiserS
         for (rate, decay), parameters in sorted(grouped.items(), key=lambda item: item[0])
     ]
     if settings.name is OptimiserName.ADAM:
-        return torch.optim.Adam(groups)
-    return torch.optim.AdamW(groups)
+        return torch.optim.Adam(groups, betas=(0.9, _KEPT), eps=_EPSILON)
+    return torch.optim.AdamW(groups, betas=(0.9, _KEPT), eps=_EPSILON)
+
+
+def squares_of(optimiser: torch.optim.Optimizer, network: nn.Module) -> Squares:
+    """What an optimiser of `make_optimiser` has seen of the network's gradients."""
+    states = {name: optimiser.state[p] for name, p in network.named_parameters() if p in optimiser.state}
+    return {name: (state["exp_avg_sq"], int(state["step"])) for name, state in states.items()}
+
+
+def root_mean_square(gradient: Tensor, before: tuple[Tensor, int] | None) -> Tensor:
+    """What Adam divides a gradient by, float64: the root of its running mean of squares, this one in it.
+
+    Source: Kingma and Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1.
+    """
+    mean, steps = before or (torch.zeros_like(gradient), 0)
+    mean = _KEPT * mean.double() + (1 - _KEPT) * gradient.double().square()
+    return (mean / (1 - _KEPT ** (steps + 1))).sqrt() + _EPSILON
 
 
 def freeze(network: nn.Module) -> None:

@@ -32,6 +32,7 @@ COMPARED: Final = (
     ("batch 2 x 4", "none"),
     ("frozen", "none"),
     ("mask alone", "none"),
+    ("mask, scores attached", "mask alone"),
     ("as published", "mask alone"),
     ("failing run", "as published"),
     ("control", "full"),
@@ -172,16 +173,18 @@ def _course_table(runs: Mapping[str, Sequence[Run]]) -> str:
 
 def _gradient_table(runs: Mapping[str, Sequence[Run]]) -> str:
     columns = ("branch_ori", "branch_head", *(f"path_{p}" for p in ("tokens", "predictor", "own", "cross", "extra", "mask")))
-    shares = ("mask_share_backbone", "mask_share_predictor")
-    head = ["arm", *(c.split("_", 1)[1] for c in columns), "mask's share: backbone", "predictor"]
+    shares = [f"{of}_share_{name}" for of in ("mask", "update") for name in ("backbone", "predictor")]
+    head = ["arm", *(c.split("_", 1)[1] for c in columns)]
+    head += [f"mask's share of the {of}: {name}" for of in ("gradient", "update") for name in ("backbone", "predictor")]
     rows = [
         [arm, *(_typical(of, column) for column in columns), *(_typical(of, column, mean=True) for column in shares)]
         for arm, of in runs.items()
     ]
     note = (
         "Norm of the gradient at the backbone's parameters, geometric mean over seeds and measured epochs: of the two "
-        "branches' losses, then through each path of the head. *mask's share*: of the whole gradient, projected (arithmetic "
-        "mean). `-`: nothing flows there."
+        "branches' losses, then through each path of the head. *mask's share*: projected on the whole, arithmetic mean; "
+        "*of the update*: of Adam's step for the gradient measured, each number divided by the root of its running mean "
+        "square. `-`: nothing flows there."
     )
     return f"{note}\n\n{_markdown(head, rows)}"
 

@@ -20,6 +20,7 @@ from training.data import Data
 from training.diagnosis import Diagnosis, as_mapping, as_text, diagnose, diagnose_file
 from training.gradients import measure, module_of
 from training.loop import Training
+from training.optimiser import root_mean_square, squares_of
 from training.settings import Settings
 from training.start import start_network
 
@@ -112,7 +113,28 @@ def test_the_published_mask_is_caught(changed: Changed, data: Data) -> None:
     assert any("through the mask of the kept explodes" in fault for fault in found.faults)
     assert any("score_predictor explodes" in fault for fault in found.faults)
     assert found.gradients.mask_share["backbone"] == pytest.approx(1, abs=1e-3)
+    assert found.gradients.update_share["backbone"] > 0.9
+    assert "is the mask's share of the first step of Adam at the backbone" in as_text(found)
     assert "<- exploding" in as_text(found)
+
+
+def test_a_sound_mask_has_a_small_share_of_the_update(changed: Changed, data: Data) -> None:
+    found = diagnosed(changed(sdtps={"gumbel": Gumbel.ON}), data)
+    assert abs(found.gradients.mask_share["backbone"]) < 0.01
+    assert abs(found.gradients.update_share["backbone"]) < 0.05
+
+
+def test_what_adam_divides_by_is_what_torch_divides_by() -> None:
+    layer, draw = torch.nn.Linear(3, 2, bias=False), torch.Generator().manual_seed(0)
+    adam = torch.optim.Adam(layer.parameters(), lr=1.0, betas=(0.0, 0.999))  # no mean of gradients: a step is g / rms
+    for _ in range(3):
+        before = layer.weight.detach().clone()
+        squares = {name: (mean.clone(), steps) for name, (mean, steps) in squares_of(adam, layer).items()}
+        gradient = torch.randn(2, 3, generator=draw)
+        layer.weight.grad = gradient
+        adam.step()
+        step = gradient.double() / root_mean_square(gradient, squares.get("weight"))
+        torch.testing.assert_close(before - layer.weight.detach(), step.float())
 
 
 def test_evaluation_that_hides_the_head_is_caught(changed: Changed, data: Data) -> None:

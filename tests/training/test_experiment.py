@@ -36,6 +36,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "full, gumbel off": {"sdtps.gumbel": "off"},
     "warm-up 10": {"sdtps.attention_gradient": "none", "schedule.warmup_epochs": 10},
     "batch 2 x 4": {"sdtps.attention_gradient": "none", "batch.identities": 2},
+    "mask, scores attached": {"sdtps.gumbel": "published"},
     "mask alone": {"sdtps.attention_gradient": "none", "sdtps.gumbel": "published"},
     "failing run": {
         "sdtps.attention_gradient": "none",
