@@ -68,6 +68,13 @@ class Reader:
             raise ValueError("it is no index of a gallery")
         length = int.from_bytes(self._take(_NUMBER), "little")
         self.header: dict[str, Any] = json.loads(bytes(self._take(length)))
+        if not isinstance(self.header, dict):
+            raise ValueError("its header is no mapping")
+
+    @property
+    def left(self) -> int:
+        """Bytes that were not read yet."""
+        return self._left
 
     def array(self, kind: DTypeLike, *shape: int) -> NDArray[Any]:
         """The next array."""
@@ -101,7 +108,7 @@ def reading(path: Path) -> Iterator[Reader]:
             yield Reader(source)
     except OSError as error:
         raise unusable(path, error.strerror or str(error)) from error
-    except (ValueError, KeyError, TypeError, OverflowError, MemoryError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, ArithmeticError, MemoryError, RuntimeError) as error:  # RuntimeError: FAISS
         if isinstance(error, GalleryError):
             raise
         raise unusable(path, str(error)) from error

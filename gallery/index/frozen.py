@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,15 @@ from gallery.index.sealed import Sealed, Tier
 from gallery.index.state import State, cells_of
 from gallery.index.tuning import Effort
 
+#: The order of a file's arrays and what its header holds: another number is another form.
+LAYOUT: Final = 2
+
 
 def save(path: Path, state: State, settings: Mapping[str, Any]) -> None:
     """Write a state, without what was removed, and settings that come back in the header. Nobody may add to it meanwhile."""
     codec = state.tiers[0].codec
     header = {
+        "layout": LAYOUT,
         "dimension": codec.dimension,
         "memory": codec.memory.value,
         "levels": len(codec.levels),
@@ -39,14 +43,16 @@ def save(path: Path, state: State, settings: Mapping[str, Any]) -> None:
 def load(path: Path, expected: Mapping[str, Any]) -> tuple[State, dict[str, Any]]:
     """The state and the header of a file. Raises GalleryError where it is damaged, or its header is not as expected."""
     with file.reading(path) as reader:
-        for name, value in expected.items():
-            if reader.header[name] != value:
-                raise ValueError(f"its {name} is {reader.header[name]}, not {value}")
+        for name, value in {"layout": LAYOUT, **expected}.items():
+            if reader.header.get(name) != value:
+                raise ValueError(f"its {name} is {reader.header.get(name)}, not {value}")
         return _restored(reader), reader.header
 
 
 def _restored(reader: file.Reader) -> State:
     header = reader.header
+    if header["levels"] != (2 * header["dimension"] if header["memory"] == Memory.INT8 else 0):
+        raise ValueError(f"it has {header['levels']} levels")
     levels = reader.array(np.float32, header["levels"])
     codec = Codec(header["dimension"], Memory(header["memory"]), levels if len(levels) else None)
     partition = Partition(reader.array(np.float32, header["cells"], header["dimension"]))
@@ -69,6 +75,8 @@ def _arrays(state: State) -> Iterator[NDArray[Any]]:
 def _read_first(reader: file.Reader, codec: Codec, partition: Partition) -> Tier:
     """The first tier, cell after cell."""
     sizes = reader.array(np.int64, len(partition))
+    if sizes.min() < 0 or sum(sizes.tolist()) * codec.size > reader.left:
+        raise ValueError("it holds fewer vectors than it says")
     if len(partition) == 1:
         lists = Lists(codec, partition)
         lists.extend(0, reader.array(np.int64, sizes[0]), reader.array(np.uint8, sizes[0], codec.size))

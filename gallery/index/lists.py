@@ -1,4 +1,4 @@
-"""Inverted lists that grow: per cell of the partition, the keys and codes of the vectors in it."""
+"""Inverted lists that can grow: per cell of the partition, the keys and codes of the vectors in it."""
 
 from __future__ import annotations
 

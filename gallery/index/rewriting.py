@@ -14,8 +14,9 @@ from gallery.index.partition import Partition
 from gallery.index.sealed import Sealed, Tier
 
 Proceed = Callable[[], None]
-#: Regrouping gathers so many vectors at a time.
-_GROUP = 65_536
+#: Regrouping gathers so many bytes of codes at a time, and assigns so many vectors.
+_GROUP = 96 << 20
+_ASSIGNED = 16_384
 #: Cells handled between two looks at whether to go on.
 _PACE = 64
 
@@ -23,8 +24,8 @@ _PACE = 64
 def merged(tiers: Sequence[Tier], cells: NDArray[np.int32], proceed: Proceed) -> Tier:
     """The tiers' vectors whose key has a cell in `cells`, in one, sealed where there is more than one cell.
 
-    The tiers share partition and codec, the first is sealed, and each has keys above those of the one before. `proceed` may
-    end the work by raising.
+    The tiers share partition and codec, the first is sealed where there is more than one cell, and each has keys above those of
+    the one before. `proceed` may end the work by raising.
     """
     partition, codec = tiers[0].partition, tiers[0].codec
     if len(partition) == 1:
@@ -69,7 +70,7 @@ def regrouped(
     sizes = sum((np.bincount(to[to != NOTHING], minlength=len(partition)) for move in moves for to in move), _zeros(partition))
     made = Sealed(codec, partition, sizes) if seal else Lists(codec, partition)
     fill = made.fill if isinstance(made, Sealed) else made.extend
-    for start, stop in _groups(sizes):
+    for start, stop in _groups(sizes * codec.size):
         proceed()
         keys, codes, to = _gathered(tiers, moves, codec, start, stop)
         order = np.lexsort((keys, to))
@@ -98,14 +99,14 @@ def _moves(tier: Tier, cells: NDArray[np.int32], partition: Partition, proceed: 
 
 def _assigned(tier: Tier, cell: int, partition: Partition, proceed: Proceed) -> NDArray[np.int64]:
     codes, parts = tier.codes(cell), [np.empty(0, np.int64)]
-    for start in range(0, len(codes), _GROUP // 4):
+    for start in range(0, len(codes), _ASSIGNED):
         proceed()
-        parts.append(partition.assign(tier.codec.decode(codes[start : start + _GROUP // 4])))
+        parts.append(partition.assign(tier.codec.decode(codes[start : start + _ASSIGNED])))
     return np.concatenate(parts)
 
 
 def _groups(sizes: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Ranges of cells that hold about `_GROUP` vectors each."""
+    """Ranges of cells that hold about `_GROUP` bytes each; `sizes`: the bytes of each cell."""
     groups = np.cumsum(sizes) // _GROUP
     edges = np.flatnonzero(np.diff(groups)) + 1
     yield from zip([0, *edges.tolist()], [*edges.tolist(), len(sizes)], strict=True)

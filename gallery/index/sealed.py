@@ -55,11 +55,14 @@ class Sealed:
     def fill(self, cell: int, keys: Keys, codes: Codes, sketches: Codes | None = None) -> None:
         """Put the vectors of a cell in: keys [n], ascending, and codes [n, size].
 
-        `sketches`: of another's `sketches`, where that has the same partition; otherwise they are made from the codes.
+        `sketches`: of another's `sketches`, where that has the same partition; otherwise they are made from the codes. Raises
+        ValueError for another n than was promised.
         """
+        places = np.arange(self._edges[cell], self._edges[cell + 1])
+        if len(keys) != len(places):
+            raise ValueError(f"cell {cell} was to hold {len(places)} vectors, not {len(keys)}")
         if not len(keys):
             return
-        places = np.arange(self._edges[cell], self._edges[cell + 1])
         self._keys[places[0] : places[-1] + 1] = keys
         self._codes[places[0] : places[-1] + 1] = codes
         sketches = np.ascontiguousarray(self.sketched(cell, codes) if sketches is None else sketches)
@@ -93,6 +96,7 @@ class Sealed:
 
         `shortlist`: as many (k at least) are picked by their sketches and only those scored, unless the look is everywhere.
         """
+        shortlist = max(k, min(shortlist, len(self)))
         passing = None if selector is None else faiss.IDSelectorTranslated(self._of_faiss, selector)  # type: ignore[arg-type]
         if look.everywhere:
             parameters = faiss.SearchParameters(sel=passing)  # type: ignore[call-arg]

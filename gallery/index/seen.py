@@ -17,7 +17,6 @@ from gallery.index.lists import NOTHING, Lists
 from gallery.index.lock import ReadWriteLock
 from gallery.index.partition import Look
 from gallery.index.results import best, scored_again
-from gallery.index.sealed import Tier
 from gallery.index.selection import Selection, selection
 from gallery.index.state import State, decoded
 from gallery.index.threads import ALL, threads
@@ -25,6 +24,8 @@ from samples import GalleryError
 
 #: Queries worked on at a time.
 QUERY_BATCH: Final = 256
+#: Shortlists of the queries worked on at a time, together.
+PICKED_AT_ONCE: Final = 2_000_000
 #: A filter that lets at most this share, or so many, pass is answered by comparing all that pass.
 FEW: Final = 0.05
 FEW_AT_LEAST: Final = 10_000
@@ -58,11 +59,14 @@ class Seen:
         allowed = self.barred
         if among is not None or without is not None:
             allowed = selection(self.state.cells[: self.last + 1] != NOTHING, among, without)
-        scores, keys = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+        at_once = max(1, min(QUERY_BATCH, PICKED_AT_ONCE // self._shortlist(k, allowed)))
+        parts = [queries[start : start + at_once] for start in range(0, len(queries), at_once)]
         with threads(ALL if len(queries) > 1 else 1):
-            for start in range(0, len(queries), QUERY_BATCH):
-                part = slice(start, start + QUERY_BATCH)
-                scores[part], keys[part] = self._search(queries[part], k, allowed, fetch)
+            found = [self._search(part, k, allowed, fetch) for part in parts]
+        if len(found) == 1:
+            return found[0]
+        empty = np.empty((0, k), np.float32), np.empty((0, k), np.int64)
+        scores, keys = (np.concatenate(each) for each in zip(empty, *found, strict=True))
         return scores, keys
 
     def vectors(self, keys: Keys) -> Vectors:
@@ -92,22 +96,34 @@ class Seen:
         return queries
 
     def _search(self, queries: Vectors, k: int, allowed: Selection | None, fetch: Fetch | None) -> tuple[Scores, Keys]:
-        state, selector = self.state, None if allowed is None else allowed.selector
-        wanted = k if fetch is None or state.tiers[0].codec.exact else k + EXTRA + k // 2
-        look, shortlist = Look(state.partition, queries, self._probes(k, allowed)), self._shortlist(k, allowed)
-        found = [self._scanned(tier, look, wanted, shortlist, selector) for tier in state.tiers[:-1] if len(tier)]
-        with self.lists.reading():
-            if len(state.tail) or not found:
-                selector = selector if state.tail.newest <= self.last else self._known(selector)
-                found.append(state.tail.scan(look, wanted, selector))
-        scores, keys = best(found, wanted)
+        wanted = k if fetch is None or self.state.tiers[0].codec.exact else k + EXTRA + k // 2
+        look = Look(self.state.partition, queries, self._probes(k, allowed))
+        scores, keys = self._scanned(look, wanted, self._shortlist(k, allowed), allowed)
+        short = (keys == NOTHING).sum(axis=1) > max(0, wanted - self._passing(allowed))
+        if short.any() and not look.everywhere:  # what was near is barred: look further
+            look = Look(self.state.partition, queries[short], len(self.state.partition))
+            scores[short], keys[short] = self._scanned(look, wanted, 0, allowed)
         if wanted > k and fetch is not None:
             return scored_again(fetch, queries, keys, k)
         return scores, keys
 
-    @staticmethod
-    def _scanned(tier: Tier, look: Look, k: int, shortlist: int, selector: Any) -> tuple[Scores, Keys]:
-        return tier.scan(look, k, selector) if isinstance(tier, Lists) else tier.scan(look, k, max(k, shortlist), selector)
+    def _scanned(self, look: Look, k: int, shortlist: int, allowed: Selection | None) -> tuple[Scores, Keys]:
+        """The best of all tiers."""
+        selector, tail = None if allowed is None else allowed.selector, self.state.tail
+        found = [
+            tier.scan(look, k, selector) if isinstance(tier, Lists) else tier.scan(look, k, shortlist, selector)
+            for tier in self.state.tiers[:-1]
+            if len(tier)
+        ]
+        if len(tail) or not found:
+            _ = look.nearest  # before the lock: it takes its time
+            with self.lists.reading():
+                selector = selector if tail.newest <= self.last else self._known(selector)
+                found.append(tail.scan(look, k, selector))
+        return best(found, k)
+
+    def _passing(self, allowed: Selection | None) -> int:
+        return self.state.held if allowed is None else allowed.passing
 
     def _known(self, selector: Any) -> Any:
         """A selector that in addition lets pass no key that came later."""

@@ -62,20 +62,24 @@ def drawn(cells: NDArray[np.int32], count: int) -> Keys:
 
 def decoded(state: State, keys: Keys) -> Vectors:
     """The vectors of keys that are there, [n, D], as they are held."""
-    found = np.empty((len(keys), state.tiers[0].codec.dimension), np.float32)
+    found, filled = np.empty((len(keys), state.tiers[0].codec.dimension), np.float32), 0
     cells = state.cells[keys]
     order = np.argsort(cells, kind="stable")
     edges = np.flatnonzero(np.diff(cells[order])) + 1
     for rows in np.split(order, edges) if len(keys) else []:
         for tier in state.tiers:
-            _decode_into(found, tier, int(cells[rows[0]]), keys, rows)
+            filled += _decode_into(found, tier, int(cells[rows[0]]), keys, rows)
+    if filled != len(keys):
+        raise KeyError(f"{len(keys) - filled} of {len(keys)} keys are in no tier")
     return found
 
 
-def _decode_into(found: Vectors, tier: Tier, cell: int, keys: Keys, rows: NDArray[np.int64]) -> None:
-    """Those of the rows whose key this tier has in this cell."""
+def _decode_into(found: Vectors, tier: Tier, cell: int, keys: Keys, rows: NDArray[np.int64]) -> int:
+    """Those of the rows whose key this tier has in this cell; how many they are."""
     held = tier.keys(cell)
-    if len(held):
-        places = np.minimum(np.searchsorted(held, keys[rows]), len(held) - 1)
-        hit = held[places] == keys[rows]
-        found[rows[hit]] = tier.codec.decode(tier.codes(cell)[places[hit]])
+    if not len(held):
+        return 0
+    places = np.minimum(np.searchsorted(held, keys[rows]), len(held) - 1)
+    hit = held[places] == keys[rows]
+    found[rows[hit]] = tier.codec.decode(tier.codes(cell)[places[hit]])
+    return int(hit.sum())

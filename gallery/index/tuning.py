@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Final
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.index.contract import Keys, Vectors
+from gallery.index.contract import Keys, Scores, Vectors
 from gallery.index.lists import NOTHING
 from gallery.index.partition import Look
 from gallery.index.sealed import Sealed
 
-#: How many of the index's vectors are asked as queries.
+#: How many of the index's vectors are asked as queries, and how many of them at a time.
 QUERIES: Final = 256
+_GROUP: Final = 32
 #: The numbers of neighbours that probes are tuned for.
 NEIGHBOURS: Final = (10, 30, 100, 300, 1000)
-
-
-#: What a shortlist may hold for each neighbour that is wanted; the last is as good as all.
+#: What a shortlist may hold for each neighbour that is wanted (ten at least), and how many more.
 FACTORS: Final = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)
-#: A shortlist holds so many more.
 _MORE: Final = 20
+#: Of what may be missed, the cells that are not probed may take this share, and the shortlists the next half of the rest:
+#: queries to come are less like the gallery than its own vectors are.
+_CELLS: Final = 0.5
+_ALL: Final = 0.75
+#: Scores that differ by no more are equal.
+_EQUAL: Final = 1e-6
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,47 +48,94 @@ class Effort:
     def shortlist_for(self, k: int, depth: float) -> int:
         """How many to pick by their sketches, for k out of `depth` neighbours: with the largest factor up to there."""
         tuned = 1 + sum(depth > at for at in NEIGHBOURS)
-        return k * max(self.factors[:tuned] or FACTORS[-1:]) + _MORE
+        return max(k, NEIGHBOURS[0]) * max(self.factors[:tuned] or FACTORS[-1:]) + _MORE
 
 
-def tuned(sealed: Sealed, cells: NDArray[np.int32], queries: Vectors, recall: float) -> Effort:
-    """The least effort with which the neighbours of `queries` (vectors of its own, [Q, D]) are found.
+@dataclass(frozen=True)
+class _Asked:
+    """Queries [Q, D] with their own keys [Q], which are not found; the scores [Q, n] of their true neighbours, best first."""
 
-    `cells`: the cell of each key. A query does not count as its own neighbour. The target is set half-way between `recall`
-    and 1, since queries to come are less like the gallery than its own vectors are.
+    queries: Vectors
+    own: Keys
+    truth: Scores
+
+
+def tuned(
+    sealed: Sealed,
+    cells: NDArray[np.int32],
+    own: Keys,
+    queries: Vectors,
+    recall: float,
+    selector: Any = None,
+    proceed: Callable[[], None] = lambda: None,
+) -> Effort:
+    """The least effort with which the neighbours of some of the lists' own vectors are found.
+
+    `cells`: the cell of each key; `own` and `queries`: those vectors' keys [Q] and they themselves [Q, D]; `selector`: bars
+    what was removed. A query does not count as its own neighbour; one neighbour is as good as another with the same score.
+    `proceed` is called every now and then, and may end the work by raising.
     """
-    target = (1 + recall) / 2
-    most = min(NEIGHBOURS[-1], len(sealed) - 1)
-    everywhere = Look(sealed.partition, queries, len(sealed.partition))
-    neighbours = sealed.scan(everywhere, most + 1, 0)[1][:, 1:]
-    ranks = _ranks(everywhere.nearest[1], cells[neighbours])
-    probes = tuple(_least(ranks[:, :k], target) for k in NEIGHBOURS if k <= most)
-    effort, factors = Effort(len(sealed.partition), probes), list[int]()
-    for k in NEIGHBOURS[: len(probes)]:
-        factors.append(_least_factor(sealed, queries, neighbours[:, :k], effort, recall))
-    return replace(effort, factors=tuple(factors))
+    most = min(NEIGHBOURS[-1], len(own) and len(sealed) - 1)
+    if most < 1:
+        return Effort(len(sealed.partition))
+    groups, ranks = list[_Asked](), list[NDArray[np.int64]]()
+    for start in range(0, len(own), _GROUP):
+        proceed()
+        part = slice(start, start + _GROUP)
+        everywhere = Look(sealed.partition, queries[part], len(sealed.partition))
+        scores, keys = _others(own[part], *sealed.scan(everywhere, most + 1, 0, selector))
+        groups.append(_Asked(queries[part], own[part], scores))
+        ranks.append(_ranks(everywhere.nearest[1], np.where(keys == NOTHING, NOTHING, cells[keys])))
+    probes, factors = list[int](), list[int]()
+    for k in (k for k in NEIGHBOURS if k <= most):
+        probed = _least(np.concatenate(ranks)[:, :k], _missing(recall, _CELLS))
+        factor = next(_enough(sealed, groups, k, probed, _missing(recall, _ALL), selector, proceed), None)
+        if factor is None:
+            _log.warning("sketches do not tell %d neighbours apart well enough: all vectors are compared for them", k)
+        probes.append(len(sealed.partition) if factor is None else probed)
+        factors.append(factor or FACTORS[0])
+    return Effort(len(sealed.partition), tuple(probes), tuple(factors))
 
 
-def overlap(found: Keys, wanted: Keys) -> float:
-    """Recall: the share of the wanted keys [Q, k] that were found [Q, any]; places that hold nothing do not count."""
-    hits = sum(len(np.intersect1d(mine, its[its != NOTHING])) for mine, its in zip(found, wanted, strict=True))
-    return hits / max(1, int((wanted != NOTHING).sum()))
+def _missing(recall: float, share: float) -> float:
+    """The recall at which no more than this share is missed of what may be."""
+    return 1 - share * (1 - recall)
 
 
-def _least_factor(sealed: Sealed, queries: Vectors, wanted: Keys, effort: Effort, recall: float) -> int:
-    """The least of the factors by which the wanted neighbours [Q, k] of the queries are found."""
-    k = wanted.shape[1]
-    look = Look(sealed.partition, queries, effort.probes_for(k))
-    picked = (sealed.scan(look, k + 1, factor * (k + 1) + _MORE)[1] for factor in FACTORS)
-    enough = (factor for factor, found in zip(FACTORS, picked, strict=True) if overlap(found, wanted) >= recall)
-    return next(enough, FACTORS[-1])
+def _enough(
+    sealed: Sealed,
+    groups: list[_Asked],
+    k: int,
+    probes: int,
+    target: float,
+    selector: Any,
+    proceed: Callable[[], None],
+) -> Iterator[int]:
+    """The factors, growing, by which the k nearest are found with the recall `target`."""
+    for factor in FACTORS:
+        found = wanted = 0
+        for asked in groups:
+            proceed()
+            look = Look(sealed.partition, asked.queries, probes)
+            scores, _ = _others(asked.own, *sealed.scan(look, k + 1, factor * k + _MORE, selector))
+            last = asked.truth[:, :k].min(axis=1, keepdims=True, where=np.isfinite(asked.truth[:, :k]), initial=np.inf)
+            found += int(np.isfinite(scores[scores >= last - _EQUAL]).sum())
+            wanted += int(np.isfinite(asked.truth[:, :k]).sum())
+        if found >= target * wanted:
+            yield factor
 
 
-def _ranks(order: Keys, cells: NDArray[np.int32]) -> NDArray[np.int64]:
-    """The place of each wanted cell [Q, n] in its query's order of the cells [Q, L]."""
+def _others(own: Keys, scores: Scores, keys: Keys) -> tuple[Scores, Keys]:
+    """What was found [Q, k + 1] other than the queries themselves [Q], best first: [Q, k]."""
+    order = np.argsort(keys == own[:, None], axis=1, kind="stable")[:, :-1]
+    return np.take_along_axis(scores, order, 1), np.take_along_axis(keys, order, 1)
+
+
+def _ranks(order: Keys, cells: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The place of each wanted cell [Q, n] in its query's order of the cells [Q, L]; 0 of those that are nothing."""
     places = np.empty_like(order)
     np.put_along_axis(places, order, np.broadcast_to(np.arange(order.shape[1]), order.shape), 1)
-    return np.take_along_axis(places, cells.astype(np.int64), 1)
+    return np.where(cells == NOTHING, 0, np.take_along_axis(places, np.maximum(cells, 0), 1))
 
 
 def _least(ranks: NDArray[np.int64], target: float) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from os import PathLike
@@ -88,6 +88,8 @@ class VectorIndex:
         #: Bars the removed vectors that the lists still hold; None where there are none.
         self._barred: Selection | None = None
         self._changes, self._torn = 0, False
+        #: Vectors added and removed so far, and how many it takes until work that failed is tried again.
+        self._touched, self._try_again = 0, 0
         self._publish()
 
     def __len__(self) -> int:
@@ -139,6 +141,7 @@ class VectorIndex:
             for start in range(0, len(keys), BATCH):
                 self._append(keys[start : start + BATCH], vectors[start : start + BATCH])
             self._count += len(keys)
+            self._touched += len(keys)
             self._keep_in_shape()
 
     def remove(self, keys: Keys) -> None:
@@ -153,6 +156,7 @@ class VectorIndex:
                 cells[keys] = NOTHING
                 self._state = replace(self._state, cells=cells)
                 self._count -= len(keys)
+                self._touched += len(keys)
                 self._barred = self._bar()
                 self._keep_in_shape()
 
@@ -190,7 +194,7 @@ class VectorIndex:
         with self._shaping, self._writer:
             self.recall, state = recall, self._state
             if isinstance(first := state.tiers[0], Sealed):
-                self._state = replace(state, effort=self._tuned(first, state.cells))
+                self._state = replace(state, effort=self._tuned(first, self._sealed_cells(first)))
                 self._publish()
 
     def close(self) -> None:
@@ -278,7 +282,8 @@ class VectorIndex:
         return False if stale > max(STALE_AT_LEAST, STALE * count) else None
 
     def _keep_in_shape(self) -> None:
-        if not self._filling and not self._closed and self._work is None and self._due() is not None:
+        idle = not self._filling and not self._closed and self._work is None
+        if idle and self._touched >= self._try_again and self._due() is not None:
             self._work = threading.Thread(target=self._work_on, name="gallery index", daemon=False)
             self._work.start()
 
@@ -288,7 +293,8 @@ class VectorIndex:
                 while (anew := self._next_work()) is not None:
                     self._reshape(anew)
         except Exception:
-            _log.exception("the index could not be brought into shape; it goes on as it is")
+            _log.exception("the index could not be brought into shape; it goes on as it is, until much more has changed")
+            self._try_again = self._touched + STALE_AT_LEAST
         finally:
             with self._writer:
                 if self._work is threading.current_thread():
@@ -320,13 +326,15 @@ class VectorIndex:
         """Let additions go to new lists from here on; the state before, and where its keys are now."""
         with self._writer:
             state = self._state
+            if not len(state.tail) and len(state.tiers) > 1:
+                return replace(state, tiers=state.tiers[:-1]), state.cells.copy()
             fresh = Lists(state.tiers[0].codec, state.partition)
             self._state = replace(state, tiers=(*state.tiers, fresh))
             return state, state.cells.copy()
 
     def _merged(self, state: State, cells: NDArray[np.int32]) -> State:
         lists = merged(state.tiers, cells, self._proceed)
-        effort = self._tuned(lists, cells) if isinstance(lists, Sealed) else state.effort
+        effort = self._tuned(lists, cells, self._proceed) if isinstance(lists, Sealed) else state.effort
         return replace(state, tiers=(lists,), effort=effort)
 
     def _renewed(self, state: State, cells: NDArray[np.int32]) -> State:
@@ -339,17 +347,26 @@ class VectorIndex:
             partition = Partition.trained(sample, number, self._proceed)
         lists = regrouped(state.tiers, cells, partition, codec, self._proceed, seal=number > 1)
         cells = cells_of([lists], len(cells) - 1)
-        effort = self._tuned(lists, cells) if isinstance(lists, Sealed) else Effort(1)
+        effort = self._tuned(lists, cells, self._proceed) if isinstance(lists, Sealed) else Effort(1)
         return State(partition, (lists,), cells, effort, count)
 
     def _refitted(self, codec: Codec, sample: Vectors) -> Codec:
         """The codec, or one with wider levels where too much of the sample lies at their ends."""
         return Codec.fitted(codec.memory, sample) if codec.clipped(codec.encode(sample)) > CLIPPED else codec
 
-    def _tuned(self, sealed: Sealed, cells: NDArray[np.int32]) -> Effort:
-        self._proceed()
-        queries = decoded(State(sealed.partition, (sealed,), cells, Effort(1)), drawn(cells, QUERIES))
-        return tuned(sealed, cells, queries, self.recall)
+    def _tuned(self, sealed: Sealed, cells: NDArray[np.int32], proceed: Callable[[], None] = lambda: None) -> Effort:
+        """`cells`: the cell of each key that these lists hold and that was not removed."""
+        proceed()
+        own = drawn(cells, QUERIES)
+        queries = decoded(State(sealed.partition, (sealed,), cells, Effort(1)), own)
+        there = None if len(sealed) == (cells != NOTHING).sum() else selection(cells != NOTHING, None, np.empty(0, np.int64))
+        return tuned(sealed, cells, own, queries, self.recall, None if there is None else there.selector, proceed)
+
+    def _sealed_cells(self, sealed: Sealed) -> NDArray[np.int32]:
+        """The cell of each key that these lists hold and that was not removed since."""
+        cells = cells_of([sealed], self._last)
+        cells[self._state.cells[: self._last + 1] == NOTHING] = NOTHING
+        return cells
 
     def _take(self, made: State, anew: bool) -> None:
         """Put new lists in place of those they were made of; what was added meanwhile stays, what was removed is barred."""

@@ -167,6 +167,62 @@ def test_sealed_lists_give_back_what_they_were_filled_with(memory: Memory) -> No
     np.testing.assert_array_equal(first.scan(near, 5, 50)[1], twin.scan(near, 5, 50)[1])
 
 
+def test_where_all_that_is_near_was_removed_others_are_found() -> None:
+    vectors = clustered(6_000)
+    index = filled(vectors, crossover=1_000)
+    near = 1 + np.argsort(-(vectors @ vectors[0]))[:4_000]
+    index.remove(near)
+    index.settle()
+    assert len(index._state.tiers[0]) == 6_000  # the lists hold them still
+    for queries in (vectors[:1], vectors[[0, near[-1] - 1]]):
+        keys = index.search(queries, 10)[1]
+        assert (keys > 0).all()
+        assert not np.isin(keys, near).any()
+    left = np.setdiff1d(np.arange(1, 6_001), near)
+    expected = best(vectors[left - 1], left, vectors[:1], 10)[1]
+    np.testing.assert_array_equal(index.search(vectors[:1], 10)[1], expected)
+
+
+@pytest.mark.parametrize("change", ["add", "remove"])
+def test_tuning_counts_what_is_there_and_nothing_else(change: str) -> None:
+    """What was added since the last merge is not in the sealed lists, and what was removed still is."""
+    vectors = scattered(4_000)
+    index = filled(vectors, crossover=1_000)
+    index.tune(0.95)
+    before = index._state.effort
+    if change == "add":
+        index.add(np.arange(4_001, 4_201), scattered(200, 5))
+    else:
+        index.remove(np.arange(1, 4_001, 20))
+    assert len(index._state.tiers) == 2
+    index.tune(0.95)
+    after = index._state.effort
+    assert np.abs(np.log2(np.array(after.probes) / before.probes)).max() < 1
+    assert np.abs(np.log2(np.array(after.factors) / before.factors)).max() <= 1
+
+
+def test_equal_vectors_do_not_make_searching_harder() -> None:
+    vectors = scattered(4_000)
+    alone = filled(vectors, crossover=1_000)._state.effort
+    vectors[::10] = vectors[0]
+    assert max(filled(vectors, crossover=1_000)._state.effort.factors) <= 2 * max(alone.factors)
+
+
+def test_an_index_file_that_promises_more_than_it_holds_is_refused(tmp_path: Path) -> None:
+    index = filled(clustered(2_000), crossover=1_000)
+    index.save(tmp_path / "whole")
+    content = bytearray((tmp_path / "whole").read_bytes())
+    header = int.from_bytes(content[8:12], "little")
+    cells = len(index._state.partition)
+    first = 12 + header + 4 * cells * D  # where the first cell's size stands, after the centroids
+    assert int.from_bytes(content[first : first + 8], "little") == len(index._state.tiers[0].keys(0))
+    for size in (-1, 1 << 20, 1 << 40, 1 << 62):
+        content[first : first + 8] = size.to_bytes(8, "little", signed=True)
+        (tmp_path / "damaged").write_bytes(content)
+        with pytest.raises(GalleryError, match="fewer vectors than it says"):
+            VectorIndex.load(tmp_path / "damaged", D)
+
+
 def test_more_neighbours_are_found_with_the_same_recall(trained: VectorIndex) -> None:
     queries = clustered(50, 1)
     for k in (1, 50, 200):
@@ -636,11 +692,12 @@ def test_work_that_fails_is_reported_and_loses_nothing(
     index.add(np.arange(301, 320), vectors[300:319])
     index.settle()
     assert sorted(index.search(vectors[:1], 319)[1][0]) == list(range(1, 320))
+    assert caplog.text.count("could not be brought into shape") == 1  # it is not tried again at every change
     monkeypatch.undo()
-    index.add(np.array([320]), vectors[319:320])
+    index.add(np.arange(320, 320 + under_test.STALE_AT_LEAST), clustered(under_test.STALE_AT_LEAST, 5))
     index.settle()
     assert not index.exact
-    assert len(index) == 320
+    assert len(index) == 319 + under_test.STALE_AT_LEAST
 
 
 def test_closing_ends_training_soon(monkeypatch: pytest.MonkeyPatch) -> None:
