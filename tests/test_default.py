@@ -13,8 +13,10 @@ from assets import default_artifact
 from evaluation import evaluate
 from evaluation.baselines import raw_pixels, striped_histogram
 from export import load_artifact
+from export.retrieval import ALL, SUBSETS
 from samples import KINDS, Kind, Sample, to_batch
 from samples.synthetic.source import synthetic_samples
+from training.default import Default
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -58,5 +60,12 @@ def test_its_card_says_how_it_was_made(kind: Kind) -> None:
     assert (card.name, card.kind) == (f"trireid-default-{kind}", kind)
     assert card.image_size == {"person": (256, 128), "vehicle": (128, 256)}[kind]
     assert (card.kept, card.dimension) == (64, 768)
-    assert f"--kind {kind}" in card.measured["training"]["command"]
+    default = Default(kind=kind)
+    command = f"--kind {kind} --half-steps {default.half_steps} --steps {default.steps} --seed {default.seed}"
+    assert command in card.measured["training"]["command"]
+    subsets = {"+".join(shown): "network" if shown == ALL else f"network, {'+'.join(shown)}" for shown in SUBSETS}
+    assert len(subsets) == 7
+    scores = {part: card.measured["test"][name]["mAP"] for part, name in subsets.items()}
+    assert scores["rgb+nir+tir"] == max(scores.values())
+    assert min(scores.values()) > 20
     assert default_artifact(kind).stat().st_size <= 16e6

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models import Features, Head, NetworkConfig
-from training.losses import batch_hard_triplet, centre_share, identity_loss
+from training.losses import batch_hard_triplet, centre_share, identity_loss, segment_triplet
 from training.settings import LossSettings
 
 
@@ -22,9 +22,9 @@ class Outcome(NamedTuple):
 class Branch(nn.Module):
     """A branch's batch-norm neck and classifier."""
 
-    def __init__(self, width: int, identities: int, settings: LossSettings) -> None:
+    def __init__(self, width: int, identities: int, settings: LossSettings, channels: int) -> None:
         super().__init__()
-        self.settings = settings
+        self.settings, self.channels = settings, channels
         self.bottleneck = nn.BatchNorm1d(width)
         self.bottleneck.bias.requires_grad_(False)
         self.classifier = nn.Linear(width, identities, bias=False)
@@ -38,6 +38,8 @@ class Branch(nn.Module):
         total = total + weight.triplet * batch_hard_triplet(features.float(), labels, weight.margin)
         if weight.centre:
             total = total + weight.centre * centre_share(features.float())
+        if weight.segments:
+            total = total + weight.segments * segment_triplet(features.float(), labels, self.channels, weight.margin)
         return Outcome(total, (logits.argmax(dim=1) == labels).float().mean())
 
 
@@ -48,7 +50,7 @@ class Branches(nn.ModuleDict):
         widths = {"ori": 3 * config.channels}
         if config.head is not Head.NONE:
             widths["head"] = config.head_channels
-        super().__init__({name: Branch(width, identities, settings) for name, width in widths.items()})
+        super().__init__({name: Branch(width, identities, settings, config.channels) for name, width in widths.items()})
 
     def outcomes(self, features: Features, labels: Tensor, *, head: bool = True) -> dict[str, Outcome]:
         """Each branch's outcome on its own features; `head` False leaves the head's out."""

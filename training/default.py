@@ -53,14 +53,15 @@ Describe = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 class Default:
     """What an embedded default is made of: its kind, how many drawn identities it sees, how often each camera draws one.
 
-    Trained from scratch in two stages: first on pictures of half the size, whose steps cost a quarter; then on whole ones, the
-    backbone at half the rate. AdamW, and loss weights that leave the plateau of equal features sooner.
-    Half of the batches lack a modality or two, so that a query which does is found as well.
+    Trained from scratch in three stages: on pictures of half the size, whose steps cost a quarter; on whole ones, the backbone
+    at half the rate; and at half of all rates with a loss on each modality's features apart. AdamW, and loss weights that leave
+    the plateau of equal features sooner. Half of the batches lack a modality or two, so that a query which does is found, too.
     """
 
     kind: Kind
     half_steps: int = 900
     steps: int = 900
+    segment_steps: int = 250
     seed: int = 0
     threads: int | None = None
     identities: int = 1200
@@ -81,10 +82,12 @@ class Default:
         height, width = SIZES[self.kind]
         return replace(self.network, image_size=(height // 2, width // 2), sparse_ratio=1.0, aggregation_ratio=0.8)
 
-    def stage(self, network: NetworkConfig, steps: int, cache: Path, start: Path | None = None) -> Settings:
+    def stage(
+        self, network: NetworkConfig, steps: int, cache: Path, start: Path | None = None, *, segments: bool = False
+    ) -> Settings:
         """The settings of a stage; an epoch is 25 steps, and steps are rounded up to whole epochs."""
         drawn = self.identities + self.validation_identities
-        rate = 1e-3
+        rate = 5e-4 if segments else 1e-3
         return Settings(
             network=network,
             data=DataSettings(
@@ -95,7 +98,7 @@ class Default:
             ),
             start=None if start is None else str(start),
             batch=BatchSettings(identities=16, samples=4),
-            loss=LossSettings(identity=1.0, triplet=1.0, centre=_CENTRE),
+            loss=LossSettings(identity=1.0, triplet=1.0, centre=_CENTRE, segments=float(segments)),
             optimiser=OptimiserSettings(
                 name=OptimiserName.ADAMW,
                 rate=rate,
@@ -123,10 +126,11 @@ class Default:
 
 def train(default: Default, folder: Path) -> ReIdNetwork:
     """Train a default in `folder`, or take its run up where it was left."""
-    pictures, half = folder / "pictures", folder / "half"
+    pictures, half, whole = folder / "pictures", folder / "half", folder / "whole"
     make_training(default.stage(default.half_network, default.half_steps, pictures), half).run()
-    start = half / "last.pth"
-    return make_training(default.stage(default.network, default.steps, pictures, start), folder / "whole").run()
+    make_training(default.stage(default.network, default.steps, pictures, half / "last.pth"), whole).run()
+    last = default.stage(default.network, default.segment_steps, pictures, whole / "last.pth", segments=True)
+    return make_training(last, folder / "segments").run()
 
 
 def measure(network: ReIdNetwork, kind: Kind) -> dict[str, Any]:
@@ -202,18 +206,20 @@ def main() -> None:
     parser.add_argument("--kind", choices=KINDS, required=True)
     parser.add_argument("--half-steps", type=int, default=Default.half_steps, help="of the first stage, on half-size pictures")
     parser.add_argument("--steps", type=int, default=Default.steps, help="of the second stage, on whole pictures")
+    parser.add_argument("--segment-steps", type=int, default=Default.segment_steps, help="of the third, on each modality apart")
     parser.add_argument("--seed", type=int, default=Default.seed)
     parser.add_argument("--threads", type=int, help="threads of PyTorch (default: all cores)")
     parser.add_argument("--folder", type=Path, required=True, help="where the run keeps its saves and its log")
     parser.add_argument("--output", type=Path, required=True, help="the ONNX artifact to write")
     given = parser.parse_args()
-    default = Default(kind=given.kind, half_steps=given.half_steps, steps=given.steps, seed=given.seed, threads=given.threads)
+    steps = {name: getattr(given, name) for name in ("half_steps", "steps", "segment_steps")}
+    default = Default(kind=given.kind, seed=given.seed, threads=given.threads, **steps)
     network = train(default, given.folder)
     results = measure(network, given.kind)
     print(json.dumps(results, indent=1))
     command = (
         f"python -m training.default --kind {given.kind} --half-steps {given.half_steps} --steps {given.steps} "
-        f"--seed {given.seed} --threads {given.threads}"
+        f"--segment-steps {given.segment_steps} --seed {given.seed} --threads {given.threads}"
     )
     measured = {"training": {"command": command, "seed": given.seed, "data": "drawn pictures"}, "test": results}
     card = export_onnx(network, given.output, name=f"trireid-default-{given.kind}", kind=given.kind, measured=measured)

@@ -29,6 +29,15 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float | None = 
     return (functional.softplus(difference) if margin is None else functional.relu(difference + margin)).mean()
 
 
+def segment_triplet(features: Tensor, labels: Tensor, channels: int, margin: float | None = None) -> Tensor:
+    """`batch_hard_triplet` of each segment of `channels` apart, the mean of them. Features [B, n channels] -> scalar.
+
+    On the whole features, the modality that tells most apart does the work, and the others need not learn to stand alone.
+    """
+    segments = features.unflatten(1, (-1, channels)).unbind(1)
+    return torch.stack([batch_hard_triplet(segment, labels, margin) for segment in segments]).mean()
+
+
 def centre_share(features: Tensor) -> Tensor:
     """How much of the features is common to all of the batch: squared norm of their mean over their mean squared norm.
 

@@ -22,6 +22,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "loss.identity": (0, math.inf),
     "loss.triplet": (0, math.inf),
     "loss.centre": (0, math.inf),
+    "loss.segments": (0, math.inf),
     "loss.label_smoothing": (0, 1),
     "optimiser.rate": (0, math.inf),
     "optimiser.backbone_rate": (0, math.inf),
@@ -99,12 +100,14 @@ class SdtpsSettings:
 class LossSettings:
     """Weights of the losses on each branch; `margin`: of the triplet loss, None for the soft one.
 
-    `centre`: weight of the features' common part, which spreads their cosines (`training.losses.centre_share`).
+    `centre`: weight of the features' common part, which spreads their cosines (`training.losses.centre_share`). `segments`:
+    weight of the triplet loss on each segment of C channels apart, which is what is compared where modalities are missing.
     """
 
     identity: float = 0.25
     triplet: float = 1.0
     centre: float = 0.0
+    segments: float = 0.0
     margin: float | None = None
     label_smoothing: float = 0.1
 

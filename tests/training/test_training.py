@@ -24,7 +24,7 @@ from training.augment import Augmentation
 from training.batch import Batches
 from training.data import Data, check_batch, held_out
 from training.loop import Training
-from training.losses import batch_hard_triplet, centre_share, identity_loss
+from training.losses import batch_hard_triplet, centre_share, identity_loss, segment_triplet
 from training.optimiser import make_optimiser
 from training.sampler import IdentitySampler
 from training.schedule import rate_at
@@ -55,12 +55,33 @@ def test_the_centre_share_is_the_common_part_of_the_features() -> None:
     assert float(centre_share(torch.zeros(2, 2))) == 0
 
 
+def test_the_segment_loss_is_the_mean_of_each_segment_by_itself() -> None:
+    draw = torch.Generator().manual_seed(0)
+    features, labels = torch.randn(8, 12, generator=draw), torch.arange(8) // 2
+    parts = [batch_hard_triplet(features[:, at : at + 4], labels, 0.3) for at in (0, 4, 8)]
+    assert float(segment_triplet(features, labels, 4, 0.3)) == pytest.approx(float(sum(parts)) / 3)
+    features[:, 4:8] = 7  # a modality that the whole batch lacks: all alike, and no gradient that is not a number
+    features.requires_grad_(True)
+    segment_triplet(features, labels, 4).backward()
+    assert features.grad is not None
+    assert (features.grad[:, 4:8] == 0).all()
+    assert (features.grad[:, :4] != 0).any()
+
+
 def test_the_centre_weight_counts_on_each_branch(changed: Changed, data: Data, tmp_path: Path) -> None:
     plain, centred = (
         Training(changed(loss={"centre": weight}), data, tmp_path / str(weight)).take_step() for weight in (0.0, 100.0)
     )
     for branch in ("loss_ori", "loss_head"):  # features of an untrained network are nearly all alike
         assert 50 < centred[branch] - plain[branch] <= 100
+
+
+def test_the_segment_weight_counts_on_each_branch(changed: Changed, data: Data, tmp_path: Path) -> None:
+    plain, apart = (
+        Training(changed(loss={"segments": weight}), data, tmp_path / str(weight)).take_step() for weight in (0.0, 10.0)
+    )
+    for branch in ("loss_ori", "loss_head"):
+        assert 0.5 < apart[branch] - plain[branch] < 20
 
 
 def test_the_identity_loss_smooths_by_a_tenth() -> None:
