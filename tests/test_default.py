@@ -61,7 +61,8 @@ def test_its_card_says_how_it_was_made(kind: Kind) -> None:
     assert card.image_size == {"person": (256, 128), "vehicle": (128, 256)}[kind]
     assert (card.kept, card.dimension) == (64, 768)
     default = Default(kind=kind)
-    command = f"--kind {kind} --half-steps {default.half_steps} --steps {default.steps} --seed {default.seed}"
+    steps = f"--half-steps {default.half_steps} --steps {default.steps} --segment-steps {default.segment_steps}"
+    command = f"--kind {kind} {steps} --seed {default.seed}"
     assert command in card.measured["training"]["command"]
     subsets = {"+".join(shown): "network" if shown == ALL else f"network, {'+'.join(shown)}" for shown in SUBSETS}
     assert len(subsets) == 7
