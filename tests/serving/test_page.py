@@ -109,7 +109,8 @@ def test_hits_say_all_that_is_known_of_them(page: Page, query: dict[str, Path], 
     assert re.fullmatch(r"1\.0000|0\.99\d\d", first[first.index("score") + 1])
     assert re.fullmatch(r"[<\d.]+ %", first[first.index("probability") + 1])
     shares = page.run("return [...document.querySelectorAll('.card .bar[data-meter=score] i')].map((bar) => bar.offsetWidth)")
-    assert min(shares) >= 0  # a cosine below zero has an empty bar
+    assert len(shares) == 12
+    assert shares[0] == max(shares) > min(shares)  # a cosine below zero has an empty bar
     assert page.texts(".card .none") == ["none"]  # the item without a thermal picture
     assert "12 hits in people" in page.by("results-about").text
     assert (page.by("live").get_attribute("textContent") or "").startswith("12 hits. Best: Ada, score ")
