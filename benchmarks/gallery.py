@@ -327,6 +327,24 @@ def hnsw(bench: Bench) -> Iterator[Point]:
             return found
 
         yield compared(bench, "hnswlib M16", f"ef {width}", path.stat().st_size / bench.size, search)
+    for memory in (Memory.FLOAT32, Memory.INT8):
+        by_turns(bench, memory, graph, search)
+
+
+def by_turns(bench: Bench, memory: Memory, graph: Any, search: Search) -> None:
+    """Ours and hnswlib by turns, seven times each, at the least `ef` that finds as much as ours: the ratio of the times."""
+    index, _ = built(bench, memory, 0.99)
+    found = recall(searching(index)(bench.queries), bench.truth)
+    for width in range(10, 320, 2):
+        graph.set_ef(width)
+        if (theirs := recall(search(bench.queries), bench.truth)) >= found:
+            break
+    print(f"  {memory} (recall {found:.4f}) and hnswlib (ef {width}, {theirs:.4f}), by turns:")
+    for name, timed, runs in (("one query", latency, 60), ("in batches", pace, 5)):
+        times = np.array([[timed(how, bench.queries, runs) for how in (searching(index), search)] for _ in range(7)])
+        ratios, ours = np.sort(times[:, 0] / times[:, 1]), np.median(times[:, 0])
+        print(f"    {name} {ours:.3f} ms: {ratios[3]:.2f} times hnswlib's ({ratios[0]:.2f} to {ratios[-1]:.2f})", flush=True)
+    index.close()
 
 
 def usearch(bench: Bench) -> Iterator[Point]:

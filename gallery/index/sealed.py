@@ -104,8 +104,8 @@ class Sealed:
         else:
             parameters = _plain(look.probes, shortlist / k) if passing is None else _chosen(look.probes, shortlist / k, passing)
             scores, places = self._both.search(look.queries, k, params=parameters)
-        missing = places == NOTHING
-        if missing.any():
+        if (places[:, -1] == NOTHING).any():  # what is missing stands at the end
+            missing = places == NOTHING
             scores[missing] = -np.inf
             return scores, np.where(missing, NOTHING, self._keys[places])
         return scores, self._keys[places]

@@ -59,10 +59,11 @@ class Seen:
         allowed = self.barred
         if among is not None or without is not None:
             allowed = selection(self.state.cells[: self.last + 1] != NOTHING, among, without)
-        at_once = max(1, min(QUERY_BATCH, PICKED_AT_ONCE // self._shortlist(k, allowed)))
+        shortlist = self._shortlist(k, allowed)
+        at_once = max(1, min(QUERY_BATCH, PICKED_AT_ONCE // shortlist))
         parts = [queries[start : start + at_once] for start in range(0, len(queries), at_once)]
         with threads(ALL if len(queries) > 1 else 1):
-            found = [self._search(part, k, allowed, fetch) for part in parts]
+            found = [self._search(part, k, shortlist, allowed, fetch) for part in parts]
         if len(found) == 1:
             return found[0]
         empty = np.empty((0, k), np.float32), np.empty((0, k), np.int64)
@@ -95,14 +96,17 @@ class Seen:
             raise GalleryError(f"k: must be 1 at least, not {k}", "k")
         return queries
 
-    def _search(self, queries: Vectors, k: int, allowed: Selection | None, fetch: Fetch | None) -> tuple[Scores, Keys]:
+    def _search(
+        self, queries: Vectors, k: int, shortlist: int, allowed: Selection | None, fetch: Fetch | None
+    ) -> tuple[Scores, Keys]:
         wanted = k if fetch is None or self.state.tiers[0].codec.exact else k + EXTRA + k // 2
         look = Look(self.state.partition, queries, self._probes(k, allowed))
-        scores, keys = self._scanned(look, wanted, self._shortlist(k, allowed), allowed)
-        short = (keys == NOTHING).sum(axis=1) > max(0, wanted - self._passing(allowed))
-        if short.any() and not look.everywhere:  # what was near is barred: look further
-            look = Look(self.state.partition, queries[short], len(self.state.partition))
-            scores[short], keys[short] = self._scanned(look, wanted, 0, allowed)
+        scores, keys = self._scanned(look, wanted, shortlist, allowed)
+        if not look.everywhere and (keys[:, -1] == NOTHING).any():  # what was near is barred: look further
+            short = (keys == NOTHING).sum(axis=1) > max(0, wanted - self._passing(allowed))
+            if short.any():
+                look = Look(self.state.partition, queries[short], len(self.state.partition))
+                scores[short], keys[short] = self._scanned(look, wanted, 0, allowed)
         if wanted > k and fetch is not None:
             return scored_again(fetch, queries, keys, k)
         return scores, keys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -47,7 +48,7 @@ class Effort:
 
     def shortlist_for(self, k: int, depth: float) -> int:
         """How many to pick by their sketches, for k out of `depth` neighbours: with the largest factor up to there."""
-        tuned = 1 + sum(depth > at for at in NEIGHBOURS)
+        tuned = 1 + bisect_left(NEIGHBOURS, depth)
         return max(k, NEIGHBOURS[0]) * max(self.factors[:tuned] or FACTORS[-1:]) + _MORE
 
 
