@@ -255,7 +255,7 @@ class VectorIndex:
         state = self._state
         if state.held == self._count:
             return None
-        return selection(state.cells[: self._last + 1] != NOTHING, None, np.empty(0, np.int64))
+        return selection(state.cells[: self._last + 1] != NOTHING, None, None)
 
     def _fit_codec(self, vectors: Vectors) -> None:
         """int8 begins as float32, until there are enough vectors to fit its levels to."""
@@ -359,7 +359,7 @@ class VectorIndex:
         proceed()
         own = drawn(cells, QUERIES)
         queries = decoded(State(sealed.partition, (sealed,), cells, Effort(1)), own)
-        there = None if len(sealed) == (cells != NOTHING).sum() else selection(cells != NOTHING, None, np.empty(0, np.int64))
+        there = None if len(sealed) == (cells != NOTHING).sum() else selection(cells != NOTHING, None, None)
         return tuned(sealed, cells, own, queries, self.recall, None if there is None else there.selector, proceed)
 
     def _sealed_cells(self, sealed: Sealed) -> NDArray[np.int32]:
