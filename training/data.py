@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -114,8 +114,7 @@ def _pictures(settings: DataSettings, source: str, part: str, network: NetworkCo
 
 def _decoded(settings: DataSettings, source: str, part: str, network: NetworkConfig) -> PictureSet:
     samples = _samples(settings, source, part)
-    pictures = PictureSet.of(samples, network.image_size, title=f"reading {source}")
-    return replace(pictures, cameras=pictures.cameras if network.cameras else np.full_like(pictures.cameras, -1))
+    return PictureSet.of(samples, network.image_size, title=f"reading {source}")
 
 
 def _samples(settings: DataSettings, source: str, part: str) -> Iterator[Sample]:

@@ -38,7 +38,7 @@ class Scale:
     comes from `backbone_identities` of world 1, which has other cameras and other identities.
     """
 
-    epochs: int = 20
+    epochs: int = 50
     identities: int = 80
     validation_identities: int = 16
     test_identities: int = 60

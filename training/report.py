@@ -29,6 +29,7 @@ COMPARED: Final = (
     ("relaxed", "full"),
     ("sdtps delay", "full"),
     ("warm-up 10", "none"),
+    ("faster backbone", "none"),
     ("batch 2 x 4", "none"),
     ("frozen", "none"),
     ("mask alone", "none"),

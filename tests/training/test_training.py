@@ -441,6 +441,16 @@ def test_a_synthetic_source_trains_on_other_identities_than_it_tests(settings: S
     assert len(list(tmp_path.glob("*.npz"))) == 2
 
 
+def test_a_network_without_cameras_is_validated_across_them_all_the_same(settings: Settings, tmp_path: Path) -> None:
+    source = DataSettings(source="synthetic:person:4", validation_identities=2, shots=1, cache=str(tmp_path))
+    without, told = (replace(settings.network, cameras=cameras) for cameras in (0, 6))
+    for network in (without, told):  # the second reads what the first cached
+        data = Data.of(source, network, BatchSettings(identities=2), 2)
+        assert len(set(data.validation.cameras.tolist())) >= 4
+        assert min(data.train.cameras) >= 0
+    assert len(list(tmp_path.glob("*.npz"))) == 1
+
+
 def test_a_camera_the_network_does_not_know_is_refused(settings: Settings) -> None:
     source = DataSettings(source="synthetic:person:4", validation_identities=2, shots=1)
     few = replace(settings.network, cameras=2)
