@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import json
-import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ from training.data import Data
 from training.files import check_room, save, save_checkpoint, write_text
 from training.gradients import columns, measure
 from training.log import Log, Table
-from training.machine import SCALED, device_of, in_precision
+from training.machine import SCALED, device_of, in_precision, peak_megabytes
 from training.optimiser import make_optimiser, squares_of
 from training.schedule import set_rates
 from training.settings import Settings
@@ -208,7 +207,7 @@ class Training:
         return result | {
             "steps": self.steps,
             **{name: round(sum(float(row[name]) for row in rows), 1) for name in ("seconds", "cpu_seconds")},
-            "peak_MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "peak_MB": peak_megabytes(),
             "skipped": sum(float(row.get("skipped") or 0) for row in rows),
             "final_scale": self.scaler.get_scale() if self.scaler.is_enabled() else None,
         }

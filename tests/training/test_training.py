@@ -6,6 +6,8 @@ import csv
 import json
 import math
 import os
+import subprocess
+import sys
 from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
@@ -468,3 +470,11 @@ def test_validation_leaves_the_mode_and_tells_patterns_apart(settings: Settings)
             parameter.mul_(-3)
     later = validate(network, coloured(3, seed=1), (1, 2, 3))
     assert later[1].mAP == scores[1].mAP
+
+
+def test_a_process_is_not_charged_with_the_memory_of_the_one_that_started_it() -> None:
+    own = "from training.machine import peak_megabytes; print(peak_megabytes())"
+    parent = f"import subprocess, sys; held = bytearray(600 << 20); subprocess.run([sys.executable, '-c', {own!r}], check=True)"
+    alone, below = (int(subprocess.check_output([sys.executable, "-c", code])) for code in (own, parent))
+    assert alone > 20
+    assert below == pytest.approx(alone, abs=50)
