@@ -35,6 +35,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "gumbel off": {"sdtps.attention_gradient": "none", "sdtps.gumbel": "off"},
     "full, gumbel off": {"sdtps.gumbel": "off"},
     "warm-up 10": {"sdtps.attention_gradient": "none", "schedule.warmup_epochs": 10},
+    "faster backbone": {"sdtps.attention_gradient": "none", "optimiser.backbone_rate": pytest.approx(1.4e-4)},
     "batch 2 x 4": {"sdtps.attention_gradient": "none", "batch.identities": 2},
     "mask, scores attached": {"sdtps.gumbel": "published"},
     "mask alone": {"sdtps.attention_gradient": "none", "sdtps.gumbel": "published"},
@@ -65,6 +66,11 @@ def test_rates_are_in_the_notes_ratio() -> None:
     assert own["optimiser.rate"] / own["optimiser.backbone_rate"] == pytest.approx(3.5e-4 / 5e-6)
     assert own["schedule.warmup_rate"] / own["optimiser.rate"] == pytest.approx(0.1)
     assert flat("warm-up 10")["schedule.steps_per_epoch"] == flat("failing run")["schedule.steps_per_epoch"] == 16
+
+
+def test_a_share_of_the_heads_rate_follows_it() -> None:
+    settings = settings_of(arm_settings(common_settings(Scale(rate=2e-3), Path("runs")), "faster backbone", 0))
+    assert (settings.optimiser.rate, settings.optimiser.backbone_rate) == (2e-3, pytest.approx(2e-4))
 
 
 def test_the_backbone_is_of_another_world() -> None:
