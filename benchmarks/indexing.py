@@ -53,11 +53,12 @@ FRAME = (1280, 720)
 HUGE = (8000, 6000)
 CROP = (256, 128)
 QUALITY = 90
-# A command, and then its process's own peak in KiB (what getrusage tells of a child counts its parent in, too). Linux only.
+# A command, and then its process's own peak in MiB.
 _PEAK = """
-import re, sys, trireid
+import sys, trireid
+from training.memory import peak_megabytes
 trireid.main(sys.argv[1:])
-print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+print(peak_megabytes())
 """
 
 
@@ -169,7 +170,7 @@ def memory(count: int) -> None:
             draw(Path(folder), form, each)
             command = [sys.executable, "-c", _PEAK, "index", folder, "--gallery", f"{folder}/bench.gallery"]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
-        print(f"{each} samples, {FORMS[form][1]}: peak {int(done.stdout.split()[-1]) // 1024} MiB", flush=True)
+        print(f"{each} samples, {FORMS[form][1]}: peak {done.stdout.split()[-1]} MiB", flush=True)
 
 
 def vit_b(folder: Path) -> Path:

@@ -8,12 +8,12 @@ Prints seconds, the process's peak memory, and the time of the bare matrix produ
 from __future__ import annotations
 
 import argparse
-import resource
 import time
 
 import numpy as np
 
 from evaluation import evaluate
+from training.memory import peak_megabytes
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     start = time.perf_counter()
     scores = evaluate(features[0], features[1], ids[0], ids[1], cameras[0], cameras[1])
     taken = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = peak_megabytes() / 1024
     print(f"{sizes[0]} queries x {sizes[1]} gallery items, {given.dimension} numbers each: mAP {100 * scores.mAP:.1f} %")
     print(f"scored in {taken:.1f} s ({taken / bare:.1f} times the bare matrix product), peak memory {peak:.2f} GiB")
 

@@ -28,7 +28,8 @@ from training.data import Data
 from training.files import check_room, save, save_checkpoint, write_text
 from training.gradients import columns, measure
 from training.log import Log, Table
-from training.machine import SCALED, device_of, in_precision, peak_megabytes
+from training.machine import SCALED, device_of, in_precision
+from training.memory import peak_megabytes
 from training.optimiser import make_optimiser, squares_of
 from training.schedule import set_rates
 from training.settings import Settings

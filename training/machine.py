@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Final
 
 import torch
@@ -40,15 +37,3 @@ def device_of(name: str) -> torch.device:
     if name not in ("cpu", "cuda"):
         raise ConfigError(f"machine.device: must be auto, cpu or cuda, not {name}", "machine.device")
     return torch.device(name)
-
-
-def peak_megabytes() -> int:
-    """The most memory that this process has held at once, in MiB.
-
-    Linux's `ru_maxrss` would not do: a process begins with the peak of the one that started it.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        held = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(held.split()[1]) >> 10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> (20 if sys.platform == "darwin" else 10)
