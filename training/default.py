@@ -122,7 +122,7 @@ class Default:
             augmentation=Augmentation(
                 pad=10 * min(network.image_size) // 128,
                 erase=0.3,
-                drop_modality=6 / 7 if last else 0.5,
+                drop_modality=6 / 7 if last else 0.5,  # six of the seven subsets lack something
                 drop_together=True,
                 drop_camera=0.5 if network.cameras else 0.0,
             ),
