@@ -1,34 +1,67 @@
-"""A source of samples: entries that hold a sample, or the fault that keeps them from being one."""
+"""A source of samples: entries that hold a sample, or the error that keeps them from being one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
 
 from samples.errors import SourceError, TrireidError
 from samples.sample import Sample
 
+#: The part that a sample plays in the field's protocols.
+Role = Literal["train", "query", "gallery", "distractor"]
+
 
 @dataclass(frozen=True)
 class Entry:
-    """One place of a source: `place` names it (`row 7`, a file), and it holds a sample or a fault.
+    """One location of a source: `place` names it (`row 7`, a file), and it holds a sample or an error.
 
-    `name`: what to call a sample that has no id of its own, where that is not the place.
+    `name`: what to call a sample that has no id of its own, if that is not the place. `role`: the part that the sample plays
+    if the source says so, else None: it is a query and in the gallery. A distractor is in the gallery and not a query; so is
+    a sample without an identity.
     """
 
     place: str
     sample: Sample | None = None
     fault: TrireidError | None = None
     name: str | None = None
+    role: Role | None = None
+
+
+@dataclass(frozen=True)
+class NotUsed:
+    """Something that was given and is not used: `what`, how many, why, and one `example` of it."""
+
+    what: str
+    count: int
+    why: str
+    example: str | None = None
+
+    def __str__(self) -> str:
+        example = f" ({self.example})" if self.example else ""
+        return f"{self.count} {self.what}{example}: {self.why}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {"what": self.what, "count": self.count, "why": self.why, "example": self.example}
 
 
 @dataclass(frozen=True)
 class Source:
-    """A source of `total` entries; iterate it as often as you like."""
+    """A source of `total` entries; iterate it as often as you like.
+
+    `not_used`: what was given and is passed over; `notes`: how the source was read, in sentences for its user; `tells`: the
+    fields of a sample that the source speaks of, by name (`attributes` for these as a whole), None for all of them.
+    """
 
     name: str
     total: int
     entries: Callable[[], Iterator[Entry]]
+    not_used: tuple[NotUsed, ...] = ()
+    notes: tuple[str, ...] = ()
+    tells: frozenset[str] | None = None
 
     def __iter__(self) -> Iterator[Entry]:
         return self.entries()
@@ -42,11 +75,17 @@ def read_lazily(name: str, places: list[str], read: Callable[[str], Sample]) -> 
 
     def entries() -> Iterator[Entry]:
         for place in places:
-            try:
-                yield Entry(place, read(place))
-            except OSError as error:
-                yield Entry(place, fault=SourceError(f"{error.filename or place}: {error.strerror}", place))
-            except TrireidError as fault:
-                yield Entry(place, fault=fault)
+            yield read_entry(place, partial(read, place))
 
     return Source(name, len(places), entries)
+
+
+def read_entry(place: str, read: Callable[[], Sample], name: str | None = None, role: Role | None = None) -> Entry:
+    """Make one entry of what `read` gives; its TrireidError or OSError becomes the entry's error."""
+    try:
+        return Entry(place, read(), name=name, role=role)
+    except OSError as error:  # a name too long, a folder that may not be looked into
+        fault = SourceError(f"{error.filename or place}: {error.strerror}", place)
+        return Entry(place, fault=fault, role=role)
+    except TrireidError as fault:
+        return Entry(place, fault=fault, role=role)
