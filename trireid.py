@@ -19,6 +19,7 @@ from samples import KINDS, MODALITIES, Sample, ServiceError, TrireidError, Verif
 if TYPE_CHECKING:
     from export import Embedder
     from gallery import Hit
+    from samples.source import Source
     from serving.schemas import HitAnswer
 
 
@@ -53,7 +54,14 @@ def _export_onnx(given: argparse.Namespace) -> int:
     from models import load_checkpoint
 
     network = load_checkpoint(given.checkpoint, given.config)
-    card = export_onnx(network, given.output, precision=given.precision, batch=given.batch, kind=given.kind, data=given.data)
+    card = export_onnx(
+        network,
+        given.output,
+        precision=given.precision,
+        batch=given.batch,
+        kind=given.kind,
+        data=_comparison_source(given),
+    )
     found = card.measured["against_fp32"]
     print(
         f"{given.output}: {card.precision}, {card.dimension} numbers per sample, {card.image_size[0]} x {card.image_size[1]}"
@@ -74,12 +82,18 @@ def _verify(given: argparse.Namespace) -> int:
     from export import load_artifact
     from export.verification import compare
     from export.verification_text import text
-    from samples.sources import open_source
 
     candidate, reference = (load_artifact(file, config=given.config) for file in (given.file, given.against))
-    report = compare(reference, candidate, open_source(given.data) if given.data else None)
+    report = compare(reference, candidate, _comparison_source(given))
     print(json.dumps(report.to_json(), indent=2) if given.json else text(report))
     return 0 if report.holds else 1
+
+
+def _comparison_source(given: argparse.Namespace) -> Source | None:
+    """The SOURCE two networks are compared on, if one is given."""
+    from samples.sources import open_source
+
+    return open_source(given.data, allow_outside=given.allow_outside) if given.data else None
 
 
 def _export_tensorrt(given: argparse.Namespace) -> int:
@@ -112,7 +126,7 @@ def _index(given: argparse.Namespace) -> int:
     from gallery import Gallery, index
     from samples.sources import open_source
 
-    source = open_source(given.source)
+    source = open_source(given.source, allow_outside=given.allow_outside)
     with Gallery.open(given.gallery, _embedder_for(given), memory=given.memory, recall=given.recall) as gallery:
         report = index(source, gallery, resume=given.resume)
         replaced = f" ({report.replaced} of them replaced)" if report.replaced else ""
@@ -282,7 +296,10 @@ def _evaluate(given: argparse.Namespace) -> int:
     from samples.sources import open_source
 
     embedder = load_artifact(given.model)
-    query, gallery = open_source(given.source, "query"), open_source(given.source, "gallery")
+    query, gallery = (
+        open_source(given.source, "query", allow_outside=given.allow_outside),
+        open_source(given.source, "gallery", allow_outside=given.allow_outside),
+    )
     subsets = subsets_of(embedder.card)[: None if given.missing else 1]
     asked = embed_source(embedder, query, subsets)
     held = asked if query.name == gallery.name else embed_source(embedder, gallery, subsets)
@@ -341,6 +358,7 @@ def _parser() -> argparse.ArgumentParser:
     onnx.add_argument("--batch", type=_positive, metavar="N", help="a fixed batch size (default: any)")
     onnx.add_argument("--kind", choices=KINDS, help="what it is for (default: by the picture's shape)")
     onnx.add_argument("--data", metavar="SOURCE", help="compare on this, too (fp16, int8: 16 drawn identities by default)")
+    _outside_option(onnx)
 
     verify = commands.add_parser("verify", help="whether two networks are the same, and where they part")
     verify.set_defaults(run=_verify)
@@ -351,6 +369,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--config", metavar="YML", help="the training configuration, where one of the two is a checkpoint")
     verify.add_argument("--data", metavar="SOURCE", help="compare on this beside trial pictures")
     verify.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    _outside_option(verify)
     _runtime_options(verify)
 
     tensorrt = export.add_parser(
@@ -376,6 +395,7 @@ def _parser() -> argparse.ArgumentParser:
     index.add_argument("--memory", choices=("float32", "float16", "int8"), help="how the index holds vectors (remembered)")
     index.add_argument("--recall", type=float, help="of the ten nearest, in large galleries (default 0.99; remembered)")
     index.add_argument("--resume", action="store_true", help="pass over known ids without reading their pictures")
+    _outside_option(index)
 
     search = commands.add_parser("search", help="query a gallery by image, in a folder or on a server")
     search.set_defaults(run=_search)
@@ -407,6 +427,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--plot", metavar="DIR", help="write the CMC curve and a rank list as PNG")
     evaluate.add_argument("--json", action="store_true", help="print JSON instead of a table")
     evaluate.add_argument("--csv", metavar="FILE", help="write the table as CSV, too")
+    _outside_option(evaluate)
 
     train = commands.add_parser("train", help="fine-tune a network; a killed run goes on where its last save stands")
     train.set_defaults(run=_train)
@@ -461,6 +482,10 @@ def _gallery_parsers(gallery: argparse.ArgumentParser) -> None:
     parsers["reembed"].add_argument("--model", required=True, metavar="FILE", help="the artifact to move to")
     parsers["reembed"].add_argument("--drop-lost", action="store_true", help="remove items whose pictures are gone")
     _runtime_options(parsers["reembed"])
+
+
+def _outside_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--allow-outside", action="store_true", help="take a manifest's images from outside its folder, too")
 
 
 def _runtime_options(parser: argparse.ArgumentParser) -> None:

@@ -22,6 +22,7 @@ from export.embedder import Cameras, Embedder, Embeddings, Images, Present, Toke
 from export.external_data import external_files
 from export.onnx_runtime import first_line, runtime_of
 from samples import KINDS, MODALITIES, ArtifactError, Kind, Modality
+from samples.files import MAX_TEXT_BYTES, read_regular
 
 LAYOUTS: Final = ("NCHW", "NHWC")
 CHANNELS: Final = ("RGB", "BGR", "GRAY")
@@ -79,7 +80,7 @@ class ForeignCard:
     def read(cls, path: Path) -> ForeignCard:
         """Read and check the JSON. Raises ArtifactError, naming the file and the key."""
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(read_regular(path, MAX_TEXT_BYTES).decode())
         except (OSError, ValueError, RecursionError) as error:
             raise ArtifactError(f"{path}: not JSON that can be read: {error}", os.fspath(path)) from error
         check = _Check(path)

@@ -11,6 +11,7 @@ import yaml
 
 from models.config import Backbone, Head, NetworkConfig
 from samples import ConfigError
+from samples.files import MAX_TEXT_BYTES, read_regular
 
 Settings = Mapping[str, Any]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -32,7 +33,7 @@ def read_yaml(config: str | PathLike[str] | Settings) -> Settings:
         return config
     path = Path(config)
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loaded = yaml.safe_load(read_regular(path, MAX_TEXT_BYTES).decode())
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}", str(path)) from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:

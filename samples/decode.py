@@ -8,7 +8,6 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from samples.errors import PictureError
+from samples.files import FileTooLargeError, read_regular
 from samples.sample import MODALITIES, Modality, Picture, Sample
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
@@ -60,10 +60,9 @@ def content(picture: str | os.PathLike[str] | bytes, field: str | None = None) -
     if isinstance(picture, bytes):
         return picture
     try:
-        size = os.stat(picture).st_size
-        if size > MAX_BYTES:
-            raise _too_large(field, f"a file of {size // 1_000_000} MB")
-        return Path(picture).read_bytes()
+        return read_regular(picture, MAX_BYTES)
+    except FileTooLargeError as error:
+        raise _too_large(field, f"a file of {error.size // 1_000_000} MB") from error
     except OSError as error:
         raise PictureError(f"{_named(field)}cannot be read: {error.strerror}", field, "missing") from error
 

@@ -18,10 +18,11 @@ SHOTS: Final = 2
 FORMS: Final = "rgbnt201:DIR, rgbnt100:DIR, msvr310:DIR, manifest.csv, manifest.parquet, a folder, synthetic:KIND:IDENTITIES"
 
 
-def open_source(name: str, split: Split = "gallery") -> Source:
+def open_source(name: str, split: Split = "gallery", *, allow_outside: bool = False) -> Source:
     """The source that `name` stands for; of a data set the split that it names (`rgbnt201:DIR@query`), else `split`.
 
-    Raises SourceError where the name stands for no source, or the source cannot be read as a whole.
+    `allow_outside`: a manifest's images may lie outside its folder. Raises SourceError where the name stands for no source, or
+    the source cannot be read as a whole.
     """
     scheme, _, rest = name.partition(":")
     if scheme == "synthetic":
@@ -30,7 +31,7 @@ def open_source(name: str, split: Split = "gallery") -> Source:
         return _data_set(name, scheme, rest, split)
     path = Path(name)
     if path.suffix.lower() in (".csv", ".parquet"):
-        return read_manifest(path)
+        return read_manifest(path, allow_outside=allow_outside)
     if path.is_dir():
         return read_folder(path)
     raise SourceError(f"{name}: not a SOURCE; known forms: {FORMS}", name)

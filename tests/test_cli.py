@@ -201,7 +201,9 @@ def test_rgb_only_pictures_through_a_manifest(tmp_path: Path, artifact: Path) ->
     names = sorted(path.name for path in folder.glob("*.jpg"))
     rows = [f"{folder / name},{name.split('_')[0]}" for name in names]
     (tmp_path / "pets.csv").write_text("rgb,identity\n" + "\n".join(rows) + "\n")
-    done = trireid("index", tmp_path / "pets.csv", "--gallery", tmp_path / "pets.gallery", "--model", artifact)
+    done = trireid(
+        "index", tmp_path / "pets.csv", "--allow-outside", "--gallery", tmp_path / "pets.gallery", "--model", artifact
+    )
     assert done.stdout.endswith(f"{len(names)} added, 0 known, 0 set aside; holds {len(names)}\n")
     done = trireid("search", "--gallery", tmp_path / "pets.gallery", "--rgb", folder / names[0], "--json", "-k", 1)
     (hit,) = json.loads(done.stdout)["hits"]

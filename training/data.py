@@ -118,7 +118,7 @@ def _decoded(settings: DataSettings, source: str, part: str, network: NetworkCon
 
 
 def _samples(settings: DataSettings, source: str, part: str) -> Iterator[Sample]:
-    opened = open_source(source, "train" if part == "train" else "gallery")
+    opened = open_source(source, "train" if part == "train" else "gallery", allow_outside=settings.allow_outside)
     if source.startswith("synthetic:"):  # the source itself draws test identities only
         _, kind, identities = source.split(":")
         yield from synthetic_samples(

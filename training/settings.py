@@ -68,6 +68,7 @@ class DataSettings:
 
     `world`, `shots`: of a synthetic source, its seed and pictures per camera. A synthetic `source` takes the world's training
     identities, a synthetic `test` its test identities. `cache`: a folder that keeps decoded pictures.
+    `allow_outside`: a manifest's images may lie outside its folder.
     """
 
     source: str
@@ -76,6 +77,7 @@ class DataSettings:
     world: int = 0
     shots: int = 2
     cache: str | None = None
+    allow_outside: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from samples import GalleryError
+from samples.files import open_regular
 
 MARK: Final = b"TRIREIDX"
 _NUMBER: Final = 4
@@ -104,7 +105,7 @@ class Reader:
 def reading(path: Path) -> Iterator[Reader]:
     """Read a file. Raises GalleryError (code `index`) for one that is absent, foreign, cut short, or damaged."""
     try:
-        with path.open("rb") as source:
+        with open_regular(path) as source:
             yield Reader(source)
     except OSError as error:
         raise unusable(path, error.strerror or str(error)) from error

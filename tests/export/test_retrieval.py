@@ -179,5 +179,5 @@ def test_real_crops_can_be_measured(tmp_path: Path, artifact: Path, told: Told) 
     folder = shared("real") / "pets09"
     rows = [f"{path},{path.name.split('_')[0]},{path.name.split('_')[1][1:]}" for path in sorted(folder.glob("*.jpg"))]
     (tmp_path / "pets.csv").write_text("\n".join(["rgb,identity,camera", *rows]) + "\n")
-    _, out, _ = told(tmp_path / "pets.csv", "--model", artifact, "--json")
+    _, out, _ = told(tmp_path / "pets.csv", "--allow-outside", "--model", artifact, "--json")
     assert json.loads(out)["queries"] == len(rows)

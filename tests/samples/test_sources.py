@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,34 @@ def test_a_synthetic_source_yields_as_many_as_it_says() -> None:
 def test_a_kind_that_does_not_exist_is_refused() -> None:
     with pytest.raises(TrireidError, match="kind must be one of person, vehicle"):
         Sample(kind="dog")  # type: ignore[arg-type]
+
+
+def test_images_of_a_manifest_stay_below_its_folder(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "in", tmp_path / "secret.png"
+    (inside / "below").mkdir(parents=True)
+    outside.write_bytes(encoded(3))
+    (inside / "link.png").symlink_to(outside)
+    (inside / "folder").symlink_to(tmp_path)
+    (inside / "below" / "c.png").write_bytes(encoded(4))
+    hostile = ["../secret.png", str(outside), "link.png", "folder/secret.png", "below/../../secret.png", "/etc/nowhere"]
+    name = manifest(inside, "\n".join(["rgb", *hostile, "a.png", "below/../below/c.png"]) + "\n")
+    entries = list(open_source(name))
+    assert [entry.sample is None for entry in entries] == [True] * len(hostile) + [False, False]
+    assert all("--allow-outside" in str(entry.fault) for entry in entries[: len(hostile)])
+    allowed = list(open_source(name, allow_outside=True))
+    assert [entry.sample is None for entry in allowed] == [False] * 5 + [True, False, False]
+    (tmp_path / "alias").symlink_to(inside)
+    assert [entry.sample is None for entry in open_source(str(tmp_path / "alias" / "m.csv"))][-2:] == [False, False]
+
+
+def test_a_row_of_irregular_files_is_an_error_of_its_own(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.png")
+    entries = list(open_source(manifest(tmp_path, "rgb\nfifo.png\na\0.png\na.png\n")))
+    assert [entry.sample is None for entry in entries] == [True, True, False]
+    assert "fifo.png is not a regular file" in str(entries[0].fault)
+
+
+def test_a_number_of_hundreds_of_digits_does_not_end_the_import(tmp_path: Path) -> None:
+    (entry,) = open_source(manifest(tmp_path, f"rgb,note\na.png,{'7' * 400}\n"))
+    assert entry.sample is not None
+    assert entry.sample.attributes["note"] == "7" * 400

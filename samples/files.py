@@ -1,0 +1,86 @@
+"""Opening files that somebody else has named: regular files only, so that no FIFO or device blocks."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import BinaryIO, Final
+
+#: O_NONBLOCK: a FIFO that takes the file's place after the check does not block either.
+_FLAGS: Final = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_CHUNK: Final = 1 << 20
+#: Of configurations and cards: files that people write, and that are parsed as a whole.
+MAX_TEXT_BYTES: Final = 1 << 20
+
+
+class FileTooLargeError(OSError):
+    """A file holds more bytes than its reader takes: `size`, or more if it grew while it was read."""
+
+    def __init__(self, size: int, path: str | os.PathLike[str]) -> None:
+        super().__init__(errno.EFBIG, f"is too large: {size} bytes", os.fspath(path))
+        self.size = size
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file, or a symbolic link to one, for reading.
+
+    Raises:
+        OSError: The file cannot be opened, or is a directory, FIFO, socket or device.
+    """
+    if "\0" in os.fspath(path):
+        raise OSError(errno.EINVAL, "its name holds a NUL", os.fspath(path))
+    _require_regular(os.stat(path).st_mode, path)  # before opening: to open some devices is to act
+    descriptor = os.open(path, _FLAGS)
+    try:
+        _require_regular(os.fstat(descriptor).st_mode, path)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
+    """Read a whole regular file of at most `most` bytes.
+
+    A file whose size the system gives as 0, as it does for those in `/proc`, is empty.
+
+    Raises:
+        FileTooLargeError: The file holds more than `most` bytes, also if it grew after it was opened.
+        OSError: As `open_regular`.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size == 0:
+            return b""
+        if size > most:
+            raise FileTooLargeError(size, path)
+        parts, left = [], most + 1
+        while left and (part := file.read(min(_CHUNK, left))):
+            parts.append(part)
+            left -= len(part)
+    if not left:
+        raise FileTooLargeError(most + 1, path)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def is_regular(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a regular file, or a symbolic link to one; False for a path no system takes."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _require_regular(mode: int, path: str | os.PathLike[str]) -> None:
+    if stat.S_ISREG(mode):
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
