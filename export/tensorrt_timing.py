@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 from export.plan import Gpu
 from export.tensorrt_library import Library
+from samples.cache_folder import cache_folder
 from samples.durable import write_whole
 
 log = logging.getLogger(__name__)
@@ -17,8 +17,7 @@ log = logging.getLogger(__name__)
 
 def default_path(library: Library, gpu: Gpu) -> Path:
     """Where the cache of a GPU and version stands: in the user's cache folder (XDG_CACHE_HOME)."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trireid"
-    return folder / f"{re.sub(r'[^A-Za-z0-9.]+', '-', f'{library.title} {gpu.name}')}.timing"
+    return cache_folder() / f"{re.sub(r'[^A-Za-z0-9.]+', '-', f'{library.title} {gpu.name}')}.timing"
 
 
 def attach(config: Any, path: Path) -> None:

@@ -12,7 +12,8 @@ from samples import TrireidError
 from serving.access import TOKENS_FILE
 from serving.audit import AUDIT
 from serving.demo import settle_galleries
-from serving.settings import make_absolute
+from serving.logs import set_up_logs
+from serving.settings import check_bentoml_home, make_absolute
 
 
 def serve(galleries: Sequence[Path], host: str, port: int) -> int:
@@ -20,7 +21,9 @@ def serve(galleries: Sequence[Path], host: str, port: int) -> int:
 
     Raises TrireidError for what cannot be served.
     """
+    set_up_logs()
     _check_free(host, port)
+    check_bentoml_home()
     settle_galleries(galleries)
     make_absolute(TOKENS_FILE, AUDIT)
     # From where the rooms are, so that folders of the same names in the user's own are not taken for them.

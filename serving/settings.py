@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +19,8 @@ MAX_WORKERS: Final = 64
 GALLERY_ROOT: Final = "TRIREID_GALLERY_ROOT"
 #: Environment variable: where the demo galleries are.
 DEMO_FOLDER: Final = "TRIREID_DEMO_FOLDER"
-#: Files that `bentoml build` puts beside the folder of the rooms.
-_BENTO: Final = Path(__file__).resolve().parents[2] / "bento.yaml"
+#: Environment variable of BentoML: the folder where it keeps its own files.
+BENTOML_HOME: Final = "BENTOML_HOME"
 
 
 def named_galleries() -> list[Path]:
@@ -53,16 +54,31 @@ def make_absolute(*variables: str) -> None:
             os.environ[variable] = os.path.abspath(os.environ[variable])
 
 
-def demo_folder() -> Path:
-    """Where the demo galleries are: what the environment says, or `galleries` below the working directory.
+def named_demo_folder() -> Path | None:
+    """Return the absolute folder for demo galleries that the environment names, or None."""
+    named = os.environ.get(DEMO_FOLDER)
+    return Path(named).absolute() if named else None
 
-    A bento is not to be written to: there it is a folder of the user's, for what can be made again.
+
+def check_bentoml_home() -> None:
+    """Check that BentoML can make its folders, before it is started.
+
+    Raises:
+        ConfigError: it cannot; BentoML itself would end in a traceback.
     """
-    if named := os.environ.get(DEMO_FOLDER):
-        return Path(named).absolute()
-    if _BENTO.is_file():
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "trireid" / "galleries"
-    return Path("galleries").absolute()
+    make_absolute(BENTOML_HOME)
+    home = os.environ.get(BENTOML_HOME) or os.path.join(os.path.expanduser("~"), "bentoml")
+    try:
+        if not os.path.isabs(home):
+            raise FileNotFoundError(2, "the user has no home folder", home)
+        os.makedirs(home, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{BENTOML_HOME}: {home} cannot be written: {error.strerror}; name a folder that can be written in {BENTOML_HOME}",
+            BENTOML_HOME,
+        ) from error
 
 
 def workers() -> int:
