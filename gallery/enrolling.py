@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import uuid
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 
 from gallery.items import Item
 from gallery.pictures import digest, stored_pictures
-from gallery.where import checked_text
+from gallery.where import checked_text, instant_of
 from samples import GalleryError, Sample
+from samples.sample import FIELDS
 
+TEXTS: Final = ("id", "identity", "scene", "time", "purpose", "expires")
 _CAMERA_LIMIT: Final = 2**63
 
 
@@ -22,9 +25,14 @@ def item_of(sample: Sample, embedding: NDArray[np.float32], keep: bool) -> Item:
     camera = None if sample.camera is None else operator.index(sample.camera)
     if camera is not None and not -_CAMERA_LIMIT <= camera < _CAMERA_LIMIT:
         raise GalleryError(f"camera: {camera} is out of range", "camera")
-    for name in ("id", "identity", "scene", "time"):
+    for name in TEXTS:
         if getattr(sample, name) is not None:
             checked_text(getattr(sample, name), name)
+    if sample.expires is not None and instant_of(sample.expires) is None:
+        raise GalleryError(
+            f"expires: {sample.expires!r} is not an ISO 8601 time, as in 2027-01-31T12:00:00Z", "expires", "invalid"
+        )
+    _check_attribute_names(sample.attributes)
     return Item(
         id=uuid.uuid4().hex if sample.id is None else sample.id,
         embedding=embedding,
@@ -34,6 +42,19 @@ def item_of(sample: Sample, embedding: NDArray[np.float32], keep: bool) -> Item:
         scene=sample.scene,
         time=sample.time,
         kind=sample.kind,
+        purpose=sample.purpose,
+        expires=sample.expires,
         attributes=sample.attributes,
         pictures=stored_pictures(sample, keep),
     )
+
+
+def _check_attribute_names(names: Iterable[str]) -> None:
+    """Refuse attributes that are called like a field: exported as columns, they would pass for it."""
+    for name in names:
+        if str(name).strip() in FIELDS:
+            raise GalleryError(
+                f"attributes: {name!r} is the name of a field; give it as the field, or call the attribute otherwise",
+                "attributes",
+                "invalid",
+            )

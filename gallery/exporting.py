@@ -10,12 +10,13 @@ from typing import Any, Final
 import numpy as np
 
 from gallery.store import Store
+from gallery.where import COLUMNS
 from samples import MODALITIES, GalleryError
 from samples.durable import draft_of
 
 MANIFEST: Final = "manifest.csv"
 EMBEDDINGS: Final = "embeddings.npy"
-_COLUMNS: Final = ("id", "identity", "camera", "scene", "time", "kind")
+_COLUMNS: Final = COLUMNS
 
 
 def export(folder: Path, target: Path) -> int:

@@ -34,6 +34,8 @@ class Item:
     scene: str | None = None
     time: str | None = None
     kind: str | None = None
+    purpose: str | None = None
+    expires: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
     pictures: Sequence[StoredPicture] = ()
 
@@ -49,6 +51,8 @@ class Known:
     scene: str | None
     time: str | None
     kind: str | None
+    purpose: str | None
+    expires: str | None
     attributes: dict[str, Any]
     present: int
 

@@ -42,6 +42,11 @@ class Reading:
         with self._lock:
             return self._filters.passing(self.store, condition, self.moment.position)
 
+    def expired(self, now: float) -> Keys:
+        """The keys int64 [n], growing, of the items past their `expires` at a time in seconds since 1970."""
+        with self._lock:
+            return self.store.expired(now)
+
     def known(self, keys: Keys) -> dict[int, Known]:
         """What is known of items by their keys."""
         with self._lock:

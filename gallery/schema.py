@@ -11,7 +11,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-VERSION: Final = 2
+VERSION: Final = 3
 BUSY_SECONDS: Final = 30.0
 SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -23,12 +23,14 @@ CREATE TABLE items (
     digest TEXT NOT NULL,
     present INTEGER NOT NULL DEFAULT 7,
     instant REAL,
-    added REAL NOT NULL DEFAULT 0
+    added REAL NOT NULL DEFAULT 0,
+    purpose TEXT, expires TEXT, expiry REAL
 ) STRICT;
 CREATE INDEX items_identity ON items (identity);
 CREATE INDEX items_camera ON items (camera);
 CREATE INDEX items_digest ON items (digest);
 CREATE INDEX items_instant ON items (instant);
+CREATE INDEX items_expiry ON items (expiry) WHERE expiry IS NOT NULL;
 CREATE TABLE pictures (
     key INTEGER NOT NULL REFERENCES items (key) ON DELETE CASCADE,
     modality TEXT NOT NULL, path TEXT, data BLOB, thumbnail BLOB NOT NULL,
@@ -56,6 +58,15 @@ ALTER TABLE items DROP COLUMN embedding;
 INSERT INTO meta VALUES ('generation', '1'), ('mark', lower(hex(randomblob(16))));
 UPDATE meta SET value = '2' WHERE name = 'version';
 """
+_FROM_2: Final = """
+ALTER TABLE items ADD COLUMN purpose TEXT;
+ALTER TABLE items ADD COLUMN expires TEXT;
+ALTER TABLE items ADD COLUMN expiry REAL;
+CREATE INDEX items_expiry ON items (expiry) WHERE expiry IS NOT NULL;
+UPDATE meta SET value = '3' WHERE name = 'version';
+"""
+#: The steps from each older version to the next.
+UPGRADES: Final = {"1": _FROM_1, "2": _FROM_2}
 
 
 def vectors_table(generation: int) -> str:
@@ -80,11 +91,11 @@ def connect(file: Path) -> sqlite3.Connection:
 
 
 def upgrade(database: sqlite3.Connection) -> None:
-    """Bring a store of version 1 to this version, in one transaction; the embeddings stay as they are."""
+    """Bring a store of an older version to this one, in one transaction; the embeddings stay as they are."""
     database.execute("BEGIN IMMEDIATE")
     try:
-        if database.execute("SELECT value FROM meta WHERE name = 'version'").fetchone() == ("1",):
-            for statement in _FROM_1.split(";\n"):
+        while (version := database.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()[0]) in UPGRADES:
+            for statement in UPGRADES[version].split(";\n"):
                 database.execute(statement)
         database.execute("COMMIT")
     except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -97,8 +98,10 @@ class Search:
         """The k best by key."""
         reading, query = self._reading, self._query
         passing = None if asked.where is None else reading.passing(asked.where)
-        without = None if asked.own_cameras is None else reading.passing(condition({"camera": asked.own_cameras}))
-        scores, keys = reading.search(query.embedding, query.mask, k, passing, without)
+        without = reading.expired(time.time())
+        if asked.own_cameras is not None:
+            without = np.union1d(without, reading.passing(condition({"camera": asked.own_cameras})))
+        scores, keys = reading.search(query.embedding, query.mask, k, passing, without if len(without) else None)
         known = reading.known(keys)
         hits = [(key, hit(self._name, known[key], score)) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)]
         probability = self._calibration.of(reading, query.mask)

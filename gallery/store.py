@@ -19,16 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gallery.items import Added, Item, Known, Position, StoredPicture
-from gallery.schema import BUSY_SECONDS, SCHEMA, VERSION, connect, upgrade, vectors_table
+from gallery.schema import BUSY_SECONDS, SCHEMA, UPGRADES, VERSION, connect, upgrade, vectors_table
 from gallery.scoring import mask_of
-from gallery.where import Condition, checked_text, instant_of
+from gallery.where import COLUMNS, EXPIRED, Condition, checked_text, instant_of
 from samples import GalleryError
 from samples.durable import sync_folder
 
 FILE: Final = "gallery.db"
 _BLOCK: Final = 8192
 _TRUNCATE_SECONDS: Final = 2.0
-_COLUMNS: Final = ("key", "id", "identity", "camera", "scene", "time", "kind", "present")
+_COLUMNS: Final = ("key", *COLUMNS, "present")
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Store:
             if self._db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone() is None:
                 raise sqlite3.DatabaseError("it has no table of its own description")
             meta = self._meta()
-            if meta.get("version") == "1":
+            if meta.get("version") in UPGRADES:
                 upgrade(self._db)
                 meta = self._meta()
         if meta.get("version") != str(VERSION):
@@ -142,6 +142,12 @@ class Store:
         where, values = condition
         rows = self.run(f"SELECT key FROM items WHERE key > ? AND ({where}) ORDER BY key", [after, *values])
         return np.fromiter((key for (key,) in rows), np.int64, len(rows))
+
+    def expired(self, now: float) -> NDArray[np.int64]:
+        """The keys int64 [n], growing, of the items past their `expires` at a time in seconds since 1970."""
+        # The index is named, for without statistics SQLite may walk through every item instead.
+        rows = self.run(f"SELECT key FROM items INDEXED BY items_expiry WHERE {EXPIRED}", [now])
+        return np.sort(np.fromiter((key for (key,) in rows), np.int64, len(rows)))
 
     def known(self, keys: Sequence[int]) -> dict[int, Known]:
         """What is known of the items with these keys; keys that are gone are left out."""
@@ -253,10 +259,11 @@ class Store:
     def _insert(self, item: Item, generation: int) -> None:
         present = mask_of(picture.modality for picture in item.pictures)
         values = {
-            **{name: getattr(item, name) for name in ("id", "identity", "camera", "scene", "time", "kind", "digest")},
+            **{name: getattr(item, name) for name in (*COLUMNS, "digest")},
             "attributes": _json(item.attributes),
             "present": present or 7,
             "instant": instant_of(item.time),
+            "expiry": instant_of(item.expires),
             "added": time.time(),
         }
         cursor = self._db.execute(

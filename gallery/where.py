@@ -14,10 +14,14 @@ from typing import Any, Final
 
 from samples import GalleryError
 
-COLUMNS: Final = ("id", "identity", "camera", "scene", "time", "kind")
+COLUMNS: Final = ("id", "identity", "camera", "scene", "time", "kind", "purpose", "expires")
 MAX_KEYS: Final = 64
 _COMPARISONS: Final = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+#: The columns that hold times as instants.
+_INSTANTS: Final = {"time": "instant", "expires": "expiry"}
 Condition = tuple[str, list[Any]]
+#: Holds for the items that expired up to a time, in seconds since 1970: retention removes them, and no search finds them.
+EXPIRED: Final = "expiry <= ?"
 
 
 def condition(where: Mapping[str, Any]) -> Condition:
@@ -32,8 +36,8 @@ def condition(where: Mapping[str, Any]) -> Condition:
 
 def _one(key: str, wanted: Any) -> Condition:
     column, prefix = (key, []) if key in COLUMNS else ("json_extract(attributes, ?)", [_json_path(key)])
-    if key == "time" and (moments := _moments(wanted)) is not None:
-        column, wanted = "instant", moments
+    if key in _INSTANTS and (moments := _moments(wanted)) is not None:
+        column, wanted = _INSTANTS[key], moments
     if isinstance(wanted, Mapping):
         return _range(key, column, prefix, wanted)
     if isinstance(wanted, list | tuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from os import PathLike
 from typing import Any, Final, Literal, TypeAlias, get_args
 
@@ -28,7 +28,8 @@ class Sample:
 
     `rgb`, `nir`, `tir`: a path, the bytes of an image file, a PIL image or a uint8 array [H, W, 3]; None where the modality is
     missing. `camera` is any integer (0-based where a reader knows its data set's convention). `time` is ISO 8601 text.
-    `attributes` holds whatever else is known, by name. Raises TrireidError for a `kind` that does not exist.
+    `attributes` holds whatever else is known, by name. `purpose` says what the sample is kept for; `expires`, ISO 8601, until
+    when: a gallery does not find it any more from then on. Raises TrireidError for a `kind` that does not exist.
     """
 
     id: str | None = None
@@ -41,6 +42,8 @@ class Sample:
     time: str | None = None
     kind: Kind | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    purpose: str | None = None
+    expires: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind is not None and self.kind not in KINDS:
@@ -55,3 +58,12 @@ class Sample:
     def present(self) -> tuple[Modality, ...]:
         """The modalities that this sample has, in the order rgb, nir, tir."""
         return tuple(modality for modality in MODALITIES if self.picture(modality) is not None)
+
+
+#: What a sample's fields are called: no attribute is, for where both become columns one would pass for the other.
+FIELDS: Final = tuple(each.name for each in fields(Sample))
+
+
+def is_field_name(name: str) -> bool:
+    """Whether an attribute of this name could be taken for a field of a sample."""
+    return name.strip().casefold() in FIELDS

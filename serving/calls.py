@@ -87,6 +87,8 @@ def enroll(sample: Sample, gallery: str | None = None) -> Call[EnrollAnswer]:
         camera=sample.camera,
         time=sample.time,
         kind=sample.kind,
+        purpose=sample.purpose,
+        expires=sample.expires,
         attributes=_json(sample.attributes or None, "attributes"),
     )
     return Call(path="/enroll", answer=EnrollAnswer, files=_files(sample), fields=fields)

@@ -208,7 +208,7 @@ def _camera(text: str) -> int | None:
 
 def _sample(form: EmbedForm, pictures: Pictures) -> Sample:
     """A request's pictures and fields as a sample."""
-    known = form.model_dump(include={"id", "identity", "camera", "time", "kind", "attributes"})
+    known = form.model_dump(include={"id", "identity", "camera", "time", "kind", "purpose", "expires", "attributes"})
     read = {modality: file.read() for modality, file in pictures.items()}
     rgb, nir, tir = (read.get(modality) for modality in MODALITIES)
     return Sample(rgb=rgb, nir=nir, tir=tir, **known)

@@ -63,6 +63,12 @@ class EnrollForm(EmbedForm):
     identity: Text | None = _IDENTITY
     time: Text | None = _TIME
     kind: Kind | None = _KIND
+    purpose: Text | None = Field(None, description="What the item is kept for.", examples=["access control"])
+    expires: Text | None = Field(
+        None,
+        description="Until when it is kept: ISO 8601; searches do not find it from then on.",
+        examples=["2027-01-31T12:00:00Z"],
+    )
     attributes: Json[dict[str, Any]] = Field(
         default_factory=dict, description="Whatever else is known, in JSON.", examples=['{"coat": "red"}']
     )

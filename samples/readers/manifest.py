@@ -16,7 +16,7 @@ from samples.files import is_regular, open_regular
 from samples.sample import KINDS, MODALITIES, Kind, Sample
 from samples.source import Entry, Source
 
-_KNOWN: Final = (*MODALITIES, "id", "identity", "camera", "scene", "time", "kind")
+_KNOWN: Final = (*MODALITIES, "id", "identity", "camera", "scene", "time", "kind", "purpose", "expires")
 Row = Mapping[str, Any]
 Rows = list[tuple[int, Row]]  #: with their numbers: as a spreadsheet counts (the header is row 1), or from 1 in a Parquet file
 
@@ -99,6 +99,8 @@ def _sample(row: Row, folder: Path, below: Path | None) -> Sample:
         scene=_text(row, "scene"),
         time=_time(row.get("time")),
         kind=_kind(row.get("kind")),
+        purpose=_text(row, "purpose"),
+        expires=_time(row.get("expires")),
         attributes={column: _attribute(cell) for column, cell in row.items() if column not in _KNOWN},
         **pictures,
     )

@@ -115,7 +115,7 @@ def test_what_is_known_is_not_decoded_and_with_resume_not_read(
 
 
 def test_an_indexed_item_is_as_an_added_one(tmp_path: Path, gallery: Gallery, embedder: Embedder) -> None:
-    paths = {m: tmp_path / f"{m}.png" for m in ("rgb", "nir", "tir")}
+    paths: dict[str, Any] = {m: tmp_path / f"{m}.png" for m in ("rgb", "nir", "tir")}
     for number, path in enumerate(paths.values()):
         path.write_bytes(encoded(number, size=(300, 200)))
     array = np.asarray(Image.open(paths["rgb"]))

@@ -137,6 +137,13 @@ BAD: dict[str, tuple[str, dict[str, Any], int, str | None]] = {
         415,
         "body",
     ),
+    "an attribute called like a field": (
+        "/enroll",
+        {"files": GOOD, "data": {**PEOPLE, "attributes": '{"nir": "/home/me/secret.png"}'}},
+        422,
+        "attributes",
+    ),
+    "an expiry that is no time": ("/enroll", {"files": GOOD, "data": {**PEOPLE, "expires": "soon"}}, 422, "expires"),
     "NaN": ("/enroll", {"files": GOOD, "data": {**PEOPLE, "attributes": '{"a": NaN}'}}, 400, "attributes"),
     "kelvins": ("/embed", {"files": {"tir": ("a.tif", kelvins())}}, 415, "tir"),
     "too many conditions": ("/search", {"files": GOOD, "data": {**PEOPLE, "where": json.dumps(MANY)}}, 400, "where"),
