@@ -34,12 +34,10 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     Raises:
         OSError: The file cannot be opened, or is a directory, FIFO, socket or device.
     """
-    if "\0" in os.fspath(path):
-        raise OSError(errno.EINVAL, "its name holds a NUL", os.fspath(path))
-    _require_regular(os.stat(path).st_mode, path)  # before opening: to open some devices is to act
+    _check_regular(path)
     descriptor = os.open(path, _FLAGS)
     try:
-        _require_regular(os.fstat(descriptor).st_mode, path)
+        _require_regular(os.fstat(descriptor), path)
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -55,12 +53,12 @@ def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
         FileTooLargeError: The file holds more than `most` bytes, also if it grew after it was opened.
         OSError: As `open_regular`.
     """
+    size = _check_regular(path).st_size
+    if size > most:
+        raise FileTooLargeError(size, path)
+    if size == 0:
+        return b""
     with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size == 0:
-            return b""
-        if size > most:
-            raise FileTooLargeError(size, path)
         parts, left = [], most + 1
         while left and (part := file.read(min(_CHUNK, left))):
             parts.append(part)
@@ -78,9 +76,16 @@ def is_regular(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-def _require_regular(mode: int, path: str | os.PathLike[str]) -> None:
-    if stat.S_ISREG(mode):
-        return
-    if stat.S_ISDIR(mode):
+def _check_regular(path: str | os.PathLike[str]) -> os.stat_result:
+    """Look at a file without opening it: to open some devices is to act."""
+    if "\0" in os.fspath(path):
+        raise OSError(errno.EINVAL, "its name holds a NUL", os.fspath(path))
+    return _require_regular(os.stat(path), path)
+
+
+def _require_regular(found: os.stat_result, path: str | os.PathLike[str]) -> os.stat_result:
+    if stat.S_ISREG(found.st_mode):
+        return found
+    if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
