@@ -62,6 +62,11 @@ class Guard:
             return
         headers = Headers(scope=scope)
         seen = _Seen(scope, headers.get("x-request-id"))
+        if len(headers.getlist("host")) != (scope["http_version"] != "1.0" or "host" in headers):
+            answer = answer_with_status(400, "a request has exactly one Host header")
+            await answer(scope, receive, seen.watching(send))
+            self._record(scope, seen)
+            return
         try:
             scope[CALLER] = self._admitted(scope["path"], headers, scope.get("client"))
             if route_of(scope["path"]) == _SCHEMA:

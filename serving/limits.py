@@ -26,14 +26,17 @@ class Limits:
     """Every limit of a server process. Each is set by the environment variable `TRIREID_` + its name in capitals.
 
     `body_mib`: of a request. `body_seconds`: a request's body must have arrived by then. `queue`: requests that may be at work
-    or wait for it, beyond which 503 is the answer. `deadline`: seconds from the body's arrival to the start of the forward
-    pass; a client may ask for less with the header `X-Deadline`. `batch`: samples in one forward pass. `passes`: forward
-    passes at the same time, of each network. `rate`: requests a second of each token, 0 for any number. `metrics`: who may
-    read them. `open`: answer everybody, from everywhere, where there are no tokens.
+    or wait for it, beyond which 503 is the answer. `head_seconds`: a request's line and headers must have
+    arrived by then. `connections`: open at the same time, in each process. `deadline`: seconds from the body's arrival to the
+    start of the forward pass; a client may ask for less with the header `X-Deadline`. `batch`: samples in one forward pass.
+    `passes`: forward passes at the same time, of each network. `rate`: requests a second of each token, 0 for any number.
+    `metrics`: who may read them. `open`: answer everybody, from everywhere, where there are no tokens.
     """
 
     body_mib: int = 64
+    head_seconds: float = 10.0
     body_seconds: float = 30.0
+    connections: int = 2048
     queue: int = 128
     deadline: float = 30.0
     batch: int = 8
@@ -43,10 +46,10 @@ class Limits:
     open: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("body_mib", 1), ("queue", 1), ("batch", 1), ("passes", 1), ("rate", 0)):
+        for name, least in (("body_mib", 1), ("connections", 1), ("queue", 1), ("batch", 1), ("passes", 1), ("rate", 0)):
             if getattr(self, name) < least:
                 raise _bad(name, getattr(self, name), f"at least {least}")
-        for name in ("body_seconds", "deadline"):
+        for name in ("head_seconds", "body_seconds", "deadline"):
             if not 0 < getattr(self, name) <= 3600:
                 raise _bad(name, getattr(self, name), "over 0 and at most 3600 seconds")
 

@@ -22,10 +22,13 @@ from serving.audit import AUDIT, Audit
 from serving.demo import settle_galleries
 from serving.desk import Desk, check
 from serving.guard import Guard
+from serving.http_protocol import use_bounded_http
 from serving.limits import Limits
 from serving.logs import event, log, set_up_logs
 from serving.metrics import Metrics, share_metrics
+from serving.reload import accept_reloads
 from serving.settings import make_absolute, named_galleries, workers
+from serving.supervisor import become_supervisor, end_with_supervisor, supervise_privately
 
 #: BentoML's own deadline answers in another form, and must come later than ours.
 _LONGER: Final = 60
@@ -39,11 +42,19 @@ def _refuse(error: TrireidError) -> NoReturn:
     sys.exit(2)
 
 
+def _connections() -> int:
+    """How many connections a process may hold: open files are for galleries, too."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return limits.connections if soft == resource.RLIM_INFINITY else min(limits.connections, soft // 2)
+
+
 try:
     limits, keyring, audit, number = Limits.from_environment(), Keyring.from_environment(), Audit.from_environment(), workers()
     set_up_logs()
 except TrireidError as error:
     _refuse(error)
+supervise_privately()
+use_bounded_http(head_seconds=limits.head_seconds, max_connections=_connections())
 app = create_app(limits, audit)
 metrics = Metrics()
 app.state.metrics = app.state.counter.metrics = metrics
@@ -66,6 +77,8 @@ class ReIDService:
 
     def __init__(self) -> None:
         """Open what is served."""
+        end_with_supervisor()
+        accept_reloads()
         try:
             app.state.desk = self.desk = Desk(named_galleries(), limits, metrics)
         except TrireidError as error:
@@ -79,6 +92,7 @@ class ReIDService:
         for conflict in conflicts():
             log.warning(conflict)
         share_metrics()
+        become_supervisor()
         _allow_connections()
         make_absolute(TOKENS_FILE, AUDIT)
         try:

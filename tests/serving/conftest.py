@@ -134,3 +134,19 @@ def running(folders: tuple[Path, ...], log: Path, environment: Mapping[str, str]
     finally:
         client.close()
         stop(process)
+
+
+def process_tree(pid: int) -> list[int]:
+    """A process and all below it, the process first."""
+    children = [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+    return [pid, *[below for child in children for below in process_tree(child)]]
+
+
+def read_memory(server: Server) -> int:
+    """Bytes of the most memory that any of a server's processes has held so far."""
+    peaks = []
+    for pid in process_tree(server.process.pid):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                peaks.append(1024 * int(line.split()[1]))
+    return max(peaks)
