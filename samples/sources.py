@@ -7,34 +7,69 @@ from pathlib import Path
 from typing import Final
 
 from samples.errors import SourceError
-from samples.readers.datasets import READERS, SPLITS, Split
+from samples.readers.datasets import READERS
 from samples.readers.folder import read_folder
 from samples.readers.manifest import read_manifest
+from samples.roles import SPLITS, Split
 from samples.sample import KINDS
 from samples.source import Entry, Source
 
 #: Pictures that a camera takes of each identity of a synthetic source.
 SHOTS: Final = 2
-FORMS: Final = "rgbnt201:DIR, rgbnt100:DIR, msvr310:DIR, manifest.csv, manifest.parquet, a folder, synthetic:KIND:IDENTITIES"
+FORMS: Final = (
+    "rgbnt201:DIR, rgbnt100:DIR, msvr310:DIR, manifest.csv, manifest.tsv, manifest.parquet, a folder, synthetic:KIND:IDENTITIES"
+)
+_TABLES: Final = (".csv", ".tsv", ".parquet")
+#: What else people keep tables in, and what to do with it.
+_OTHER_TABLES: Final = {
+    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), "save it as CSV (in Excel: CSV UTF-8)"),
+    **dict.fromkeys((".gz", ".zip", ".bz2", ".xz", ".zst", ".tar", ".tgz", ".7z"), "unpack it first"),
+    **dict.fromkeys((".json", ".jsonl", ".feather", ".arrow", ".pkl", ".pickle", ".h5"), "save it as CSV or Parquet"),
+}
 
 
-def open_source(name: str, split: Split = "gallery", *, allow_outside: bool = False) -> Source:
-    """The source that `name` stands for; of a data set the split that it names (`rgbnt201:DIR@query`), else `split`.
+def open_source(
+    name: str, split: Split = "gallery", *, allow_outside: bool = False, pattern: str | None = None
+) -> Source:
+    """Open the source that a name stands for.
 
-    `allow_outside`: a manifest's images may lie outside its folder. Raises SourceError where the name stands for no source, or
-    the source cannot be read as a whole.
+    Args:
+        name: A SOURCE as the command line takes it. `@train`, `@query` or `@gallery` at its end asks for that split.
+        split: The split to take otherwise. A source that does not tell splits apart gives all of its samples for each.
+        allow_outside: A manifest's images may lie outside its folder.
+        pattern: What the names of a folder's images say, as in `{identity}_c{camera}_{*}`.
+
+    Raises:
+        SourceError: The name stands for no source, or the source cannot be read as a whole.
     """
     scheme, _, rest = name.partition(":")
+    if pattern is not None and not Path(_split_of(name, split)[0]).is_dir():
+        raise SourceError(f"--pattern is for a folder; {name} is not one", "--pattern")
     if scheme == "synthetic":
         return _synthetic(name)
     if scheme in READERS:
         return _data_set(name, scheme, rest, split)
-    path = Path(name)
-    if path.suffix.lower() in (".csv", ".parquet"):
-        return read_manifest(path, allow_outside=allow_outside)
+    base, split = _split_of(name, split)
+    path = Path(base)
     if path.is_dir():
-        return read_folder(path)
-    raise SourceError(f"{name}: not a SOURCE; known forms: {FORMS}", name)
+        return read_folder(path, split, pattern)
+    return _table(name, path, split, allow_outside)
+
+
+def _split_of(name: str, split: Split) -> tuple[str, Split]:
+    """The name without its split, and that or the default; a file that is called so is taken by its name."""
+    base, at, asked = name.rpartition("@")
+    known = next((each for each in SPLITS if asked == each), None)
+    return (base, known) if at and known and not Path(name).exists() else (name, split)
+
+
+def _table(name: str, path: Path, split: Split, allow_outside: bool) -> Source:
+    if path.suffix.lower() in _TABLES:
+        return read_manifest(path, split, allow_outside=allow_outside)
+    if path.is_file() and (advice := _OTHER_TABLES.get(path.suffix.lower())):
+        raise SourceError(f"{name}: {path.suffix} files are not read; {advice}", name)
+    missing = "" if path.exists() else "does not exist, and is "
+    raise SourceError(f"{name}: {missing}not a SOURCE; known forms: {FORMS}", name)
 
 
 def _data_set(name: str, scheme: str, rest: str, split: Split) -> Source:
@@ -43,7 +78,7 @@ def _data_set(name: str, scheme: str, rest: str, split: Split) -> Source:
         if asked == known:
             return READERS[scheme](Path(folder), known)
     if at and not Path(rest).is_dir():
-        raise SourceError(f"{name}: {asked} is no split; there are {', '.join(SPLITS)}", name)
+        raise SourceError(f"{name}: {asked} is not a split; there are {', '.join(SPLITS)}", name)
     return READERS[scheme](Path(rest), split)
 
 

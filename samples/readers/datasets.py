@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
 from samples.decode import decode
 from samples.errors import SourceError
-from samples.readers.folder import picture_names
+from samples.readers.tree import Parts, Tree
+from samples.roles import Split
 from samples.sample import MODALITIES, Kind, Modality, Sample
 from samples.source import Source, read_lazily
 
-Split = Literal["train", "query", "gallery"]
-SPLITS: Final[tuple[Split, ...]] = ("train", "query", "gallery")
 Reader = Callable[[Path, Split], Source]
 
 _RGBNT201: Final = re.compile(r"(?P<identity>\d+)_cam(?P<camera>\d+)_")
@@ -37,7 +37,10 @@ def read_rgbnt201(folder: Path, split: Split) -> Source:
         known = _parsed(_RGBNT201, name)
         return _trio(name, folders, name, "person", known["identity"], camera=int(known["camera"]) - 1)
 
-    return read_lazily(f"rgbnt201:{folder}@{'train' if split == 'train' else 'test'}", _names(folders), read)
+    tree = Tree(part)
+    names = sorted({parts[-1] for parts in _within(tree, 2, ("RGB", "NI", "TI"))})
+    source = read_lazily(f"rgbnt201:{folder}@{'train' if split == 'train' else 'test'}", names, read)
+    return replace(source, not_used=tree.not_used)
 
 
 def read_rgbnt100(folder: Path, split: Split) -> Source:
@@ -54,24 +57,27 @@ def read_rgbnt100(folder: Path, split: Split) -> Source:
         identity, camera = known["identity"], int(known["camera"]) - 1
         return Sample(rgb=rgb, nir=nir, tir=tir, identity=identity, camera=camera, kind="vehicle")
 
-    return read_lazily(f"rgbnt100:{folder}@{split}", picture_names(part), read)
+    tree = Tree(part)
+    places = [parts[-1] for parts in _within(tree, 1)]
+    return replace(read_lazily(f"rgbnt100:{folder}@{split}", places, read), not_used=tree.not_used)
 
 
 def read_msvr310(folder: Path, split: Split) -> Source:
     """MSVR310: `{bounding_box_train,query3,bounding_box_test}/ID/{vis,ni,th}/NAME`; the view is used as the camera."""
     names = {"train": "bounding_box_train", "query": "query3", "gallery": "bounding_box_test"}
     part = _part(folder / "MSVR310" / names[split])
-    trios = {path.name: _modality_folders(path, ("vis", "ni", "th")) for path in sorted(part.iterdir()) if path.is_dir()}
-    places = [f"{identity}/{name}" for identity, folders in trios.items() for name in _names(folders)]
+    tree = Tree(part)
+    places = sorted({f"{parts[0]}/{parts[-1]}" for parts in _within(tree, 3, ("vis", "ni", "th"))})
 
     def read(place: str) -> Sample:
         identity, name = place.split("/")
         known = _parsed(_MSVR310, name)
         if known["identity"] != identity:
             raise SourceError(f"{place}: the name says identity {known['identity']}", place)
-        return _trio(place, trios[identity], name, "vehicle", identity, camera=int(known["view"]), scene=known["scene"])
+        folders = _modality_folders(part / identity, ("vis", "ni", "th"))
+        return _trio(place, folders, name, "vehicle", identity, camera=int(known["view"]), scene=known["scene"])
 
-    return read_lazily(f"msvr310:{folder}@{split}", places, read)
+    return replace(read_lazily(f"msvr310:{folder}@{split}", places, read), not_used=tree.not_used)
 
 
 #: The data sets by the name that a SOURCE gives them.
@@ -90,9 +96,15 @@ def _modality_folders(part: Path, names: tuple[str, str, str]) -> dict[Modality,
     return {modality: part / name for modality, name in zip(MODALITIES, names, strict=True)}
 
 
-def _names(folders: dict[Modality, Path]) -> list[str]:
-    """Every name that any of the three folders has: one that is not in all is found, and set aside when it is read."""
-    return sorted({name for folder in folders.values() for name in picture_names(folder)})
+def _within(tree: Tree, depth: int, folders: tuple[str, ...] = ()) -> list[Parts]:
+    """The images that lie so deep, in folders of these names; others are counted as not used."""
+    found = []
+    for parts in tree.images:
+        if len(parts) == depth and (not folders or parts[-2] in folders):
+            found.append(parts)
+        else:
+            tree.pass_over("images outside the data set's folders", "the data set has none there", parts)
+    return found
 
 
 def _trio(

@@ -1,39 +1,114 @@
-"""A folder of crops: `RGB/ NI/ TI/` or `rgb/ nir/ tir/`, the same name in each for the pictures of one sample."""
+"""A folder of crops, in whatever layout a person has.
+
+Modalities come from the names of folders at any depth (`RGB/7/a.jpg`, `7/thermal/a.png`), else from the names of files
+(`a_nir.jpg`); images of one name in folders that otherwise agree are one sample. The other folders are the part in a protocol
+(`query/`), the camera (`cam2/`), the scene (`scene1/`), or the identity. What fits none of it is refused by name.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any
 
 from samples.errors import SourceError
+from samples.readers.folder_levels import Levels, read_levels
+from samples.readers.modality_folders import ImageFile, stem_of, tell_modalities
+from samples.readers.pattern import Pattern
+from samples.readers.tree import Parts, Tree
+from samples.roles import Split, is_in, left_out, role_of
 from samples.sample import MODALITIES, Modality, Sample
-from samples.source import Source, read_lazily
-
-_LAYOUTS: Final = (("RGB", "NI", "TI"), MODALITIES)
-PICTURES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+from samples.source import Entry, Source, read_entry
 
 
-def read_folder(folder: Path) -> Source:
-    """The samples of a folder, by name; one that a modality's folder lacks has that modality missing.
+@dataclass
+class _Group:
+    """The images of one sample; several of a modality if their names differ in case or extension alone."""
 
-    Nothing but the pictures is known of them: identities and cameras need a manifest. Raises SourceError where the folder has
-    none of the modalities' folders.
+    images: list[ImageFile] = field(default_factory=list)
+
+    @property
+    def file(self) -> Parts:
+        """The first modality's file, without the modality's folder."""
+        first = min(self.images, key=lambda image: MODALITIES.index(image.modality))
+        return *first.folders, first.parts[-1]
+
+    @property
+    def place(self) -> str:
+        return "/".join(self.file)
+
+
+def read_folder(folder: Path, split: Split = "gallery", pattern: str | None = None) -> Source:
+    """Read the samples of a folder, in the order of their names.
+
+    Args:
+        folder: In any layout, see above. One without a modality in its names holds RGB images.
+        split: The part that is asked for, if folders are called `train`, `query`, `gallery` and the like.
+        pattern: What the names say, as in `{identity}_c{camera}_{*}`; folders then say the modality alone.
+
+    Returns:
+        A source, of no entries if there is no image. An image that does not fit the pattern is an entry with an error.
+
+    Raises:
+        SourceError: A folder is not understood, or can be read in two ways; its message names the folder.
     """
-    layout = next((names for names in _LAYOUTS if any((folder / name).is_dir() for name in names)), None)
-    if layout is None:
-        raise SourceError(f"{folder}: has no RGB/, NI/, TI/ (or rgb/, nir/, tir/) in it", str(folder))
-    folders: dict[Modality, Path] = {modality: folder / name for modality, name in zip(MODALITIES, layout, strict=True)}
-    names = sorted({name for place in folders.values() for name in picture_names(place)})
-
-    def read(name: str) -> Sample:
-        found = {modality: place / name for modality, place in folders.items() if (place / name).is_file()}
-        return Sample(rgb=found.get("rgb"), nir=found.get("nir"), tir=found.get("tir"))
-
-    return read_lazily(str(folder), names, read)
+    names = None if pattern is None else Pattern(pattern)
+    tree = Tree(folder)
+    images, notes = tell_modalities(tree, names)
+    groups = _paired(images)
+    if names is not None:
+        return _by_pattern(tree, groups, names, notes)
+    levels = read_levels(tree, [group.file[:-1] for group in groups])
+    return _by_folders(tree, groups, levels, split, notes)
 
 
-def picture_names(folder: Path) -> list[str]:
-    """The names of the pictures in a folder, sorted; none where it is absent."""
-    if not folder.is_dir():
-        return []
-    return sorted(path.name for path in folder.iterdir() if path.suffix.lower() in PICTURES)
+def _paired(images: Sequence[ImageFile]) -> list[_Group]:
+    """The samples: the images of one pair. If all are of one modality, every image is a sample."""
+    alone = len({image.modality for image in images}) < 2
+    groups: dict[Parts, _Group] = {}
+    for image in images:
+        groups.setdefault(image.parts if alone else image.pair, _Group()).images.append(image)
+    return sorted(groups.values(), key=lambda group: group.place)
+
+
+def _by_folders(tree: Tree, groups: list[_Group], levels: Levels, split: Split, notes: list[str]) -> Source:
+    parts = [levels.part(group.file[:-1]) for group in groups]
+    chosen = [each for each in zip(groups, parts, strict=True) if not levels.has_roles or is_in(each[1], split)]
+    passed = left_out(parts, split, "samples") if levels.has_roles else ()
+
+    def entries() -> Iterator[Entry]:
+        for group, part in chosen:
+            make = partial(_sample, tree, group, levels.facts(group.file[:-1]))
+            yield read_entry(group.place, make, role=role_of(part))
+
+    name = f"{tree.root}@{split}" if levels.has_roles else str(tree.root)
+    said = (*notes, *levels.notes) if groups else ()
+    return Source(name, len(chosen), entries, (*tree.not_used, *passed), said, levels.tells)
+
+
+def _by_pattern(tree: Tree, groups: list[_Group], names: Pattern, notes: list[str]) -> Source:
+    def read(group: _Group) -> Sample:
+        used = group.file if names.has_path else group.file[-1:]
+        said = names.match("/".join(used), "/".join((*used[:-1], stem_of(used))))
+        known: dict[str, Any] = {name: value for name, value in said.items() if name not in ("modality", "camera")}
+        return _sample(tree, group, {**known, "camera": int(said["camera"])} if "camera" in said else known)
+
+    def entries() -> Iterator[Entry]:
+        for group in groups:
+            yield read_entry(group.place, partial(read, group))
+
+    said = (*notes, f"{', '.join(sorted(names.fields))}: by --pattern {names.text}")
+    return Source(str(tree.root), len(groups), entries, tree.not_used, said, names.fields - {"modality"})
+
+
+def _sample(tree: Tree, group: _Group, known: dict[str, Any]) -> Sample:
+    found: dict[Modality, Parts] = {}
+    for image in group.images:
+        if image.modality in found:
+            both = " and ".join("/".join(parts) for parts in (found[image.modality], image.parts))
+            raise SourceError(f"{both} are both the {image.modality} image of one sample; rename one", group.place)
+        found[image.modality] = image.parts
+    images: dict[str, Any] = {modality: tree.path(parts) for modality, parts in found.items()}
+    return Sample(**images, **known)
