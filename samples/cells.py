@@ -1,8 +1,9 @@
 """Cells of CSV files that spreadsheets open: text never reads as a formula, and comes back exactly.
 
 Text that begins with one of `= + - @`, a tab or a carriage return gets an apostrophe in front, as a
-spreadsheet's user would write it; so does text that is blank, or begins or ends with white space, and an
-attribute's text that looks like a number or true/false. Numbers stay as they are.
+spreadsheet's user would write it; so does text that is blank or a word for it (`NA`, `None`), that begins or
+ends with white space or is a whole number with `.0`, and an attribute's text that looks like a number or
+true/false. Numbers stay as they are.
 """
 
 from __future__ import annotations
@@ -12,7 +13,18 @@ import math
 from typing import Any, Final
 
 _MARK: Final = "'"
+#: What pandas, R, SQL and people write for a cell that is blank. "Na" is not among them: it is a name.
+_BLANK_WORDS: Final = frozenset((
+    "", "NA", "N/A", "n/a", "NaN", "nan", "None", "none", "NULL", "Null", "null", "<NA>", "NaT", "#N/A", "-", "--",
+))  # fmt: skip
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+def is_blank(cell: Any) -> bool:
+    """Return whether a cell of a field holds nothing, or a word for it."""
+    if isinstance(cell, str):
+        return cell.strip() in _BLANK_WORDS
+    return cell is None or (isinstance(cell, float) and math.isnan(cell)) or str(cell) in ("NaT", "<NA>")
 
 
 def write_text(text: str) -> str:
@@ -41,7 +53,11 @@ def read_value(cell: str) -> Any:
 
 def _needs_mark(text: str) -> bool:
     core = text.lstrip(_MARK)
-    return core.startswith(_FORMULA) or core != core.strip() or not core
+    return core.startswith(_FORMULA) or core != core.strip() or core in _BLANK_WORDS or _is_whole(core)
+
+
+def _is_whole(text: str) -> bool:
+    return text.endswith(".0") and text[:-2].isdecimal()
 
 
 def _looks_typed(text: str) -> bool:

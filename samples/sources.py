@@ -28,9 +28,7 @@ _OTHER_TABLES: Final = {
 }
 
 
-def open_source(
-    name: str, split: Split = "gallery", *, allow_outside: bool = False, pattern: str | None = None
-) -> Source:
+def open_source(name: str, split: Split = "gallery", *, allow_outside: bool = False, pattern: str | None = None) -> Source:
     """Open the source that a name stands for.
 
     Args:

@@ -16,6 +16,7 @@ from typing import Any
 from samples.errors import SourceError
 from samples.readers.folder_levels import Levels, read_levels
 from samples.readers.modality_folders import ImageFile, stem_of, tell_modalities
+from samples.readers.modality_names import modality_of
 from samples.readers.pattern import Pattern
 from samples.readers.tree import Parts, Tree
 from samples.roles import Split, is_in, left_out, role_of
@@ -92,6 +93,8 @@ def _by_pattern(tree: Tree, groups: list[_Group], names: Pattern, notes: list[st
     def read(group: _Group) -> Sample:
         used = group.file if names.has_path else group.file[-1:]
         said = names.match("/".join(used), "/".join((*used[:-1], stem_of(used))))
+        if "modality" in said and modality_of(said["modality"]) is None:
+            raise SourceError(f"{group.place}: {said['modality']} is not a modality; use rgb, nir or tir", group.place)
         known: dict[str, Any] = {name: value for name, value in said.items() if name not in ("modality", "camera")}
         return _sample(tree, group, {**known, "camera": int(said["camera"])} if "camera" in said else known)
 

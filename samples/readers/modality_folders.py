@@ -66,11 +66,13 @@ def _of_root(tree: Tree) -> Modality:
 def _by_pattern(parts: Parts, names: Pattern) -> ImageFile:
     """An image whose modality the pattern tells; one that does not fit gets its error when its entry is read."""
     used = parts if names.has_path else parts[-1:]
-    try:
-        modality, rest = names.modality("/".join(used), "/".join((*used[:-1], stem_of(parts))))
-    except SourceError:
+    found = names.modality("/".join(used), "/".join((*used[:-1], stem_of(parts))))
+    if found is None:
         return ImageFile(parts, "rgb", parts[:-1], parts)
-    return _image(parts, modality, parts[:-1], rest) if not names.has_path else ImageFile(parts, modality, parts[:-1], (rest,))
+    modality, rest = found
+    if names.has_path:
+        return ImageFile(parts, modality, parts[:-1], (unicodedata.normalize("NFC", rest).casefold(),))
+    return _image(parts, modality, parts[:-1], rest)
 
 
 def _modality_folder(tree: Tree, parts: Parts) -> int | None:

@@ -38,21 +38,18 @@ class Pattern:
 
     def match(self, name: str, stem: str) -> dict[str, str]:
         """Return what a name says, by field. Raises SourceError if it does not fit."""
-        return self._matched(name, stem).groupdict()
-
-    def modality(self, name: str, stem: str) -> tuple[Modality, str]:
-        """Return the modality that a name says, and the name without it. Raises SourceError as `match` does."""
-        found = self._matched(name, stem)
-        modality = modality_of(found["modality"])
-        if modality is None:
-            raise SourceError(f"{name}: {found['modality']} is not a modality; use rgb, nir or tir", name)
-        return modality, stem[: found.start("modality")] + stem[found.end("modality") :]
-
-    def _matched(self, name: str, stem: str) -> re.Match[str]:
         found = self._compiled.fullmatch(stem) or self._compiled.fullmatch(name)
         if found is None:
             raise SourceError(f"{name}: does not fit --pattern {self.text}", name)
-        return found
+        return found.groupdict()
+
+    def modality(self, name: str, stem: str) -> tuple[Modality, str] | None:
+        """Return the modality that a name says, and the name without it; None if it says none."""
+        found = self._compiled.fullmatch(stem) or self._compiled.fullmatch(name)
+        modality = None if found is None else modality_of(found["modality"])
+        if found is None or modality is None:
+            return None
+        return modality, stem[: found.start("modality")] + stem[found.end("modality") :]
 
 
 def _problem(unknown: list[str]) -> str:

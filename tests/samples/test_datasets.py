@@ -150,22 +150,10 @@ def test_splits(tmp_path: Path) -> None:
     assert len(open_source(f"rgbnt201:{tmp_path}@query")) == len(open_source(f"rgbnt201:{tmp_path}@gallery")) == 3
     with pytest.raises(SourceError, match="train_171: does not exist"):
         open_source(f"rgbnt201:{tmp_path}@train")
-    with pytest.raises(SourceError, match="half is no split; there are train, query, gallery"):
+    with pytest.raises(SourceError, match="half is not a split; there are train, query, gallery"):
         open_source(f"rgbnt201:{tmp_path}@half")
     with pytest.raises(SourceError, match="does not exist; the source's folder is the one that holds"):
         open_source(f"msvr310:{tmp_path}/nowhere")
-
-
-@pytest.mark.parametrize("names", [("RGB", "NI", "TI"), ("rgb", "nir", "tir")])
-def test_a_folder_of_crops(tmp_path: Path, names: tuple[str, str, str]) -> None:
-    for index, (name, pictures) in enumerate(zip(names, (["a.png", "b.png"], ["a.png"], ["a.png", "c.png"]), strict=True)):
-        (tmp_path / name).mkdir()
-        for picture_name in [*pictures, "notes.txt"]:
-            (tmp_path / name / picture_name).write_bytes(encoded(index))
-    found = {entry.place: entry.sample.present for entry in open_source(str(tmp_path)) if entry.sample}
-    assert found == {"a.png": ("rgb", "nir", "tir"), "b.png": ("rgb",), "c.png": ("tir",)}
-    with pytest.raises(SourceError, match="has no RGB/, NI/, TI/"):
-        open_source(str(tmp_path / names[0]))
 
 
 def test_a_parquet_manifest_is_read_as_a_csv_one(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_a_name_that_no_disk_takes_is_the_rows_own_fault(tmp_path: Path) -> None
     ("row", "fault"),
     [
         ("gone.png,1,person", "rgb: .*gone.png does not exist"),
-        (",1,person", "no picture"),
+        (",1,person", "has no image"),
         ("a.png,one,person", "camera: 'one' is not a whole number"),
         ("a.png,1,dog", "kind: 'dog' is not one of person, vehicle"),
         ("a.png,1,person,more", "more cells than the header"),
