@@ -126,7 +126,10 @@ def _index(given: argparse.Namespace) -> int:
     from gallery import Gallery, index
     from samples.sources import open_source
 
-    source = open_source(given.source, allow_outside=given.allow_outside)
+    source = open_source(given.source, allow_outside=given.allow_outside, pattern=given.pattern)
+    if not len(source):
+        _print_not_used(source)
+        return _fail(f"{given.source}: holds no image that can be indexed", 1)
     with Gallery.open(given.gallery, _embedder_for(given), memory=given.memory, recall=given.recall) as gallery:
         report = index(source, gallery, resume=given.resume)
         replaced = f" ({report.replaced} of them replaced)" if report.replaced else ""
@@ -138,7 +141,16 @@ def _index(given: argparse.Namespace) -> int:
         print(f"set aside: {place}: {fault}", file=sys.stderr)
     if report.path is not None:
         print(f"all that was set aside is listed in {report.path}", file=sys.stderr)
+    _print_not_used(source)
     return 1 if report.faults else 0
+
+
+def _print_not_used(source: Source) -> None:
+    """Say how a source was read, and what of it is not used."""
+    for note in source.notes:
+        print(note, file=sys.stderr)
+    for each in source.not_used:
+        print(f"not used: {each}", file=sys.stderr)
 
 
 def _embedder_for(given: argparse.Namespace) -> Embedder | None:
@@ -388,7 +400,8 @@ def _parser() -> argparse.ArgumentParser:
     index = commands.add_parser("index", help="embed a SOURCE and add it to a gallery")
     index.set_defaults(run=_index)
     _runtime_options(index)
-    index.add_argument("source", metavar="SOURCE", help="manifest.csv or synthetic:KIND:IDENTITIES")
+    index.add_argument("source", metavar="SOURCE", help="a manifest, a folder, a data set or synthetic:KIND:IDENTITIES")
+    index.add_argument("--pattern", metavar="P", help="what a folder's names say, as in '{identity}_c{camera}_{*}'")
     index.add_argument("--gallery", required=True, metavar="DIR", help="made where absent")
     index.add_argument("--model", metavar="FILE", help="an ONNX artifact (default: the gallery's own, or the embedded one)")
     index.add_argument("--kind", choices=KINDS, help="whose embedded network to take (default: person)")

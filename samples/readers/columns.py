@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from samples.cells import is_blank, read_text
+from samples.cells import is_blank, read_text, write_text
 from samples.errors import SourceError
 from samples.readers.modality_names import modality_of
 from samples.readers.table import Table, looks_like_image
@@ -24,6 +24,7 @@ _SYNONYMS: Final[dict[str, str]] = {
     **dict.fromkeys(("pid", "person_id", "personid", "vehicle_id", "vehicleid", "identity_id", "subject_id"), "identity"),
     **dict.fromkeys(("item_id", "sample_id"), "id"),
 }  # fmt: skip
+_MARK: Final = "'"  #: in front of a header's cell: an attribute, whatever it is called
 _NEAR_ID: Final = ("ids", "idd", "iid", "di")
 _UNNAMED: Final = re.compile(r"(?:unnamed: \d+(?:_level_\d+)?|__index_level_\d+__|)", re.IGNORECASE)
 _INTEGER: Final = re.compile(r"\d+(?:\.0)?")
@@ -64,13 +65,30 @@ def read_columns(table: Table, path: str) -> Columns:
     """
     found = Columns()
     for position, cell in enumerate(table.header):
-        name = unicodedata.normalize("NFC", read_text(cell))
-        _place(found, table, position, name, path)
+        name = unicodedata.normalize("NFC", cell[1:] if _is_marked(cell) else read_text(cell))
+        if _is_marked(cell):
+            _put(found.attributes, name, position, table, path)
+        else:
+            _place(found, table, position, name, path)
     _require_images(found, table, path)
     if found.attributes:
         names = ", ".join(found.attributes)
         found.not_used.append(NotUsed("columns kept as attributes", len(found.attributes), "not fields of a sample", names))
     return found
+
+
+def write_header(name: str) -> str:
+    """Return the header's cell of an attribute: marked if its name would be taken for a field's, or refused."""
+    plain = _plain(name)
+    taken = (*FIELDS, *_SYNONYMS, *(each for names, _ in _BY_CONTENT.values() for each in names))
+    is_taken = plain in taken or modality_of(name) is not None or _near(plain)
+    is_unclear = is_taken or name.startswith(_MARK) or _UNNAMED.fullmatch(name) or _COPY.fullmatch(plain)
+    return f"{_MARK}{name}" if is_unclear else write_text(name)
+
+
+def _is_marked(cell: str) -> bool:
+    is_quoted = cell.endswith(_MARK) and _plain(cell) in FIELDS
+    return cell.startswith(_MARK) and not is_quoted
 
 
 def _place(found: Columns, table: Table, position: int, name: str, path: str) -> None:
@@ -176,13 +194,17 @@ def _refuse_near(name: str, found: Columns, path: str) -> None:
     copy = _COPY.fullmatch(plain)
     if copy is not None and copy["name"] in found.fields:
         raise SourceError(f"{path}: column {name} is a second {copy['name']}, as pandas names it; delete one", path)
-    near = [known for known in FIELDS if _is_near(plain, known)]
+    near = _near(plain)
     if near:
         raise SourceError(
-            f"{path}: column {name}: did you mean {' or '.join(near)}? Rename it; an attribute needs a name that is not so"
-            " near a field's",
+            f"{path}: column {name}: did you mean {' or '.join(near)}? Rename it; to keep it as an attribute put an"
+            f" apostrophe in front of its name ({_MARK}{name})",
             path,
         )
+
+
+def _near(plain: str) -> list[str]:
+    return [known for known in FIELDS if _is_near(plain, known)]
 
 
 def _is_near(name: str, known: str) -> bool:

@@ -74,7 +74,7 @@ def test_nested_folders_say_identity_and_camera(tmp_path: Path, form: str) -> No
     assert [(sample.identity, sample.present) for sample in found] == [("ann", ("rgb", "tir")), ("bo", ("rgb", "tir"))]
     assert {sample.camera for sample in found} == {2 if "cam2" in form else None}
     assert any(note.startswith("identity: by folder") for note in source.notes)
-    assert source.tells == {"identity", *(["camera"] if "cam2" in form else [])}
+    assert source.tells == frozenset({"identity", *(["camera"] if "cam2" in form else [])})
 
 
 def test_a_flat_folder_is_rgb_unless_its_name_says_another_modality(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_a_pattern_tells_what_names_say(tmp_path: Path) -> None:
         ("0008", 3, "2", ("rgb",)),
     ]
     assert [str(e.fault) for e in entries if e.fault] == ["readme.jpg: does not fit --pattern {identity}_c{camera}s{scene}_{*}"]
-    assert source.tells == {"identity", "camera", "scene"}
+    assert source.tells == frozenset({"identity", "camera", "scene"})
 
 
 def test_a_pattern_of_paths_and_one_of_modalities(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from samples import Sample, SourceError
+from samples.readers.columns import write_header
 from samples.source import Source
 from samples.sources import open_source
 from tests.conftest import encoded
@@ -143,7 +144,7 @@ def test_what_was_taken_as_what_is_said(folder: Path) -> None:
         "1 column without a name (column 1): it holds row numbers",
         "2 columns kept as attributes (shade, colour): not fields of a sample",
     ]
-    assert source.tells == {"identity", "camera", "shade", "colour"}
+    assert source.tells == frozenset({"identity", "camera", "shade", "colour"})
 
 
 def test_names_that_are_attributes_stay_attributes(folder: Path) -> None:
@@ -151,6 +152,12 @@ def test_names_that_are_attributes_stay_attributes(folder: Path) -> None:
     assert dict(sample.attributes) == {"color": "red", "timestamp": 1700000000, "set": "blue", "path": "x/y", "Na": "Na"}
     (sample,) = samples(opened(folder, "rgb,timestamp,subset,identity\na.png,2026-01-02 03:04,gallery,Na\n"))
     assert (sample.time, sample.identity, dict(sample.attributes)) == ("2026-01-02 03:04", "Na", {})
+
+
+@pytest.mark.parametrize("name", ["times", "role", "thermal", "pid", "Unnamed: 3", "rgb.1", "=1", "plain", "'odd'", " x"])
+def test_an_attribute_of_any_name_can_be_written_and_read(folder: Path, name: str) -> None:
+    (sample,) = samples(opened(folder, f"rgb,{write_header(name)}\na.png,query\n"))
+    assert dict(sample.attributes) == {name: "query"}
 
 
 def test_identities_are_whole_numbers_only_if_all_are(folder: Path) -> None:
