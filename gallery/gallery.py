@@ -116,36 +116,43 @@ class Gallery:
         with self._reading:
             return len(self._reader)
 
-    def add(self, samples: Sequence[Sample], *, keep: bool = False) -> list[str]:
+    def add(self, samples: Sequence[Sample], *, keep: bool = False, replace: bool = True) -> list[str]:
         """Embed and add samples in one transaction, durable on return; returns their ids.
 
         An id that is there is replaced; a sample without one gets a random one. `keep` holds the pictures' bytes in the
-        gallery; files are kept by reference either way. Raises PictureError for a bad picture, and then adds none.
+        gallery; files are kept by reference either way. Raises PictureError for a bad picture, and without
+        `replace` GalleryError (code `exists`) for an id that is there; then it adds none.
         """
         while True:
             generation = self.generation
             embeddings = self.embedder.embed(samples)
             try:
-                return self.add_embedded(samples, embeddings, keep=keep, generation=generation)
+                return self.add_embedded(samples, embeddings, keep=keep, generation=generation, replace=replace)
             except MovedError:  # to another network, while this one embedded
                 self.view()
 
     def add_embedded(
-        self, samples: Sequence[Sample], embeddings: NDArray[np.float32], *, keep: bool = False, generation: int | None = None
+        self,
+        samples: Sequence[Sample],
+        embeddings: NDArray[np.float32],
+        *,
+        keep: bool = False,
+        generation: int | None = None,
+        replace: bool = True,
     ) -> list[str]:
         """As `add`, with embeddings float32 [B, D] made by this gallery's network, when its `generation` was this.
 
         Raises MovedError where the gallery has moved to another network since.
         """
         items = [item_of(sample, row, keep) for sample, row in zip(samples, embeddings, strict=True)]
-        return self.add_items(items, generation=generation)
+        return self.add_items(items, generation=generation, replace=replace)
 
-    def add_items(self, items: Sequence[Item], *, generation: int | None = None) -> list[str]:
+    def add_items(self, items: Sequence[Item], *, generation: int | None = None, replace: bool = True) -> list[str]:
         """As `add_embedded`, with all that is stored of each sample."""
         generation = self.view().moment.position.generation if generation is None else generation
         with ExitStack() as stack:
             with self._writing, self._writer.transaction():
-                self._writer.add(items, generation)
+                self._writer.add(items, generation, replace=replace)
                 if len(items) > MUCH:  # searches go on with what was until it is taken in
                     stack.enter_context(self._entered())
             self.view()

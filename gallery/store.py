@@ -90,15 +90,17 @@ class Store:
     def __len__(self) -> int:
         return int(self.run("SELECT count(*) FROM items")[0][0])
 
-    def add(self, items: Iterable[Item], generation: int) -> None:
+    def add(self, items: Iterable[Item], generation: int, *, replace: bool = True) -> None:
         """Add items, within a transaction, replacing those whose id is there; their embeddings are of this generation.
 
-        Raises MovedError where the gallery has moved to another network since.
+        Raises MovedError where the gallery has moved to another network since, and without `replace` GalleryError (code
+        `exists`) for an id that is there.
         """
         if self.generation() != generation:
             raise MovedError(self.folder)
         for item in items:
-            self._remove("id = ?", [item.id])
+            if self._remove("id = ?", [item.id]) and not replace:
+                raise GalleryError(f"id: {item.id!r} is there already", "id", "exists")
             self._insert(item, generation)
 
     def remove(self, condition: Condition, audited: Mapping[str, Any]) -> int:

@@ -5,38 +5,50 @@ Pictures are taken as bytes and decoded by `samples`; a URL is never fetched.
 
 from __future__ import annotations
 
-import json
+import errno
 import math
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import anyio
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.applications import Starlette
-from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from starlette.routing import BaseRoute, Match, Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
-from samples import MODALITIES, PictureError, TrireidError
-from serving.access import Caller
+from samples import GalleryError, TrireidError
+from serving.access import Principal, TokenStore
+from serving.access import Scope as Access
+from serving.access_control import PRINCIPAL, AccessControl, choose_gallery
+from serving.admission import AdmissionControl
 from serving.audit import Audit
-from serving.body_limit import BodyLimit
+from serving.auth import REQUEST_ID
+from serving.body_limit import limit_body
 from serving.deadline import BusyError, deadline
 from serving.desk import Desk, Pictures
 from serving.docs_page import docs_page
-from serving.errors import INTERNAL, answer_to, answer_with_status, error_answer
-from serving.guard import CALLER, REQUEST_ID
+from serving.errors import INTERNAL, AccessError, answer_to, answer_with_status, error_answer
 from serving.limits import Limits
 from serving.logs import log
-from serving.metrics import CONTENT_TYPE, Metrics
+from serving.metrics import CONTENT_TYPE
 from serving.openapi import document
-from serving.operations import OPERATIONS, VERSION_PREFIX
+from serving.operations import OPERATIONS, ROUTE, VERSION_PREFIX, Operation
+from serving.request_form import (
+    MAX_JSON_BYTES,
+    media_type,
+    read_form,
+    read_images,
+    read_texts,
+    unknown_field,
+    validate,
+    validate_json,
+)
 from serving.schemas import (
     EmbedForm,
     EnrollAnswer,
@@ -53,113 +65,157 @@ UI: Final = Path(__file__).parent / "ui"
 #: Requests at work at the same time: enough that a forward pass finds others to share it with.
 _THREADS: Final = 32
 _KEY_DIGITS: Final = 18  # a store's keys are 64-bit
-_FILES, _FIELDS = 8, 32
+_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
-Fields = TypeVar("Fields", bound=Form)
+Query = TypeVar("Query", bound=EmbedForm)
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-class Counter:
-    """The requests that are at work or wait for it, at most `most`."""
+class Guarded:
+    """An endpoint that only a request with the scope of its operation reaches; an ASGI application."""
 
-    def __init__(self, most: int) -> None:
-        self.most, self.now = most, 0
-        self.metrics: Metrics | None = None
+    def __init__(self, operation: Operation, endpoint: Endpoint) -> None:
+        self.operation, self.endpoint = operation, endpoint
+        self.methods = {*operation.methods, *(["HEAD"] if "GET" in operation.methods else [])}
 
-    @contextmanager
-    def one_more(self) -> Iterator[None]:
-        """Count a request for as long as it is inside. Raises BusyError where there are too many."""
-        if self.now >= self.most:
-            raise BusyError(f"{self.most} requests wait already; try again", None, "busy")
-        self._count(1)
-        try:
-            yield
-        finally:
-            self._count(-1)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Authorize the request, admit its body within limits, and answer it."""
+        scope[ROUTE] = self.operation.label
+        request = Request(scope)
+        request.app.state.access.authorize(request, self.operation.scope)
+        if request.method not in self.methods:
+            allowed = ", ".join(sorted(self.methods))
+            raise HTTPException(405, f"{request.method} is not taken here, but {allowed}; see /docs/", {"Allow": allowed})
+        unread = next(iter(request.query_params), None)
+        if unread is not None:
+            raise unknown_field(unread[:100], (), "a parameter of the URL; fields are sent in the body")
+        if self.operation.form is None and self.operation.body is None:
+            response = await self.endpoint(request)
+            await response(scope, receive, send)
+            return
+        limits: Limits = request.app.state.limits
+        most = limits.body_bytes if self.operation.form else min(MAX_JSON_BYTES, limits.body_bytes)
+        with request.app.state.admission.admit() as take:
+            limited = limit_body(scope, receive, most=most, seconds=limits.body_seconds, take=take)
+            response = await self.endpoint(Request(scope, limited))
+        await response(scope, receive, send)
 
-    def _count(self, change: int) -> None:
-        self.now += change
-        if self.metrics:
-            self.metrics.queued(self.now)
 
-
-def create_app(limits: Limits | None = None, audit: Audit | None = None) -> Starlette:
-    """The application; its `state.desk` must be set before the first request."""
+def create_app(limits: Limits | None = None, audit: Audit | None = None, access: AccessControl | None = None) -> Starlette:
+    """The application; its `state.desk` must be set before the first request. Without `access` there are no tokens."""
     limits = limits or Limits()
     endpoints: dict[str, Endpoint] = {
-        "/search": _with_pictures(SearchForm, Desk.search),
-        "/embed": _with_pictures(EmbedForm, Desk.embed),
-        "/enroll": _with_pictures(EnrollForm, Desk.enroll),
+        "/search": _with_images(SearchForm, Desk.search),
+        "/embed": _with_images(EmbedForm, Desk.embed),
+        "/enroll": _enroll,
         "/remove": _remove,
         "/galleries": _galleries,
         "/galleries/{gallery}": _gallery,
         "/pictures/{gallery}/{key}/{modality}": _picture,
         "/whoami": _whoami,
     }
-    asked = [Route(each.path, endpoints[each.path], methods=list(each.methods)) for each in OPERATIONS]
+    asked = [
+        Route(prefix + each.path, Guarded(each, endpoints[each.path])) for prefix in ("", VERSION_PREFIX) for each in OPERATIONS
+    ]
     handlers: dict[Any, Any] = {
         TrireidError: _on_bad_input,
         HTTPException: _on_http_exception,
         ClientDisconnect: _on_disconnect,
         Exception: _on_bug,
     }
-    middleware = [Middleware(BodyLimit, most=limits.body_bytes, seconds=limits.body_seconds)]
-    app = Starlette(
-        routes=[*asked, Mount(VERSION_PREFIX, routes=asked), *_pages()], middleware=middleware, exception_handlers=handlers
-    )
-    app.state.limits, app.state.audit, app.state.counter = limits, audit or Audit(None), Counter(limits.queue)
+    app = Starlette(routes=[*asked, *_pages()], exception_handlers=handlers)
+    app.router.redirect_slashes, app.router.default = False, _nowhere
+    app.state.limits, app.state.audit = limits, audit or Audit(None)
+    app.state.access = access or AccessControl(TokenStore(), limits)
+    app.state.admission = AdmissionControl(limits.queue, limits.body_bytes)
     return app
 
 
 def _pages() -> list[BaseRoute]:
-    """What people look at, and what is left: nothing that the server's framework would answer in another manner."""
+    """The public pages, which show nothing of a gallery, and metrics."""
     described = document()
     page = docs_page(described)
+    metrics = [Route(prefix + "/metrics", _metrics, methods=["GET"]) for prefix in ("", VERSION_PREFIX)]
     return [
-        Route("/openapi.json", lambda _: JSONResponse(described), methods=["GET"]),
-        Route("/metrics", _metrics, methods=["GET"]),
-        Route("/docs", lambda _: HTMLResponse(page), methods=["GET"]),
-        Route("/docs/", lambda _: HTMLResponse(page), methods=["GET"]),
-        Route("/", lambda _: RedirectResponse("/ui/"), methods=["GET"]),
-        Route("/ui", lambda _: RedirectResponse("/ui/"), methods=["GET"]),
-        Mount("/ui", StaticFiles(directory=UI, html=True)),
-        Route("/{path:path}", _nowhere),
+        *metrics,
+        Route("/openapi.json", _public("/openapi.json", lambda: JSONResponse(described)), methods=["GET"]),
+        Route("/docs", _public("/docs", lambda: HTMLResponse(page)), methods=["GET"]),
+        Route("/docs/", _public("/docs", lambda: HTMLResponse(page)), methods=["GET"]),
+        Route("/", _public("/", lambda: RedirectResponse("ui/")), methods=["GET"]),
+        Route("/ui", _public("/ui", lambda: RedirectResponse("ui/")), methods=["GET"]),
+        Mount("/ui", _UserInterface(directory=UI, html=True)),
     ]
 
 
-def _with_pictures(form_type: type[Fields], work: Callable[[Desk, Fields, Pictures], BaseModel]) -> Endpoint:
-    """An endpoint that takes pictures and fields as a multipart form."""
+class _UserInterface(StaticFiles):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[ROUTE] = "/ui"
+        await super().__call__(scope, receive, send)
 
+
+def _public(label: str, create: Callable[[], Response]) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        async with request.form(max_files=_FILES, max_fields=_FIELDS) as form:
-            fields, pictures = _validated(form_type, _texts(form)), _pictures(form)
-            return await _answer(request, work, fields, pictures)
+        request.scope[ROUTE] = label
+        return create()
 
     return endpoint
 
 
+def _with_images(form_type: type[Query], work: Callable[[Desk, Query, Pictures], BaseModel]) -> Endpoint:
+    """An endpoint that takes images and fields as a multipart form, and searches or embeds."""
+
+    async def endpoint(request: Request) -> Response:
+        async with read_form(request) as form:
+            fields, images = validate(form_type, read_texts(form, form_type.model_fields)), read_images(form)
+            fields.gallery = _choose(request, Access.SEARCH, fields.gallery, first=form_type is EmbedForm)
+            return await _answer(request, work, fields, images)
+
+    return endpoint
+
+
+async def _enroll(request: Request) -> Response:
+    async with read_form(request) as form:
+        fields, images = validate(EnrollForm, read_texts(form, EnrollForm.model_fields)), read_images(form)
+        fields.gallery = _choose(request, Access.ENROLL, fields.gallery)
+        principal: Principal = request.scope[PRINCIPAL]
+        may_replace = principal.may(Access.REMOVE, fields.gallery)
+        try:
+            return await _answer(request, partial(Desk.enroll, may_replace=may_replace), fields, images)
+        except GalleryError as error:
+            if error.code != "exists":
+                raise
+            needed = f"{error.message}; to replace it needs the scope {Access.REMOVE}, too"
+            raise AccessError(f"{needed}, which the token {principal.name} does not have", "forbidden") from error
+
+
 async def _remove(request: Request) -> Response:
-    if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
+    if media_type(request) != "application/json":
         raise TrireidError("the body must be JSON, sent as application/json", "body", "format")  # a foreign page's form cannot
-    try:
-        body = json.loads(await request.body())
-    except (ValueError, RecursionError) as error:
-        raise TrireidError("the body is not JSON that can be read", "body") from error
-    if not isinstance(body, dict):
-        raise TrireidError("the body must be a JSON object", "body")
-    return await _answer(request, Desk.remove, _validated(RemoveForm, body))
+    body = await request.body()
+    fields = await anyio.to_thread.run_sync(validate_json, RemoveForm, body)
+    fields.gallery = _choose(request, Access.REMOVE, fields.gallery)
+    return await _answer(request, Desk.remove, fields)
+
+
+def _choose(request: Request, scope: Access, name: str | None, *, first: bool = False) -> str:
+    return choose_gallery(request.scope[PRINCIPAL], scope, list(request.app.state.desk.galleries), name, first=first)
 
 
 async def _galleries(request: Request) -> Response:
-    return _json(await anyio.to_thread.run_sync(Desk.listing, request.app.state.desk))
+    listing = await anyio.to_thread.run_sync(Desk.listing, request.app.state.desk)
+    principal: Principal = request.scope[PRINCIPAL]
+    listing.galleries = [each for each in listing.galleries if principal.may(Access.SEARCH, each.name)]
+    return _json(listing)
 
 
 async def _gallery(request: Request) -> Response:
-    return _json(await anyio.to_thread.run_sync(Desk.detail, request.app.state.desk, request.path_params["gallery"]))
+    name = _choose(request, Access.SEARCH, request.path_params["gallery"])
+    return _json(await anyio.to_thread.run_sync(Desk.detail, request.app.state.desk, name))
 
 
 async def _picture(request: Request) -> Response:
     gallery, key, modality = (request.path_params[name] for name in ("gallery", "key", "modality"))
+    gallery = _choose(request, Access.SEARCH, gallery)
     thumbnail = None
     if key.isdecimal() and len(key) <= _KEY_DIGITS:
         thumbnail = await anyio.to_thread.run_sync(request.app.state.desk.thumbnail, gallery, int(key), modality)
@@ -169,17 +225,20 @@ async def _picture(request: Request) -> Response:
 
 
 async def _metrics(request: Request) -> Response:
+    request.scope[ROUTE] = "/metrics"
+    request.app.state.access.authorize_metrics(request)
     return Response(await anyio.to_thread.run_sync(request.app.state.metrics.text), media_type=CONTENT_TYPE)
 
 
 async def _whoami(request: Request) -> Response:
-    caller: Caller = request.scope[CALLER]
-    return _json(WhoAmI(name=caller.name, scopes=caller.granted, open=caller.name is None))
+    principal: Principal = request.scope[PRINCIPAL]
+    return _json(WhoAmI(name=principal.name, scopes=principal.granted, open=principal.name is None))
 
 
-async def _nowhere(request: Request) -> Response:
-    if any(route.matches(request.scope)[0] is Match.PARTIAL for route in request.app.routes):
-        raise HTTPException(405, f"{request.method} is not taken here; see /docs/")
+async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer what no route matches; an ASGI application."""
+    request = Request(scope)
+    request.app.state.access.authorize(request, None)
     raise HTTPException(404, f"there is nothing at {request.url.path[:100]}; see /docs/")
 
 
@@ -188,7 +247,7 @@ async def _answer(request: Request, work: Callable[..., BaseModel], *arguments: 
     state = request.app.state
     if not hasattr(state, "limiter"):
         state.limiter = anyio.CapacityLimiter(_THREADS)
-    with state.counter.one_more(), deadline(_seconds(request, state.limits.deadline)):
+    with deadline(_seconds(request, state.limits.deadline)):
         answer = await anyio.to_thread.run_sync(work, state.desk, *arguments, limiter=state.limiter)
     await _audited(request, arguments[0], answer)
     return _json(answer)
@@ -210,7 +269,7 @@ def _seconds(request: Request, most: float) -> float:
 
 async def _audited(request: Request, fields: Form, answer: BaseModel) -> None:
     """A line of the audit: who did what. It is on the disk before an enrolment or a removal is answered."""
-    caller: Caller | None = request.scope.get(CALLER)
+    caller: Principal | None = request.scope.get(PRINCIPAL)
     client = request.client.host if request.client else None
     line: dict[str, Any] = {
         "request": request.scope.get(REQUEST_ID),
@@ -237,45 +296,6 @@ def _json(answer: BaseModel) -> Response:
     return Response(answer.model_dump_json(), media_type="application/json")
 
 
-def _texts(form: FormData) -> dict[str, str]:
-    """The form's fields that are not pictures. Raises TrireidError for one that comes twice, or as a file."""
-    texts: dict[str, str] = {}
-    for name, value in form.multi_items():
-        if name in MODALITIES:
-            continue
-        if not isinstance(value, str):
-            raise TrireidError(f"{name}: is a field for text, not for a file", name)
-        if name in texts:
-            raise TrireidError(f"{name}: was sent twice", name)
-        texts[name] = value
-    return {name: value for name, value in texts.items() if value != ""}
-
-
-def _pictures(form: FormData) -> Pictures:
-    pictures: dict[Any, Any] = {}
-    for modality in MODALITIES:
-        given = [value for value in form.getlist(modality) if value != ""]
-        if len(given) > 1:
-            raise PictureError(f"{modality}: was sent twice", modality)
-        if given:
-            if not isinstance(given[0], UploadFile):
-                raise PictureError(f"{modality}: send the picture itself, as a file", modality)
-            pictures[modality] = given[0].file
-    if not pictures:
-        raise PictureError("no picture: send at least one of rgb, nir, tir as a file", "rgb", "missing")
-    return pictures
-
-
-def _validated(form_type: type[Fields], values: dict[str, Any]) -> Fields:
-    try:
-        return form_type.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        field = str(first["loc"][0]) if first["loc"] else None
-        message = first["msg"] if field is None else f"{field}: {first['msg']}"
-        raise TrireidError(message, field, "invalid") from error
-
-
 async def _on_bad_input(request: Request, error: TrireidError) -> Response:
     if error.code == "locked":  # the message names the server's folder
         error = BusyError("another process has been writing to this gallery for long; try again", None, "busy")
@@ -283,7 +303,7 @@ async def _on_bad_input(request: Request, error: TrireidError) -> Response:
 
 
 async def _on_http_exception(_: Request, error: HTTPException) -> Response:
-    return answer_with_status(error.status_code, str(error.detail))
+    return answer_with_status(error.status_code, str(error.detail), error.headers)
 
 
 async def _on_disconnect(_: Request, __: ClientDisconnect) -> Response:
@@ -291,5 +311,8 @@ async def _on_disconnect(_: Request, __: ClientDisconnect) -> Response:
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        log.error("%s %s failed: the disk is full", request.method, request.url.path)
+        return error_answer(507, "disk_full", "the server's disk is full; nothing was changed", None)
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return error_answer(500, "internal", "an error of the server; its log has the details", None)

@@ -1,49 +1,53 @@
-"""Limits on a request's body: how much it may hold, counted as it arrives, and by when it must have arrived.
+"""Limits on a request's body: its size, counted as it arrives, and the time in which it must arrive.
 
-A chunked body declares no length, and cannot evade the first; a client that sends a byte now and then cannot evade the second.
+A chunked body declares no length, and a client may send a byte now and then: neither evades the limits.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope
 
 
-class BodyLimit:
-    """ASGI middleware: where the application reads a body of over `most` bytes 413 is raised, and 408 where it takes longer
-    than `seconds` to arrive.
+def limit_body(scope: Scope, receive: Receive, *, most: int, seconds: float, take: Callable[[int], None]) -> Receive:
+    """Wrap a request's `receive` so that a body over a limit ends in an HTTPException.
+
+    Args:
+        scope: of the request.
+        receive: what gives its body.
+        most: bytes of the body, beyond which the status is 413; a declared length counts before the body is read.
+        seconds: in which all of it must arrive, beyond which the status is 408.
+        take: called with the number of bytes of each part before it is passed on; it may raise.
     """
+    declared = Headers(scope=scope).get("content-length", "")
+    received, until, is_whole = 0, time.monotonic() + seconds, False
 
-    def __init__(self, app: ASGIApp, most: int, seconds: float) -> None:
-        self.app, self.most, self.seconds = app, most, seconds
+    async def limited() -> Message:
+        nonlocal received, is_whole
+        if is_whole:
+            return await receive()
+        if declared.isdecimal() and (len(declared) > 18 or int(declared) > most):
+            raise _too_large(most)
+        try:
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                message = await receive()
+        except TimeoutError as error:
+            raise HTTPException(408, f"the request took over {seconds:g} s to arrive") from error
+        size = len(message.get("body", b""))
+        received += size
+        is_whole = not message.get("more_body", False)
+        if received > most:
+            raise _too_large(most)
+        take(size)
+        return message
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, watching its body."""
-        declared = Headers(scope=scope).get("content-length", "") if scope["type"] == "http" else ""
-        received, until, whole = 0, time.monotonic() + self.seconds, scope["type"] != "http"
+    return limited
 
-        async def watched() -> Message:
-            nonlocal received, whole
-            if whole:
-                return await receive()
-            if declared.isdecimal() and (len(declared) > 18 or int(declared) > self.most):
-                raise self._too_large()
-            try:
-                async with asyncio.timeout(max(0.0, until - time.monotonic())):
-                    message = await receive()
-            except TimeoutError as error:
-                raise HTTPException(408, f"the request took over {self.seconds:g} s to arrive") from error
-            received += len(message.get("body", b""))
-            whole = not message.get("more_body", False)
-            if received > self.most:
-                raise self._too_large()
-            return message
 
-        await self.app(scope, watched, send)
-
-    def _too_large(self) -> HTTPException:
-        return HTTPException(413, f"the request is over {self.most // 2**20} MiB")
+def _too_large(most: int) -> HTTPException:
+    return HTTPException(413, f"the request is over {most // 2**20} MiB")

@@ -99,11 +99,15 @@ class Desk:
             stages={name: round(1000 * seconds, 2) for name, seconds in times.items()},
         )
 
-    def enroll(self, form: EnrollForm, pictures: Pictures) -> EnrollAnswer:
-        """Add to a gallery, pictures included; durable on return."""
+    def enroll(self, form: EnrollForm, pictures: Pictures, *, may_replace: bool = True) -> EnrollAnswer:
+        """Add to a gallery, images included; durable on return.
+
+        Raises:
+            GalleryError: code `exists`, where the id is there and must not be replaced.
+        """
         gallery = self.named(form.gallery)
         with collected() as times, stage("store"):
-            (item_id,) = gallery.add([_sample(form, pictures)], keep=True)
+            (item_id,) = gallery.add([_sample(form, pictures)], keep=True, replace=may_replace)
         self._metrics.took(times)
         self._count(gallery)
         return EnrollAnswer(id=item_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 from starlette.responses import JSONResponse
@@ -30,6 +31,7 @@ _CODES: Final = {
     408: "slow_body",
     413: "too_large",
     415: "format",
+    507: "disk_full",
 }
 _RETRY: Final = 1.0
 
@@ -53,10 +55,10 @@ def answer_to(error: TrireidError) -> JSONResponse:
     return error_answer(status, error.code, error.message, error.field, headers)
 
 
-def answer_with_status(status: int, detail: str) -> JSONResponse:
+def answer_with_status(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """The answer to a request that HTTP itself has a status for."""
-    headers = {"Connection": "close"} if status in (408, 413) else {}
-    return error_answer(status, _CODES.get(status, "error"), detail, None, headers)
+    closing = {"Connection": "close"} if status in (408, 413) else {}
+    return error_answer(status, _CODES.get(status, "error"), detail, None, {**(headers or {}), **closing})
 
 
 def error_answer(

@@ -48,7 +48,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Start the time in which the first head must arrive."""
         super().connection_made(transport)
         self._rejected = self._draining = self._in_body = self._progressed = False
-        self._size = self._head_bytes = self._framing_bytes = self._discarded_bytes = 0
+        self._size = self._stored_bytes = self._discarded_bytes = 0
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._running: RequestResponseCycle | None = None
         self._start_timer("head", self.head_seconds)
@@ -66,15 +66,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Feed the parser, and reject a head or framing that is too large before it is complete."""
         if self._rejected or self.transport.is_closing():
             return
-        in_body, self._progressed = self._in_body, False
-        if not in_body and "head" not in self._timers:
+        if not self._in_body and "head" not in self._timers:
             self._start_timer("head", self.head_seconds)
+        self._progressed = False
         super().data_received(data)
-        if not in_body and not self._in_body:
-            self._head_bytes += len(data)
-        elif in_body and not self._progressed:
-            self._framing_bytes += len(data)
-        if max(self._head_bytes, self._framing_bytes) > MAX_HEAD_BYTES:
+        self._stored_bytes = 0 if self._progressed else self._stored_bytes + len(data)
+        if self._stored_bytes > MAX_HEAD_BYTES:  # of a head, or of the framing of a body
             self._reject(431)
 
     def send_400_response(self, msg: str) -> None:
@@ -83,7 +80,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Start to count a head."""
-        self._size = self._head_bytes = 0
+        self._size = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -101,8 +98,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Start the request, or put it into the pipeline."""
         self._stop_timer("head")
-        self._in_body = True
-        self._head_bytes = self._framing_bytes = self._discarded_bytes = 0
+        self._in_body = self._progressed = True
+        self._discarded_bytes = 0
         if len(self.pipeline) >= MAX_PIPELINE:
             self._reject(431)
         if not self._rejected:
@@ -112,11 +109,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_chunk_header(self) -> None:
         """Note that a chunk begins."""
-        self._progressed, self._framing_bytes = True, 0
+        self._progressed = True
 
     def on_body(self, body: bytes) -> None:
         """Pass a part of the body on; discard what comes after the answer, within bounds."""
-        self._progressed, self._framing_bytes = True, 0
+        self._progressed = True
         if self._rejected:
             return
         if self.cycle.response_complete:
@@ -127,7 +124,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End the body."""
-        self._in_body = False
+        self._in_body, self._progressed = False, True
         self._stop_timer("discard")
         if not self._rejected:
             super().on_message_complete()

@@ -43,7 +43,7 @@ class _Json(logging.Formatter):
         line = {"time": _moment(record), "level": record.levelname.lower(), "message": record.getMessage(), **_fields(record)}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return json.dumps(line, default=str)  # ASCII: no line separator of Unicode ends a line
 
 
 class _Text(logging.Formatter):

@@ -25,11 +25,13 @@ from serving.schemas import (
 
 #: Every path is also there with this before it; a version to come will have another.
 VERSION_PREFIX: Final = "/v1"
+#: Where a request's ASGI scope has the route that it matched, as metrics name it.
+ROUTE: Final = "trireid.route"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One path. `scope`: what a caller needs (None: any token); `form`: fields that come with pictures, in a multipart form;
+    """One path. `scope`: what a token needs (None: any token); `form`: fields that come with images, in a multipart form;
     `body`: a JSON body; `answer`: JSON, or None for a JPEG.
     """
 
@@ -41,6 +43,11 @@ class Operation:
     body: type[Form] | None = None
     answer: type[BaseModel] | None = None
     errors: tuple[int, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The path as metrics name it: one name for all paths of an operation."""
+        return "/" + self.path.split("/")[1]
 
 
 _PICTURES: Final = (400, 404, 408, 413, 415, 422, 503)
@@ -105,35 +112,3 @@ OPERATIONS: Final = (
     ),
     Operation(path="/whoami", methods=("GET",), summary="Who the server takes you for.", scope=None, answer=WhoAmI),
 )
-_SCOPES: Final[dict[str | None, Scope | None]] = {operation.path.split("/")[1]: operation.scope for operation in OPERATIONS}
-
-
-def route_of(path: str) -> str:
-    """The path that is asked for, without the version before it."""
-    return path.removeprefix(VERSION_PREFIX) if path.startswith(f"{VERSION_PREFIX}/") else path
-
-
-def scope_of(path: str) -> Scope | None:
-    """What a caller needs for a path; None: any token will do."""
-    return _SCOPES.get(_head_of(path))
-
-
-def label_of(path: str) -> str:
-    """The path as metrics name it: one name for every path of an operation, `other` for what is none."""
-    head = _head_of(path)
-    return f"/{head}" if head in _SCOPES or is_public(path) else "other"
-
-
-def is_public(path: str) -> bool:
-    """Whether nobody needs a token for a path."""
-    return _head_of(path) in PUBLIC
-
-
-def _head_of(path: str) -> str | None:
-    """The first part of what is asked for: `search` of `/v1/search`; None of what is no path."""
-    _, *parts = route_of(path).split("/")
-    return parts[0] if parts else None
-
-
-#: First parts of the paths that nobody needs a token for.
-PUBLIC: Final = frozenset({"livez", "readyz", "healthz", "ui", "docs", "openapi.json", ""})

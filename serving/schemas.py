@@ -10,6 +10,8 @@ from gallery import MAX_K
 from samples import Kind
 
 _INT64 = 2**63
+#: Ids in one request.
+MAX_IDS = 10_000
 Camera = Annotated[int, Field(ge=-_INT64, lt=_INT64)]
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 
@@ -78,7 +80,9 @@ class RemoveForm(Form):
     """The JSON body of `/remove`: ids, or an identity."""
 
     gallery: Text | None = _GALLERY
-    ids: list[Text] | None = Field(None, description="The items to remove.", examples=[["a1", "a2"]])
+    ids: Annotated[list[Text], Field(max_length=MAX_IDS, fail_fast=True)] | None = Field(
+        None, description="The items to remove.", examples=[["a1", "a2"]]
+    )
     identity: Text | None = Field(None, description="Remove all of this identity.", examples=[None])
 
     @model_validator(mode="after")

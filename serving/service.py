@@ -16,17 +16,18 @@ import bentoml
 
 from export.installation import conflicts
 from samples import TrireidError
-from serving.access import TOKENS, TOKENS_FILE, Keyring
+from serving.access import TOKENS, TOKENS_FILE, TokenStore
+from serving.access_control import AccessControl
 from serving.app import create_app
 from serving.audit import AUDIT, Audit
+from serving.auth import AuthMiddleware
 from serving.demo import settle_galleries
 from serving.desk import Desk, check
-from serving.guard import Guard
 from serving.http_protocol import use_bounded_http
 from serving.limits import Limits
 from serving.logs import event, log, set_up_logs
 from serving.metrics import Metrics, share_metrics
-from serving.reload import accept_reloads
+from serving.reload import accept_reloads, call_on_reload
 from serving.settings import make_absolute, named_galleries, workers
 from serving.supervisor import become_supervisor, end_with_supervisor, supervise_privately
 
@@ -49,15 +50,21 @@ def _connections() -> int:
 
 
 try:
-    limits, keyring, audit, number = Limits.from_environment(), Keyring.from_environment(), Audit.from_environment(), workers()
+    limits, tokens, audit, number = (
+        Limits.from_environment(),
+        TokenStore.from_environment(),
+        Audit.from_environment(),
+        workers(),
+    )
     set_up_logs()
 except TrireidError as error:
     _refuse(error)
 supervise_privately()
 use_bounded_http(head_seconds=limits.head_seconds, max_connections=_connections())
-app = create_app(limits, audit)
+access = AccessControl(tokens, limits)
+app = create_app(limits, audit, access)
 metrics = Metrics()
-app.state.metrics = app.state.counter.metrics = metrics
+app.state.metrics = app.state.admission.metrics = metrics
 
 
 @bentoml.asgi_app(app, path="/")
@@ -78,12 +85,13 @@ class ReIDService:
     def __init__(self) -> None:
         """Open what is served."""
         end_with_supervisor()
+        call_on_reload(access.reload)
         accept_reloads()
         try:
             app.state.desk = self.desk = Desk(named_galleries(), limits, metrics)
         except TrireidError as error:
             _stop(error)
-        event("ready", galleries=",".join(self.desk.galleries), tokens=len(keyring.keys), worker=os.getpid())
+        event("ready", galleries=",".join(self.desk.galleries), tokens=len(tokens.tokens), worker=os.getpid())
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
@@ -109,7 +117,7 @@ class ReIDService:
 
 
 ReIDService.add_asgi_middleware(  # type: ignore[attr-defined]
-    Guard, keyring=keyring, limits=limits, metrics=metrics
+    AuthMiddleware, app=app, metrics=metrics
 )
 
 
@@ -122,8 +130,8 @@ def _allow_connections() -> None:
 
 
 def _say_who_may_ask() -> None:
-    if not keyring.empty:
-        event("asks for a token", tokens=len(keyring.keys))
+    if not tokens.is_empty:
+        event("asks for a token", tokens=len(tokens.tokens))
     elif limits.open:
         log.warning(
             "OPEN TO EVERYBODY: TRIREID_OPEN is set and there are no tokens. Whoever reaches this address can search, enroll "

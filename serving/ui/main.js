@@ -15,7 +15,14 @@ let who = null;
 let galleries = [];
 let running = null;
 
-const may = (scope) => Boolean(who?.scopes.includes(scope));
+/** Whether the caller has a scope, in one gallery or (null) in any; a scope may be limited to a gallery: `search:people`. */
+const may = (scope, gallery = null) =>
+  Boolean(
+    who?.scopes.some((granted) => {
+      const [name, limited] = granted.split(":");
+      return name === scope && (limited === undefined || gallery === null || decodeURIComponent(limited) === gallery);
+    }),
+  );
 const chosen = () => galleries.find(({ name }) => name === byId("gallery").value) ?? null;
 
 const filters = new Filters();
@@ -24,7 +31,7 @@ const results = new Results({
   query: searchWith,
   remove: (hit) => remove.open(results.answer.gallery, hit, results.thumbs),
   compare: (hit) => compare(hit, query.urls, results.thumbs),
-  mayRemove: () => may("remove"),
+  mayRemove: () => may("remove", chosen()?.name),
 });
 const enroll = new Enroll(query, enrolled);
 const remove = new Remove(removed);

@@ -107,6 +107,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Ite
     folder = tmp_path_factory.mktemp("guarded")
     people, tokens = filled(folder / "people.gallery", embedder), folder / "tokens"
     tokens.write_text("# who may what\n" + "".join(f"{name} {scopes} {token}\n" for name, (scopes, token) in TOKENS.items()))
+    tokens.chmod(0o600)
     environment = {
         "TRIREID_TOKENS_FILE": str(tokens),
         "TRIREID_AUDIT": str(folder / "audit"),

@@ -29,7 +29,7 @@ def answer_to(error: Exception, monkeypatch: pytest.MonkeyPatch) -> httpx.Respon
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             return await client.post("/galleries")
 
     return asyncio.run(ask())

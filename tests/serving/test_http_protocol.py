@@ -167,3 +167,10 @@ def test_connections_over_the_limit_are_503(tmp_path: Path, embedder: Embedder) 
             assert receive(connection).split(b" ")[1] == b"503"
         for each in held:
             each.close()
+
+
+def test_a_request_that_arrives_in_one_piece_is_no_head(bounded: Server) -> None:
+    """Larger than a head may be, with its body, in one read of the socket."""
+    for _ in range(3):
+        sent = {"rgb": ("a.png", b"a" * 50_000)}
+        assert bounded.client.post("/search", files=sent, headers=bearer("ann")).status_code == 415

@@ -15,10 +15,8 @@ import httpx
 import pytest
 
 from samples import ConfigError
-from serving.access import ANYBODY
 from serving.app import create_app
 from serving.deadline import time_left
-from serving.guard import CALLER
 from serving.limits import Limits, MetricsAccess
 from serving.schemas import EmbedAnswer
 from serving.settings import workers
@@ -69,6 +67,8 @@ def test_so_many_workers_cannot_be(number: str, monkeypatch: pytest.MonkeyPatch)
 class SlowDesk:
     """A desk that takes its time, and notes the most that were at work at once and what deadline they saw."""
 
+    galleries = ("people",)
+
     def __init__(self, seconds: float) -> None:
         self.seconds, self.left, self.lock = seconds, list[float | None](), threading.Lock()
 
@@ -86,13 +86,9 @@ def asked(desk: SlowDesk, limits: Limits, count: int, headers: dict[str, str] | 
         app = create_app(limits)
     app.state.desk = desk
 
-    async def known(scope: Any, receive: Any, send: Any) -> None:
-        scope[CALLER] = ANYBODY
-        await app(scope, receive, send)
-
     async def ask() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(known, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             sent = {"rgb": ("a.png", encoded(1))}
             return await asyncio.gather(*[client.post("/embed", files=sent, headers=headers) for _ in range(count)])
 

@@ -1,0 +1,129 @@
+"""The fields and images of a request, read within bounds and named where they cannot be used."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import AsyncIterator, Container, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+from pydantic import ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.requests import Request
+
+from samples import MODALITIES, PictureError, TrireidError
+from serving.desk import Pictures
+from serving.schemas import Form
+
+#: Bytes of a JSON body, and of one text field of a form.
+MAX_JSON_BYTES: Final = 1 << 20
+MAX_TEXT_BYTES: Final = 64 << 10
+_MAX_FILES, _MAX_FIELDS = 8, 32
+#: Other encodings of text are not used by forms, and some take time that grows with the square of its length.
+_CHARSETS: Final = ("utf-8", "utf8", "us-ascii", "ascii")
+
+Fields = TypeVar("Fields", bound=Form)
+
+
+def media_type(request: Request) -> str:
+    """The media type of a request's body, in lower case."""
+    return request.headers.get("content-type", "").split(";")[0].strip().lower()
+
+
+@asynccontextmanager
+async def read_form(request: Request) -> AsyncIterator[FormData]:
+    """Read a multipart form; its files are there while the block runs.
+
+    Raises:
+        PictureError: for another media type, which cannot hold an image.
+        TrireidError: for a charset other than UTF-8 (415 over HTTP).
+        HTTPException: for a form that is malformed or over a limit.
+    """
+    if media_type(request) != "multipart/form-data":
+        raise _no_image()
+    charset = request.headers["content-type"].lower().partition("charset=")[2].split(";")[0].strip(' "')
+    if charset and charset not in _CHARSETS:
+        raise TrireidError(f"the form's charset must be utf-8, not {charset[:40]}", "body", "format")
+    async with request.form(max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=MAX_TEXT_BYTES) as form:
+        yield form
+
+
+def read_texts(form: FormData, known: Container[str]) -> dict[str, str]:
+    """Read the fields that are not images; empty ones are left out.
+
+    Raises TrireidError for one that comes twice, or as a file.
+    """
+    texts: dict[str, str] = {}
+    for name, value in form.multi_items():
+        if name in MODALITIES or _is_unset(value):
+            continue
+        if not isinstance(value, str):
+            if name in known:
+                raise TrireidError(f"{name}: is a field for text, not for a file", name)
+            raise unknown_field(name, MODALITIES, f"an image; images are sent as {', '.join(MODALITIES)}")
+        if name in texts:
+            raise TrireidError(f"{name}: was sent twice", name)
+        texts[name] = value
+    return {name: value for name, value in texts.items() if value != ""}
+
+
+def read_images(form: FormData) -> Pictures:
+    """Find the images, not read yet. Raises PictureError where there is none, or one comes twice or as text."""
+    images: dict[Any, Any] = {}
+    for modality in MODALITIES:
+        given = [value for value in form.getlist(modality) if value != "" and not _is_unset(value)]
+        if len(given) > 1:
+            raise PictureError(f"{modality}: was sent twice", modality)
+        if given:
+            if not isinstance(given[0], UploadFile):
+                raise PictureError(f"{modality}: send the image itself, as a file", modality)
+            images[modality] = given[0].file
+    if not images:
+        raise _no_image()
+    return images
+
+
+def _no_image() -> PictureError:
+    message = f"no image: send at least one of {', '.join(MODALITIES)} as a file of a form (multipart/form-data)"
+    return PictureError(message, "rgb", "missing")
+
+
+def _is_unset(value: object) -> bool:
+    """Whether this is a file field without a file, as browsers send it."""
+    return isinstance(value, UploadFile) and not value.filename and not value.size
+
+
+def validate(form_type: type[Fields], values: dict[str, Any]) -> Fields:
+    """Validate fields. Raises TrireidError (code `invalid`), naming the first that does not fit."""
+    try:
+        return form_type.model_validate(values)
+    except ValidationError as error:
+        raise _describe(form_type, error) from error
+
+
+def validate_json(form_type: type[Fields], body: bytes) -> Fields:
+    """Parse and validate a JSON object. Raises TrireidError as `validate` does, and for what is not JSON."""
+    try:
+        return form_type.model_validate_json(body)
+    except ValidationError as error:
+        raise _describe(form_type, error) from error
+
+
+def unknown_field(name: str, known: Iterable[str], found: str = "a field") -> TrireidError:
+    """Create the error for a field that is not read, with the name that was probably meant."""
+    near = difflib.get_close_matches(name.lower(), list(known), n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return TrireidError(f"{name[:100]}: is not read as {found}{hint}", name[:100], "invalid")
+
+
+def _describe(form_type: type[Form], error: ValidationError) -> TrireidError:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if first["type"] == "json_invalid" and not first["loc"]:
+        return TrireidError("the body is not JSON that can be read", "body")
+    if first["type"] == "model_type" or (first["type"] == "model_attributes_type"):
+        return TrireidError("the body must be a JSON object", "body")
+    field = str(first["loc"][0])[:100] if first["loc"] else None
+    if first["type"] == "extra_forbidden" and field is not None:
+        return unknown_field(field, [*form_type.model_fields, *MODALITIES])
+    message = first["msg"] if field is None else f"{field}: {first['msg']}"
+    return TrireidError(message, field, "invalid")
