@@ -9,6 +9,15 @@ _FOLDER: Final = Path(__file__).parent
 
 #: Names of the embedded defaults; each is also the kind it is for.
 DEFAULTS: Final = ("person", "vehicle")
+#: The content digests of embedded defaults whose cards record none, by fingerprint: `export.content`.
+DEFAULT_CONTENT: Final = {
+    "831c96c4afa8707b5dc23d2732f1d94011089ab80a35ef43ebaa0be5d0cc037c": (
+        "baf471041c9c243a0082f971135e2e163a6fa662dbb5ee982ff5d099f8ccc411"
+    ),
+    "ae9c98d1ee5bd6d11562480878e6f320a499dd0b2dbbc3bc75fbec969d07cb32": (
+        "5f7d0fd6462731c99fa909cfff1effb2a8d4a819d26c552240f41c3849be7378"
+    ),
+}
 
 
 def default_artifact(name: str) -> Path:

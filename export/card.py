@@ -41,7 +41,8 @@ class Card:
 
     `image_size` in pixels (height, width); `grid`: rows and columns of patches; `kept`: K, patches kept per modality;
     `cameras`: number of camera embeddings, 0 for none; `mean`, `std` of pixels in [0, 1], already in the graph; `fingerprint`:
-    SHA-256 over weights and card; `measured`: figures from export and training, which the fingerprint does not cover.
+    SHA-256 over weights and card; `measured`: figures from export and training, which the fingerprint does not cover;
+    `content`: SHA-256 over the artifact's own file (`export.content`), empty if there is none.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Card:
     precision: str = "fp32"
     modalities: tuple[str, ...] = MODALITIES
     fingerprint: str = ""
+    content: str = ""
     measured: Mapping[str, Any] = field(default_factory=dict)
     version: int = VERSION
 
@@ -70,8 +72,10 @@ class Card:
         return json.dumps(asdict(self), sort_keys=True)
 
     def identity(self) -> str:
-        """What of the card the fingerprint covers, as JSON: all but the fingerprint itself, the name and the measurements."""
-        return replace(self, name="", fingerprint="", measured={}).to_json()
+        """What of the card the fingerprint covers, as JSON: all but the digests, the name and the measurements."""
+        values = asdict(replace(self, name="", fingerprint="", measured={}))
+        del values["content"]  # added later: a fingerprint must stay what it was
+        return json.dumps(values, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str, source: str) -> Card:
@@ -87,7 +91,7 @@ class Card:
                 values[name] = tuple(values[name])
             values["segments"] = tuple(Segment(**segment) for segment in values["segments"])
             return cls(**values)
-        except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+        except (json.JSONDecodeError, AttributeError, KeyError, TypeError, RecursionError) as error:
             raise ArtifactError(f"{source}: its card cannot be read: {error}", source) from error
 
 

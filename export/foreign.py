@@ -18,17 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.card import VERSION, Card, Segment
+from export.digest_cache import remember_digest
 from export.embedder import Cameras, Embedder, Embeddings, Images, Present, Tokens, in_batches
 from export.external_data import external_files
 from export.onnx_runtime import first_line, runtime_of
+from export.protobuf import ProtobufError
 from samples import KINDS, MODALITIES, ArtifactError, Kind, Modality
-from samples.files import MAX_TEXT_BYTES, read_regular
+from samples.files import MAX_TEXT_BYTES, open_regular, read_regular
 
 LAYOUTS: Final = ("NCHW", "NHWC")
 CHANNELS: Final = ("RGB", "BGR", "GRAY")
 _TYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 _LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _COLOURS: Final = 3
+_CHUNK: Final = 1 << 20
 #: By how much a number of an embedding, which is of unit length, may depend on the batch it was made in.
 _BATCH_MAY_CHANGE: Final = 1e-2
 Numbers = tuple[float, ...]
@@ -232,10 +235,6 @@ def _names(values: Sequence[str] | Mapping[str, Any]) -> str:
 def _card_of(described: ForeignCard, dimension: int, path: Path) -> Card:
     """The card that gallery and service see. The fingerprint is over its files, and its card but for the name."""
     modalities = tuple(name for name in MODALITIES if name in {each.modality for each in described.inputs})
-    digest = hashlib.sha256(json.dumps(asdict(replace(described, name="")), sort_keys=True).encode())
-    for name in (path, *external_files(path)):
-        with name.open("rb") as file:
-            hashlib.file_digest(file, lambda: digest)
     height, width = described.image_size
     return Card(
         name=described.name or path.stem,
@@ -250,5 +249,23 @@ def _card_of(described: ForeignCard, dimension: int, path: Path) -> Card:
         segments=(Segment("+".join(modalities), "global", 0, dimension),),
         precision="foreign",
         modalities=modalities,
-        fingerprint=digest.hexdigest(),
+        fingerprint=_fingerprint(described, path),
     )
+
+
+def _fingerprint(described: ForeignCard, path: Path) -> str:
+    identity = json.dumps(asdict(replace(described, name="")), sort_keys=True)
+
+    def compute() -> str:
+        digest = hashlib.sha256(identity.encode())
+        for name in files:
+            with open_regular(name) as file:
+                while part := file.read(_CHUNK):
+                    digest.update(part)
+        return digest.hexdigest()
+
+    try:
+        files = [path, *external_files(path)]
+        return remember_digest(identity, files, compute)
+    except (OSError, ProtobufError) as error:
+        raise ArtifactError(f"{path}: its weights cannot be read for the fingerprint: {error}", os.fspath(path)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,6 +14,7 @@ import onnx
 
 from export.artifact import CHECKPOINTS, load_artifact
 from export.card import METADATA_KEY, Card
+from export.content import content_of
 from export.graph import ArtifactGraph
 from export.network_card import card_of, fingerprint
 from export.plan import SUFFIXES
@@ -71,8 +73,7 @@ def export_onnx(
             raise _failed(target, report)
         beside.write_bytes(text)
         card = replace(card, measured={**(measured or {}), "against_fp32": report.figures()})
-        _write(model, card, draft)
-    return card
+        return _write(model, card, draft)
 
 
 def report_path(target: Path) -> Path:
@@ -104,7 +105,12 @@ def _source(data: Source | str | None, card: Card) -> Source | None:
     return open_source(data) if isinstance(data, str) else data
 
 
-def _write(model: onnx.ModelProto, card: Card, path: Path) -> None:
+def _write(model: onnx.ModelProto, card: Card, path: Path) -> Card:
+    """Write the file; returns its card, which records its content."""
     onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
     onnx.checker.check_model(model)
+    content = content_of(io.BytesIO(model.SerializeToString()), card.to_json())
+    card = replace(card, content=content)
+    onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
     path.write_bytes(model.SerializeToString())
+    return card

@@ -17,6 +17,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from export.card import INNER_STAGES, INPUTS, METADATA_KEY, OUTPUTS, Card, interface
+from export.content import check_content
 from export.embedder import Cameras, Embedder, Embeddings, Images, Present, Tokens, batches, in_batches
 from samples import ArtifactError
 
@@ -42,8 +43,11 @@ class OnnxEmbedder(Embedder):
     def __init__(self, path: Path, made: Any) -> None:
         self._session = made
         self._staged: Any = None
-        super().__init__(path, _card(made, path))
-        _check_interface(made, self.card, path)
+        text = _card_text(made, path)
+        card = Card.from_json(text, os.fspath(path))
+        super().__init__(path, card if card.name else replace(card, name=path.stem))
+        _check_interface(made, card, path)
+        check_content(path, text, card)
         batch = self._session.get_inputs()[0].shape[0]
         self._fixed: int | None = batch if isinstance(batch, int) else None
 
@@ -164,16 +168,15 @@ def _fits(given: Any, shape: tuple[int, ...], dtype: type[np.generic]) -> bool:
     return sizes and given.type == _TYPE_NAMES[dtype]
 
 
-def _card(made: Any, path: Path) -> Card:
-    text = made.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+def _card_text(made: Any, path: Path) -> str:
+    text: str | None = made.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if text is None:
         raise ArtifactError(
             f"{path}: an ONNX file without a card; export it with `trireid export onnx`, or describe it in {path.stem}.json"
             " beside it (see docs/foreign.md)",
             os.fspath(path),
         )
-    card = Card.from_json(text, os.fspath(path))
-    return card if card.name else replace(card, name=path.stem)
+    return text
 
 
 def first_line(error: Exception) -> str:
