@@ -278,9 +278,72 @@ def _gallery_check(given: argparse.Namespace) -> int:
 
 def _gallery_export(given: argparse.Namespace) -> int:
     from gallery.exporting import MANIFEST, export
+    from gallery.person import export_identity
 
-    count = export(_existing(given.folder), Path(given.output))
+    folder, target = _existing(given.folder), Path(given.output)
+    if given.identity is not None:
+        count, missing = export_identity(folder, given.identity, target)
+    else:
+        count, missing = export(folder, target), []
     print(f"{given.output}: {count} items in {MANIFEST}")
+    print(f"to index it: trireid index {target / MANIFEST} --allow-outside --gallery DIR")
+    for line in missing:
+        print(f"not copied: {line}", file=sys.stderr)
+    return 1 if missing else 0
+
+
+def _gallery_find(given: argparse.Namespace) -> int:
+    from gallery.person import find_identity
+
+    found = find_identity(_existing(given.folder), given.identity)
+    if given.json:
+        print(json.dumps(found, indent=2))
+    else:
+        for item in found["items"]:
+            print(f"item {item['id']}")
+            for name, value in item.items():
+                _print_field(name, value)
+        for line in found["audit"]:
+            print(_audit_line(**line))
+    if not found["items"]:
+        return _fail(f"{given.folder}: holds no item of identity {given.identity!r}; its audit names it", 1)
+    return 0
+
+
+def _print_field(name: str, value: Any) -> None:
+    if name == "images":
+        for modality, image in value.items():
+            kept = "kept inside" if image["is_kept"] else image["path"] or "not kept"
+            print(f"  {modality:<11} {kept}, {image['bytes'] or 0} bytes, thumbnail {image['thumbnail_bytes']} bytes")
+    elif name != "id" and value not in (None, {}):
+        print(f"  {name:<11} {json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value}")
+
+
+def _gallery_audit(given: argparse.Namespace) -> int:
+    from gallery.store import Store
+
+    store = Store(_existing(given.folder))
+    try:
+        lines: list[dict[str, Any]] = [{"at": at, "action": action, "what": what} for at, action, what in store.audited()]
+    finally:
+        store.close()
+    if given.json:
+        print(json.dumps({"audit": lines}, indent=2))
+    else:
+        for line in lines:
+            print(_audit_line(**line))
+    return 0
+
+
+def _audit_line(at: str, action: str, what: dict[str, Any]) -> str:
+    return f"{at}  {action}  {json.dumps(what, ensure_ascii=False)}"
+
+
+def _gallery_backup(given: argparse.Namespace) -> int:
+    from gallery.backup import back_up
+
+    count = back_up(_existing(given.folder), Path(given.output))
+    print(f"{given.output}: a copy of {count} items; see that it is whole: trireid gallery check {given.output}")
     return 0
 
 
@@ -479,6 +542,9 @@ def _gallery_parsers(gallery: argparse.ArgumentParser) -> None:
         "compact": (_gallery_compact, "give back the space of what was removed"),
         "check": (_gallery_check, "whether it is whole, and what can be read if not"),
         "export": (_gallery_export, "write a manifest that can be indexed again, with embeddings and pictures"),
+        "find": (_gallery_find, "all that it holds of one identity"),
+        "audit": (_gallery_audit, "what was removed or moved, and when"),
+        "backup": (_gallery_backup, "copy it whole, while others go on writing"),
         "reembed": (_gallery_reembed, "move it to another network, from its pictures"),
     }
     parsers = {}
@@ -486,7 +552,11 @@ def _gallery_parsers(gallery: argparse.ArgumentParser) -> None:
         parsers[name] = commands.add_parser(name, help=what)
         parsers[name].set_defaults(run=run)
         parsers[name].add_argument("folder", metavar="DIR")
-    parsers["stats"].add_argument("--json", action="store_true", help="print JSON")
+    for name in ("stats", "find", "audit"):
+        parsers[name].add_argument("--json", action="store_true", help="print JSON")
+    parsers["find"].add_argument("--identity", required=True, metavar="NAME")
+    parsers["export"].add_argument("--identity", metavar="NAME", help="this identity's items alone, with copies of all images")
+    parsers["backup"].add_argument("-o", "--output", required=True, metavar="DIR", help="a new or empty folder")
     which = parsers["remove"].add_mutually_exclusive_group(required=True)
     which.add_argument("--id", nargs="+", metavar="ID")
     which.add_argument("--identity")

@@ -249,7 +249,7 @@ def load(bench: Bench, index: VectorIndex, took: float) -> None:
     """Saving, and loading against building."""
     path = bench.folder / f"{index.memory_mode}.index"
     saving = seconds(lambda: index.save(path))
-    options = {"memory": index.memory_mode, "recall": index.recall}
+    options: dict[str, Any] = {"memory": index.memory_mode, "recall": index.recall}
     loading = float(np.median([seconds(lambda: VectorIndex.load(path, bench.flat.d, **options)) for _ in range(3)]))
     print(f"  saved in {saving:.2f} s, loaded in {loading:.2f} s: {took / loading:.1f} times faster than building", flush=True)
     path.unlink()

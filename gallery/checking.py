@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from gallery.schema import connect
+from gallery.opening import connect
+from gallery.place import no_gallery
+from gallery.schema_check import VersionError
 from gallery.scoring import mask_of
-from gallery.store import FILE
-from samples import GalleryError
+from gallery.store import FILE, KNOWN, PICTURES, Store
+from gallery.stored_values import bounded, item_faults, picture_faults
+from gallery.where import COLUMNS
+from samples import MODALITIES, GalleryError
+from samples.files import is_regular
 
 _UNIT: Final = 1e-3
 _SHOWN: Final = 20
+#: Keys in a row that lead to damaged pages.
+_MOST_PASSED: Final = 1_000_000
 
 
 @dataclass
@@ -30,23 +39,28 @@ class CheckReport:
 
 
 def check(folder: Path) -> CheckReport:
-    """Read everything a gallery holds, and say what is wrong with it; nothing is changed.
+    """Read everything a gallery holds, and say what is wrong with it.
 
-    Looked at are SQLite's own integrity, each item's description, embedding and pictures, and whether the files that it refers
-    to are there. A store that is damaged is read as far as it goes. Raises GalleryError where there is no store at all.
+    It is opened as every command opens it; beyond that, nothing is changed. Looked at are SQLite's own integrity, each item's
+    fields, attributes, embedding and images, and whether the files that it refers to are there. A store that is damaged is read
+    as far as it goes. Raises GalleryError where there is no store at all, or one of another version.
     """
     file = folder / FILE
     if not file.is_file():
-        raise GalleryError(f"{folder}: no gallery there", str(folder))
+        raise no_gallery(folder)
     report = CheckReport()
     try:
         database = connect(file)
+    except VersionError as error:
+        raise GalleryError(f"{folder}: {error}", str(folder)) from error
     except sqlite3.Error as error:
         report.faults.append(f"{FILE} cannot be opened as a store: {error}")
         return report
     try:
         report.faults += _integrity(database)
-        _check_items(database, report)
+        meta = _meta(database, folder, report)
+        if meta is not None:
+            _check_items(database, report, meta)
     finally:
         database.close()
     return report
@@ -61,42 +75,69 @@ def _integrity(database: sqlite3.Connection) -> Iterator[str]:
         yield f"{FILE}: is damaged: {error}"
 
 
-def _check_items(database: sqlite3.Connection, report: CheckReport) -> None:
+def _meta(database: sqlite3.Connection, folder: Path, report: CheckReport) -> dict[str, str] | None:
+    """What the store says of itself, upgraded if it is of an older version; None if that cannot be read."""
     try:
-        meta = dict(database.execute("SELECT name, value FROM meta"))
-        (last,) = database.execute("SELECT coalesce(max(key), 0) FROM items").fetchone()
-        table, dimension = f"vectors_{int(meta['generation'])}", int(meta["dimension"])
-    except (sqlite3.Error, KeyError, ValueError) as error:
+        with closing(Store(folder)) as store:
+            return store.meta()
+    except GalleryError as error:
+        if error.code == "read_only":
+            raise
         report.faults.append(f"{FILE}: what it says of itself cannot be read: {error}")
-        return
+        return None
+
+
+def _check_items(database: sqlite3.Connection, report: CheckReport, meta: Mapping[str, str]) -> None:
+    table, dimension = f"vectors_{int(meta['generation'])}", int(meta["dimension"])
+    embedding = bounded("embedding", 4 * dimension)
+    item = f"SELECT {KNOWN}, {embedding} FROM items LEFT JOIN {table} USING (key) WHERE key = ?"
+    images = f"SELECT {PICTURES} FROM pictures WHERE key = ? LIMIT {len(MODALITIES) + 1}"
     counted: Counter[str] = Counter()
-    item = f"SELECT id, embedding, present FROM items LEFT JOIN {table} USING (key) WHERE key = ?"
-    shown = "SELECT modality, path, data IS NULL, length(thumbnail) FROM pictures WHERE key = ?"
-    for key in range(1, last + 1):  # one by one: a page that is damaged costs its own rows only
+    for key in _keys(database, counted):  # one by one: a page that is damaged costs its own rows only
         try:
-            row = database.execute(item, [key]).fetchone()
-            if row is None:
-                continue
+            *values, attributes, vector = database.execute(item, [key]).fetchone()
+            pictures = database.execute(images, [key]).fetchall()
+        except (sqlite3.Error, TypeError) as error:  # TypeError: an index leads to a row that is not there
             report.items += 1
-            pictures = database.execute(shown, [key]).fetchall()
-        except sqlite3.Error as error:
             counted[f"rows that cannot be read ({error})"] += 1
             continue
-        id_, embedding, present = row
-        found = list(_item_faults(id_, embedding, present, pictures, dimension))
+        report.items += 1
+        known = dict(zip(("key", *COLUMNS, "present"), values, strict=True))
+        found = list(_item_faults(known, attributes, vector, pictures, dimension))
         report.faults += found[: max(0, _SHOWN - len(report.faults))]
         counted["items with faults"] += bool(found)
         report.readable += not found
     report.faults += [f"{count} {what}" for what, count in counted.items() if count]
 
 
-def _item_faults(id_: str, embedding: bytes | None, present: int, pictures: list[Any], dimension: int) -> Iterator[str]:
-    if embedding is None or len(embedding) != 4 * dimension:
-        yield f"{id_}: has no embedding of {dimension} numbers"
-    elif not abs(float(np.linalg.norm(np.frombuffer(embedding, np.float32))) - 1) < _UNIT:
-        yield f"{id_}: its embedding is not of unit length"
-    if pictures and mask_of(modality for modality, *_ in pictures) != present:
-        yield f"{id_}: its pictures are not of the modalities that it is said to have"
-    for modality, path, without_data, _ in pictures:
-        if without_data and path is not None and not Path(path).is_file():
-            yield f"{id_}: its {modality} picture {path} is gone"
+def _keys(database: sqlite3.Connection, counted: Counter[str]) -> Iterator[int]:
+    """Every key, growing; those of a damaged page are passed over one by one, up to a bound."""
+    key, passed = 0, 0
+    (last,) = database.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'items'").fetchone()
+    while passed < _MOST_PASSED and key <= int(last):
+        try:
+            row = database.execute("SELECT key FROM items WHERE key > ? ORDER BY key LIMIT 1", [key]).fetchone()
+        except sqlite3.Error as error:
+            counted[f"rows that cannot be read ({error})"] += 1
+            key, passed = key + 1, passed + 1
+            continue
+        if row is None:
+            return
+        key, passed = int(row[0]), 0
+        yield key
+
+
+def _item_faults(known: Mapping[str, Any], attributes: Any, vector: Any, pictures: list[Any], dimension: int) -> Iterator[str]:
+    name = known["id"] if isinstance(known["id"], str) else f"item {known['key']}"
+    for fault in chain(item_faults(known, attributes), picture_faults(pictures)):
+        yield f"{name}: {fault}"
+    if not isinstance(vector, bytes) or len(vector) != 4 * dimension:
+        yield f"{name}: has no embedding of {dimension} numbers"
+    elif not abs(float(np.linalg.norm(np.frombuffer(vector, np.float32))) - 1) < _UNIT:
+        yield f"{name}: its embedding is not of unit length"
+    modalities = {modality for modality, *_ in pictures if modality in MODALITIES}
+    if pictures and mask_of(modalities) != known["present"]:
+        yield f"{name}: its images are not of the modalities that it is said to have"
+    for modality, _, path, data in pictures:
+        if data is None and isinstance(path, str) and not is_regular(path):
+            yield f"{name}: its {modality} image {path} is gone"

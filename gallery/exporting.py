@@ -1,73 +1,161 @@
-"""Taking a gallery elsewhere: a manifest that can be indexed again, with embeddings and pictures."""
+"""Taking a gallery elsewhere: a manifest that can be indexed again, with embeddings and images.
+
+Every name of a file that is written is made here of an item's key and a modality; nothing in the store names one.
+"""
 
 from __future__ import annotations
 
 import csv
-import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from gallery.items import Known, StoredPicture
 from gallery.store import Store
-from gallery.where import COLUMNS
-from samples import MODALITIES, GalleryError
-from samples.durable import draft_of
+from gallery.where import COLUMNS, Condition
+from samples import MODALITIES, PictureError
+from samples.cells import write_text, write_value
+from samples.decode import content, opened
+from samples.durable import draft_folder, draft_of, make_private, write_private
+from samples.files import is_regular
+from samples.sample import is_field_name
 
 MANIFEST: Final = "manifest.csv"
 EMBEDDINGS: Final = "embeddings.npy"
-_COLUMNS: Final = COLUMNS
+IMAGES: Final = "pictures"
+THUMBNAILS: Final = "thumbnails"
+_SUFFIXES: Final = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
+#: The cells of an item's fields, and its attributes.
+Row = tuple[dict[str, str], Mapping[str, Any]]
 
 
 def export(folder: Path, target: Path) -> int:
-    """Write a gallery out as a manifest that `index` takes, with embeddings and the pictures that are kept inside.
+    """Write a gallery out as a manifest that `index` takes, with embeddings and the images that are kept inside.
 
-    `manifest.csv` has a row an item, `embeddings.npy` float32 [n, D] in the same order, `pictures/` what has no file of its
-    own. Returns the number of items. Raises GalleryError where `target` is there and not empty.
+    `manifest.csv` has a row an item, `embeddings.npy` float32 [n, D] in the same order, `pictures/` the images that have no
+    file of their own; of the others the manifest has the absolute path, so that indexing it takes `--allow-outside`.
+
+    Args:
+        folder: The gallery.
+        target: A new or empty folder. Whatever goes wrong, it never holds a manifest of less than the whole.
+
+    Returns:
+        The number of items.
+
+    Raises:
+        GalleryError: There is no gallery, it is damaged, or `target` is not empty.
+        OSError: A file cannot be written.
     """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise GalleryError(f"{target}: is there already; name a new or empty folder", str(target))
-    store = Store(folder)
-    try:
-        dimension, generation = int(store.meta()["dimension"]), store.generation()
-        target.mkdir(parents=True, exist_ok=True)
-        with store.transaction("DEFERRED"):
-            rows = [
-                _row(store, target, values) for values in store.run(f"SELECT key, {', '.join(_COLUMNS)}, attributes FROM items")
-            ]
-            keys = [key for key, _ in rows]
-            stored = store.embeddings(keys, generation)
-    finally:
-        store.close()
-    embeddings = np.stack([stored[key] for key in keys]) if keys else np.empty((0, dimension), np.float32)
-    with draft_of(target / EMBEDDINGS) as draft, draft.open("wb") as file:
+
+    def place(draft: Path, key: int, picture: StoredPicture) -> str | None:
+        if picture.path is not None and is_regular(picture.path):
+            return picture.path
+        return None if picture.data is None else _write_image(draft, key, picture, picture.data)
+
+    with closing(Store(folder)) as store, draft_folder(target, last=MANIFEST) as draft:
+        return _write_items(store, draft, ("1", []), place)
+
+
+def export_person(folder: Path, condition: Condition, target: Path) -> tuple[int, list[str]]:
+    """Write out all items that a condition holds for, each with copies of its images and their thumbnails.
+
+    Files that were enrolled by reference are copied if they are regular files and images.
+
+    Returns:
+        The number of items, and a line for each image that could not be copied.
+
+    Raises:
+        GalleryError, OSError: As `export`.
+    """
+    missing: list[str] = []
+
+    def place(draft: Path, key: int, picture: StoredPicture) -> str | None:
+        _write(draft / THUMBNAILS / f"{key}-{picture.modality}.jpg", picture.thumbnail)
+        try:
+            data = picture.data if picture.data is not None else _copy_of(picture)
+        except PictureError as error:
+            missing.append(f"item {key}: {error}")
+            return None
+        return _write_image(draft, key, picture, data)
+
+    with closing(Store(folder)) as store, draft_folder(target, last=MANIFEST) as draft:
+        return _write_items(store, draft, condition, place), missing
+
+
+def _copy_of(picture: StoredPicture) -> bytes:
+    """The content of an enrolled file. Raises PictureError if it is gone, or not an image: then it is not ours to copy."""
+    if picture.path is None:
+        raise PictureError(f"{picture.modality}: is neither kept in the gallery nor in a file", picture.modality, "missing")
+    data = content(picture.path, f"{picture.modality} ({picture.path})")
+    opened(data, f"{picture.modality} ({picture.path})")
+    return data
+
+
+def _write_items(store: Store, draft: Path, condition: Condition, place: Any) -> int:
+    """Write the items that a condition holds for; `place` writes an image, and returns what the manifest calls it."""
+    meta = store.meta()
+    rows: list[Row] = []
+    with store.transaction("DEFERRED"):
+        keys = store.keys(condition).tolist()
+        embeddings = np.empty((len(keys), int(meta["dimension"])), np.float32)
+        for known, row in zip(_known(store, keys), range(len(keys)), strict=True):
+            stored = store.embeddings([known.key], int(meta["generation"]))
+            embeddings[row] = stored.get(known.key, np.nan)
+            fields = {name: _field(getattr(known, name)) for name in COLUMNS if getattr(known, name) is not None}
+            placed = {picture.modality: place(draft, known.key, picture) for picture in store.pictures(known.key)}
+            rows.append((fields | {name: write_text(where) for name, where in placed.items() if where}, known.attributes))
+    with draft_of(draft / EMBEDDINGS, private=True) as path, path.open("wb") as file:
         np.save(file, embeddings)
-    _write_manifest(target / MANIFEST, [row for _, row in rows])
+    _write_manifest(draft / MANIFEST, rows)
     return len(rows)
 
 
-def _row(store: Store, target: Path, values: tuple[Any, ...]) -> tuple[int, dict[str, Any]]:
-    key, *known, attributes = values
-    row = {name: value for name, value in zip(_COLUMNS, known, strict=True) if value is not None}
-    for picture in store.pictures(key):
-        if picture.path is not None and Path(picture.path).is_file():
-            row[picture.modality] = picture.path
-        elif picture.data is not None:
-            path = target / "pictures" / f"{key}-{picture.modality}"
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(picture.data)
-            row[picture.modality] = str(path.relative_to(target))
-    return key, {**{name: _cell(value) for name, value in json.loads(attributes).items() if name not in row}, **row}
+def _known(store: Store, keys: Sequence[int]) -> Iterable[Known]:
+    for key in keys:
+        yield store.known([key])[key]
 
 
-def _cell(value: Any) -> Any:
-    return value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
+def _field(value: Any) -> str:
+    return write_text(value) if isinstance(value, str) else str(value)
 
 
-def _write_manifest(path: Path, rows: list[dict[str, Any]]) -> None:
-    first = [*MODALITIES, *_COLUMNS]
-    others = sorted({name for row in rows for name in row} - set(first))
-    with draft_of(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*first, *others], restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+def _write_image(draft: Path, key: int, picture: StoredPicture, data: bytes) -> str:
+    path = draft / IMAGES / f"{key}-{picture.modality}{_suffix(data)}"
+    _write(path, data)
+    return str(path.relative_to(draft))
+
+
+def _suffix(data: bytes) -> str:
+    try:
+        return _SUFFIXES.get(opened(data).format or "", "")
+    except PictureError:
+        return ""
+
+
+def _write(path: Path, data: bytes) -> None:
+    make_private(path.parent)
+    write_private(path, data)
+
+
+def _write_manifest(path: Path, rows: list[Row]) -> None:
+    columns = _columns({name for _, attributes in rows for name in attributes})
+    first = [*MODALITIES, *COLUMNS]
+    with draft_of(path, private=True) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [*first, *columns.values()], restval="")
+        writer.writerow({column: write_text(column) for column in writer.fieldnames})
+        for fields, attributes in rows:
+            writer.writerow(fields | {columns[name]: write_value(value) for name, value in attributes.items()})
+
+
+def _columns(names: set[str]) -> dict[str, str]:
+    """The column of each attribute: its name, or `attribute_NAME` if that would be taken for a field, or is blank."""
+    columns: dict[str, str] = {name: name for name in sorted(names) if not is_field_name(name) and name.strip()}
+    for name in sorted(names - columns.keys()):
+        column = f"attribute_{name.strip()}"
+        while column in columns.values():
+            column += "_"
+        columns[name] = column
+    return columns

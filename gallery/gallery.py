@@ -325,6 +325,8 @@ class Gallery:
         return View(self.folder, self.embedder.card, memory=self.settings.memory, recall=self.settings.recall)
 
     def _worth_saving(self) -> bool:
+        if self._writer.read_only:
+            return False
         return len(self._view.moment) >= WORTH_A_SNAPSHOT and not (self._view.restored and (self.folder / SNAPSHOT).is_file())
 
     def _remove(self, what: Condition, audited: Mapping[str, Any]) -> int:

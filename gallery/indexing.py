@@ -24,7 +24,7 @@ from gallery.pictures import PreparedSample
 from gallery.prefetch import Prefetch
 from gallery.preparation import Preparation, Prepared
 from samples import TrireidError
-from samples.durable import draft_of
+from samples.durable import draft_of, make_private
 from samples.source import Source
 
 BATCH: Final = 32
@@ -224,9 +224,9 @@ def _raise_if_no_items(fault: TrireidError) -> None:
 
 
 def _write_report(folder: Path, report: IndexReport) -> Path:
-    folder.mkdir(exist_ok=True)
+    make_private(folder)
     path = folder / f"index-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.csv"
-    with draft_of(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+    with draft_of(path, private=True) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("place", "fault"))
         writer.writerows(report.faults)

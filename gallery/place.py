@@ -14,6 +14,7 @@ from export import Embedder
 from gallery.index import Memory
 from gallery.store import FILE, Store
 from samples import GalleryError
+from samples.files import is_regular
 
 SUFFIX: Final = ".gallery"
 
@@ -120,4 +121,8 @@ def no_gallery(folder: Path) -> GalleryError:
 def artifact_path(meta: Mapping[str, str]) -> Path:
     """The file of the recorded artifact: the name of an embedded default, or an absolute path."""
     recorded = meta["artifact"]
-    return default_artifact(recorded) if recorded in DEFAULTS else Path(recorded)
+    if recorded in DEFAULTS:
+        return default_artifact(recorded)
+    if os.path.lexists(recorded) and not is_regular(recorded):
+        raise GalleryError(f"{recorded}: the gallery's artifact is not a regular file", recorded)
+    return Path(recorded)

@@ -8,11 +8,9 @@ in `removals`: whoever derives something from the store keeps up by the two.
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 from typing import Final
 
 VERSION: Final = 3
-BUSY_SECONDS: Final = 30.0
 SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE items (
@@ -73,21 +71,6 @@ def vectors_table(generation: int) -> str:
     """The SQL that makes the table of a generation's embeddings."""
     columns = "key INTEGER PRIMARY KEY REFERENCES items (key) ON DELETE CASCADE, embedding BLOB NOT NULL"
     return f"CREATE TABLE IF NOT EXISTS vectors_{generation} ({columns}) STRICT;"
-
-
-def connect(file: Path) -> sqlite3.Connection:
-    """A connection on which a commit is durable when it returns and what is deleted is overwritten."""
-    from gallery.where import instant_of
-
-    database = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    try:
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
-            database.execute(f"PRAGMA {pragma}")
-        database.create_function("instant_of", 1, instant_of, deterministic=True)
-    except BaseException:
-        database.close()
-        raise
-    return database
 
 
 def upgrade(database: sqlite3.Connection) -> None:

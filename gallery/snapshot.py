@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -30,18 +31,25 @@ def load_snapshot(folder: Path, store: Store, dimension: int, **options: Any) ->
     if not path.is_file():
         return None
     try:
-        index = VectorIndex.load(path, dimension, **options)
-        position = Position(**index.extra["position"])
+        now = store.position()
+        index = VectorIndex.load(path, dimension, last=now.key, **options)
+        position = _position(index.extra["position"])
         if index.extra["store"] != store.mark():
             raise ValueError("it is another gallery's")
-        now = store.position()
         if position.generation != now.generation or position.key > now.key or not store.reaches(position):
             raise ValueError("it is of another history")
     except (GalleryError, KeyError, TypeError, ValueError) as error:
         log.warning("%s is set aside, and the index built anew: %s", path, error)
-        path.unlink(missing_ok=True)
+        if not store.read_only:
+            path.unlink(missing_ok=True)
         return None
     return index, position
+
+
+def _position(saved: Mapping[str, Any]) -> Position:
+    if not all(type(value) is int and value >= 0 for value in saved.values()):
+        raise ValueError("its position is not of whole numbers")
+    return Position(**saved)
 
 
 def save_snapshot(folder: Path, index: Seen, position: Position, writer: Store, writing: threading.RLock) -> bool:

@@ -18,17 +18,51 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gallery.index import LAST_KEY
 from gallery.items import Added, Item, Known, Position, StoredPicture
-from gallery.schema import BUSY_SECONDS, SCHEMA, UPGRADES, VERSION, connect, upgrade, vectors_table
+from gallery.opening import BUSY_SECONDS, connect
+from gallery.rights import warn_of_wide_rights
+from gallery.schema import SCHEMA, UPGRADES, VERSION, upgrade, vectors_table
+from gallery.schema_check import VersionError
 from gallery.scoring import mask_of
+from gallery.stored_values import (
+    MOST_ATTRIBUTES,
+    MOST_AUDIT,
+    MOST_THUMBNAIL,
+    bounded,
+    check_embeddings,
+    check_keys,
+    check_known,
+    check_last_key,
+    check_masks,
+    check_meta,
+    check_number,
+    check_pictures,
+    check_texts,
+    damaged,
+    load_object,
+)
 from gallery.where import COLUMNS, EXPIRED, Condition, checked_text, instant_of
-from samples import GalleryError
-from samples.durable import sync_folder
+from samples import MODALITIES, GalleryError
+from samples.durable import make_private, sync, sync_folder, write_private
 
 FILE: Final = "gallery.db"
 _BLOCK: Final = 8192
+_YEAR_9999: Final = 253_370_764_800
 _TRUNCATE_SECONDS: Final = 2.0
 _COLUMNS: Final = ("key", *COLUMNS, "present")
+#: What `check_known` and `check_pictures` take, bounded.
+KNOWN: Final = ", ".join(
+    [
+        "key",
+        *(name if name == "camera" else bounded(name) for name in COLUMNS),
+        "present",
+        bounded("attributes", MOST_ATTRIBUTES),
+    ]
+)
+PICTURES: Final = f"{bounded('modality', 8)}, {bounded('thumbnail', MOST_THUMBNAIL, 'NULL')}, {bounded('path')}, data"
+#: More images than an item can have would be of a damaged index.
+_FEW: Final = f"LIMIT {len(MODALITIES) + 1}"
 
 log = logging.getLogger(__name__)
 
@@ -47,14 +81,17 @@ class Store:
         self.folder = folder
         with reported(folder):
             self._db = connect(folder / FILE)
+            #: Whether the store may be read only: nothing of the gallery's folder is written then.
+            self.read_only = bool(self._db.execute("PRAGMA query_only").fetchone()[0])
 
     @classmethod
     def create(cls, folder: Path, meta: Mapping[str, str]) -> None:
         """Make an empty store in `folder`, in one step: whoever looks sees none or a whole one, also after a crash."""
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         draft = folder / f"{FILE}.new-{os.getpid()}-{threading.get_ident()}"
         with reported(folder):
-            database = connect(draft)
+            write_private(draft, b"")  # its log has the same rights
+            database = connect(draft, create=True)
             with closing(database):
                 database.executescript(f"BEGIN; {SCHEMA} {vectors_table(1)} COMMIT;")
                 values = {"version": str(VERSION), "generation": "1", "mark": uuid.uuid4().hex, **meta}
@@ -68,6 +105,10 @@ class Store:
         for each in (folder, folder.parent):
             sync_folder(each)
 
+    def _check_writable(self, what: str = "it") -> None:
+        if self.read_only:
+            raise read_only_error(self.folder, what)
+
     def close(self) -> None:
         """Close the connection."""
         self._db.close()
@@ -76,15 +117,14 @@ class Store:
         """What is recorded of the gallery as a whole. Raises GalleryError for a store of a version that is not known."""
         with reported(self.folder):
             if self._db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone() is None:
-                raise sqlite3.DatabaseError("it has no table of its own description")
+                raise sqlite3.DatabaseError("it is empty")
             meta = self._meta()
             if meta.get("version") in UPGRADES:
+                self._check_writable(f"its store has version {meta['version']}, which is upgraded first, but it")
                 upgrade(self._db)
                 meta = self._meta()
-        if meta.get("version") != str(VERSION):
-            raise GalleryError(
-                f"{self.folder}: its store has version {meta.get('version')}, this trireid reads {VERSION}", str(self.folder)
-            )
+        check_meta(self.folder, meta)
+        warn_of_wide_rights(self.folder, self.folder / FILE)
         return meta
 
     def __len__(self) -> int:
@@ -123,8 +163,14 @@ class Store:
 
     def audited(self) -> list[tuple[str, str, dict[str, Any]]]:
         """The audit: when, what was done, to what; oldest first."""
-        rows = self.run("SELECT at, action, what FROM audit ORDER BY sequence")
-        return [(at, action, json.loads(what)) for at, action, what in rows]
+        rows = self.run(
+            f"SELECT {bounded('at')}, {bounded('action')}, {bounded('what', MOST_AUDIT)} FROM audit ORDER BY sequence"
+        )
+        check_texts(self.folder, (value for row in rows for value in row[:2]), "a line of the audit")
+        try:
+            return [(at, action, load_object(what, MOST_AUDIT)) for at, action, what in rows]
+        except ValueError as error:
+            raise damaged(self.folder, f"a line of its audit: {error}") from error
 
     def truncate_log(self) -> bool:
         """Empty the write-ahead log, in which removed content would stay readable; False where a reader was in the way."""
@@ -154,24 +200,34 @@ class Store:
     def known(self, keys: Sequence[int]) -> dict[int, Known]:
         """What is known of the items with these keys; keys that are gone are left out."""
         found = {}
-        query = f"SELECT {', '.join(_COLUMNS)}, attributes FROM items WHERE key IN (SELECT value FROM json_each(?))"
+        query = f"SELECT {KNOWN} FROM items WHERE key IN (SELECT value FROM json_each(?))"
         for *values, attributes in self.run(query, [json.dumps(list(keys))]):
-            known = Known(**dict(zip(_COLUMNS, values, strict=True)), attributes=json.loads(attributes))
+            known = check_known(self.folder, dict(zip(_COLUMNS, values, strict=True)), attributes)
             found[known.key] = known
         return found
 
     def embeddings(self, keys: Sequence[int], generation: int) -> dict[int, NDArray[np.float32]]:
         """The embeddings float32 [D] of the items with these keys, as they were made."""
-        query = f"SELECT key, embedding FROM vectors_{generation} WHERE key IN (SELECT value FROM json_each(?))"
-        return {key: np.frombuffer(row, np.float32) for key, row in self.run(query, [json.dumps(list(keys))])}
+        dimension = self._dimension()
+        query = (
+            f"SELECT key, {bounded('embedding', 4 * dimension)} FROM vectors_{generation}"
+            " WHERE key IN (SELECT value FROM json_each(?))"
+        )
+        rows = self.run(query, [json.dumps(list(keys))])
+        embeddings = check_embeddings(self.folder, [row for _, row in rows], dimension)
+        return {key: embedding for (key, _), embedding in zip(rows, embeddings, strict=True)}
 
     def known_ids(self) -> set[str]:
         """Every item's id."""
-        return {row[0] for row in self.run("SELECT id FROM items")}
+        ids = [row[0] for row in self.run(f"SELECT {bounded('id')} FROM items")]
+        check_texts(self.folder, ids, "an item's id")
+        return set(ids)
 
     def digests(self) -> dict[str, str]:
         """The pictures' digest of every item, and the item's id."""
-        return dict(self.run("SELECT digest, id FROM items"))
+        rows = self.run(f"SELECT {bounded('digest')}, {bounded('id')} FROM items")
+        check_texts(self.folder, (value for row in rows for value in row), "an item's id or digest")
+        return dict(rows)
 
     def picture(self, key: int, modality: str) -> StoredPicture | None:
         """One picture of an item."""
@@ -179,19 +235,26 @@ class Store:
 
     def pictures(self, key: int) -> list[StoredPicture]:
         """Every picture of an item."""
-        query = "SELECT modality, thumbnail, path, data FROM pictures WHERE key = ?"
-        return [StoredPicture(*row) for row in self.run(query, [key])]
+        return check_pictures(self.folder, key, self.run(f"SELECT {PICTURES} FROM pictures WHERE key = ? {_FEW}", [key]))
 
     def generation(self) -> int:
         """Which generation of embeddings the gallery uses."""
-        return int(self.run("SELECT value FROM meta WHERE name = 'generation'")[0][0])
+        return self._number(self.run("SELECT value FROM meta WHERE name = 'generation'")[0][0])
+
+    def _dimension(self) -> int:
+        return self._number(self.run("SELECT value FROM meta WHERE name = 'dimension'")[0][0])
+
+    def _number(self, value: Any) -> int:
+        """A number of `meta`, which another process may have changed since that was checked."""
+        return check_number(self.folder, int(value) if str(value).isdecimal() else value, "its generation or dimension")
 
     def position(self) -> Position:
         """Where the store is now."""
         last = "(SELECT seq FROM sqlite_sequence WHERE name = '{}')"  # never falls, whatever is removed
         query = f"SELECT value, {last.format('items')}, {last.format('removals')} FROM meta WHERE name = 'generation'"
         generation, key, removal = self.run(query)[0]
-        return Position(int(generation), key or 0, removal or 0)
+        removal = check_number(self.folder, removal or 0, "the number of removals", 2**62)
+        return Position(self._number(generation), check_last_key(self.folder, key or 0), removal)
 
     def mark(self) -> str:
         """What tells this store from every other."""
@@ -202,23 +265,38 @@ class Store:
         forgotten = self.run("SELECT value FROM meta WHERE name = 'forgotten'")
         return not forgotten or position.removal >= int(forgotten[0][0])
 
+    def added_at(self, key: int) -> float:
+        """When an item was added, in seconds since 1970; 0 if that is not known."""
+        added = next((row[0] for row in self.run("SELECT added FROM items WHERE key = ?", [key])), 0)
+        return float(added) if isinstance(added, int | float) and 0 <= added < _YEAR_9999 else 0.0
+
+    def copy_to(self, file: Path) -> int:
+        """Copy the whole store, as it is at one moment, into an empty file; returns how many items there are."""
+        with reported(self.folder), closing(sqlite3.connect(file)) as copy:
+            self._db.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # the log goes into the file; the next opening makes a new one
+            count = int(copy.execute("SELECT count(*) FROM items").fetchone()[0])
+        sync(file)
+        return count
+
     def removed(self, since: Position) -> NDArray[np.int64]:
         """The keys int64 [n] of what was removed after a position."""
         rows = self.run("SELECT key FROM removals WHERE sequence > ? ORDER BY sequence", [since.removal])
-        return np.fromiter((key for (key,) in rows), np.int64, len(rows))
+        return check_keys(self.folder, [key for (key,) in rows], self.position().key)
 
     def added(self, since: Position, dimension: int) -> Iterator[Added]:
         """What was added after a position and is still there, in blocks, so that memory stays bounded."""
         query = (
-            f"SELECT items.key, embedding, present FROM items JOIN vectors_{since.generation} USING (key)"
+            f"SELECT items.key, {bounded('embedding', 4 * dimension)}, present"
+            f" FROM items JOIN vectors_{since.generation} USING (key)"
             " WHERE items.key > ? ORDER BY items.key"
         )
         with reported(self.folder):
             cursor = self._db.execute(query, [since.key])
         while rows := self._block(cursor):
-            embeddings = np.frombuffer(b"".join(row[1] for row in rows), np.float32).reshape(len(rows), dimension)
-            keys, present = (np.array([row[column] for row in rows], np.int64) for column in (0, 2))
-            yield Added(keys, embeddings, present)
+            embeddings = check_embeddings(self.folder, [row[1] for row in rows], dimension)
+            keys = check_keys(self.folder, [row[0] for row in rows], LAST_KEY)
+            yield Added(keys, embeddings, check_masks(self.folder, [row[2] for row in rows]))
 
     def _block(self, cursor: sqlite3.Cursor) -> list[Any]:
         with reported(self.folder):
@@ -294,6 +372,10 @@ def reported(folder: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = "store"
+        if isinstance(error, VersionError):
+            raise GalleryError(f"{folder}: {error}", str(folder), code) from error
+        if "attempt to write a readonly database" in str(error):
+            raise read_only_error(folder) from error
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
             code, what = "locked", f"another process has been writing for over {BUSY_SECONDS:.0f} s; try again"
         elif isinstance(error, sqlite3.OperationalError):
@@ -301,6 +383,15 @@ def reported(folder: Path) -> Iterator[None]:
         else:
             what = f"{FILE} is not a gallery's store, or is damaged: {error}; `trireid gallery check` says what can be read"
         raise GalleryError(f"{folder}: {what}", str(folder), code) from error
+
+
+def read_only_error(folder: Path, what: str = "it") -> GalleryError:
+    """Make the error for a change to a gallery that may be read only."""
+    return GalleryError(
+        f"{folder}: {what} is read-only; give its folder and files rights to be written, or copy it to where it can be",
+        str(folder),
+        "read_only",
+    )
 
 
 def _json(attributes: Mapping[str, Any]) -> str:

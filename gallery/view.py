@@ -27,6 +27,7 @@ from gallery.reading import Reading
 from gallery.scoring import ALL, Segments
 from gallery.snapshot import load_snapshot
 from gallery.store import MovedError, Store
+from gallery.stored_values import check_keys, check_masks
 
 #: While more than so many items are taken in at once, searches that begin join those that read what was before.
 MUCH: Final = 512
@@ -186,7 +187,6 @@ class View:
         """The moment of an index as it was saved, or of an empty one."""
         present = np.zeros(position.key + 1, np.uint8)
         rows = store.run("SELECT key, present FROM items WHERE key <= ?", [position.key])
-        if rows:
-            keys, masks = np.array(rows, np.int64).T
-            present[keys] = masks
+        keys = check_keys(self._folder, [key for key, _ in rows], position.key)
+        present[keys] = check_masks(self._folder, [mask for _, mask in rows])
         return Moment(position, self.index.now, self.segments, present, np.bincount(present, minlength=ALL + 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from os import PathLike
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ Scores = NDArray[np.float32]
 Vectors = NDArray[np.float32]
 Keys = NDArray[np.int64]
 
+#: Keys are marked one by one in an array from 0 to the last.
+LAST_KEY: Final = 2**32
 #: Vectors by their keys, float32 [n, D] in the order asked; a row of NaN for a key that is gone.
 Fetch = Callable[[Keys], Vectors]
 

@@ -20,10 +20,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from samples import GalleryError
+from samples.durable import PRIVATE_FILE
 from samples.files import open_regular
 
 MARK: Final = b"TRIREIDX"
 _NUMBER: Final = 4
+_MOST_HEADER: Final = 1 << 20
 
 
 def write(path: Path, header: Mapping[str, Any], arrays: Iterable[NDArray[Any]]) -> None:
@@ -32,6 +34,7 @@ def write(path: Path, header: Mapping[str, Any], arrays: Iterable[NDArray[Any]])
     text = json.dumps(header).encode()
     try:
         with draft.open("wb") as out:
+            draft.chmod(PRIVATE_FILE)
             total = 0
             for part in chain((MARK, len(text).to_bytes(_NUMBER, "little"), text), _flat(arrays)):
                 out.write(part)
@@ -68,6 +71,8 @@ class Reader:
         if bytes(self._take(len(MARK))) != MARK:
             raise ValueError("it is no index of a gallery")
         length = int.from_bytes(self._take(_NUMBER), "little")
+        if length > _MOST_HEADER:
+            raise ValueError("its header is too long")
         self.header: dict[str, Any] = json.loads(bytes(self._take(length)))
         if not isinstance(self.header, dict):
             raise ValueError("its header is no mapping")

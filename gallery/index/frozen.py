@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gallery.index import file
 from gallery.index.codec import Codec, Memory
+from gallery.index.contract import LAST_KEY
 from gallery.index.lists import Lists
 from gallery.index.partition import Partition
 from gallery.index.rewriting import joined, sizes_of
@@ -40,13 +41,25 @@ def save(path: Path, state: State, settings: Mapping[str, Any]) -> None:
     file.write(path, header, _arrays(state))
 
 
-def load(path: Path, expected: Mapping[str, Any]) -> tuple[State, dict[str, Any]]:
-    """The state and the header of a file. Raises GalleryError where it is damaged, or its header is not as expected."""
+def load(path: Path, expected: Mapping[str, Any], last: int) -> tuple[State, dict[str, Any]]:
+    """The state and the header of a file. Raises GalleryError where it is damaged, unexpected, or has keys above `last`."""
     with file.reading(path) as reader:
         for name, value in {"layout": LAYOUT, **expected}.items():
             if reader.header.get(name) != value:
                 raise ValueError(f"its {name} is {reader.header.get(name)}, not {value}")
+        _check_header(reader.header, last)
         return _restored(reader), reader.header
+
+
+def _check_header(header: Mapping[str, Any], last: int) -> None:
+    """Raise ValueError for numbers that no index has: a stranger may have written the file."""
+    numbers = [header[name] for name in ("cells", "levels", "made_for")] + [*header["probes"], *header["factors"]]
+    if not all(type(number) is int and 0 <= number <= LAST_KEY for number in numbers):
+        raise ValueError("its header holds a number that no index has")
+    if not header["cells"] or not -1 <= header["last"] <= last or type(header["last"]) is not int:
+        raise ValueError(f"its last key is {header['last']}, over {last}")
+    if not isinstance(header["extra"], dict):
+        raise ValueError("its header is no mapping")
 
 
 def _restored(reader: file.Reader) -> State:
@@ -57,9 +70,18 @@ def _restored(reader: file.Reader) -> State:
     codec = Codec(header["dimension"], Memory(header["memory"]), levels if len(levels) else None)
     partition = Partition(reader.array(np.float32, header["cells"], header["dimension"]))
     first = _read_first(reader, codec, partition)
+    _check_tier(first, header["last"])
     reader.finish()
     effort = Effort(len(partition), tuple(header["probes"]), tuple(header["factors"]))
     return State(partition, (first, Lists(codec, partition)), cells_of([first], header["last"]), effort, header["made_for"])
+
+
+def _check_tier(tier: Tier, last: int) -> None:
+    """Raise ValueError unless each cell's keys grow and none is negative or above the last."""
+    for cell in range(len(tier.partition)):
+        keys = tier.keys(cell)
+        if len(keys) and (keys[0] < 0 or keys[-1] > last or (keys[1:] <= keys[:-1]).any()):
+            raise ValueError("its keys are not in order")
 
 
 def _arrays(state: State) -> Iterator[NDArray[Any]]:

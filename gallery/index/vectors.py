@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gallery.index import frozen
 from gallery.index.codec import SAMPLE, Codec, Memory
-from gallery.index.contract import Fetch, Keys, Scores, Vectors
+from gallery.index.contract import LAST_KEY, Fetch, Keys, Scores, Vectors
 from gallery.index.lists import NOTHING, Lists
 from gallery.index.lock import ReadWriteLock
 from gallery.index.partition import PER_CELL, Partition, cells_for
@@ -39,8 +39,6 @@ STALE: Final = 0.05
 STALE_AT_LEAST: Final = 4_096
 #: A writer holds up searches for so many vectors at a time.
 BATCH: Final = 256
-#: Keys are marked one by one in an array from 0 to the last.
-LAST_KEY: Final = 2**32
 #: The int8 levels are fitted anew with a new partition when more than this share of coordinates lies at their ends.
 CLIPPED: Final = 1e-3
 #: Vectors that int8 levels are fitted to, at most.
@@ -208,15 +206,15 @@ class VectorIndex:
         self._seen.save(Path(path), extra or {})
 
     @classmethod
-    def load(cls, path: str | PathLike[str], dimension: int, **options: Any) -> Self:
+    def load(cls, path: str | PathLike[str], dimension: int, last: int = LAST_KEY, **options: Any) -> Self:
         """Read a file that `save` wrote; options as for a new index.
 
-        Raises GalleryError (code `index`) for a file that is absent, damaged, foreign, or of another dimension, memory or
-        recall: build the index anew.
+        `last`: no key in it is above this. Raises GalleryError (code `index`) for a file that is absent, damaged, foreign, or
+        of another dimension, memory or recall: build the index from the store again.
         """
         index = cls(dimension, **options)
         expected = {"dimension": dimension, "mode": index.memory_mode.value, "recall": index.recall}
-        state, header = frozen.load(Path(path), expected)
+        state, header = frozen.load(Path(path), expected, last)
         _to_gpu(state.tiers[0])
         index._state, index._count, index._last = state, state.held, header["last"]
         index.extra = header["extra"]

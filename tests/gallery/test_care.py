@@ -139,7 +139,7 @@ def test_a_whole_gallery_has_no_faults(folder: Path, tmp_path: Path, capsys: pyt
     assert trireid.main(["gallery", "check", str(folder)]) == 1
     out = capsys.readouterr()
     assert "13 items, 12 of them whole" in out.out
-    assert "file: its rgb picture" in out.err
+    assert "file: its rgb image" in out.err
     assert trireid.main(["gallery", "check", str(tmp_path / "none")]) == 2
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import trireid
+from export import Embedder
 from gallery import Gallery, index
+from gallery.person import export_identity
 from gallery.store import FILE
 from samples import GalleryError, Sample
 from samples.sources import open_source
@@ -83,3 +89,87 @@ def test_a_store_of_version_2_becomes_one_of_this_version(tmp_path: Path, embedd
         gallery.add([triplet(1, id="b", purpose="study", expires=BEFORE)])
         (hit,) = gallery.search(triplet(1), 10)
         assert (hit.id, hit.attributes) == ("a", {"coat": "red"})
+
+
+@pytest.fixture
+def people(tmp_path: Path, embedder: Embedder) -> Path:
+    """Three items of Ann, kept, in files and bare, one of Bob; a removal of each of the two is in the audit."""
+    folder = tmp_path / "a.gallery"
+    (tmp_path / "ann.png").write_bytes(encoded(50))
+    (tmp_path / "gone.png").write_bytes(encoded(51))
+    with Gallery.open(folder, embedder) as gallery:
+        known: dict[str, Any] = {"camera": 2, "scene": "s", "time": "2026-01-01", "kind": "person", "purpose": "access"}
+        gallery.add([triplet(0, id="kept", identity="Ann", attributes={"coat": "red"}, expires=LATER, **known)], keep=True)
+        gallery.add([Sample(id="file", rgb=tmp_path / "ann.png", identity="Ann")])
+        gallery.add([Sample(id="gone", tir=tmp_path / "gone.png", identity="Ann")])
+        gallery.add([triplet(3, id="bob", identity="Bob"), triplet(4, id="old", identity="Eve")], keep=True)
+        gallery.remove(identity="Eve")
+    (tmp_path / "gone.png").unlink()
+    return folder
+
+
+def test_all_that_is_held_of_a_person_is_found(people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert trireid.main(["gallery", "find", str(people), "--identity", "Ann", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    kept, file, gone = found["items"]
+    assert (kept["id"], kept["camera"], kept["scene"], kept["kind"]) == ("kept", 2, "s", "person")
+    assert (kept["purpose"], kept["expires"], kept["attributes"]) == ("access", LATER, {"coat": "red"})
+    assert datetime.fromisoformat(kept["added"]).year >= 2026
+    assert [(modality, image["is_kept"]) for modality, image in kept["images"].items()] == [
+        (modality, True) for modality in ("rgb", "nir", "tir")
+    ]
+    assert (file["images"]["rgb"]["path"], file["images"]["rgb"]["bytes"]) == (str(tmp_path / "ann.png"), len(encoded(50)))
+    assert gone["images"]["tir"]["bytes"] is None
+    assert found["audit"] == []
+    assert trireid.main(["gallery", "find", str(people), "--identity", "Ann"]) == 0
+    out = capsys.readouterr().out
+    for part in ("item kept", "access", "2999", '{"coat": "red"}', str(tmp_path / "ann.png"), "kept inside"):
+        assert part in out
+    assert "bob" not in out.lower()
+
+
+def test_a_person_who_is_not_held_is_one_line(people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["find"], ["export", "-o", str(tmp_path / "out")]):
+        assert trireid.main(["gallery", arguments[0], str(people), "--identity", "Zoe", *arguments[1:]]) == 2
+        out = capsys.readouterr()
+        assert (out.out, out.err.count("\n")) == ("", 1)
+        assert "holds nothing of identity 'Zoe'" in out.err
+    assert not (tmp_path / "out").exists()
+    assert trireid.main(["gallery", "find", str(people), "--identity", "Eve", "--json"]) == 1
+    out = capsys.readouterr()
+    assert [line["action"] for line in json.loads(out.out)["audit"]] == ["remove"]
+    assert "holds no item of identity 'Eve'" in out.err
+
+
+def test_a_persons_export_holds_theirs_alone_with_every_image(
+    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert trireid.main(["gallery", "export", str(people), "--identity", "Ann", "-o", str(out)]) == 1
+    assert "not copied: item 3: tir" in capsys.readouterr().err
+    entries = [entry for entry in open_source(str(out / "manifest.csv")) if entry.sample]
+    assert [(entry.sample.id, entry.sample.identity) for entry in entries if entry.sample] == [("kept", "Ann"), ("file", "Ann")]
+    assert (out / "pictures" / "2-rgb.png").read_bytes() == encoded(50)
+    assert {path.name for path in (out / "thumbnails").iterdir()} == {
+        *(f"1-{m}.jpg" for m in ("rgb", "nir", "tir")),
+        "2-rgb.jpg",
+        "3-tir.jpg",
+    }
+    assert np.load(out / "embeddings.npy").shape == (3, 192)
+    for path in (out, *out.rglob("*")):
+        assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_persons_export_copies_no_file_that_is_no_image(people: Path, tmp_path: Path) -> None:
+    (tmp_path / "ann.png").write_bytes(b"a secret that a store names")
+    count, missing = export_identity(people, "Ann", tmp_path / "out")
+    assert (count, len(missing)) == (3, 2)
+    assert not any(b"secret" in path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
+
+
+def test_the_audit_is_printed(people: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert trireid.main(["gallery", "audit", str(people), "--json"]) == 0
+    (line,) = json.loads(capsys.readouterr().out)["audit"]
+    assert (line["action"], line["what"]["identity"], line["what"]["removed"]) == ("remove", "Eve", 1)
+    assert trireid.main(["gallery", "audit", str(people)]) == 0
+    assert "  remove  " in capsys.readouterr().out

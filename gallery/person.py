@@ -1,0 +1,91 @@
+"""A person's rights: all that a gallery holds of one identity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gallery.exporting import export_person
+from gallery.items import Known, StoredPicture
+from gallery.store import Store
+from gallery.where import COLUMNS, condition
+from samples import GalleryError
+from samples.files import is_regular
+
+
+def find_identity(folder: Path, identity: str) -> dict[str, Any]:
+    """Return all that a gallery holds of an identity.
+
+    Args:
+        folder: The gallery.
+        identity: As enrolled.
+
+    Returns:
+        `items`, each with every field, attributes, when it was added (ISO 8601, UTC) and its images (file, bytes, thumbnail);
+        `audit`, the lines that name the identity or one of these items. Embeddings are not printed: `export_identity`.
+
+    Raises:
+        GalleryError: There is no gallery, or nothing in it names the identity.
+    """
+    with closing(Store(folder)) as store:
+        store.meta()
+        with store.transaction("DEFERRED"):
+            keys = store.keys(condition({"identity": identity})).tolist()
+            items = [_described(store, store.known([key])[key]) for key in keys]
+            audit = [
+                {"at": at, "action": action, "what": what}
+                for at, action, what in store.audited()
+                if _names(what, {identity, *(item["id"] for item in items)})
+            ]
+    if not items and not audit:
+        raise _nothing(folder, identity)
+    return {"gallery": str(folder), "identity": identity, "items": items, "audit": audit}
+
+
+def export_identity(folder: Path, identity: str, target: Path) -> tuple[int, list[str]]:
+    """Write out all items of an identity with their embeddings and images: see `gallery.exporting.export_person`.
+
+    Raises:
+        GalleryError: There is no gallery, or no item of the identity in it.
+        OSError: A file cannot be written.
+    """
+    wanted = condition({"identity": identity})
+    with closing(Store(folder)) as store:
+        store.meta()
+        if not len(store.keys(wanted)):
+            raise _nothing(folder, identity)
+    return export_person(folder, wanted, target)
+
+
+def _nothing(folder: Path, identity: str) -> GalleryError:
+    return GalleryError(f"{folder}: holds nothing of identity {identity!r}", "identity", "unknown_identity")
+
+
+def _described(store: Store, known: Known) -> dict[str, Any]:
+    added = store.added_at(known.key)
+    return {
+        **{name: getattr(known, name) for name in COLUMNS},
+        "attributes": known.attributes,
+        "added": None if added <= 0 else datetime.fromtimestamp(added, UTC).isoformat(timespec="seconds"),
+        "images": {picture.modality: _image(picture) for picture in store.pictures(known.key)},
+    }
+
+
+def _image(picture: StoredPicture) -> dict[str, Any]:
+    there = picture.path is not None and is_regular(picture.path)
+    size = Path(str(picture.path)).stat().st_size if there else None
+    return {
+        "path": picture.path,
+        "is_kept": picture.data is not None,
+        "bytes": size if picture.data is None else len(picture.data),
+        "thumbnail_bytes": len(picture.thumbnail),
+    }
+
+
+def _names(what: Mapping[str, Any], names: set[str]) -> bool:
+    """Whether a line of the audit names one of these, as a value or in a list."""
+    values = [each for value in what.values() for each in (value if isinstance(value, list) else [value])]
+    return any(isinstance(value, str) and value in names for value in values)
