@@ -159,7 +159,7 @@ def check_pictures(folder: Path, key: int, rows: Sequence[Sequence[Any]]) -> lis
     fault = next(picture_faults(rows), None)
     if fault is not None:
         raise damaged(folder, f"item {key}: {fault}")
-    return [StoredPicture(*row) for row in rows]
+    return [StoredPicture(*row) for row in sorted(rows, key=lambda row: MODALITIES.index(row[0]))]
 
 
 def picture_faults(rows: Sequence[Sequence[Any]]) -> Iterator[str]:
