@@ -53,7 +53,7 @@ def _export_onnx(given: argparse.Namespace) -> int:
     from export import export_onnx
     from models import load_checkpoint
 
-    network = load_checkpoint(given.checkpoint, given.config)
+    network = load_checkpoint(given.checkpoint, _config(given), weights=given.weights)
     card = export_onnx(
         network,
         given.output,
@@ -83,7 +83,9 @@ def _verify(given: argparse.Namespace) -> int:
     from export.verification import compare
     from export.verification_text import text
 
-    candidate, reference = (load_artifact(file, config=given.config) for file in (given.file, given.against))
+    config = _config(given)
+    files = (given.file, given.against)
+    candidate, reference = (load_artifact(file, config=config, weights=given.weights) for file in files)
     report = compare(reference, candidate, _comparison_source(given))
     print(json.dumps(report.to_json(), indent=2) if given.json else text(report))
     return 0 if report.holds else 1
@@ -153,14 +155,49 @@ def _print_not_used(source: Source) -> None:
         print(f"not used: {each}", file=sys.stderr)
 
 
+def _load_model(given: argparse.Namespace, file: str | Path) -> Embedder:
+    """Open a network with the options of a checkpoint, which no other file takes."""
+    from export import load_artifact
+    from export.artifact import is_checkpoint
+
+    if (given.config or given.weights) and not is_checkpoint(Path(file)):
+        option = "--config" if given.config else "--weights"
+        raise TrireidError(f"{option} is for a checkpoint, and {file} is not one; leave it out", option)
+    return load_artifact(file, config=_config(given), weights=given.weights)
+
+
+def _recorded_model(given: argparse.Namespace) -> Path | None:
+    """The checkpoint that a gallery was filled with, which needs its configuration to be opened again."""
+    from gallery import artifact_of, is_gallery
+
+    option = next((f"--{name}" for name in ("config", "opts", "weights") if getattr(given, name)), None)
+    if option is None:
+        return None
+    if not is_gallery(given.gallery):
+        raise TrireidError(f"{option} is for a checkpoint: name it, too (--model FILE)", option)
+    return artifact_of(given.gallery)
+
+
+def _config(given: argparse.Namespace) -> Any:
+    """The training configuration with `--opts` in place of its own values; None where there is none."""
+    if not given.opts:
+        return given.config
+    if given.config is None:
+        raise TrireidError("--opts changes a training configuration: give it, too (--config YML)", "--opts")
+    from models import read_research_yaml
+
+    return read_research_yaml(given.config, given.opts)
+
+
 def _embedder_for(given: argparse.Namespace) -> Embedder | None:
     """The network to fill a gallery with: `--model`, what the gallery records, or the embedded default of the kind."""
     from assets import default_artifact
     from export import load_artifact
     from gallery import is_gallery
 
-    if given.model:
-        return load_artifact(given.model)
+    model = given.model or _recorded_model(given)
+    if model:
+        return _load_model(given, model)
     if is_gallery(given.gallery) and given.kind is None:
         return None
     return load_artifact(default_artifact(given.kind or "person"))
@@ -181,10 +218,10 @@ def _search(given: argparse.Namespace) -> int:
 
 
 def _search_folder(given: argparse.Namespace, sample: Sample, asked: dict[str, Any]) -> list[Hit]:
-    from export import load_artifact
     from gallery import Gallery
 
-    embedder = load_artifact(given.model) if given.model else None
+    model = given.model or _recorded_model(given)
+    embedder = _load_model(given, model) if model else None
     with Gallery.open(given.gallery, embedder, create=False) as gallery:
         return gallery.search(sample, **asked)
 
@@ -204,7 +241,7 @@ def _check_where_to_search(given: argparse.Namespace) -> None:
         if given.token is not None:
             raise TrireidError("--token is for a server: give its --url, too", "--token")
         return
-    for name in ("model", "provider", "threads"):
+    for name in ("model", "config", "opts", "weights", "provider", "threads"):
         if getattr(given, name) is not None:
             raise TrireidError(f"--{name} is for a gallery's folder; the server at --url has its own", f"--{name}")
 
@@ -348,10 +385,9 @@ def _gallery_backup(given: argparse.Namespace) -> int:
 
 
 def _gallery_reembed(given: argparse.Namespace) -> int:
-    from export import load_artifact
     from gallery.reembedding import reembed
 
-    report = reembed(_existing(given.folder), load_artifact(given.model), drop_lost=given.drop_lost)
+    report = reembed(_existing(given.folder), _load_model(given, given.model), drop_lost=given.drop_lost)
     print(f"{given.folder}: {report.moved} items moved to {given.model}; {len(report.lost)} without pictures removed")
     return 0
 
@@ -366,11 +402,10 @@ def _existing(folder: str) -> Path:
 def _evaluate(given: argparse.Namespace) -> int:
     from evaluation import table
     from export import evaluation_report as report
-    from export import load_artifact
     from export.retrieval import embed_source, retrieval, subsets_of
     from samples.sources import open_source
 
-    embedder = load_artifact(given.model)
+    embedder = _load_model(given, given.model)
     query, gallery = (
         open_source(given.source, "query", allow_outside=given.allow_outside),
         open_source(given.source, "gallery", allow_outside=given.allow_outside),
@@ -427,7 +462,7 @@ def _parser() -> argparse.ArgumentParser:
     onnx = export.add_parser("onnx", help="to ONNX; verified against the checkpoint, or not left behind")
     onnx.set_defaults(run=_export_onnx)
     onnx.add_argument("checkpoint", metavar="CHECKPOINT")
-    onnx.add_argument("--config", required=True, metavar="YML", help="the training configuration")
+    _checkpoint_options(onnx, required=True)
     onnx.add_argument("-o", "--output", required=True, metavar="FILE.onnx")
     onnx.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="fp16 for GPUs, int8 for CPUs")
     onnx.add_argument("--batch", type=_positive, metavar="N", help="a fixed batch size (default: any)")
@@ -441,7 +476,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument(
         "--against", required=True, metavar="FILE", help="what to hold it against: a checkpoint, or an artifact"
     )
-    verify.add_argument("--config", metavar="YML", help="the training configuration, where one of the two is a checkpoint")
+    _checkpoint_options(verify)
     verify.add_argument("--data", metavar="SOURCE", help="compare on this beside trial pictures")
     verify.add_argument("--json", action="store_true", help="print JSON instead of a table")
     _outside_option(verify)
@@ -466,7 +501,10 @@ def _parser() -> argparse.ArgumentParser:
     index.add_argument("source", metavar="SOURCE", help="a manifest, a folder, a data set or synthetic:KIND:IDENTITIES")
     index.add_argument("--pattern", metavar="P", help="what a folder's names say, as in '{identity}_c{camera}_{*}'")
     index.add_argument("--gallery", required=True, metavar="DIR", help="made where absent")
-    index.add_argument("--model", metavar="FILE", help="an ONNX artifact (default: the gallery's own, or the embedded one)")
+    index.add_argument(
+        "--model", metavar="FILE", help="an artifact, or a checkpoint (default: the gallery's own, or the embedded one)"
+    )
+    _checkpoint_options(index)
     index.add_argument("--kind", choices=KINDS, help="whose embedded network to take (default: person)")
     index.add_argument("--memory", choices=("float32", "float16", "int8"), help="how the index holds vectors (remembered)")
     index.add_argument("--recall", type=float, help="of the ten nearest, in large galleries (default 0.99; remembered)")
@@ -480,6 +518,7 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("--url", metavar="URL", help="ask this server, as in http://127.0.0.1:3000")
     search.add_argument("--token", metavar="T", help="for the server (better: in TRIREID_TOKEN, where no other user sees it)")
     search.add_argument("--model", metavar="FILE", help="where the gallery's artifact is now, if it was moved")
+    _checkpoint_options(search)
     for modality in MODALITIES:
         search.add_argument(f"--{modality}", metavar="FILE", help=f"the {modality} picture")
     search.add_argument("-k", type=int, default=10, help="how many hits (1 to 1000, default 10)")
@@ -497,7 +536,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=_evaluate)
     _runtime_options(evaluate)
     evaluate.add_argument("source", metavar="SOURCE", help="a data set's query and gallery; of other sources all against all")
-    evaluate.add_argument("--model", required=True, metavar="FILE", help="an ONNX artifact")
+    evaluate.add_argument("--model", required=True, metavar="FILE", help="an artifact, or a checkpoint")
+    _checkpoint_options(evaluate)
     evaluate.add_argument("--missing", action="store_true", help="every subset of modalities")
     evaluate.add_argument("--rerank", action="store_true", help="with k-reciprocal re-ranking, too")
     evaluate.add_argument("--plot", metavar="DIR", help="write the CMC curve and a rank list as PNG")
@@ -563,12 +603,19 @@ def _gallery_parsers(gallery: argparse.ArgumentParser) -> None:
     which.add_argument("--older-than", type=float, metavar="DAYS", help="by time where known, else by when it was added")
     parsers["export"].add_argument("-o", "--output", required=True, metavar="DIR", help="a new or empty folder")
     parsers["reembed"].add_argument("--model", required=True, metavar="FILE", help="the artifact to move to")
+    _checkpoint_options(parsers["reembed"])
     parsers["reembed"].add_argument("--drop-lost", action="store_true", help="remove items whose pictures are gone")
     _runtime_options(parsers["reembed"])
 
 
 def _outside_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow-outside", action="store_true", help="take a manifest's images from outside its folder, too")
+
+
+def _checkpoint_options(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
+    parser.add_argument("--config", required=required, metavar="YML", help="the training configuration of a checkpoint")
+    parser.add_argument("--opts", nargs="+", metavar="KEY VALUE", help="in place of its values, as in MODEL.SIE_COE 1.0")
+    parser.add_argument("--weights", metavar="NAME", help="which weights of a checkpoint that holds several, as in ema")
 
 
 def _runtime_options(parser: argparse.ArgumentParser) -> None:

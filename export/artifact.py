@@ -18,6 +18,7 @@ from samples import ArtifactError
 PROVIDER: Final = "TRIREID_PROVIDER"
 THREADS: Final = "TRIREID_THREADS"
 CHECKPOINTS: Final = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
+_TORCH_SAVE: Final = (b"PK\x03\x04", b"\x80\x02")
 
 
 def load_artifact(
@@ -26,26 +27,52 @@ def load_artifact(
     *,
     provider: str | None = None,
     config: str | PathLike[str] | Mapping[str, Any] | None = None,
+    weights: str | None = None,
 ) -> Embedder:
     """Open a network in the runtime that fits its file: `.card` says what it is, `.embed(samples)` gives float32 [B, D],
     L2-normalised.
 
-    `path`: an ONNX artifact; a foreign ONNX with its JSON card beside it; a TensorRT plan; or a checkpoint, with its training
-    `config`. `provider`: `cpu` or `cuda`; None takes the environment's TRIREID_PROVIDER, else the best there is. `threads`:
-    of a forward pass on the CPU; None takes TRIREID_THREADS, else leaves it to the runtime. Raises ArtifactError, and for a
-    checkpoint as `load_checkpoint`.
+    Args:
+        path: An ONNX artifact; a foreign ONNX with its JSON card beside it; a TensorRT plan; or a checkpoint.
+        threads: Of a forward pass on the CPU; None takes TRIREID_THREADS, else leaves it to the runtime.
+        provider: `cpu` or `cuda`; None takes the environment's TRIREID_PROVIDER, else the best there is.
+        config: The training configuration of a checkpoint.
+        weights: Which weights of a checkpoint that holds several, as in `ema`.
+
+    Raises:
+        ArtifactError: the file cannot be opened; for a checkpoint as `load_checkpoint`.
     """
     file = Path(path)
     _check_file(file)
     provider, threads = _provider(provider), _threads(threads)
-    if file.suffix in CHECKPOINTS:
-        from export.torch_runtime import load_torch
-
-        return load_torch(file, config, provider)
+    if is_checkpoint(file):
+        return _load_checkpoint(file, config, provider, weights)
     if is_plan(file):
         return _load_plan(file, provider)
     made = session(file, threads, provider)
     return ForeignEmbedder(file, made) if not has_card(made) and card_path(file).is_file() else OnnxEmbedder(file, made)
+
+
+def is_checkpoint(file: Path) -> bool:
+    """Whether a file is a checkpoint: by its extension, or as `torch.save` begins one, of `model.pth.tar` say."""
+    if file.suffix in CHECKPOINTS or not file.is_file():
+        return file.suffix in CHECKPOINTS
+    with file.open("rb") as opened:
+        return opened.read(4).startswith(_TORCH_SAVE)
+
+
+def _load_checkpoint(
+    file: Path, config: str | PathLike[str] | Mapping[str, Any] | None, provider: str | None, weights: str | None
+) -> Embedder:
+    if config is None:
+        raise ArtifactError(
+            f"{file}: is a checkpoint; add its training configuration (--config YML), or export it once by"
+            " `trireid export onnx` and give the ONNX file",
+            "config",
+        )
+    from export.torch_runtime import load_torch
+
+    return load_torch(file, config, provider, weights)
 
 
 def _load_plan(file: Path, provider: str | None) -> Embedder:

@@ -68,12 +68,13 @@ class TorchEmbedder(Embedder):
 
 
 def load_torch(
-    path: str | PathLike[str], config: str | PathLike[str] | Mapping[str, Any] | None, provider: str | None = None
+    path: str | PathLike[str],
+    config: str | PathLike[str] | Mapping[str, Any],
+    provider: str | None = None,
+    weights: str | None = None,
 ) -> TorchEmbedder:
-    """Open a checkpoint as an embedder. Raises as `load_checkpoint`, and ArtifactError without its configuration."""
-    if config is None:
-        raise ArtifactError(f"{path}: is a checkpoint; give its training configuration, too (--config YML)", "config")
-    return TorchEmbedder(load_checkpoint(path, config), path, provider)
+    """Open a checkpoint as an embedder. Raises as `load_checkpoint`."""
+    return TorchEmbedder(load_checkpoint(path, config, weights=weights), path, provider)
 
 
 def _device(provider: str | None) -> torch.device:

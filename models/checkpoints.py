@@ -14,7 +14,9 @@ from torch import Tensor
 from models.files import read_weights
 from models.network import ReIdNetwork
 from models.recognise import looks_like
-from models.research_yaml import network_config, read_yaml
+from models.research_yaml import network_config
+from models.state import is_counter
+from models.yaml_file import read_yaml
 from samples import CheckpointError, ConfigError
 
 #: Parts that only training needs: classifiers and batch-norm necks. Dropped on purpose.
@@ -24,25 +26,39 @@ _NAMES = (("BACKBONE.", "backbone."), ("generalFusion.", "fusion."))
 _LISTED = 6
 
 
-def load_checkpoint(path: str | PathLike[str], config: str | PathLike[str] | Mapping[str, Any]) -> ReIdNetwork:
-    """The network that a checkpoint holds, in eval mode, float32.
+def load_checkpoint(
+    path: str | PathLike[str],
+    config: str | PathLike[str] | Mapping[str, Any],
+    *,
+    weights: str | None = None,
+) -> ReIdNetwork:
+    """Build the network that a checkpoint holds, in eval mode, float32.
 
-    `path`: weights with the published key names, as `torch.save` or safetensors writes them, bare or under `state_dict` or
-    `model`; `config`: the training YAML, as a path or as a mapping. Width, depth, cameras and so on follow from the shapes.
-    Necks and classifiers are dropped; any other key that is missing, unexpected, of a wrong shape or not finite is an error.
+    Width, depth, heads, cameras and so on follow from the shapes. Necks and classifiers are dropped; any other key that is
+    missing, unexpected, of a wrong shape or not finite is an error.
 
-    Raises CheckpointError, listing the keys and saying what the file looks like, and ConfigError, naming the YAML's key, with
-    both values where YAML and checkpoint disagree.
+    Args:
+        path: Weights with the published key names, of `torch.save` or safetensors, in any wrapping (docs/checkpoints.md).
+        config: The training YAML, as a path or as a mapping.
+        weights: Which set of weights, if the file holds several, as in `ema`.
+
+    Raises:
+        CheckpointError: the file cannot be read, or its keys do not fit; lists the keys and says what the file looks like.
+        ConfigError: names the YAML's key, with both values where YAML and checkpoint disagree.
     """
     file = Path(path)
     settings = read_yaml(config)
-    state = {key: value for key, value in read_weights(file).items() if not key.startswith(TRAINING_ONLY)}
+    state = {_published(key): value for key, value in read_weights(file, weights).items()}
+    state = {key: value for key, value in state.items() if not key.startswith(TRAINING_ONLY)}
     shapes = {key: tuple(value.shape) for key, value in state.items()}
     try:
-        network = ReIdNetwork(network_config(settings, shapes))
+        built = network_config(settings, shapes)
+        with torch.device("meta"):  # nothing is allocated before the shapes fit
+            state = _select(ReIdNetwork(built), {_ours(key): value for key, value in state.items()}, file)
     except ConfigError as error:
         raise ConfigError(f"{file}: {error.message}; the file looks like {looks_like(shapes)}", error.field) from error
-    _fill(network, {_ours(key): value.float() for key, value in state.items()}, file)
+    network = ReIdNetwork(built)
+    network.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)  # but for counters all is there
     return network.eval()
 
 
@@ -51,10 +67,12 @@ def published_state(network: ReIdNetwork) -> dict[str, Tensor]:
     return {_published(key): value.detach().cpu() for key, value in network.state_dict().items()}
 
 
-def _fill(network: ReIdNetwork, state: dict[str, Tensor], path: Path) -> None:
+def _select(network: ReIdNetwork, state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Return what the network takes of a checkpoint: all of it, but counters that it lacks. Raises CheckpointError."""
     own = network.state_dict()
+    state = {key: value for key, value in state.items() if key in own or not is_counter(key)}
     faults = {
-        "missing": own.keys() - state.keys(),
+        "missing": {key for key in own.keys() - state.keys() if not is_counter(key)},
         "unexpected": state.keys() - own.keys(),
         "wrong shape": {key for key in own.keys() & state.keys() if own[key].shape != state[key].shape},
         "not finite": {key for key, value in state.items() if not bool(torch.isfinite(value).all())},
@@ -65,7 +83,7 @@ def _fill(network: ReIdNetwork, state: dict[str, Tensor], path: Path) -> None:
         raise CheckpointError(
             f"{path}: does not fit its configuration; {'; '.join(listed)}; the file looks like {what}", os.fspath(path)
         )
-    network.load_state_dict(state)
+    return state
 
 
 def _listing(keys: Iterable[str]) -> str:

@@ -2,81 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from models.config import Backbone, Head, NetworkConfig
+from models.research_keys import check_keys, check_overrides
+from models.yaml_file import Settings, decode_literal, override, read_yaml
 from samples import ConfigError
-from samples.files import MAX_TEXT_BYTES, read_regular
 
-Settings = Mapping[str, Any]
 Shapes = Mapping[str, tuple[int, ...]]
 Value = TypeVar("Value")
 
 #: Keys that change the network in a way that this package does not build, and the values that leave it as it is.
 _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
-    "MODEL.PROMPT": (False, None),
-    "MODEL.ADAPTER": (False, None),
-    "MODEL.SIE_VIEW": (False, None),
-    "MODEL.JPM": (False, None),
+    **{f"MODEL.{name}": (False, None) for name in ("PROMPT", "ADAPTER", "SIE_VIEW", "JPM")},
+    **{f"MODEL.USE_{name}": (False, None) for name in ("SACR", "MULTIMODAL_SACR", "LIF", "DGAF")},
+    "MODEL.SDTPS_CROSS_ATTN_TYPE": ("cosine",),
     "TEST.NECK_FEAT": ("before",),
 }
+_NORM = "TEST.FEAT_NORM"
+_SDTPS, _HDM, _ATM, _LOCAL = "MODEL.USE_SDTPS", "MODEL.HDM", "MODEL.ATM", "MODEL.GLOBAL_LOCAL"
+#: Switches that shapes show: the prefix of their keys in a checkpoint.
+_SHOWN = {_SDTPS: "sdtps.", _HDM: "generalFusion.", _ATM: "generalFusion.moe.", _LOCAL: "rgb_reduce."}
+_EXPERTS = "generalFusion.moe.experts."
+#: The research code's defaults, of keys that are absent and that shapes do not tell.
+_SIE_COE, _HEADS, _SIZE, _STRIDE = 3.0, 12, (256, 128), 16
+_ABSENT = object()
 
 
-def read_yaml(config: str | PathLike[str] | Settings) -> Settings:
-    """The research code's configuration, from a YAML file or as the mapping it is. Raises ConfigError."""
-    if isinstance(config, Mapping):
-        return config
-    path = Path(config)
-    try:
-        loaded = yaml.safe_load(read_regular(path, MAX_TEXT_BYTES).decode())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}", str(path)) from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: not a YAML file: {str(error).splitlines()[0]}", str(path)) from error
-    if not isinstance(loaded, Mapping):
-        raise ConfigError(f"{path}: holds no keys; expected the training configuration (MODEL, INPUT, ...)", str(path))
-    return loaded
+def read_research_yaml(config: str | PathLike[str] | Settings, overrides: Sequence[str] = ()) -> Settings:
+    """Return the training configuration with `KEY VALUE` pairs in place of its own values, as on the command line.
+
+    Args:
+        config: As of `read_yaml`.
+        overrides: Pairs, as in `["MODEL.SIE_COE", "1.0"]`.
+
+    Raises:
+        ConfigError: the file cannot be read, or an override is not a pair or names a key that does not exist.
+    """
+    settings = read_yaml(config)
+    check_overrides(settings, overrides)
+    return override(settings, overrides)
 
 
 def network_config(settings: Settings, shapes: Shapes) -> NetworkConfig:
     """Join the YAML's switches with the sizes that a checkpoint's shapes give (keys as published).
 
-    Keys that do not change the network are passed over. Raises ConfigError for one that changes it in a way that is not
-    supported, for a value that makes no sense, and, with both values, where YAML and shapes disagree.
+    A key that is absent follows the shapes where they tell it, and else has the research code's default. Keys that do not
+    change the network are passed over; those that are not known are named in a warning.
+
+    Raises:
+        ConfigError: a key changes the network in a way that is not supported, is not known but like one that is, or has a
+            value that makes no sense; or, with both values, YAML and shapes disagree.
     """
-    for key, harmless in _UNSUPPORTED.items():
-        value = _value(settings, key, harmless[0], lambda given: given)
-        if value not in harmless:
-            raise ConfigError(f"{key}: {value} is not supported; it changes the network", key)
-    lora = next((key for key in shapes if "lora" in key.lower()), None)
-    if lora:
-        raise ConfigError(f"MODEL.FROZEN: LoRA weights are not supported, and the checkpoint holds {lora}", "MODEL.FROZEN")
+    settings = _expand(settings)
+    check_keys(settings)
+    _check_supported(settings, shapes)
     backbone = _backbone(settings, shapes)
     sizes = _clip_sizes(shapes) if backbone is Backbone.CLIP else _imagenet_sizes(shapes)
     table = "BACKBONE.cv_embed" if backbone is Backbone.CLIP else "BACKBONE.base.sie_embed"
-    sees_cameras = _value(settings, "MODEL.SIE_CAMERA", False, _boolean)
+    sees_cameras = _value(settings, "MODEL.SIE_CAMERA", table in shapes, _boolean)
     config = NetworkConfig(
         backbone=backbone,
         **sizes,
-        image_size=_value(settings, "INPUT.SIZE_TEST", (256, 128), _pair),
-        stride=_value(settings, "MODEL.STRIDE_SIZE", 16, _stride),
+        image_size=_value(settings, "INPUT.SIZE_TEST", _SIZE, _pair),
+        stride=_value(settings, "MODEL.STRIDE_SIZE", _STRIDE, _stride),
         cameras=shapes.get(table, (0,))[0] if sees_cameras else 0,
-        sie_coe=_value(settings, "MODEL.SIE_COE", 1.0, float),
-        global_local=_value(settings, "MODEL.GLOBAL_LOCAL", False, _boolean),
-        head=_head(settings),
-        sparse_ratio=_value(settings, "MODEL.SDTPS_SPARSE_RATIO", 0.5, float),
-        aggregation_ratio=_value(settings, "MODEL.SDTPS_AGGR_RATIO", 0.4, float),
-        beta=_value(settings, "MODEL.SDTPS_BETA", 0.25, float),
-        moe_heads=_value(settings, "MODEL.HEAD", 4, int),
+        sie_coe=_value(settings, "MODEL.SIE_COE", _SIE_COE, _number),
+        global_local=_switch(settings, shapes, _LOCAL),
+        head=_head(settings, shapes),
+        sparse_ratio=_value(settings, "MODEL.SDTPS_SPARSE_RATIO", 0.5, _number),
+        aggregation_ratio=_value(settings, "MODEL.SDTPS_AGGR_RATIO", 0.4, _number),
+        beta=_value(settings, "MODEL.SDTPS_BETA", 0.25, _number),
+        moe_heads=_value(settings, "MODEL.HEAD", _count(shapes, _EXPERTS) or _HEADS, _whole),
         mean=_value(settings, "INPUT.PIXEL_MEAN", (0.5, 0.5, 0.5), _triple),
         std=_value(settings, "INPUT.PIXEL_STD", (0.5, 0.5, 0.5), _triple),
     )
-    _agree(config, shapes, sees_cameras and backbone is Backbone.CLIP, table)
+    _agree(settings, config, shapes, sees_cameras and backbone is Backbone.CLIP, table)
     return config
 
 
@@ -106,30 +110,56 @@ def yaml_of(config: NetworkConfig) -> dict[str, Any]:
     }
 
 
-def _backbone(settings: Settings, shapes: Shapes) -> Backbone:
-    name = _value(settings, "MODEL.TRANSFORMER_TYPE", Backbone.CLIP.value, str)
-    if name not in list(Backbone):
+def _expand(settings: Settings) -> Settings:
+    """Sections as mappings also where the configuration came as yacs nodes."""
+    return {key: dict(part) if isinstance(part, Mapping) else part for key, part in settings.items()}
+
+
+def _check_supported(settings: Settings, shapes: Shapes) -> None:
+    for key, harmless in _UNSUPPORTED.items():
+        value = _given(settings, key)
+        if value is not _ABSENT and _as_switch(value) not in harmless:
+            raise ConfigError(f"{key}: {value} is not supported; it changes the network", key)
+    norm = _given(settings, _NORM)
+    if norm is not _ABSENT and _as_switch(norm) is not True:
         raise ConfigError(
-            f"MODEL.TRANSFORMER_TYPE: {name} is not supported; known: {', '.join(Backbone)}", "MODEL.TRANSFORMER_TYPE"
+            f"{_NORM}: {norm!r} compares by distances that are not cosines, and embeddings here are of unit length; "
+            f"take that by {_NORM}: 'yes' (--opts {_NORM} yes)",
+            _NORM,
         )
+    lora = next((key for key in shapes if "lora" in key.lower()), None)
+    if lora:
+        raise ConfigError(f"MODEL.FROZEN: LoRA weights are not supported, and the checkpoint holds {lora}", "MODEL.FROZEN")
+
+
+def _backbone(settings: Settings, shapes: Shapes) -> Backbone:
+    key = "MODEL.TRANSFORMER_TYPE"
     layouts = {Backbone.CLIP: "BACKBONE.base.conv1.weight", Backbone.IMAGENET: "BACKBONE.base.patch_embed.proj.weight"}
-    held = next((backbone for backbone, key in layouts.items() if key in shapes), None)
+    held = next((backbone for backbone, layout in layouts.items() if layout in shapes), None)
+    name = _value(settings, key, (held or Backbone.IMAGENET).value, str)
+    if name not in list(Backbone):
+        raise ConfigError(f"{key}: {name} is not supported; known: {', '.join(Backbone)}", key)
     if held is not None and held != name:
-        raise _disagreement("MODEL.TRANSFORMER_TYPE", name, held)
+        raise _disagreement(settings, key, name, held)
     if held is None:
         raise ConfigError(f"no {layouts[Backbone(name)]} in the checkpoint: it holds no backbone of the family", "BACKBONE")
     return Backbone(name)
 
 
-def _head(settings: Settings) -> Head:
-    sdtps, hdm, atm = (_value(settings, f"MODEL.{key}", False, _boolean) for key in ("USE_SDTPS", "HDM", "ATM"))
+def _head(settings: Settings, shapes: Shapes) -> Head:
+    sdtps, hdm, atm = (_switch(settings, shapes, key) for key in (_SDTPS, _HDM, _ATM))
     if sdtps and (hdm or atm):
-        raise ConfigError("MODEL.USE_SDTPS: cannot be on together with HDM or ATM", "MODEL.USE_SDTPS")
+        raise ConfigError(f"{_SDTPS}: cannot be on together with HDM or ATM", _SDTPS)
     if atm and not hdm:
-        raise ConfigError("MODEL.ATM: needs HDM to be on", "MODEL.ATM")
+        raise ConfigError(f"{_ATM}: needs HDM to be on", _ATM)
     if sdtps:
         return Head.SDTPS
     return Head.HDM_ATM if atm else Head.HDM if hdm else Head.NONE
+
+
+def _switch(settings: Settings, shapes: Shapes, key: str) -> bool:
+    """What the YAML says, else whether the checkpoint has the keys that the switch adds."""
+    return _value(settings, key, any(name.startswith(_SHOWN[key]) for name in shapes), _boolean)
 
 
 def _clip_sizes(shapes: Shapes) -> dict[str, int]:
@@ -148,34 +178,37 @@ def _imagenet_sizes(shapes: Shapes) -> dict[str, int]:
     return {"patch": patch, "width": width, "channels": width, "depth": _count(shapes, "BACKBONE.base.blocks.")}
 
 
-def _agree(config: NetworkConfig, shapes: Shapes, needs_cameras: bool, table: str) -> None:
+def _agree(settings: Settings, config: NetworkConfig, shapes: Shapes, needs_cameras: bool, table: str) -> None:
     """Raise where a switch says one thing and the checkpoint's keys and shapes another."""
-    present = {
-        "MODEL.USE_SDTPS": (config.head is Head.SDTPS, "sdtps."),
-        "MODEL.HDM": (config.head in (Head.HDM, Head.HDM_ATM), "generalFusion."),
-        "MODEL.ATM": (config.head is Head.HDM_ATM, "generalFusion.moe."),
-        "MODEL.GLOBAL_LOCAL": (config.global_local, "rgb_reduce."),
+    switches = {
+        _SDTPS: config.head is Head.SDTPS,
+        _HDM: config.head in (Head.HDM, Head.HDM_ATM),
+        _ATM: config.head is Head.HDM_ATM,
+        _LOCAL: config.global_local,
     }
-    for key, (wanted, prefix) in present.items():
+    for key, wanted in switches.items():
+        prefix = _SHOWN[key]
         if wanted != any(name.startswith(prefix) for name in shapes):
-            raise _disagreement(key, wanted, not wanted, f" ({prefix}* is {'absent' if wanted else 'there'})")
+            raise _disagreement(settings, key, wanted, not wanted, f" ({prefix}* is {'absent' if wanted else 'there'})")
     if needs_cameras != (table in shapes) and (needs_cameras or not config.cameras):
-        raise _disagreement("MODEL.SIE_CAMERA", needs_cameras, table in shapes, f" ({table})")
+        raise _disagreement(settings, "MODEL.SIE_CAMERA", needs_cameras, table in shapes, f" ({table})")
     position = {Backbone.CLIP: "BACKBONE.base.positional_embedding", Backbone.IMAGENET: "BACKBONE.base.pos_embed"}
     tokens = shapes.get(position[config.backbone], (0, 0, 0))[-2]
     if tokens != config.patches + 1:
         size = "x".join(map(str, config.image_size))
-        raise _disagreement("INPUT.SIZE_TEST", f"{config.patches} patches ({size}, stride {config.stride})", max(0, tokens - 1))
+        wanted_patches = f"{config.patches} patches ({size}, stride {config.stride})"
+        raise _disagreement(settings, "INPUT.SIZE_TEST", wanted_patches, max(0, tokens - 1))
     if config.head is Head.SDTPS:
         aggregated = shapes.get("sdtps.rgb_aggr.weight.3.weight", (config.aggregated,))[0]
         if aggregated != config.aggregated:
-            raise _disagreement("MODEL.SDTPS_AGGR_RATIO", f"{config.aggregated} tokens", aggregated)
-    if config.head is Head.HDM_ATM and _count(shapes, "generalFusion.moe.experts.") != config.moe_heads:
-        raise _disagreement("MODEL.HEAD", config.moe_heads, _count(shapes, "generalFusion.moe.experts."))
+            raise _disagreement(settings, "MODEL.SDTPS_AGGR_RATIO", f"{config.aggregated} tokens", aggregated)
+    if config.head is Head.HDM_ATM and _count(shapes, _EXPERTS) != config.moe_heads:
+        raise _disagreement(settings, "MODEL.HEAD", config.moe_heads, _count(shapes, _EXPERTS))
 
 
-def _disagreement(key: str, wanted: object, held: object, note: str = "") -> ConfigError:
-    return ConfigError(f"{key}: the YAML says {wanted}, the checkpoint {held}{note}", key)
+def _disagreement(settings: Settings, key: str, wanted: object, held: object, note: str = "") -> ConfigError:
+    says = "the research code's default is" if _given(settings, key) is _ABSENT else "the YAML says"
+    return ConfigError(f"{key}: {says} {wanted}, the checkpoint {held}{note}", key)
 
 
 def _shape(shapes: Shapes, key: str, rank: int) -> tuple[int, ...]:
@@ -189,37 +222,67 @@ def _count(shapes: Shapes, prefix: str) -> int:
     return len({key.removeprefix(prefix).split(".")[0] for key in shapes if key.startswith(prefix)})
 
 
-def _value(settings: Settings, key: str, default: Value, convert: Callable[[Any], Value]) -> Value:
+def _given(settings: Settings, key: str) -> Any:
+    """The value of a key, as yacs reads it, or _ABSENT."""
     section, name = key.split(".")
-    part = settings.get(section, {})
+    part = settings.get(section)
+    if part is None:
+        return _ABSENT
     if not isinstance(part, Mapping):
-        raise ConfigError(f"{section}: expected keys below it, not {part!r}", section)
-    if name not in part:
+        raise ConfigError(f"{section}: expected keys below it, not {str(part)[:60]!r}", section)
+    return decode_literal(part[name]) if name in part else _ABSENT
+
+
+def _value(settings: Settings, key: str, default: Value, convert: Callable[[Any], Value]) -> Value:
+    given = _given(settings, key)
+    if given is _ABSENT:
         return default
     try:
-        return convert(part[name])
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{key}: {part[name]!r} makes no sense there", key) from error
+        return convert(given)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ConfigError(f"{key}: {repr(given)[:60]} makes no sense there", key) from error
+
+
+def _as_switch(value: Any) -> Any:
+    """yes and no in each of their forms as booleans; anything else as it is."""
+    words = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
+    if isinstance(value, str):
+        return words.get(value.lower(), value)
+    return bool(value) if type(value) is int and value in (0, 1) else value
 
 
 def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
+    switch = _as_switch(value)
+    if not isinstance(switch, bool):
         raise ValueError(value)
-    return value
+    return switch
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(value)
+    return float(value)
+
+
+def _whole(value: Any) -> int:
+    number = _number(value)
+    if not number.is_integer():
+        raise ValueError(value)
+    return int(number)
 
 
 def _pair(values: Any) -> tuple[int, int]:
-    height, width = (int(v) for v in values)
-    return height, width
+    height, width = (values, values) if isinstance(values, int | float) else values
+    return _whole(height), _whole(width)
 
 
 def _stride(values: Any) -> int:
-    height, width = _pair(values)
+    height, width = _pair(values[0] if isinstance(values, list | tuple) and len(values) == 1 else values)
     if height != width:
         raise ValueError(values)
     return height
 
 
 def _triple(values: Any) -> tuple[float, float, float]:
-    first, second, third = (float(v) for v in values)
-    return first, second, third
+    first, second, third = (values,) * 3 if isinstance(values, int | float) else values
+    return _number(first), _number(second), _number(third)

@@ -16,6 +16,7 @@ from models.files import read_weights
 from models.network import ReIdNetwork
 from models.position import resized
 from models.recognise import looks_like
+from models.state import is_counter
 from samples import CheckpointError
 
 _CLIP_PREFIX = "visual."
@@ -79,7 +80,7 @@ def _backbone_state(path: Path, backbone: Backbone) -> dict[str, Tensor]:
     state = _archive_weights(path) if is_archive(path) else read_weights(path)
     if backbone is Backbone.CLIP and any(key.startswith(_CLIP_PREFIX) for key in state):
         state = {key.removeprefix(_CLIP_PREFIX): value for key, value in state.items() if key.startswith(_CLIP_PREFIX)}
-    return {key: value.float() for key, value in state.items() if not key.startswith(_DROPPED)}
+    return {key: value.float() for key, value in state.items() if not key.startswith(_DROPPED) and not is_counter(key)}
 
 
 def is_archive(path: Path) -> bool:

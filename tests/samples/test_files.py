@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from export.foreign import ForeignCard
-from models.research_yaml import read_yaml
+from models.yaml_file import read_yaml
 from samples import ArtifactError, ConfigError, PictureError, SourceError, decode
 from samples.files import MAX_TEXT_BYTES, FileTooLargeError, open_regular, read_regular
 from samples.sources import open_source
