@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import yaml
 
+import models.files
 from models import yaml_of
 from models.start import is_archive
 from samples import ConfigError, TrireidError
@@ -78,5 +79,5 @@ def read_content(path: Path) -> dict[str, Any]:
     """All that a file of `torch.save` holds; nothing of another, which `save_checkpoint` cannot have written."""
     if path.suffix == ".safetensors" or is_archive(path):
         return {}
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    content = models.files.read_content(path)
     return content if isinstance(content, dict) else {}

@@ -91,7 +91,7 @@ def test_a_gpu_that_cannot_be_used_is_said_and_the_cpu_taken(
 
 
 def test_a_checkpoint_without_or_with_another_configuration_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="give its training configuration"):
+    with pytest.raises(ArtifactError, match="add its training configuration"):
         load_artifact(CHECKPOINT)
     with pytest.raises(ConfigError, match="the YAML says True, the checkpoint False"):
         load_artifact(GOLDENS / "tiny_baseline.pth", config=CONFIG)
