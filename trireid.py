@@ -451,7 +451,7 @@ def _experiment(given: argparse.Namespace) -> int:
 def _serve(given: argparse.Namespace) -> int:
     from serving.launch import serve
 
-    return serve([Path(folder) for folder in given.galleries], given.host, given.port)
+    return serve([Path(folder) for folder in given.galleries], given.host, given.port, given.root_path)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -571,6 +571,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("galleries", nargs="*", metavar="GALLERY", help="gallery folders (default: the demo galleries)")
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=_port, default=3000)
+    serve.add_argument("--root-path", metavar="PATH", help="before each request's path, where a proxy does not strip it")
     return parser
 
 

@@ -139,7 +139,7 @@ def _pages() -> list[BaseRoute]:
     return [
         *metrics,
         Route("/openapi.json", _public("/openapi.json", lambda: JSONResponse(described)), methods=["GET"]),
-        Route("/docs", _public("/docs", lambda: HTMLResponse(page)), methods=["GET"]),
+        Route("/docs", _public("/docs", lambda: RedirectResponse("docs/")), methods=["GET"]),
         Route("/docs/", _public("/docs", lambda: HTMLResponse(page)), methods=["GET"]),
         Route("/", _public("/", lambda: RedirectResponse("ui/")), methods=["GET"]),
         Route("/ui", _public("/ui", lambda: RedirectResponse("ui/")), methods=["GET"]),

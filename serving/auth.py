@@ -48,10 +48,11 @@ class AuthMiddleware:
         health: BentoML's application, for the health paths.
         app: ours.
         metrics: where each answer is counted.
+        root_path: that comes before the paths of requests, where a proxy does not strip it.
     """
 
-    def __init__(self, health: ASGIApp, *, app: ASGIApp, metrics: Metrics) -> None:
-        self.health, self.app, self.metrics = health, app, metrics
+    def __init__(self, health: ASGIApp, *, app: ASGIApp, metrics: Metrics, root_path: str = "") -> None:
+        self.health, self.app, self.metrics, self.root_path = health, app, metrics, root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or reject it."""
@@ -61,6 +62,8 @@ class AuthMiddleware:
         if scope["type"] != "http":
             await self.health(scope, receive, send)
             return
+        if self.root_path and scope["path"].startswith(f"{self.root_path}/"):
+            scope["path"] = scope["path"].removeprefix(self.root_path)
         exchange = _Exchange(scope, Headers(scope=scope).get("x-request-id"))
         try:
             await self._choose_app(scope)(scope, receive, exchange.watch(send))

@@ -17,10 +17,10 @@ def docs_page(document: dict[str, Any]) -> str:
     about = escape(document["info"]["description"])
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        '<title>trireid: HTTP</title><link rel="stylesheet" href="/ui/docs.css"></head><body><main>'
+        '<title>trireid: HTTP</title><link rel="stylesheet" href="../ui/docs.css"></head><body><main>'
         f"<h1>trireid over HTTP</h1><p>{about}</p>"
-        '<p>With tokens: <code>Authorization: Bearer TOKEN</code>. The document: <a href="/openapi.json">openapi.json</a>. '
-        'The page for people: <a href="/ui/">/ui/</a>.</p>'
+        '<p>With tokens: <code>Authorization: Bearer TOKEN</code>. The document: <a href="../openapi.json">openapi.json</a>. '
+        'The page for people: <a href="../ui/">/ui/</a>.</p>'
         f"{''.join(operations)}</main></body></html>"
     )
 

@@ -13,15 +13,19 @@ from serving.access import TOKENS_FILE
 from serving.audit import AUDIT
 from serving.demo import settle_galleries
 from serving.logs import set_up_logs
-from serving.settings import check_bentoml_home, make_absolute
+from serving.settings import ROOT_PATH, check_bentoml_home, check_temporary_folder, make_absolute, root_path
 
 
-def serve(galleries: Sequence[Path], host: str, port: int) -> int:
+def serve(galleries: Sequence[Path], host: str, port: int, prefix: str | None = None) -> int:
     """Replace this process by BentoML's server, so that signals reach it; without galleries it serves the demo ones.
 
-    Raises TrireidError for what cannot be served.
+    `prefix`: of the path of each request, where a proxy does not strip it. Raises TrireidError for what cannot be served.
     """
     set_up_logs()
+    if prefix is not None:
+        os.environ[ROOT_PATH] = prefix
+    root_path()
+    check_temporary_folder()
     _check_free(host, port)
     check_bentoml_home()
     settle_galleries(galleries)

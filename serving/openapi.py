@@ -49,7 +49,7 @@ def document() -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "trireid", "version": VERSION, "description": _ABOUT},
-        "servers": [{"url": "/"}, {"url": VERSION_PREFIX}],
+        "servers": [{"url": "./"}, {"url": f".{VERSION_PREFIX}"}],  # also behind a proxy with a prefix
         "security": [{"token": []}, {}],
         "paths": {each.path: {method.lower(): _described(each, method) for method in each.methods} for each in OPERATIONS},
         "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}, "schemas": schemas},

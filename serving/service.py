@@ -28,7 +28,7 @@ from serving.limits import Limits
 from serving.logs import event, log, set_up_logs
 from serving.metrics import Metrics, share_metrics
 from serving.reload import accept_reloads, call_on_reload
-from serving.settings import make_absolute, named_galleries, workers
+from serving.settings import check_temporary_folder, make_absolute, named_galleries, root_path, workers
 from serving.supervisor import become_supervisor, end_with_supervisor, supervise_privately
 
 #: BentoML's own deadline answers in another form, and must come later than ours.
@@ -56,6 +56,8 @@ try:
         Audit.from_environment(),
         workers(),
     )
+    prefix = root_path()
+    check_temporary_folder()
     set_up_logs()
 except TrireidError as error:
     _refuse(error)
@@ -117,7 +119,7 @@ class ReIDService:
 
 
 ReIDService.add_asgi_middleware(  # type: ignore[attr-defined]
-    AuthMiddleware, app=app, metrics=metrics
+    AuthMiddleware, app=app, metrics=metrics, root_path=prefix
 )
 
 

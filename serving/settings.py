@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,8 @@ MAX_WORKERS: Final = 64
 GALLERY_ROOT: Final = "TRIREID_GALLERY_ROOT"
 #: Environment variable: where the demo galleries are.
 DEMO_FOLDER: Final = "TRIREID_DEMO_FOLDER"
+#: Environment variable: the path below which a proxy serves this, where it does not strip it.
+ROOT_PATH: Final = "TRIREID_ROOT_PATH"
 #: Environment variable of BentoML: the folder where it keeps its own files.
 BENTOML_HOME: Final = "BENTOML_HOME"
 
@@ -87,3 +90,26 @@ def workers() -> int:
     if not text.isdecimal() or not 1 <= int(text) <= MAX_WORKERS:
         raise ConfigError(f"{WORKERS}: must be a whole number from 1 to {MAX_WORKERS}, not {text}", WORKERS)
     return int(text)
+
+
+def root_path() -> str:
+    """The path that comes before each request's, without a slash at its end; empty where there is none.
+
+    Raises:
+        ConfigError: it is not a path.
+    """
+    path = os.environ.get(ROOT_PATH, "").rstrip("/")
+    if path and not re.fullmatch(r"(/[\w.~-]+)+", path, re.ASCII):
+        raise ConfigError(f"{ROOT_PATH}: must be a path such as /reid, not {path[:100]}", ROOT_PATH)
+    return path
+
+
+def check_temporary_folder() -> None:
+    """Check that there is a folder for temporary files. Raises ConfigError."""
+    try:
+        tempfile.TemporaryFile().close()
+    except OSError as error:
+        tried = os.environ.get("TMPDIR", "/tmp")
+        raise ConfigError(
+            f"TMPDIR: no temporary file can be written ({tried}): name a folder that can be written", "TMPDIR"
+        ) from error
