@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from export.installation import conflicts
 from samples import KINDS, MODALITIES, Sample, ServiceError, TrireidError, VerificationError
+from samples.printable import PrintableFormatter, printable
 
 if TYPE_CHECKING:
     from export import Embedder
@@ -26,9 +28,11 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     given = _parser().parse_args(arguments)
+    if logging.lastResort is not None:  # prints warnings of ours where no handler is set up
+        logging.lastResort.setFormatter(PrintableFormatter())
     try:
         for conflict in conflicts():
-            print(f"trireid: warning: {conflict}", file=sys.stderr)
+            _print(f"trireid: warning: {conflict}", file=sys.stderr)
         _set_runtime(given)
         code: int = given.run(given)
         return code
@@ -63,7 +67,7 @@ def _export_onnx(given: argparse.Namespace) -> int:
         data=_comparison_source(given),
     )
     found = card.measured["against_fp32"]
-    print(
+    _print(
         f"{given.output}: {card.precision}, {card.dimension} numbers per sample, {card.image_size[0]} x {card.image_size[1]}"
         f" pixels; against the checkpoint on {found['data']}: worst cosine {found['cosine_worst']:.6f}, largest difference"
         f" {found['max_difference']:.1g}{_retrieval_change(found)}; fingerprint {card.fingerprint[:12]}"
@@ -87,7 +91,10 @@ def _verify(given: argparse.Namespace) -> int:
     files = (given.file, given.against)
     candidate, reference = (load_artifact(file, config=config, weights=given.weights) for file in files)
     report = compare(reference, candidate, _comparison_source(given))
-    print(json.dumps(report.to_json(), indent=2) if given.json else text(report))
+    if given.json:
+        _print_json(report.to_json(), indent=2)
+    else:
+        _print_lines(text(report))
     return 0 if report.holds else 1
 
 
@@ -112,12 +119,12 @@ def _export_tensorrt(given: argparse.Namespace) -> int:
         timing_cache=given.timing_cache,
     )
     where = plan.gpu or "any GPU that it supports"
-    print(f"{given.output}: {TITLES[plan.library]} {plan.version}, batch {plan.profile}, for {where}")
+    _print(f"{given.output}: {TITLES[plan.library]} {plan.version}, batch {plan.profile}, for {where}")
     if plan.verified:
         worst = plan.measured["tensorrt_max_difference"]
-        print(f"verified: differs from the ONNX by {worst:.1g} at most; fingerprint {plan.card.fingerprint[:12]}")
+        _print(f"verified: differs from the ONNX by {worst:.1g} at most; fingerprint {plan.card.fingerprint[:12]}")
     else:
-        print(
+        _print(
             "NOT verified: no GPU here has run it; hold it against its ONNX where it will run, by `trireid verify`",
             file=sys.stderr,
         )
@@ -136,13 +143,13 @@ def _index(given: argparse.Namespace) -> int:
         report = index(source, gallery, resume=given.resume)
         replaced = f" ({report.replaced} of them replaced)" if report.replaced else ""
         faults = len(report.faults)
-        print(
+        _print(
             f"{given.gallery}: {report.added} added{replaced}, {report.known} known, {faults} set aside; holds {len(gallery)}"
         )
     for place, fault in report.faults[:10]:
-        print(f"set aside: {place}: {fault}", file=sys.stderr)
+        _print(f"set aside: {place}: {fault}", file=sys.stderr)
     if report.path is not None:
-        print(f"all that was set aside is listed in {report.path}", file=sys.stderr)
+        _print(f"all that was set aside is listed in {report.path}", file=sys.stderr)
     _print_not_used(source)
     return 1 if report.faults else 0
 
@@ -150,9 +157,9 @@ def _index(given: argparse.Namespace) -> int:
 def _print_not_used(source: Source) -> None:
     """Say how a source was read, and what of it is not used."""
     for note in source.notes:
-        print(note, file=sys.stderr)
+        _print(note, file=sys.stderr)
     for each in source.not_used:
-        print(f"not used: {each}", file=sys.stderr)
+        _print(f"not used: {each}", file=sys.stderr)
 
 
 def _load_model(given: argparse.Namespace, file: str | Path) -> Embedder:
@@ -213,7 +220,11 @@ def _search(given: argparse.Namespace) -> int:
     asked: dict[str, Any] = {name: getattr(given, name) for name in _ASKED} | {"where": _where(given.where)}
     search: Callable[..., Sequence[Hit | HitAnswer]] = _search_server if given.url else _search_folder
     hits = search(given, sample, asked)
-    print(json.dumps({"hits": [vars(hit) for hit in hits]}) if given.json else _table(hits))
+    if given.json:
+        _print_json({"hits": [vars(hit) for hit in hits]})
+        return 0
+    for line in _table(hits):
+        _print(line)
     return 0
 
 
@@ -258,15 +269,15 @@ def _where(text: str | None) -> dict[str, Any] | None:
     return where
 
 
-def _table(hits: Sequence[Hit | HitAnswer]) -> str:
+def _table(hits: Sequence[Hit | HitAnswer]) -> list[str]:
     if not hits:
-        return "no hits"
+        return ["no hits"]
     lines = [f"{'rank':>4}  {'score':>6}  {'prob.':>5}  {'identity':<12}  {'camera':>6}  id"]
     for hit in hits:
         camera = "-" if hit.camera is None else hit.camera
         likely = "-" if hit.probability is None else f"{hit.probability:.2f}"
         lines.append(f"{hit.rank:>4}  {hit.score:>6.3f}  {likely:>5}  {hit.identity or '-':<12}  {camera:>6}  {hit.id}")
-    return "\n".join(lines)
+    return lines
 
 
 def _gallery_stats(given: argparse.Namespace) -> int:
@@ -274,11 +285,11 @@ def _gallery_stats(given: argparse.Namespace) -> int:
 
     found = stats(_existing(given.folder))
     if given.json:
-        print(json.dumps(found, indent=2))
+        _print_json(found, indent=2)
         return 0
     for name, value in found.items():
         counts = ", ".join(f"{key}: {count}" for key, count in value.items()) if isinstance(value, dict) else value
-        print(f"{name.replace('_', ' '):<14} {'none' if counts == '' else counts}")
+        _print(f"{name.replace('_', ' '):<14} {'none' if counts == '' else counts}")
     return 0
 
 
@@ -290,7 +301,7 @@ def _gallery_remove(given: argparse.Namespace) -> int:
             removed = gallery.remove_older(given.older_than)
         else:
             removed = gallery.remove(ids=given.id, identity=given.identity)
-        print(f"{given.folder}: {removed} removed; holds {len(gallery)}")
+        _print(f"{given.folder}: {removed} removed; holds {len(gallery)}")
     return 0
 
 
@@ -299,7 +310,7 @@ def _gallery_compact(given: argparse.Namespace) -> int:
 
     with Gallery.open(_existing(given.folder), create=False) as gallery:
         gallery.compact()
-    print(f"{given.folder}: compacted")
+    _print(f"{given.folder}: compacted")
     return 0
 
 
@@ -307,9 +318,9 @@ def _gallery_check(given: argparse.Namespace) -> int:
     from gallery.checking import check
 
     report = check(Path(given.folder))
-    print(f"{given.folder}: {report.items} items, {report.readable} of them whole; {len(report.faults) or 'no'} faults")
+    _print(f"{given.folder}: {report.items} items, {report.readable} of them whole; {len(report.faults) or 'no'} faults")
     for fault in report.faults:
-        print(fault, file=sys.stderr)
+        _print(fault, file=sys.stderr)
     return 1 if report.faults else 0
 
 
@@ -322,10 +333,10 @@ def _gallery_export(given: argparse.Namespace) -> int:
         count, missing = export_identity(folder, given.identity, target)
     else:
         count, missing = export(folder, target), []
-    print(f"{given.output}: {count} items in {MANIFEST}")
-    print(f"to index it: trireid index {target / MANIFEST} --allow-outside --gallery DIR")
+    _print(f"{given.output}: {count} items in {MANIFEST}")
+    _print(f"to index it: trireid index {target / MANIFEST} --allow-outside --gallery DIR")
     for line in missing:
-        print(f"not copied: {line}", file=sys.stderr)
+        _print(f"not copied: {line}", file=sys.stderr)
     return 1 if missing else 0
 
 
@@ -334,14 +345,14 @@ def _gallery_find(given: argparse.Namespace) -> int:
 
     found = find_identity(_existing(given.folder), given.identity)
     if given.json:
-        print(json.dumps(found, indent=2))
+        _print_json(found, indent=2)
     else:
         for item in found["items"]:
-            print(f"item {item['id']}")
+            _print(f"item {item['id']}")
             for name, value in item.items():
                 _print_field(name, value)
         for line in found["audit"]:
-            print(_audit_line(**line))
+            _print(_audit_line(**line))
     if not found["items"]:
         return _fail(f"{given.folder}: holds no item of identity {given.identity!r}; its audit names it", 1)
     return 0
@@ -351,9 +362,9 @@ def _print_field(name: str, value: Any) -> None:
     if name == "images":
         for modality, image in value.items():
             kept = "kept inside" if image["is_kept"] else image["path"] or "not kept"
-            print(f"  {modality:<11} {kept}, {image['bytes'] or 0} bytes, thumbnail {image['thumbnail_bytes']} bytes")
+            _print(f"  {modality:<11} {kept}, {image['bytes'] or 0} bytes, thumbnail {image['thumbnail_bytes']} bytes")
     elif name != "id" and value not in (None, {}):
-        print(f"  {name:<11} {json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value}")
+        _print(f"  {name:<11} {json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value}")
 
 
 def _gallery_audit(given: argparse.Namespace) -> int:
@@ -365,10 +376,10 @@ def _gallery_audit(given: argparse.Namespace) -> int:
     finally:
         store.close()
     if given.json:
-        print(json.dumps({"audit": lines}, indent=2))
+        _print_json({"audit": lines}, indent=2)
     else:
         for line in lines:
-            print(_audit_line(**line))
+            _print(_audit_line(**line))
     return 0
 
 
@@ -380,7 +391,7 @@ def _gallery_backup(given: argparse.Namespace) -> int:
     from gallery.backup import back_up
 
     count = back_up(_existing(given.folder), Path(given.output))
-    print(f"{given.output}: a copy of {count} items; see that it is whole: trireid gallery check {given.output}")
+    _print(f"{given.output}: a copy of {count} items; see that it is whole: trireid gallery check {given.output}")
     return 0
 
 
@@ -388,7 +399,7 @@ def _gallery_reembed(given: argparse.Namespace) -> int:
     from gallery.reembedding import reembed
 
     report = reembed(_existing(given.folder), _load_model(given, given.model), drop_lost=given.drop_lost)
-    print(f"{given.folder}: {report.moved} items moved to {given.model}; {len(report.lost)} without pictures removed")
+    _print(f"{given.folder}: {report.moved} items moved to {given.model}; {len(report.lost)} without pictures removed")
     return 0
 
 
@@ -421,12 +432,13 @@ def _evaluate(given: argparse.Namespace) -> int:
     if given.csv:
         Path(given.csv).write_text(table.as_csv(lines), encoding="utf-8")
     if given.json:
-        print(table.as_json(lines, about))
+        print(table.as_json(lines, about))  # JSON escapes what a terminal would act on
     else:
         counts = f"{about['queries']} queries, {about['gallery_items']} gallery items"
-        print(f"{about['model']} on {given.source}: {counts}, in percent\n{table.as_text(lines)}")
+        _print(f"{about['model']} on {given.source}: {counts}, in percent")
+        _print_lines(table.as_text(lines))
     for place, fault in {**dict(asked.faults), **dict(held.faults)}.items():
-        print(f"set aside: {place}: {fault}", file=sys.stderr)
+        _print(f"set aside: {place}: {fault}", file=sys.stderr)
     return 0
 
 
@@ -637,7 +649,7 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{printable(f'{self.prog}: {message} (see {self.prog} --help)')}\n")
 
 
 def _positive(text: str) -> int:
@@ -661,8 +673,22 @@ def _port(text: str) -> int:
     return number
 
 
+def _print(line: object, file: TextIO | None = None) -> None:
+    """Print one line; what a terminal would act on, in names from elsewhere, is escaped."""
+    print(printable(line), file=file)
+
+
+def _print_lines(text: str) -> None:
+    for line in text.split("\n"):
+        _print(line)
+
+
+def _print_json(value: Any, indent: int | None = None) -> None:
+    print(json.dumps(value, indent=indent).replace("\x7f", "\\u007f"))  # the one control character that JSON leaves
+
+
 def _fail(message: str, code: int = 2) -> int:
-    print(f"trireid: {message}", file=sys.stderr)
+    _print(f"trireid: {message}", file=sys.stderr)
     return code
 
 

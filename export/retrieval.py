@@ -15,6 +15,7 @@ from evaluation import Scores, evaluate, evaluate_distance, normalise, rerank
 from export.card import Card
 from export.embedder import BATCH, Cameras, Embedder, Embeddings, Images, Present, pixels
 from samples import MODALITIES, Modality, Sample, SourceError, TrireidError
+from samples.printable import printable
 from samples.source import Source
 
 Subset = tuple[Modality, ...]
@@ -110,7 +111,7 @@ def decoded(
     """
     samples: list[Sample] = []
     parts: list[tuple[Images, Cameras, Present]] = []
-    for entry in tqdm(source, total=len(source), desc=doing, unit="sample", mininterval=0.5):
+    for entry in tqdm(source, total=len(source), desc=printable(doing), unit="sample", mininterval=0.5):
         try:
             if entry.sample is None:
                 raise entry.fault or TrireidError("holds no sample")

@@ -6,6 +6,7 @@ Every name of a file that is written is made here of an item's key and a modalit
 from __future__ import annotations
 
 import csv
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +22,7 @@ from samples.cells import write_text, write_value
 from samples.decode import content, opened
 from samples.durable import draft_folder, draft_of, make_private, write_private
 from samples.files import is_regular
+from samples.readers.columns import write_header
 from samples.sample import is_field_name
 
 MANIFEST: Final = "manifest.csv"
@@ -145,16 +147,20 @@ def _write_manifest(path: Path, rows: list[Row]) -> None:
     first = [*MODALITIES, *COLUMNS]
     with draft_of(path, private=True) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [*first, *columns.values()], restval="")
-        writer.writerow({column: write_text(column) for column in writer.fieldnames})
+        writer.writerow({name: name for name in first} | {column: write_header(column) for column in columns.values()})
         for fields, attributes in rows:
             writer.writerow(fields | {columns[name]: write_value(value) for name, value in attributes.items()})
 
 
 def _columns(names: set[str]) -> dict[str, str]:
-    """The column of each attribute: its name, or `attribute_NAME` if that would be taken for a field, or is blank."""
-    columns: dict[str, str] = {name: name for name in sorted(names) if not is_field_name(name) and name.strip()}
-    for name in sorted(names - columns.keys()):
-        column = f"attribute_{name.strip()}"
+    """The column of each attribute: its name, or `attribute_NAME` if that could be taken for a field, is blank, or comes twice
+    but for how its letters are composed.
+    """
+    columns: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: (is_field_name(name), name)):
+        column = unicodedata.normalize("NFC", name)
+        if is_field_name(name) or not name.strip():
+            column = f"attribute_{column.strip()}"
         while column in columns.values():
             column += "_"
         columns[name] = column

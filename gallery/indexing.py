@@ -25,6 +25,7 @@ from gallery.prefetch import Prefetch
 from gallery.preparation import Preparation, Prepared
 from samples import TrireidError
 from samples.durable import draft_of, make_private
+from samples.printable import printable
 from samples.source import Source
 
 BATCH: Final = 32
@@ -58,7 +59,7 @@ def index(source: Source, gallery: Gallery, *, resume: bool = False) -> IndexRep
     ids, digests = gallery.ids(), set(gallery.digests())
     prepare = Preparation(gallery.embedder.card, ids if resume else (), digests)
     with (
-        tqdm(total=len(source), desc=f"indexing {source.name}", unit="sample", mininterval=0.5) as bar,
+        tqdm(total=len(source), desc=printable(f"indexing {source.name}"), unit="sample", mininterval=0.5) as bar,
         Prefetch(prepare, source, threads=decoding_threads(), ahead=AHEAD) as entries,
         _Run(gallery, ids, digests, resume=resume, bar=bar) as run,
     ):

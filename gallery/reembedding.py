@@ -22,6 +22,7 @@ from gallery.schema import vectors_table
 from gallery.snapshot import drop_snapshot
 from gallery.store import Store
 from samples import GalleryError, Sample, TrireidError
+from samples.printable import printable
 
 BATCH: Final = 32
 #: The last so many are embedded while writers wait.
@@ -69,7 +70,9 @@ class _Move:
         lost: Lost = {}
         waiting = self._waiting(lost)
         bar: tqdm[Any]
-        with tqdm(total=len(waiting), desc=f"embedding {self.store.folder.name} anew", unit="item", mininterval=0.5) as bar:
+        with tqdm(
+            total=len(waiting), desc=printable(f"embedding {self.store.folder.name} again"), unit="item", mininterval=0.5
+        ) as bar:
             while len(waiting) > _LAST:
                 for start in range(0, len(waiting), BATCH):
                     part = waiting[start : start + BATCH]

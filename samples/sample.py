@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from os import PathLike
@@ -62,8 +63,9 @@ class Sample:
 
 #: What a sample's fields are called: no attribute is, for where both become columns one would pass for the other.
 FIELDS: Final = tuple(each.name for each in fields(Sample))
+_AROUND: Final = " \t\r\n\"'`"
 
 
 def is_field_name(name: str) -> bool:
-    """Whether an attribute of this name could be taken for a field of a sample."""
-    return name.strip().casefold() in FIELDS
+    """Whether an attribute of this name could be taken for a field of a sample, by whoever passes over case and quotes."""
+    return unicodedata.normalize("NFKC", name).strip(_AROUND).casefold() in FIELDS

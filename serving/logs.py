@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from samples import ConfigError
+from samples.printable import printable
 
 #: Environment variable.
 FORMAT: Final = "TRIREID_LOG"
@@ -51,7 +52,7 @@ class _Text(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         said = " ".join(f"{name}={_shown(value)}" for name, value in _fields(record).items())
-        line = f"{_moment(record)} {record.levelname.lower()} {record.getMessage()} {said}".rstrip()
+        line = f"{_moment(record)} {record.levelname.lower()} {printable(record.getMessage())} {said}".rstrip()
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

@@ -16,6 +16,7 @@ import bentoml
 
 from export.installation import conflicts
 from samples import TrireidError
+from samples.printable import printable
 from serving.access import TOKENS, TOKENS_FILE, TokenStore
 from serving.access_control import AccessControl
 from serving.app import create_app
@@ -38,7 +39,7 @@ _FILES: Final = 65_536
 
 
 def _refuse(error: TrireidError) -> NoReturn:
-    sys.stderr.write(f"trireid: {error.message}\n")
+    sys.stderr.write(f"trireid: {printable(error.message)}\n")
     sys.stderr.flush()
     sys.exit(2)
 
@@ -146,7 +147,7 @@ def _say_who_may_ask() -> None:
 
 def _stop(error: TrireidError) -> NoReturn:
     """End the whole server: its parent would start this process again and again."""
-    sys.stderr.write(f"trireid: {error.message}\n")
+    sys.stderr.write(f"trireid: {printable(error.message)}\n")
     sys.stderr.flush()
     os.kill(os.getppid(), signal.SIGTERM)
     os._exit(2)

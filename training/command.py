@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from samples import ConfigError, TrireidError
+from samples.printable import printable
 from training.arms import ARMS
 from training.diagnosis import as_mapping, as_text, diagnose_file
 from training.experiment import Scale, run_experiment
@@ -27,7 +28,7 @@ def train_command(config: str, folder: str | None) -> int:
     except TrireidError as error:
         if error.code != "diverged":
             raise
-        print(f"trireid: {error.message}", file=sys.stderr)
+        print(f"trireid: {printable(error.message)}", file=sys.stderr)
         return 1
     result = json.loads((run / "result.json").read_text())
     print(f"{run / 'best.pth'}: epoch {result['best_epoch']}, validation mAP {100 * result['validation_mAP']:.1f} %")

@@ -207,6 +207,11 @@ ATTRIBUTES = {
     "yes": True,
     "=name": "x",
     " name": "y",
+    "ids": "near a field's name",
+    "role": "query",
+    "Unnamed: 0": 3,
+    "e\u0301": "decomposed",
+    "text": "NA",
 }
 
 
@@ -221,11 +226,12 @@ def test_an_export_reads_back_exactly_and_opens_no_formula(tmp_path: Path, embed
     (entry,) = open_source(str(tmp_path / "out" / MANIFEST))
     assert entry.sample is not None, entry.fault
     assert {name: getattr(entry.sample, name) for name in known} == known
-    assert dict(entry.sample.attributes) == ATTRIBUTES
+    assert dict(entry.sample.attributes) == {"\u00e9" if name == "e\u0301" else name: ATTRIBUTES[name] for name in ATTRIBUTES}
 
 
 def test_attributes_of_an_older_store_do_not_become_fields(tmp_path: Path, embedder: Embedder) -> None:
     folder, forged = tmp_path / "a.gallery", {"nir": "/home/me/secret.png", "identity": "FORGED", "Identity": 1, "": 2}
+    forged |= {"nir'": "x", "\u00e9": "composed", "e\u0301": "decomposed"}
     with Gallery.open(folder, embedder) as gallery:
         gallery.add([triplet(0, id="a", identity="Ann")], keep=True)
         gallery.add([Sample(id="b", rgb=encoded(7), attributes={"attribute_nir": "own", "digits": "1"})], keep=True)
@@ -241,6 +247,9 @@ def test_attributes_of_an_older_store_do_not_become_fields(tmp_path: Path, embed
         "attribute_identity": "FORGED",
         "attribute_Identity": 1,
         "attribute_": 2,
+        "attribute_nir'": "x",
+        "\u00e9_": "composed",
+        "\u00e9": "decomposed",
         "digits": "7" * 400,
     }
     assert second.attributes == {"attribute_nir": "own", "digits": "1"}
