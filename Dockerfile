@@ -1,6 +1,7 @@
 # syntax=docker/dockerfile:1
 # The service as a container. CPU: docker build -t trireid .   NVIDIA GPUs: docker build --build-arg VARIANT=gpu -t trireid:gpu .
 # How to run it, with tokens and galleries: docs/deploy.md.
+# The base image by its digest, so that two builds are the same: --build-arg PYTHON=3.11-slim-bookworm@sha256:...; docs/security.md.
 ARG PYTHON=3.11-slim-bookworm
 
 FROM python:${PYTHON} AS build
@@ -13,13 +14,17 @@ COPY assets assets
 COPY evaluation evaluation
 COPY export export
 COPY gallery gallery
+COPY locks locks
 COPY models models
 COPY samples samples
 COPY serving serving
 COPY training training
-# Without pip: what is copied from here can install nothing.
+# Every package in the version and with the hashes of locks/, and without pip: what is copied from here can install nothing.
 RUN python -m venv --without-pip /opt/trireid \
- && python -m pip --python /opt/trireid/bin/python install ".[${VARIANT}]"
+ && python -m pip --python /opt/trireid/bin/python install --require-hashes --requirement "locks/${VARIANT}.txt" \
+ && python -m pip install --require-hashes --requirement locks/build.txt \
+ && python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+ && python -m pip --python /opt/trireid/bin/python install --no-deps --no-index /wheels/*.whl
 
 FROM python:${PYTHON}
 RUN python -m pip uninstall --yes --quiet setuptools wheel pip \

@@ -6,7 +6,7 @@ PORT ?= 3000
 BIN := .venv/bin
 export BENTOML_DO_NOT_TRACK := true
 
-.PHONY: install serve test lint clean
+.PHONY: install serve test lint lock sbom clean
 
 install: .venv/.installed
 
@@ -32,5 +32,23 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The packages of the container and their hashes. Its tool asks PyPI, and writes no address.
+COMPILE := build/lock/bin/uv pip compile --quiet --no-config --no-header --no-emit-index-url --generate-hashes --python-platform x86_64-unknown-linux-gnu --python-version 3.11 --upgrade
+lock:
+	@$(MAKE) --silent build/lock TOOL='uv>=0.9,<1'
+	@for variant in cpu gpu; do { echo "# Made by \`make lock\`, for Linux on x86_64 and Python 3.11: the container's packages ($$variant), with the hashes of their files."; $(COMPILE) --extra $$variant pyproject.toml; } > build/$$variant.txt && mv build/$$variant.txt locks/$$variant.txt || exit 1; done
+	@{ echo "# Made by \`make lock\`: builds the package itself."; echo 'setuptools>=77' | $(COMPILE) --no-annotate -; } > build/build.txt && mv build/build.txt locks/build.txt
+
+# The software bill of materials of the container (CycloneDX): what locks/cpu.txt holds.
+sbom:
+	@$(MAKE) --silent build/sbom TOOL='cyclonedx-bom>=7,<8'
+	@build/sbom/bin/python -W ignore -m cyclonedx_py requirements locks/cpu.txt --pyproject pyproject.toml --output-reproducible --output-format JSON --output-file sbom.json
+	@echo "sbom.json: CycloneDX, the packages of locks/cpu.txt"
+
+# A virtual environment for one tool.
+build/lock build/sbom:
+	@"$(PYTHON)" -m venv $@
+	@$@/bin/python -m pip install --quiet --disable-pip-version-check '$(TOOL)' || { rm -rf $@; exit 1; }
+
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build *.egg-info sbom.json

@@ -113,7 +113,7 @@ def test_it_serves_a_gallery_outside_by_its_own_artifact(bento: Bento, tmp_path:
 
 def test_the_image_is_made_from_the_packages_and_nothing_else() -> None:
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
-    wanted = {"pyproject.toml", "README.md", "LICENSE", "trireid.py", *(package.rstrip("*") for package in packages)}
+    wanted = {"pyproject.toml", "README.md", "LICENSE", "trireid.py", "locks", *(package.rstrip("*") for package in packages)}
     lines = [line.split() for line in (ROOT / "Dockerfile").read_text().splitlines()]
     copied = {name for line in lines if line[:1] == ["COPY"] and not line[1].startswith("--") for name in line[1:-1]}
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
