@@ -11,10 +11,11 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
-from export.installation import conflicts
+from export.installation import conflicts, extra_of
 from samples import KINDS, MODALITIES, Sample, ServiceError, TrireidError, VerificationError
 from samples.printable import PrintableFormatter, printable
 
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TrireidError as error:
         return _fail(error.message)
     except ModuleNotFoundError as error:
-        return _fail(f"{error.name} is not installed; it comes with one of trireid's extras: cpu or gpu, torch")
+        return _fail(f"{error.name} is not installed; run: pip install 'trireid[{extra_of(error.name)}]'")
     except KeyboardInterrupt:
         return _fail("stopped", 130)
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
@@ -468,6 +469,7 @@ def _serve(given: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="trireid", description="Multi-modal re-identification: export, index, search, serve.")
+    parser.add_argument("--version", action="version", version=f"trireid {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
     export = commands.add_parser("export", help="export a checkpoint").add_subparsers(required=True, metavar="FORMAT")
@@ -637,12 +639,20 @@ def _runtime_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _set_runtime(given: argparse.Namespace) -> None:
-    """What was asked of the runtime goes into the environment, where every process of a server finds it."""
-    from export.artifact import PROVIDER, THREADS
-
-    for name, value in ((PROVIDER, getattr(given, "provider", None)), (THREADS, getattr(given, "threads", None))):
+    """Put the options of the runtime into the environment, where every process of a server finds them."""
+    options = {name: getattr(given, name, None) for name in ("provider", "threads")}
+    for name, value in options.items():
         if value is not None:
-            os.environ[name] = str(value)
+            from export import artifact  # not for commands that run no network
+
+            os.environ[getattr(artifact, name.upper())] = str(value)
+
+
+def _version() -> str:
+    try:
+        return version("trireid")
+    except PackageNotFoundError:
+        return "(not installed)"
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,4 +1,4 @@
-"""What is installed twice: packages that are alternatives overwrite each other's files, and then break quietly."""
+"""What is installed twice or not at all: packages that are alternatives overwrite each other's files, and break quietly."""
 
 from __future__ import annotations
 
@@ -10,6 +10,27 @@ ALTERNATIVES: Final = (
     ("onnxruntime", "onnxruntime-gpu"),
     ("faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs"),
 )
+
+
+#: The extra that brings what a module is imported from; `cpu` stands for its alternative `gpu`, too.
+_EXTRAS: Final = {
+    "onnxruntime": "cpu",
+    "faiss": "cpu",
+    "tensorrt": "gpu",
+    "tensorrt_rtx": "rtx",
+    "cuda": "gpu",
+    "torch": "torch",
+    "onnx": "torch",
+    "onnxscript": "torch",
+    "yaml": "torch",
+    "safetensors": "torch",
+    "matplotlib": "plot",
+}
+
+
+def extra_of(module: str | None) -> str:
+    """The extra of this distribution with which a module is installed."""
+    return _EXTRAS.get((module or "").split(".")[0], "cpu")
 
 
 def conflicts() -> list[str]:

@@ -4,7 +4,7 @@ from gallery.gallery import Gallery
 from gallery.hits import Answer, Hit
 from gallery.indexing import IndexReport, index
 from gallery.place import SUFFIX, artifact_of, fingerprint_of, gallery_name, is_gallery
-from gallery.searching import MAX_K
+from samples.bounds import MAX_K
 
 __all__ = [
     "MAX_K",

@@ -17,8 +17,8 @@ from gallery.reading import Reading
 from gallery.scoring import Segments, mask_of
 from gallery.where import Condition, condition
 from samples import MODALITIES, GalleryError, Modality, Sample
+from samples.bounds import MAX_K
 
-MAX_K: Final = 1000
 #: Re-ranking looks at so many of the best.
 SHORTLIST: Final = 200
 #: Hits, not yet ranked, by the keys of their items.

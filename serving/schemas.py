@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, Json, model_validator
 
-from gallery import MAX_K
 from samples import Kind
+from samples.bounds import MAX_K
 
 _INT64 = 2**63
 #: Ids in one request.
