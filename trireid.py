@@ -335,7 +335,8 @@ def _gallery_export(given: argparse.Namespace) -> int:
     else:
         count, missing = export(folder, target), []
     _print(f"{given.output}: {count} items in {MANIFEST}")
-    _print(f"to index it: trireid index {target / MANIFEST} --allow-outside --gallery DIR")
+    outside = "" if given.identity else " --allow-outside"  # images kept by reference have absolute paths
+    _print(f"to index it: trireid index {target / MANIFEST}{outside} --gallery DIR")
     for line in missing:
         _print(f"not copied: {line}", file=sys.stderr)
     return 1 if missing else 0

@@ -18,7 +18,7 @@ from gallery.place import no_gallery
 from gallery.schema_check import VersionError
 from gallery.scoring import mask_of
 from gallery.store import FILE, KNOWN, PICTURES, Store
-from gallery.stored_values import bounded, item_faults, picture_faults
+from gallery.stored_values import bounded, image_errors, item_errors
 from gallery.where import COLUMNS
 from samples import MODALITIES, GalleryError
 from samples.files import is_regular
@@ -129,8 +129,8 @@ def _keys(database: sqlite3.Connection, counted: Counter[str]) -> Iterator[int]:
 
 def _item_faults(known: Mapping[str, Any], attributes: Any, vector: Any, pictures: list[Any], dimension: int) -> Iterator[str]:
     name = known["id"] if isinstance(known["id"], str) else f"item {known['key']}"
-    for fault in chain(item_faults(known, attributes), picture_faults(pictures)):
-        yield f"{name}: {fault}"
+    for error in chain(item_errors(known, attributes), image_errors(pictures)):
+        yield f"{name}: {error}"
     if not isinstance(vector, bytes) or len(vector) != 4 * dimension:
         yield f"{name}: has no embedding of {dimension} numbers"
     elif not abs(float(np.linalg.norm(np.frombuffer(vector, np.float32))) - 1) < _UNIT:

@@ -54,7 +54,7 @@ def connect(file: Path, *, create: bool = False) -> sqlite3.Connection:
 
 
 def is_read_only(file: Path) -> bool:
-    """Whether a store is a copy to be read only: its file or folder may not be written to, or nobody's rights say so."""
+    """Whether a store is a copy to be read only: its file or folder has no right to be written, for this user or for any."""
     if not file.exists():
         return False
     return any(not os.access(each, os.W_OK) or not each.stat().st_mode & 0o222 for each in (file, file.parent))
@@ -64,7 +64,7 @@ def _refuse_journal(file: Path) -> None:
     """Refuse a rollback journal: a store never leaves one, and SQLite would delete a file of any name that it gives."""
     journal = file.with_name(f"{file.name}-journal")
     if journal.exists() and journal.stat().st_size:
-        raise sqlite3.DatabaseError(f"{journal.name} lies beside it, as of a copy that was cut short; copy it again")
+        raise sqlite3.DatabaseError(f"{journal.name} shows that the copy was cut short; copy it again")
 
 
 def _mode(file: Path) -> str:

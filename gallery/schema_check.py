@@ -2,7 +2,7 @@
 
 A stranger may have written the file. Tables, columns, constraints and indexes are compared by their SQL with
 those that this version makes or upgrades to; triggers, views, virtual tables, generated columns and tables that
-do not belong there make a store unusable, for SQLite would run them with the rights of whoever opens it.
+do not belong there make a store unusable, for SQLite would run them with the rights of the user who opens it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def check_schema(database: sqlite3.Connection) -> None:
     """Compare the schema with those that this version reads; an empty database passes.
 
     Raises:
-        SchemaError: The schema differs, with the first object at fault.
+        SchemaError: The schema differs, with the first object that differs.
         VersionError: The store says that it is of another version.
         sqlite3.Error: The file is not a database, or is damaged.
     """

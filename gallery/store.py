@@ -37,7 +37,7 @@ from gallery.stored_values import (
     check_masks,
     check_meta,
     check_number,
-    check_pictures,
+    check_images,
     check_texts,
     damaged,
     load_object,
@@ -51,7 +51,7 @@ _BLOCK: Final = 8192
 _YEAR_9999: Final = 253_370_764_800
 _TRUNCATE_SECONDS: Final = 2.0
 _COLUMNS: Final = ("key", *COLUMNS, "present")
-#: What `check_known` and `check_pictures` take, bounded.
+#: What `check_known` and `check_images` take, bounded.
 KNOWN: Final = ", ".join(
     [
         "key",
@@ -235,7 +235,7 @@ class Store:
 
     def pictures(self, key: int) -> list[StoredPicture]:
         """Every picture of an item."""
-        return check_pictures(self.folder, key, self.run(f"SELECT {PICTURES} FROM pictures WHERE key = ? {_FEW}", [key]))
+        return check_images(self.folder, key, self.run(f"SELECT {PICTURES} FROM pictures WHERE key = ? {_FEW}", [key]))
 
     def generation(self) -> int:
         """Which generation of embeddings the gallery uses."""

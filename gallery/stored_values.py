@@ -27,7 +27,7 @@ MOST_ATTRIBUTES: Final = 64 << 10
 MOST_AUDIT: Final = 16 << 20
 MOST_THUMBNAIL: Final = 1 << 20
 MOST_DIMENSION: Final = 1 << 16
-#: Readers hold so many for every key up to the last.
+#: What readers hold for every key up to the last.
 _BYTES_A_KEY: Final = 5
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 _META_TEXTS: Final = ("artifact", "fingerprint", "model", "mark")
@@ -114,13 +114,13 @@ def check_texts(folder: Path, values: Iterable[Any], what: str) -> None:
 
 def check_known(folder: Path, values: Mapping[str, Any], attributes: Any) -> Known:
     """Return what is known of an item. Raises GalleryError, naming its key and what of it cannot be."""
-    fault = next(item_faults(values, attributes), None)
-    if fault is not None:
-        raise damaged(folder, f"item {values['key']}: {fault}")
+    error = next(item_errors(values, attributes), None)
+    if error is not None:
+        raise damaged(folder, f"item {values['key']}: {error}")
     return Known(**values, attributes=load_object(attributes))
 
 
-def item_faults(values: Mapping[str, Any], attributes: Any) -> Iterator[str]:
+def item_errors(values: Mapping[str, Any], attributes: Any) -> Iterator[str]:
     """Yield what cannot be of an item's fields and attributes."""
     if not _is_text(values["id"]):
         yield f"its id is not text of at most {MOST_TEXT} characters"
@@ -154,15 +154,15 @@ def load_object(text: Any, most: int = MOST_ATTRIBUTES) -> dict[str, Any]:
     return found
 
 
-def check_pictures(folder: Path, key: int, rows: Sequence[Sequence[Any]]) -> list[StoredPicture]:
+def check_images(folder: Path, key: int, rows: Sequence[Sequence[Any]]) -> list[StoredPicture]:
     """Return an item's images from rows (modality, thumbnail, path, data). Raises GalleryError."""
-    fault = next(picture_faults(rows), None)
-    if fault is not None:
-        raise damaged(folder, f"item {key}: {fault}")
+    error = next(image_errors(rows), None)
+    if error is not None:
+        raise damaged(folder, f"item {key}: {error}")
     return [StoredPicture(*row) for row in sorted(rows, key=lambda row: MODALITIES.index(row[0]))]
 
 
-def picture_faults(rows: Sequence[Sequence[Any]]) -> Iterator[str]:
+def image_errors(rows: Sequence[Sequence[Any]]) -> Iterator[str]:
     """Yield what cannot be of an item's images."""
     modalities = [row[0] for row in rows]
     if len(set(modalities)) < len(modalities):
@@ -194,7 +194,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _memory() -> int:
-    """Bytes of memory that this machine has; so many that nothing is refused where it does not say."""
+    """Bytes of memory that this machine has; a number that refuses nothing if it does not say."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

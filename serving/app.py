@@ -297,6 +297,8 @@ def _json(answer: BaseModel) -> Response:
 
 
 async def _on_bad_input(request: Request, error: TrireidError) -> Response:
+    if error.code == "read_only":
+        error = TrireidError("the gallery is read-only: it can be searched, not changed", "gallery", error.code)
     if error.code == "locked":  # the message names the server's folder
         error = BusyError("another process has been writing to this gallery for long; try again", None, "busy")
     return await _on_bug(request, error) if error.code in INTERNAL else answer_to(error)

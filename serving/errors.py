@@ -16,6 +16,7 @@ _STATUS: Final = {
     "too_large": 413,
     "unknown_gallery": 404,
     "invalid": 422,
+    "read_only": 409,
     "unauthorized": 401,
     "forbidden": 403,
     "rate": 429,

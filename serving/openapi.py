@@ -24,6 +24,7 @@ _STATUSES: Final = {
     403: "The token's scopes do not reach this, or the server answers its own machine alone.",
     404: "No such gallery or picture.",
     408: "The request took too long to arrive.",
+    409: "The gallery is read-only.",
     413: "A picture or the request is too large.",
     415: "Not a picture, or not of a format that is read.",
     422: "A field's value does not fit, or nobody reads the field.",

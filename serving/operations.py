@@ -77,7 +77,7 @@ OPERATIONS: Final = (
         scope=Scope.ENROLL,
         form=EnrollForm,
         answer=EnrollAnswer,
-        errors=_PICTURES,
+        errors=(*_PICTURES, 409),
     ),
     Operation(
         path="/remove",
@@ -86,7 +86,7 @@ OPERATIONS: Final = (
         scope=Scope.REMOVE,
         body=RemoveForm,
         answer=RemoveAnswer,
-        errors=(400, 404, 408, 413, 415, 422, 503),
+        errors=(400, 404, 408, 409, 413, 415, 422, 503),
     ),
     Operation(
         path="/galleries",

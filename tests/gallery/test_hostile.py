@@ -243,7 +243,7 @@ def test_an_artifact_that_is_no_regular_file_does_not_hang(folder: Path, tmp_pat
 def test_a_journal_that_would_delete_a_file_is_refused(folder: Path) -> None:
     """A hot journal may name a further one, which SQLite deletes when it is done."""
     (folder / f"{FILE}-journal").write_bytes(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + b"\0" * 2000)
-    with pytest.raises(GalleryError, match=r"gallery\.db-journal lies beside it"):
+    with pytest.raises(GalleryError, match=r"gallery\.db-journal shows that the copy was cut short"):
         Gallery.open(folder, NoNetwork())
 
 

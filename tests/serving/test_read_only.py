@@ -1,0 +1,43 @@
+"""A read-only copy of a gallery, served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from export import Embedder
+from gallery import Gallery
+from tests.conftest import encoded, triplet
+from tests.serving.conftest import running
+
+
+@pytest.fixture
+def served(tmp_path: Path, embedder: Embedder) -> Iterator[httpx.Client]:
+    folder = tmp_path / "people.gallery"
+    with Gallery.open(folder, embedder) as gallery:
+        gallery.add([triplet(n, id=f"i{n}") for n in range(3)], keep=True)
+    for path in (*folder.rglob("*"), folder):
+        path.chmod(0o500 if path.is_dir() else 0o400)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with running((folder,), tmp_path / "log") as server:
+        yield server.client
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    folder.chmod(0o700)
+
+
+def test_it_is_searched_and_a_change_is_one_clear_error(served: httpx.Client) -> None:
+    files = {"rgb": ("a.png", encoded(3), "image/png")}
+    found = served.post("/search", files=files)
+    assert found.status_code == 200
+    assert len(found.json()["hits"]) == 3
+    assert served.get("/galleries/people").json()["size"] == 3
+    for answer in (served.post("/enroll", files=files), served.post("/remove", json={"ids": ["i1"]})):
+        assert answer.status_code == 409
+        assert answer.json()["error"] == {
+            "code": "read_only",
+            "message": "the gallery is read-only: it can be searched, not changed",
+            "field": "gallery",
+        }
