@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ import numpy as np
 from gallery.items import Known, StoredPicture
 from gallery.store import Store
 from gallery.where import COLUMNS, Condition
-from samples import MODALITIES, PictureError
+from samples import MODALITIES, Modality, PictureError
 from samples.cells import write_text, write_value
 from samples.decode import content, opened
 from samples.durable import draft_folder, draft_of, make_private, write_private
@@ -29,9 +29,12 @@ MANIFEST: Final = "manifest.csv"
 EMBEDDINGS: Final = "embeddings.npy"
 IMAGES: Final = "pictures"
 THUMBNAILS: Final = "thumbnails"
+_BATCH: Final = 256
 _SUFFIXES: Final = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
 #: The cells of an item's fields, and its attributes.
 Row = tuple[dict[str, str], Mapping[str, Any]]
+#: Writes an item's image below a folder if it must, and returns what the manifest calls it.
+Place = Callable[[Path, int, StoredPicture], str | None]
 
 
 def export(folder: Path, target: Path) -> int:
@@ -96,32 +99,32 @@ def _copy_of(picture: StoredPicture) -> bytes:
     return data
 
 
-def _write_items(store: Store, draft: Path, condition: Condition, place: Any) -> int:
+def _write_items(store: Store, draft: Path, condition: Condition, place: Place) -> int:
     """Write the items that a condition holds for; `place` writes an image, and returns what the manifest calls it."""
     meta = store.meta()
     rows: list[Row] = []
     with store.transaction("DEFERRED"):
         keys = store.keys(condition).tolist()
-        embeddings = np.empty((len(keys), int(meta["dimension"])), np.float32)
-        for known, row in zip(_known(store, keys), range(len(keys)), strict=True):
-            stored = store.embeddings([known.key], int(meta["generation"]))
-            embeddings[row] = stored.get(known.key, np.nan)
-            fields = {name: _field(getattr(known, name)) for name in COLUMNS if getattr(known, name) is not None}
-            placed = {picture.modality: place(draft, known.key, picture) for picture in store.pictures(known.key)}
-            rows.append((fields | {name: write_text(where) for name, where in placed.items() if where}, known.attributes))
+        embeddings = np.full((len(keys), int(meta["dimension"])), np.nan, np.float32)
+        for start in range(0, len(keys), _BATCH):
+            part = keys[start : start + _BATCH]
+            known, stored = store.known(part), store.embeddings(part, int(meta["generation"]))
+            for number, key in enumerate(part, start):
+                embeddings[number] = stored.get(key, np.nan)
+                placed = {picture.modality: place(draft, key, picture) for picture in store.pictures(key)}
+                rows.append((_fields(known[key], placed), known[key].attributes))
     with draft_of(draft / EMBEDDINGS, private=True) as path, path.open("wb") as file:
         np.save(file, embeddings)
     _write_manifest(draft / MANIFEST, rows)
     return len(rows)
 
 
-def _known(store: Store, keys: Sequence[int]) -> Iterable[Known]:
-    for key in keys:
-        yield store.known([key])[key]
-
-
-def _field(value: Any) -> str:
-    return write_text(value) if isinstance(value, str) else str(value)
+def _fields(known: Known, placed: Mapping[Modality, str | None]) -> dict[str, str]:
+    """The cells of an item's fields and images."""
+    fields = {name: getattr(known, name) for name in COLUMNS} | {str(name): where for name, where in placed.items()}
+    return {
+        name: write_text(value) if isinstance(value, str) else str(value) for name, value in fields.items() if value is not None
+    }
 
 
 def _write_image(draft: Path, key: int, picture: StoredPicture, data: bytes) -> str:

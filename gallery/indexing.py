@@ -23,7 +23,8 @@ from gallery.gallery import Gallery
 from gallery.pictures import PreparedSample
 from gallery.prefetch import Prefetch
 from gallery.preparation import Preparation, Prepared
-from samples import TrireidError
+from samples import GalleryError, TrireidError
+from samples.cells import write_text
 from samples.durable import draft_of, make_private
 from samples.printable import printable
 from samples.source import Source
@@ -225,10 +226,12 @@ def _raise_if_no_items(fault: TrireidError) -> None:
 
 
 def _write_report(folder: Path, report: IndexReport) -> Path:
+    if folder.is_symlink():
+        raise GalleryError(f"{folder}: is a symbolic link; remove it, so that reports stay in the gallery", str(folder))
     make_private(folder)
     path = folder / f"index-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.csv"
     with draft_of(path, private=True) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("place", "fault"))
-        writer.writerows(report.faults)
+        writer.writerows((write_text(place), write_text(fault)) for place, fault in report.faults)
     return path

@@ -75,7 +75,8 @@ def _check_objects(found: list[Object], version: str, generation: int | None) ->
 
 def _objects(database: sqlite3.Connection) -> list[Object]:
     rows = database.execute(
-        f"SELECT type, name, tbl_name, substr(sql, 1, {_MOST_SQL}) FROM sqlite_schema LIMIT {_MOST_OBJECTS + 1}"
+        "SELECT type, name, tbl_name, CASE WHEN length(sql) > ? THEN '' ELSE sql END FROM sqlite_schema LIMIT ?",
+        [_MOST_SQL, _MOST_OBJECTS + 1],
     ).fetchall()
     if len(rows) > _MOST_OBJECTS:
         raise SchemaError(f"it holds over {_MOST_OBJECTS} tables, indexes and the like")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from gallery.snapshot import SNAPSHOT
 from gallery.store import Store
+from gallery.stored_values import bounded, damaged
 from samples import MODALITIES
 
 
@@ -17,7 +19,7 @@ def stats(folder: Path) -> dict[str, Any]:
         meta = store.meta()
         by = {
             "camera": "SELECT camera, count(*) FROM items GROUP BY camera ORDER BY camera",
-            "kind": "SELECT kind, count(*) FROM items GROUP BY kind ORDER BY kind",
+            "kind": f"SELECT {bounded('kind')}, count(*) FROM items GROUP BY kind ORDER BY kind",
             "day": "SELECT date(instant, 'unixepoch'), count(*) FROM items WHERE instant IS NOT NULL GROUP BY 1 ORDER BY 1",
         }
         present = dict(store.run("SELECT present, count(*) FROM items GROUP BY present"))
@@ -30,13 +32,23 @@ def stats(folder: Path) -> dict[str, Any]:
             "dimension": int(meta["dimension"]),
             "memory": meta.get("memory", "float32"),
             "recall": float(meta.get("recall", "0.99")),
-            **{f"by_{name}": {str(value): count for value, count in store.run(query)} for name, query in by.items()},
+            **{f"by_{name}": _counts(folder, name, store.run(query)) for name, query in by.items()},
             "by_modalities": {_said(mask): count for mask, count in sorted(present.items(), reverse=True)},
             "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
             "index_saved": (folder / SNAPSHOT).is_file(),
         }
     finally:
         store.close()
+
+
+def _counts(folder: Path, name: str, rows: Iterable[tuple[Any, int]]) -> dict[str, int]:
+    expected = int if name == "camera" else str
+    counts = {}
+    for value, count in rows:
+        if value is not None and not isinstance(value, expected):
+            raise damaged(folder, f"an item's {name} is not a {'whole number' if expected is int else 'short text'}")
+        counts[str(value)] = count
+    return counts
 
 
 def _said(mask: int) -> str:

@@ -32,6 +32,7 @@ _BYTES_A_KEY: Final = 5
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 _META_TEXTS: Final = ("artifact", "fingerprint", "model", "mark")
 _META_NUMBERS: Final = {"generation": (1, 10**9 - 2), "dimension": (1, MOST_DIMENSION), "forgotten": (0, 2**62)}
+_NO_ATTRIBUTES: Final = f"its attributes are not an object in JSON of at most {MOST_ATTRIBUTES} characters"
 _TEXTS: Final = ("identity", "scene", "time", "kind", "purpose", "expires")
 
 
@@ -114,14 +115,25 @@ def check_texts(folder: Path, values: Iterable[Any], what: str) -> None:
 
 def check_known(folder: Path, values: Mapping[str, Any], attributes: Any) -> Known:
     """Return what is known of an item. Raises GalleryError, naming its key and what of it cannot be."""
-    error = next(item_errors(values, attributes), None)
+    error = next(_field_errors(values), None)
     if error is not None:
         raise damaged(folder, f"item {values['key']}: {error}")
-    return Known(**values, attributes=load_object(attributes))
+    try:
+        return Known(**values, attributes=load_object(attributes))
+    except ValueError as bad:
+        raise damaged(folder, f"item {values['key']}: {_NO_ATTRIBUTES}: {bad}") from bad
 
 
 def item_errors(values: Mapping[str, Any], attributes: Any) -> Iterator[str]:
     """Yield what cannot be of an item's fields and attributes."""
+    yield from _field_errors(values)
+    try:
+        load_object(attributes)
+    except ValueError as error:
+        yield f"{_NO_ATTRIBUTES}: {error}"
+
+
+def _field_errors(values: Mapping[str, Any]) -> Iterator[str]:
     if not _is_text(values["id"]):
         yield f"its id is not text of at most {MOST_TEXT} characters"
     for name in _TEXTS:
@@ -133,10 +145,6 @@ def item_errors(values: Mapping[str, Any], attributes: Any) -> Iterator[str]:
         yield f"its kind is not one of {', '.join(KINDS)}"
     if not isinstance(values["present"], int) or not 0 <= values["present"] <= ALL:
         yield f"its modalities are no mask from 0 to {ALL}"
-    try:
-        load_object(attributes)
-    except ValueError as error:
-        yield f"its attributes are not an object in JSON of at most {MOST_ATTRIBUTES} characters: {error}"
 
 
 def load_object(text: Any, most: int = MOST_ATTRIBUTES) -> dict[str, Any]:

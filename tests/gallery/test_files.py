@@ -330,3 +330,20 @@ def test_a_backup_is_taken_while_others_write(tmp_path: Path, embedder: Embedder
     assert not check(tmp_path / "b.gallery").faults
     with Gallery.open(tmp_path / "b.gallery") as copy:
         assert copy.search(triplet(2), 1)[0].id == "i2"
+
+
+def test_a_report_of_an_import_opens_no_formula_and_stays_in_the_gallery(tmp_path: Path, gallery: Gallery) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "=cmd.png").write_bytes(b"no image")
+    (tmp_path / "in" / "a.png").write_bytes(encoded(1))
+    report = index(open_source(str(tmp_path / "in")), gallery)
+    assert report.path is not None
+    with report.path.open(newline="") as file:
+        assert not any(cell.startswith("=") for line in csv.reader(file) for cell in line)
+    report.path.unlink()
+    report.path.parent.rmdir()
+    (tmp_path / "elsewhere").mkdir()
+    report.path.parent.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(GalleryError, match="is a symbolic link"):
+        index(open_source(str(tmp_path / "in")), gallery)
+    assert not list((tmp_path / "elsewhere").iterdir())

@@ -71,6 +71,10 @@ SCHEMAS = {
     ],
     "other embeddings": ["DROP TABLE vectors_1", "CREATE TABLE vectors_1 (key INTEGER PRIMARY KEY, embedding BLOB) STRICT"],
     "no embeddings": ["DROP TABLE vectors_1"],
+    "an index of some rows alone": [
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_schema SET sql = sql || printf('%.*c', 5000, ' ') || 'WHERE camera > 3' WHERE name = 'items_camera'",
+    ],
     "meta as a view": ["ALTER TABLE meta RENAME TO other", "CREATE VIEW meta AS SELECT * FROM other"],
     "a newer version": ["UPDATE meta SET value = '4' WHERE name = 'version'"],
     "a version that is no text": ["UPDATE meta SET value = '' WHERE name = 'version'"],
