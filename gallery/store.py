@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gallery.actor import current_actor, note_replaced
 from gallery.index import LAST_KEY
 from gallery.items import Added, Item, Known, Position, StoredPicture
 from gallery.opening import BUSY_SECONDS, connect
@@ -48,6 +49,8 @@ from samples.durable import make_private, sync, sync_folder, write_private
 
 FILE: Final = "gallery.db"
 _BLOCK: Final = 8192
+#: So many ids of replaced items stand in a line of the audit.
+_NAMED: Final = 100
 _YEAR_9999: Final = 253_370_764_800
 _TRUNCATE_SECONDS: Final = 2.0
 _COLUMNS: Final = ("key", *COLUMNS, "present")
@@ -138,10 +141,16 @@ class Store:
         """
         if self.generation() != generation:
             raise MovedError(self.folder)
+        replaced = []
         for item in items:
-            if self._remove("id = ?", [item.id]) and not replace:
-                raise GalleryError(f"id: {item.id!r} is there already", "id", "exists")
+            if self._remove("id = ?", [item.id]):
+                if not replace:
+                    raise GalleryError(f"id: {item.id!r} is there already", "id", "exists")
+                replaced.append(item.id)
             self._insert(item, generation)
+        if replaced:
+            self.audit("replace", {"ids": replaced[:_NAMED], "replaced": len(replaced)})
+            note_replaced(replaced)
 
     def remove(self, condition: Condition, audited: Mapping[str, Any]) -> int:
         """Remove the items that the condition holds for, in one transaction; returns how many.
@@ -159,7 +168,8 @@ class Store:
     def audit(self, action: str, what: Mapping[str, Any]) -> None:
         """Write a line of the audit, within a transaction."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._db.execute("INSERT INTO audit (at, action, what) VALUES (?, ?, ?)", [now, action, json.dumps(what)])
+        line = json.dumps({**what, "by": current_actor()})
+        self._db.execute("INSERT INTO audit (at, action, what) VALUES (?, ?, ?)", [now, action, line])
 
     def audited(self) -> list[tuple[str, str, dict[str, Any]]]:
         """The audit: when, what was done, to what; oldest first."""

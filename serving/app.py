@@ -28,7 +28,6 @@ from serving.access import Scope as Access
 from serving.access_control import PRINCIPAL, AccessControl, choose_gallery
 from serving.admission import AdmissionControl
 from serving.audit import Audit
-from serving.auth import REQUEST_ID
 from serving.body_limit import limit_body
 from serving.deadline import BusyError, deadline
 from serving.desk import Desk, Pictures
@@ -39,6 +38,7 @@ from serving.logs import log
 from serving.metrics import CONTENT_TYPE
 from serving.openapi import document
 from serving.operations import OPERATIONS, ROUTE, VERSION_PREFIX, Operation
+from serving.request_audit import RequestAudit, describe_answer, describe_fields
 from serving.request_form import (
     MAX_JSON_BYTES,
     media_type,
@@ -51,12 +51,9 @@ from serving.request_form import (
 )
 from serving.schemas import (
     EmbedForm,
-    EnrollAnswer,
     EnrollForm,
     Form,
-    RemoveAnswer,
     RemoveForm,
-    SearchAnswer,
     SearchForm,
     WhoAmI,
 )
@@ -205,12 +202,15 @@ async def _galleries(request: Request) -> Response:
     listing = await anyio.to_thread.run_sync(Desk.listing, request.app.state.desk)
     principal: Principal = request.scope[PRINCIPAL]
     listing.galleries = [each for each in listing.galleries if principal.may(Access.SEARCH, each.name)]
+    await RequestAudit(request).record(galleries=[each.name for each in listing.galleries])
     return _json(listing)
 
 
 async def _gallery(request: Request) -> Response:
     name = _choose(request, Access.SEARCH, request.path_params["gallery"])
-    return _json(await anyio.to_thread.run_sync(Desk.detail, request.app.state.desk, name))
+    detail = await anyio.to_thread.run_sync(Desk.detail, request.app.state.desk, name)
+    await RequestAudit(request).record(gallery=name)
+    return _json(detail)
 
 
 async def _picture(request: Request) -> Response:
@@ -221,6 +221,7 @@ async def _picture(request: Request) -> Response:
         thumbnail = await anyio.to_thread.run_sync(request.app.state.desk.thumbnail, gallery, int(key), modality)
     if thumbnail is None:
         raise HTTPException(404, "no such picture")
+    await RequestAudit(request).record(gallery=gallery, key=int(key), modality=modality)
     return Response(thumbnail, media_type="image/jpeg", headers={"Cache-Control": "private, no-cache"})
 
 
@@ -242,14 +243,24 @@ async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
     raise HTTPException(404, f"there is nothing at {request.url.path[:100]}; see /docs/")
 
 
-async def _answer(request: Request, work: Callable[..., BaseModel], *arguments: Any) -> Response:
-    """Run the desk's work in a thread, within the queue and the deadline, and answer with what it gives."""
+async def _answer(request: Request, work: Callable[..., BaseModel], fields: Form, *images: Pictures) -> Response:
+    """Run the desk's work in a thread, within the queue and the deadline, record it, and answer with what it gives."""
     state = request.app.state
     if not hasattr(state, "limiter"):
         state.limiter = anyio.CapacityLimiter(_THREADS)
-    with deadline(_seconds(request, state.limits.deadline)):
-        answer = await anyio.to_thread.run_sync(work, state.desk, *arguments, limiter=state.limiter)
-    await _audited(request, arguments[0], answer)
+
+    async def run() -> BaseModel:
+        with deadline(_seconds(request, state.limits.deadline)):
+            return await anyio.to_thread.run_sync(work, state.desk, fields, *images, limiter=state.limiter)
+
+    audit, asked = RequestAudit(request), describe_fields(fields)
+    if isinstance(fields, EnrollForm | RemoveForm):
+        async with audit.recording(**asked) as result:
+            answer = await run()
+            result |= describe_answer(answer)
+    else:
+        answer = await run()
+        await audit.record(**asked, **describe_answer(answer))
     return _json(answer)
 
 
@@ -265,31 +276,6 @@ def _seconds(request: Request, most: float) -> float:
     if not 0 < seconds < math.inf:
         raise TrireidError(f"X-Deadline: must be seconds over 0, not {asked[:40]}", "X-Deadline", "invalid")
     return min(seconds, most)
-
-
-async def _audited(request: Request, fields: Form, answer: BaseModel) -> None:
-    """A line of the audit: who did what. It is on the disk before an enrolment or a removal is answered."""
-    caller: Principal | None = request.scope.get(PRINCIPAL)
-    client = request.client.host if request.client else None
-    line: dict[str, Any] = {
-        "request": request.scope.get(REQUEST_ID),
-        "caller": caller.name if caller else None,
-        "client": client,
-        "gallery": getattr(answer, "gallery", None) or getattr(fields, "gallery", None),
-    }
-    changes = isinstance(answer, EnrollAnswer | RemoveAnswer)
-    if isinstance(answer, EnrollAnswer):
-        line |= {"id": answer.id, "identity": getattr(fields, "identity", None)}
-    elif isinstance(answer, RemoveAnswer):
-        line |= {**fields.model_dump(include={"ids", "identity"}), "removed": answer.removed}
-    elif isinstance(answer, SearchAnswer):
-        line |= {"hits": len(answer.hits), **fields.model_dump(include={"k", "where"})}
-    audit: Audit = request.app.state.audit
-    action = request.url.path.rsplit("/", 1)[-1]
-    if changes:
-        await anyio.to_thread.run_sync(lambda: audit.write(action, durable=True, **line))
-    else:
-        audit.write(action, **line)
 
 
 def _json(answer: BaseModel) -> Response:

@@ -1,34 +1,56 @@
-"""The audit: who searched, enrolled and removed what, and when. No pictures, no embeddings."""
+"""The audit: who searched, enrolled and removed what, and when. No images, no embeddings.
+
+A file of lines of JSON, to which several processes may write. Each line is whole: a write that fails in
+its middle is taken back, and a line that a killed process left torn is ended before the next one. A file
+that was moved or deleted, as by logrotate, is made again before the next line.
+"""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+import stat
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from samples import ConfigError
-from serving.logs import event
+from samples import ConfigError, TrireidError
+from samples.durable import sync_folder
+from serving.logs import event, log
 
 #: Environment variable: the file to write to; without it the lines go to the log.
 AUDIT: Final = "TRIREID_AUDIT"
 #: Only the server's own user may read it.
 _MODE: Final = 0o600
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class AuditError(TrireidError):
+    """A line cannot be written, so that the request must not be carried out. `code`: `audit_full` or `audit`."""
 
 
 class Audit:
-    """Lines of JSON, each written whole, also where several processes write to one file.
+    """Appends lines to the audit.
 
-    Raises ConfigError where the file cannot be written.
+    Args:
+        path: the file, which is made if it does not exist; None: lines go to the log.
+
+    Raises:
+        ConfigError: the file cannot be written.
     """
 
     def __init__(self, path: Path | None) -> None:
+        self._path, self._lock = path, threading.Lock()
         self._file: int | None = None
+        self._is_stale = False
         if path is not None:
             try:
-                self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+                self._file = _open(path)
             except OSError as error:
                 raise ConfigError(f"{path}: the audit cannot be written: {error.strerror}", AUDIT) from error
 
@@ -38,19 +60,116 @@ class Audit:
         path = environment.get(AUDIT)
         return cls(Path(path) if path else None)
 
+    @property
+    def has_file(self) -> bool:
+        """Whether lines go to a file, so that writing one may take time."""
+        return self._path is not None
+
     def write(self, action: str, *, durable: bool = False, **fields: Any) -> None:
-        """Add a line; `durable`: it is on the disk on return. Raises OSError where it cannot be written."""
-        if self._file is None:
+        """Append a line.
+
+        Args:
+            action: what is done.
+            durable: the line is on the disk on return.
+            fields: of the line.
+
+        Raises:
+            AuditError: it cannot be written; no part of it stays.
+        """
+        if self._path is None:
             event(f"audit {action}", **fields)
             return
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"time": now, "action": action, **fields}, ensure_ascii=False, default=str) + "\n"
-        os.write(self._file, line.encode("utf-8", "replace"))
-        if durable:
-            os.fsync(self._file)
+        try:
+            with self._lock:
+                file = self._current(self._path)
+                with _alone(file):
+                    _append(file, line.encode("utf-8", "replace"))
+                if durable:
+                    _sync(file)
+        except OSError as error:
+            log.error("%s: the audit cannot be written: %s", self._path, error.strerror)
+            code = "audit_full" if error.errno in _FULL else "audit"
+            raise AuditError("the audit cannot be written, so the request was not carried out", None, code) from error
+
+    def reopen(self) -> None:
+        """Have the file opened again before the next line. Takes no lock, so that a signal's handler may call it."""
+        self._is_stale = True
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
+        with self._lock:
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
+
+    def _current(self, path: Path) -> int:
+        """The open file that has the path now."""
+        if self._file is not None and (self._is_stale or _has_moved(self._file, path)):
             os.close(self._file)
             self._file = None
+        if self._file is None:
+            self._is_stale = False
+            self._file = _open(path)
+        return self._file
+
+
+def _open(path: Path) -> int:
+    is_new = not path.exists()
+    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, _MODE)
+    if is_new:
+        with suppress(OSError):
+            sync_folder(path.parent)
+    return file
+
+
+def _has_moved(file: int, path: Path) -> bool:
+    try:
+        return not os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return True
+
+
+@contextmanager
+def _alone(file: int) -> Iterator[None]:
+    """Keep other processes from the file while the block runs."""
+    if not _is_regular(file):
+        yield
+        return
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _append(file: int, line: bytes) -> None:
+    """Append a whole line or nothing; the file is not another process's meanwhile."""
+    before = os.fstat(file).st_size if _is_regular(file) else 0
+    if before and os.pread(file, 1, before - 1) != b"\n":
+        line = b"\n" + line
+    rest = memoryview(line)
+    try:
+        while rest:
+            written = os.write(file, rest)
+            if not written:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            rest = rest[written:]
+    except OSError:
+        if len(rest) < len(line) and _is_regular(file):
+            with suppress(OSError):
+                os.ftruncate(file, before)
+        raise
+
+
+def _sync(file: int) -> None:
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a pipe, a terminal
+            raise
+
+
+def _is_regular(file: int) -> bool:
+    return stat.S_ISREG(os.fstat(file).st_mode)

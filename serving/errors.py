@@ -22,6 +22,8 @@ _STATUS: Final = {
     "rate": 429,
     "busy": 503,
     "deadline": 503,
+    "audit": 503,
+    "audit_full": 507,
 }
 #: Faults of the disk, the GPU or our own: the message would name the server's folders.
 INTERNAL: Final = ("store", "device", "moved")

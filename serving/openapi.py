@@ -29,7 +29,8 @@ _STATUSES: Final = {
     415: "Not a picture, or not of a format that is read.",
     422: "A field's value does not fit, or nobody reads the field.",
     429: "Too many requests with this token; see Retry-After.",
-    503: "The server is busy; see Retry-After.",
+    503: "The server is busy, or cannot record the request; see Retry-After.",
+    507: "The server's disk is full; nothing was changed.",
 }
 _EVERYWHERE: Final = (401, 403, 429)
 _ABOUT: Final = (

@@ -50,7 +50,7 @@ class Operation:
         return "/" + self.path.split("/")[1]
 
 
-_PICTURES: Final = (400, 404, 408, 413, 415, 422, 503)
+_PICTURES: Final = (400, 404, 408, 413, 415, 422, 503, 507)
 OPERATIONS: Final = (
     Operation(
         path="/search",
@@ -86,7 +86,7 @@ OPERATIONS: Final = (
         scope=Scope.REMOVE,
         body=RemoveForm,
         answer=RemoveAnswer,
-        errors=(400, 404, 408, 409, 413, 415, 422, 503),
+        errors=(400, 404, 408, 409, 413, 415, 422, 503, 507),
     ),
     Operation(
         path="/galleries",
@@ -94,6 +94,7 @@ OPERATIONS: Final = (
         summary="The galleries that are served.",
         scope=Scope.SEARCH,
         answer=GalleriesAnswer,
+        errors=(503, 507),
     ),
     Operation(
         path="/galleries/{gallery}",
@@ -101,14 +102,14 @@ OPERATIONS: Final = (
         summary="One gallery, in numbers.",
         scope=Scope.SEARCH,
         answer=GalleryDetail,
-        errors=(404,),
+        errors=(404, 503, 507),
     ),
     Operation(
         path="/pictures/{gallery}/{key}/{modality}",
         methods=("GET",),
         summary="A small JPEG of an item, as named by a hit.",
         scope=Scope.SEARCH,
-        errors=(404,),
+        errors=(404, 503, 507),
     ),
     Operation(path="/whoami", methods=("GET",), summary="Who the server takes you for.", scope=None, answer=WhoAmI),
 )

@@ -89,6 +89,7 @@ class ReIDService:
         """Open what is served."""
         end_with_supervisor()
         call_on_reload(access.reload)
+        call_on_reload(audit.reopen)
         accept_reloads()
         try:
             app.state.desk = self.desk = Desk(named_galleries(), limits, metrics)

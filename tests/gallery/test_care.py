@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 import trireid
 from export import Embedder, load_artifact
 from gallery import Gallery, index
+from gallery.actor import current_actor
 from gallery.checking import check
 from gallery.exporting import EMBEDDINGS, MANIFEST, export
 from gallery.reembedding import reembed
@@ -60,7 +61,8 @@ def test_a_gallery_moves_to_another_network(folder: Path, embedder: Embedder, su
         Gallery.open(folder, embedder)
     with Gallery.open(folder) as gallery:
         assert gallery.search(Sample(rgb=encoded(90)), 1)[0].id == "file"
-        assert gallery.audit()[-1][1:] == ("reembed", {"from": "tiny", "to": "next", "items": 13})
+        _, action, what = gallery.audit()[-1]
+        assert (action, what) == ("reembed", {"from": "tiny", "to": "next", "items": 13, "by": current_actor()})
     with pytest.raises(GalleryError, match="has embeddings of next already"):
         reembed(folder, successor)
     assert not check(folder).faults

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gallery import Gallery, view
+from gallery.actor import current_actor
 from gallery.calibration import _cosines, logistic
 from gallery.index import VectorIndex
 from gallery.items import Item, StoredPicture
@@ -207,7 +208,7 @@ def test_what_is_too_old_is_removed(people: Gallery) -> None:
     people.add_items([stored("old", time="2001-01-01"), stored("new", time="2999-01-01"), stored("undated")])
     assert people.remove_older(30) == 1
     assert people.ids() == {"new", "undated"}
-    assert people.audit()[0][2] == {"older_than_days": 30, "removed": 1}
+    assert people.audit()[0][2] == {"older_than_days": 30, "removed": 1, "by": current_actor()}
     for days in (0.0, -1.0, math.nan):
         with pytest.raises(GalleryError, match="days must be over 0"):
             people.remove_older(days)

@@ -116,11 +116,13 @@ def test_the_audit_says_who_did_what_and_shows_no_picture(guarded: Server) -> No
     audit = guarded.log.parent / "audit"
     lines = [line for line in map(json.loads, audit.read_text(encoding="utf-8").splitlines()) if line["request"] == "audited"]
     assert [(line["action"], line["caller"], line["client"]) for line in lines] == [
-        (action, "boss", "127.0.0.1") for action in ("search", "enroll", "remove")
+        (action, "boss", "127.0.0.1") for action in ("search", "enroll", "enroll", "remove", "remove")
     ]
     assert (lines[0]["gallery"], lines[0]["hits"]) == ("people", 2)
-    assert (lines[1]["id"], lines[1]["identity"]) == ("a60", "Zoë")
-    assert (lines[2]["identity"], lines[2]["removed"]) == ("Zoë", 1)
+    for intent, result in (lines[1:3], lines[3:5]):
+        assert (intent["stage"], result["stage"], result["outcome"]) == ("intent", "result", "done")
+    assert (lines[2]["id"], lines[2]["identity"]) == ("a60", "Zoë")
+    assert (lines[4]["identity"], lines[4]["removed"]) == ("Zoë", 1)
     assert audit.stat().st_mode & 0o077 == 0
     assert b"PNG" not in audit.read_bytes()
 
