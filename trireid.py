@@ -413,35 +413,29 @@ def _existing(folder: str) -> Path:
 
 
 def _evaluate(given: argparse.Namespace) -> int:
-    from evaluation import table
-    from export import evaluation_report as report
-    from export.retrieval import embed_source, retrieval, subsets_of
+    from export.evaluation_report import as_json, draw, remarks, text_lines, write_csv
+    from export.evaluation_run import check_outputs, run_evaluation
+    from export.protocol import Protocol
     from samples.sources import open_source
 
+    check_outputs(given.csv, given.plot)
+    options = {"allow_outside": given.allow_outside, "pattern": given.pattern}
+    sources = open_source(given.source, "query", **options), open_source(given.source, "gallery", **options)
+    protocol = Protocol(by_scene=given.source.startswith("msvr310:"), other_cameras=given.other_cameras)
     embedder = _load_model(given, given.model)
-    query, gallery = (
-        open_source(given.source, "query", allow_outside=given.allow_outside),
-        open_source(given.source, "gallery", allow_outside=given.allow_outside),
-    )
-    subsets = subsets_of(embedder.card)[: None if given.missing else 1]
-    asked = embed_source(embedder, query, subsets)
-    held = asked if query.name == gallery.name else embed_source(embedder, gallery, subsets)
-    by_scene = given.source.startswith("msvr310:")
-    rows = retrieval(asked, held, embedder.card, by_scene=by_scene, reranked=given.rerank)
-    lines, about = report.lines(rows), report.about(query, gallery, (asked, held), embedder.card)
-    if given.plot:
-        report.draw(Path(given.plot), rows, (query, gallery), (asked, held), embedder.card)
+    evaluation = run_evaluation(embedder, sources, protocol, missing=given.missing, reranked=given.rerank)
     if given.csv:
-        Path(given.csv).write_text(table.as_csv(lines), encoding="utf-8")
+        write_csv(evaluation, Path(given.csv))
     if given.json:
-        print(table.as_json(lines, about))  # JSON escapes what a terminal would act on
+        print(as_json(evaluation))  # JSON escapes what a terminal would act on
     else:
-        counts = f"{about['queries']} queries, {about['gallery_items']} gallery items"
-        _print(f"{about['model']} on {given.source}: {counts}, in percent")
-        _print_lines(table.as_text(lines))
-    for place, fault in {**dict(asked.faults), **dict(held.faults)}.items():
-        _print(f"set aside: {place}: {fault}", file=sys.stderr)
-    return 0
+        for line in text_lines(evaluation, given.source):
+            _print(line)
+    for remark in remarks(evaluation):
+        _print(remark, file=sys.stderr)
+    if given.plot:
+        draw(Path(given.plot), evaluation)
+    return 1 if evaluation.rejected else 0
 
 
 def _train(given: argparse.Namespace) -> int:
@@ -550,13 +544,15 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="score a network on a SOURCE by the field's protocol")
     evaluate.set_defaults(run=_evaluate)
     _runtime_options(evaluate)
-    evaluate.add_argument("source", metavar="SOURCE", help="a data set's query and gallery; of other sources all against all")
+    evaluate.add_argument("source", metavar="SOURCE", help="its queries against its gallery; if it tells none, all against all")
     evaluate.add_argument("--model", required=True, metavar="FILE", help="an artifact, or a checkpoint")
     _checkpoint_options(evaluate)
-    evaluate.add_argument("--missing", action="store_true", help="every subset of modalities")
+    evaluate.add_argument("--pattern", metavar="P", help="what a folder's names say, as in '{identity}_c{camera}_{*}'")
+    evaluate.add_argument("--other-cameras", action="store_true", help="leave out all items of the query's own camera")
+    evaluate.add_argument("--missing", action="store_true", help="every subset of the modalities that are there")
     evaluate.add_argument("--rerank", action="store_true", help="with k-reciprocal re-ranking, too")
     evaluate.add_argument("--plot", metavar="DIR", help="write the CMC curve and a rank list as PNG")
-    evaluate.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    evaluate.add_argument("--json", action="store_true", help="print JSON and nothing else")
     evaluate.add_argument("--csv", metavar="FILE", help="write the table as CSV, too")
     _outside_option(evaluate)
 

@@ -49,16 +49,20 @@ def evaluate(
     gallery_ids: Sequence[Any] | NDArray[Any],
     query_groups: Sequence[Any] | NDArray[Any],
     gallery_groups: Sequence[Any] | NDArray[Any],
+    *,
+    other_groups: bool = False,
 ) -> Scores:
     """Score a retrieval run: features [Q, D] and [G, D] (normalised here), identities and groups [Q] and [G].
 
     The group is the camera (Market-1501, RGBNT201, RGBNT100) or the scene (MSVR310): gallery items with the query's identity
-    *and* group are dropped. A query with no match left is not counted. Average precision is the mean of the precision at
-    each match. Raises ValueError where lengths disagree or no query has a match.
+    *and* group are dropped; with `other_groups` all of the query's group, whatever their identity. A query with no match left
+    is not counted. Average precision is the mean of the precision at each match. Raises ValueError where lengths disagree or
+    no query has a match.
     """
     queries, gallery = normalise(query_features), normalise(gallery_features)
     blocks = ((block, -(queries[block] @ gallery.T)) for block in _blocks(len(queries), len(gallery)))
-    return _scored(blocks, (len(queries), len(gallery)), query_ids, gallery_ids, query_groups, gallery_groups)
+    labels = query_ids, gallery_ids, query_groups, gallery_groups
+    return _scored(blocks, (len(queries), len(gallery)), *labels, other_groups)
 
 
 def evaluate_distance(
@@ -67,11 +71,13 @@ def evaluate_distance(
     gallery_ids: Sequence[Any] | NDArray[Any],
     query_groups: Sequence[Any] | NDArray[Any],
     gallery_groups: Sequence[Any] | NDArray[Any],
+    *,
+    other_groups: bool = False,
 ) -> Scores:
     """As `evaluate`, from distances [Q, G] (smaller is nearer), such as `rerank` gives."""
     matrix = np.asarray(distance, dtype=np.float32)
     blocks = ((block, matrix[block]) for block in _blocks(*matrix.shape))
-    return _scored(blocks, matrix.shape, query_ids, gallery_ids, query_groups, gallery_groups)
+    return _scored(blocks, matrix.shape, query_ids, gallery_ids, query_groups, gallery_groups, other_groups)
 
 
 def _scored(
@@ -81,6 +87,7 @@ def _scored(
     gallery_ids: Sequence[Any] | NDArray[Any],
     query_groups: Sequence[Any] | NDArray[Any],
     gallery_groups: Sequence[Any] | NDArray[Any],
+    other_groups: bool,
 ) -> Scores:
     """Scores from blocks of distances, so that no more than a block is ever held."""
     labels = _Labels.of(query_ids, gallery_ids), _Labels.of(query_groups, gallery_groups)
@@ -92,7 +99,8 @@ def _scored(
     first_match = np.zeros(RANKS, dtype=np.int64)
     for block, distance in blocks:
         same_id, same_group = (x.query[block, None] == x.gallery[None, :] for x in labels)
-        for row, match, dropped in zip(distance, same_id, same_id & same_group, strict=True):
+        excluded = same_group if other_groups else same_id & same_group
+        for row, match, dropped in zip(distance, same_id & ~excluded, excluded, strict=True):
             ranks = _match_ranks(row, match, dropped)
             if len(ranks):
                 precisions.append(float(np.mean(np.arange(1, len(ranks) + 1) / (ranks + 1))))

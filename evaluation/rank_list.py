@@ -1,4 +1,4 @@
-"""The rank list as a picture: a query and its hits, three modalities each, right ones framed green and wrong ones red."""
+"""The rank list as an image: a query and its hits, their modalities each, right ones framed green and wrong ones red."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CAPTION: Final = 16
 
 @dataclass(frozen=True)
 class Ranked:
-    """One hit: its pictures uint8 [3, H, W, 3], whether it is right, and what to write below it."""
+    """One hit: its images uint8 [M, H, W, 3], a modality each, whether it is right, and what to write below it."""
 
     pictures: Pictures
     right: bool
@@ -27,7 +27,7 @@ class Ranked:
 
 
 def rank_list(rows: Sequence[tuple[Pictures, str, Sequence[Ranked]]]) -> Image.Image:
-    """A row per query: its pictures uint8 [3, H, W, 3] framed blue with a caption, then its hits, best first."""
+    """A row per query: its images uint8 [M, H, W, 3] framed blue with a caption, then its hits, best first."""
     strips = [_row(pictures, caption, hits) for pictures, caption, hits in rows]
     width = max(strip.width for strip in strips)
     sheet = Image.new("RGB", (width, sum(strip.height for strip in strips)), WHITE)
@@ -49,7 +49,7 @@ def _row(pictures: Pictures, caption: str, hits: Sequence[Ranked]) -> Image.Imag
 
 
 def _tile(pictures: Pictures, colour: tuple[int, int, int], caption: str) -> Image.Image:
-    """The three modalities: side by side where they are upright, below one another where they lie."""
+    """The modalities: side by side where they are upright, below one another where they lie."""
     upright = pictures.shape[1] > pictures.shape[2]
     joined = Image.fromarray(np.concatenate(list(pictures), axis=1 if upright else 0))
     tile = Image.new("RGB", (joined.width + 2 * FRAME, joined.height + 2 * FRAME + CAPTION), WHITE)

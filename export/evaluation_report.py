@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from evaluation import normalise
+from evaluation import normalise, table
 from evaluation.curve import plot_cmc
 from evaluation.rank_list import Ranked, rank_list
 from evaluation.table import Line
 from export.card import Card
-from export.retrieval import Embedded, Row, subsets_of
-from samples import Sample, to_batch
+from export.evaluation_run import Evaluation
+from export.retrieval import Row
+from samples import MODALITIES, to_batch
+from samples.durable import write_whole
 from samples.source import Source
 
 QUERIES: Final = 5
@@ -22,14 +24,34 @@ HITS: Final = 10
 _PATTERN_NAMES: Final = {1: "1 global", 2: "2 head", 3: "3 both"}
 
 
-def lines(rows: Sequence[Row]) -> list[Line]:
-    """The table's lines: modalities, pattern, re-ranked or not, scores."""
+def text_lines(evaluation: Evaluation, source: str) -> list[str]:
+    """Return the counts and the table, line by line."""
+    rows = evaluation.rows
+    lines = table_lines(rows, counts=len({(row.scores.queries, row.gallery_items) for row in rows}) > 1)
+    return [f"{evaluation.card.name} on {source}: {_counts(evaluation)}, in percent", *table.as_text(lines).split("\n")]
+
+
+def as_json(evaluation: Evaluation) -> str:
+    """Return one object: what the run was about, what was not used, and a list of rows."""
+    return table.as_json(table_lines(evaluation.rows), about(evaluation))
+
+
+def remarks(evaluation: Evaluation) -> Iterator[str]:
+    """Yield what was rejected, how the source was read and what is not used, a line each."""
+    yield from (f"rejected: {place}: {error}" for place, error in evaluation.rejected.items())
+    yield from evaluation.notes()
+    yield from (f"not used: {each}" for each in evaluation.not_used())
+
+
+def table_lines(rows: Sequence[Row], *, counts: bool = True) -> list[Line]:
+    """The table's lines: modalities, pattern, re-ranked or not, how many queries counted, scores."""
     return [
         (
             {
-                "modalities": "+".join(row.modalities),
+                "modalities": row.name,
                 "pattern": _PATTERN_NAMES[row.pattern],
                 "re-ranked": "yes" if row.reranked else "no",
+                **({"queries": row.scores.queries, "gallery_items": row.gallery_items} if counts else {}),
             },
             row.scores,
         )
@@ -37,68 +59,107 @@ def lines(rows: Sequence[Row]) -> list[Line]:
     ]
 
 
-def about(query: Source, gallery: Source, parts: tuple[Embedded, Embedded], card: Card) -> dict[str, Any]:
-    """What a run was about: sources, counts, network."""
+def about(evaluation: Evaluation) -> dict[str, Any]:
+    """What a run was about, and what was not used.
+
+    `queries` had a match and count; `queries_given` of them have an identity.
+    """
+    counted = evaluation.rows[0].scores.queries
     return {
-        "query": query.name,
-        "gallery": gallery.name,
-        "queries": len(parts[0].samples),
-        "gallery_items": len(parts[1].samples),
-        "set_aside": sum(len(part.faults) for part in {id(part): part for part in parts}.values()),
-        "model": card.name,
-        "fingerprint": card.fingerprint,
+        "query": evaluation.sources[0].name,
+        "gallery": evaluation.sources[1].name,
+        "queries": counted,
+        "queries_given": evaluation.identified,
+        "queries_without_match": evaluation.identified - counted,
+        "without_identity": evaluation.without_identity,
+        "gallery_items": len(evaluation.gallery.samples),
+        "query_modalities": evaluation.modalities(evaluation.query),
+        "gallery_modalities": evaluation.modalities(evaluation.gallery),
+        "protocol": str(evaluation.protocol),
+        "set_aside": len(evaluation.rejected),
+        "rejected": [{"location": place, "error": error} for place, error in evaluation.rejected.items()],
+        "notes": evaluation.notes(),
+        "not_used": [each.to_json() for each in evaluation.not_used()],
+        "model": evaluation.card.name,
+        "fingerprint": evaluation.card.fingerprint,
     }
 
 
-def draw(
-    folder: Path, rows: Sequence[Row], sources: tuple[Source, Source], parts: tuple[Embedded, Embedded], card: Card
-) -> None:
+def write_csv(evaluation: Evaluation, path: Path) -> None:
+    """Write the table as CSV, a file in one step."""
+    text = table.as_csv(table_lines(evaluation.rows))
+    if path.exists() and not path.is_file():  # a pipe, or /dev/stdout
+        path.write_text(text, encoding="utf-8")
+    else:
+        write_whole(path, text.encode())
+
+
+def draw(folder: Path, evaluation: Evaluation) -> None:
     """Write `cmc.png`, a curve per pattern, and `ranks.png`, five queries with their ten best hits, into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    whole = [row for row in rows if row.modalities == subsets_of(card)[0]]
+    whole = [row for row in evaluation.rows if row.subset == evaluation.rows[0].subset]
     names = {f"pattern {row.pattern}{', re-ranked' if row.reranked else ''}": row.scores for row in whole}
-    plot_cmc(names, f"{card.name} on {sources[0].name}", folder / "cmc.png")
-    _ranks(sources, parts, card, folder / "ranks.png")
+    title = f"{evaluation.card.name} on {evaluation.sources[0].name}, {whole[0].name}"
+    plot_cmc(names, title, folder / "cmc.png")
+    _draw_ranks(evaluation, folder / "ranks.png")
 
 
-def _ranks(sources: tuple[Source, Source], parts: tuple[Embedded, Embedded], card: Card, path: Path) -> None:
-    query, gallery = parts
-    chosen = np.unique(np.linspace(0, len(query.samples) - 1, QUERIES).round().astype(int))
-    whole = subsets_of(card)[0]
+def _counts(evaluation: Evaluation) -> str:
+    counted, given = evaluation.rows[0].scores.queries, evaluation.identified
+    matched = "" if counted == given else f" with a match (of {given})"
+    said = [f"{counted} queries{matched}", f"{len(evaluation.gallery.samples)} gallery items"]
+    if evaluation.without_identity:
+        said.append(f"{evaluation.without_identity} without an identity, which are not queries")
+    kinds = evaluation.modalities(evaluation.gallery)
+    if len(kinds) > 1:
+        said.append("gallery images " + ", ".join(f"{name} ({count})" for name, count in kinds.items()))
+    return ", ".join(said)
+
+
+def _draw_ranks(evaluation: Evaluation, path: Path) -> None:
+    query, gallery, card = evaluation.query, evaluation.gallery, evaluation.card
+    asked = np.flatnonzero([sample.identity is not None for sample in query.samples])
+    chosen = np.unique(asked[np.linspace(0, len(asked) - 1, QUERIES).round().astype(int)])
+    whole = evaluation.rows[0].subset
     similarity = normalise(query.embeddings[whole][chosen]) @ normalise(gallery.embeddings[whole]).T
     best = [
-        [i for i in np.argsort(-row).tolist() if not _dropped(query.samples[q], gallery.samples[i])][:HITS]
-        for q, row in zip(chosen, similarity, strict=True)
+        [i for i in np.argsort(-row).tolist() if not _is_dropped(evaluation, q, i)][:HITS]
+        for q, row in zip(chosen.tolist(), similarity, strict=True)
     ]
-    shown_queries = _pictures(sources[0], {str(query.samples[q].id) for q in chosen}, card)
-    shown_hits = _pictures(sources[1], {str(gallery.samples[i].id) for hits in best for i in hits}, card)
+    compared = {*evaluation.rows[0].modalities, *evaluation.rows[0].gallery_modalities}
+    shown = [row for row, modality in enumerate(MODALITIES) if modality in compared]
+    shown_queries = _images(evaluation.sources[0], {query.places[q] for q in chosen}, card, shown)
+    shown_hits = _images(evaluation.sources[1], {gallery.places[i] for hits in best for i in hits}, card, shown)
     rows = []
-    for q, scores, hits in zip(chosen, similarity, best, strict=True):
-        sample = query.samples[q]
+    for q, scores, hits in zip(chosen.tolist(), similarity, best, strict=True):
+        identity = query.samples[q].identity
         ranked = [
             Ranked(
-                shown_hits[str(gallery.samples[i].id)],
-                gallery.samples[i].identity == sample.identity,
-                f"{gallery.samples[i].identity} {scores[i]:.4f}",
+                shown_hits[gallery.places[i]],
+                gallery.samples[i].identity == identity,
+                f"{gallery.samples[i].identity or '-'} {scores[i]:.4f}",
             )
             for i in hits
         ]
-        rows.append((shown_queries[str(sample.id)], f"{sample.identity} (query)", ranked))
+        rows.append((shown_queries[query.places[q]], f"{identity} (query)", ranked))
     rank_list(rows).save(path)
 
 
-def _dropped(query: Sample, item: Sample) -> bool:
-    """Whether the camera protocol drops the item: the same identity by the same camera, or the query itself."""
-    return item.identity == query.identity and (item.camera == query.camera or item.id == query.id)
+def _is_dropped(evaluation: Evaluation, query: int, item: int) -> bool:
+    """Whether the protocol leaves the item out for a query."""
+    parts = (evaluation.query, query), (evaluation.gallery, item)
+    groups = [evaluation.protocol.group(part.samples[row], part.places[row]) for part, row in parts]
+    is_same = evaluation.query.samples[query].identity == evaluation.gallery.samples[item].identity
+    return groups[0] == groups[1] and (evaluation.protocol.other_cameras or is_same)
 
 
-def _pictures(source: Source, ids: set[str], card: Card) -> dict[str, Any]:
-    """The pictures uint8 [3, H, W, 3] of some samples, at half the network's size."""
+def _images(source: Source, places: set[str], card: Card, shown: Sequence[int]) -> dict[str, Any]:
+    """The images uint8 [M, H, W, 3] of some samples, at half the network's size, of the modalities that are shown."""
     size = (card.image_size[0] // 2, card.image_size[1] // 2)
     found = {}
     for entry in source:
-        if entry.sample is not None and (name := entry.sample.id or entry.name or entry.place) in ids:
-            found[name] = to_batch([entry.sample], size).images[0]
-            if len(found) == len(ids):
+        if entry.sample is not None and entry.place in places:
+            found[entry.place] = to_batch([entry.sample], size).images[0][list(shown)]
+            if len(found) == len(places):
                 break
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Final
@@ -14,9 +14,10 @@ from tqdm import tqdm
 from evaluation import Scores, evaluate, evaluate_distance, normalise, rerank
 from export.card import Card
 from export.embedder import BATCH, Cameras, Embedder, Embeddings, Images, Present, pixels
+from export.protocol import Protocol, codes
 from samples import MODALITIES, Modality, Sample, SourceError, TrireidError
 from samples.printable import printable
-from samples.source import Source
+from samples.source import Entry, Source
 
 Subset = tuple[Modality, ...]
 ALL: Final[Subset] = MODALITIES
@@ -28,62 +29,181 @@ PATTERNS: Final = {1: ("global",), 2: ("head",), 3: ("global", "head")}
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: which modalities were shown, which pattern was compared, whether re-ranked, and the scores."""
+    """One line of the table.
 
+    `subset`: the modalities that were allowed; `modalities` and `gallery_modalities`: those of them that queries and gallery
+    items have; `pattern`: what was compared; `gallery_items`: how many have an image of these.
+    """
+
+    subset: Subset
     modalities: Subset
+    gallery_modalities: Subset
     pattern: int
     reranked: bool
     scores: Scores
+    gallery_items: int
+
+    @property
+    def name(self) -> str:
+        """What was compared, as in `rgb+nir`, or `nir -> rgb` if queries have other modalities than the gallery."""
+        sides = ["+".join(side) for side in (self.modalities, self.gallery_modalities)]
+        return sides[0] if sides[0] == sides[1] else " -> ".join(sides)
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """A source's samples with their embeddings by subset, float32 [M, D]; `faults`: (place, message) of what was set aside."""
+    """A source's samples with their embeddings by subset, float32 [M, D].
+
+    `present` bool [M, 3]: which images a sample has; `places`: where each sample is in the source; `faults`: (place, message)
+    of what was rejected.
+    """
 
     samples: list[Sample]
     embeddings: dict[Subset, Embeddings]
     faults: list[tuple[str, str]]
+    present: Present
+    places: list[str]
 
 
 def embed_source(embedder: Embedder, source: Source, subsets: Sequence[Subset] = (ALL,)) -> Embedded:
-    """Embed a source once for each subset of modalities, with a progress bar; entries with a fault are set aside.
+    """Embed a source once for each subset of modalities, with a progress bar; entries with an error are rejected.
 
+    Subsets that show the same images of a batch are embedded once; a sample that shows none has a row of zeros.
     Raises SourceError where nothing is left.
     """
-    samples: list[Sample] = []
+    entries: list[Entry] = []
     faults: list[tuple[str, str]] = []
+    masks: list[Present] = []
     parts: dict[Subset, list[Embeddings]] = {subset: [] for subset in subsets}
-    for batch, (images, camera, present) in decoded(source, embedder.card, f"embedding {source.name}", faults):
-        for subset in subsets:
-            shown = present & np.array([modality in subset for modality in MODALITIES])
-            parts[subset].append(embedder.run(images, camera, shown)[0])
-        samples += batch
-    if not samples:
-        raise SourceError(f"{source.name}: no sample in it can be used ({len(faults)} set aside)", source.name)
-    return Embedded(samples, {subset: np.concatenate(part) for subset, part in parts.items()}, faults)
+    for batch, inputs in decoded(source, embedder.card, f"embedding {source.name}", faults):
+        for subset, part in _embed_subsets(embedder, inputs, subsets).items():
+            parts[subset].append(part)
+        masks.append(inputs[2])
+        entries += batch
+    if not entries:
+        raise SourceError(f"{source.name}: no sample in it can be used ({len(faults)} rejected)", source.name)
+    embeddings = {subset: np.concatenate(part) for subset, part in parts.items()}
+    samples = [entry.sample for entry in entries if entry.sample is not None]
+    return Embedded(samples, embeddings, faults, np.concatenate(masks), [entry.place for entry in entries])
 
 
-def retrieval(query: Embedded, gallery: Embedded, card: Card, *, by_scene: bool = False, reranked: bool = False) -> list[Row]:
+def _embed_subsets(
+    embedder: Embedder, inputs: tuple[Images, Cameras, Present], subsets: Sequence[Subset]
+) -> dict[Subset, Embeddings]:
+    images, camera, present = inputs
+    made: dict[bytes, Embeddings] = {}
+    found = {}
+    for subset in subsets:
+        shown = present & mask_of(subset, embedder.card)
+        some = shown.any(axis=1)
+        if (mark := shown.tobytes()) not in made:
+            made[mark] = np.zeros((len(images), embedder.card.dimension), np.float32)
+            if some.any():
+                made[mark][some] = embedder.run(images[some], camera[some], shown[some])[0]
+        found[subset] = made[mark]
+    return found
+
+
+def retrieval(
+    query: Embedded, gallery: Embedded, card: Card, *, protocol: Protocol | None = None, reranked: bool = False
+) -> list[Row]:
     """The table: every subset that both were embedded for, patterns 1 to 3, and re-ranked where asked.
 
-    Gallery items of the query's identity and camera (or scene) are dropped; a sample without a camera is a camera of its own.
-    Raises SourceError where a sample has no identity, or no query has a match.
+    A sample without an identity is not a query, and matches none. In a subset's rows are the samples that have an image of
+    it; subsets without images, and those that show the same images as another one, are left out.
+
+    Args:
+        query: The queries' side.
+        gallery: The gallery's side, the same object for all against all.
+        card: The network's.
+        protocol: Which items a query is compared with; the field's way by default.
+        reranked: Add a row with k-reciprocal re-ranking to each.
+
+    Raises:
+        SourceError: No sample has an identity, or no query has a match.
     """
-    ids = [_identities(part.samples) for part in (query, gallery)]
-    groups = [_groups(part.samples, by_scene) for part in (query, gallery)]
-    rows = []
+    protocol = protocol or Protocol()
+    sides = (_Side.of(query, "query", protocol), _Side.of(gallery, "gallery", protocol))
+    if not sides[0].identified.any():
+        raise SourceError(f"none of {len(query.samples)} samples has an identity: nothing can be measured", "identity")
+    rows: list[Row] = []
+    seen: set[bytes] = set()
     for subset in query.embeddings:
-        for pattern, branches in _patterns(card).items():
-            columns = _columns(card, branches)
-            sides = [normalise(part.embeddings[subset][:, columns]) for part in (query, gallery)]
-            try:
-                rows.append(Row(subset, pattern, False, evaluate(sides[0], sides[1], ids[0], ids[1], groups[0], groups[1])))
-                if reranked:
-                    distance = rerank(sides[0], sides[1])
-                    rows.append(Row(subset, pattern, True, evaluate_distance(distance, ids[0], ids[1], groups[0], groups[1])))
-            except ValueError as error:
+        views = [side.view(subset, card) for side in sides]
+        mark = b"|".join(view.shown.tobytes() for view in views)
+        if mark in seen or not all(len(view.rows) for view in views):
+            continue
+        seen.add(mark)
+        try:
+            rows += _rows_of(subset, views, card, protocol, reranked)
+        except ValueError as error:
+            if len(seen) == 1:
                 raise SourceError(f"this source cannot be evaluated: {error}") from error
     return rows
+
+
+@dataclass(frozen=True)
+class _View:
+    """What one side shows of a subset: `shown` bool [M, 3], and the `rows` int64 [n] of the samples that take part."""
+
+    side: _Side
+    subset: Subset
+    shown: Present
+    rows: NDArray[np.int64]
+
+    @property
+    def modalities(self) -> Subset:
+        has = np.flatnonzero(self.shown[self.rows].sum(axis=0))
+        return tuple(MODALITIES[number] for number in has)
+
+    def features(self, columns: NDArray[np.int64]) -> Embeddings:
+        return normalise(self.side.part.embeddings[self.subset][np.ix_(self.rows, columns)])
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Queries or gallery with their labels."""
+
+    part: Embedded
+    is_query: bool
+    identities: list[Hashable]
+    groups: list[Hashable]
+    identified: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, part: Embedded, name: str, protocol: Protocol) -> _Side:
+        samples = list(zip(part.samples, part.places, strict=True))
+        identities: list[Hashable] = [(name, place) if s.identity is None else s.identity for s, place in samples]
+        groups = [protocol.group(sample, place) for sample, place in samples]
+        return cls(part, name == "query", identities, groups, np.array([s.identity is not None for s in part.samples]))
+
+    def view(self, subset: Subset, card: Card) -> _View:
+        shown = self.part.present & mask_of(subset, card)
+        taking_part = shown.any(axis=1)
+        if self.is_query:
+            taking_part &= self.identified
+        return _View(self, subset, shown, np.flatnonzero(taking_part))
+
+
+def _rows_of(subset: Subset, views: Sequence[_View], card: Card, protocol: Protocol, reranked: bool) -> Iterator[Row]:
+    ids = list(codes(*([view.side.identities[i] for i in view.rows] for view in views)))
+    groups = list(codes(*([view.side.groups[i] for i in view.rows] for view in views)))
+    labels = ids[0], ids[1], groups[0], groups[1]
+    query, gallery = views
+    for pattern, branches in _patterns(card).items():
+        columns = _columns(card, branches)
+        sides = query.features(columns), gallery.features(columns)
+        scores = [evaluate(*sides, *labels, other_groups=protocol.other_cameras)]
+        if reranked:
+            scores.append(evaluate_distance(rerank(*sides), *labels, other_groups=protocol.other_cameras))
+        for each in scores:
+            is_reranked = each is not scores[0]
+            yield Row(subset, query.modalities, gallery.modalities, pattern, is_reranked, each, len(gallery.rows))
+
+
+def mask_of(subset: Iterable[str], card: Card) -> NDArray[np.bool_]:
+    """The modalities of a subset that a network sees, bool [3]."""
+    return np.array([modality in subset and modality in card.modalities for modality in MODALITIES])
 
 
 def subsets_of(card: Card) -> tuple[Subset, ...]:
@@ -104,12 +224,12 @@ def _columns(card: Card, branches: Iterable[str]) -> NDArray[np.int64]:
 
 def decoded(
     source: Source, card: Card, doing: str, faults: list[tuple[str, str]] | None = None
-) -> Iterator[tuple[list[Sample], tuple[Images, Cameras, Present]]]:
-    """Batches of a source's good samples with what the graph takes of them, under a progress bar that says `doing`.
+) -> Iterator[tuple[list[Entry], tuple[Images, Cameras, Present]]]:
+    """Batches of a source's good entries with what the graph takes of them, under a progress bar that says `doing`.
 
-    A sample keeps no pictures, so that memory stays bounded. What is set aside is appended to `faults`: (place, message).
+    A sample keeps no images, so that memory stays bounded. What is rejected is appended to `faults`: (place, message).
     """
-    samples: list[Sample] = []
+    entries: list[Entry] = []
     parts: list[tuple[Images, Cameras, Present]] = []
     for entry in tqdm(source, total=len(source), desc=printable(doing), unit="sample", mininterval=0.5):
         try:
@@ -120,29 +240,16 @@ def decoded(
             if faults is not None:
                 faults.append((entry.place, fault.message))
             continue
-        samples.append(replace(entry.sample, id=entry.sample.id or entry.name or entry.place, rgb=None, nir=None, tir=None))
+        name = entry.sample.id or entry.name or entry.place
+        entries.append(replace(entry, sample=replace(entry.sample, id=name, rgb=None, nir=None, tir=None)))
         parts.append(one)
-        if len(samples) == BATCH:
-            yield samples, _joined(parts)
-            samples, parts = [], []
-    if samples:
-        yield samples, _joined(parts)
+        if len(entries) == BATCH:
+            yield entries, _joined(parts)
+            entries, parts = [], []
+    if entries:
+        yield entries, _joined(parts)
 
 
 def _joined(parts: list[tuple[Images, Cameras, Present]]) -> tuple[Images, Cameras, Present]:
     images, camera, present = (np.concatenate(each) for each in zip(*parts, strict=True))
     return images, camera, present
-
-
-def _identities(samples: Sequence[Sample]) -> list[str]:
-    without = [sample.id for sample in samples if sample.identity is None]
-    if without:
-        raise SourceError(
-            f"{len(without)} samples have no identity, {without[0]} for one: nothing can be measured on them", "identity"
-        )
-    return [str(sample.identity) for sample in samples]
-
-
-def _groups(samples: Sequence[Sample], by_scene: bool) -> list[object]:
-    known = [sample.scene if by_scene else sample.camera for sample in samples]
-    return [f"sample {sample.id}" if group is None else group for sample, group in zip(samples, known, strict=True)]

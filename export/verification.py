@@ -227,7 +227,7 @@ def _on_source(seen: _Seen, source: Source) -> tuple[list[Sample], list[tuple[An
     pairs = []
     for part, batch in decoded(source, seen.reference.card, f"verifying on {source.name}"):
         pairs.append(seen.add(batch))
-        samples += part
+        samples += [entry.sample for entry in part if entry.sample is not None]
     if not samples:
         raise SourceError(f"{source.name}: no sample in it can be used", source.name)
     return samples, pairs
@@ -237,7 +237,8 @@ def _retrieval(samples: list[Sample], pairs: list[tuple[Any, Any]], card: Card) 
     """mAP and Rank-1 of both, every sample against all; or why they cannot be measured on these samples."""
     figures: dict[str, float] = {}
     for prefix, parts in zip(("reference_", ""), zip(*pairs, strict=True), strict=True):
-        embedded = Embedded(samples, {ALL: np.concatenate(parts)}, [])
+        everything = np.ones((len(samples), len(MODALITIES)), bool)
+        embedded = Embedded(samples, {ALL: np.concatenate(parts)}, [], everything, [str(sample.id) for sample in samples])
         try:
             scores: Scores = retrieval(embedded, embedded, card)[-1].scores
         except SourceError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import pytest
 import trireid
 from evaluation import evaluate
 from export import Embedder, load_artifact
+from export.protocol import Protocol
 from export.retrieval import ALL, SUBSETS, embed_source, retrieval
 from models import load_checkpoint
-from samples import Sample, SourceError
+from samples import SourceError
 from samples.sources import open_source
 from tests.conftest import GOLDENS, encoded, export_tiny, shared
 from tests.samples.test_datasets import small_tree
@@ -82,7 +84,8 @@ def test_bad_entries_are_set_aside(tmp_path: Path, embedder: Embedder) -> None:
 @pytest.mark.parametrize(
     ("rows", "fault"),
     [
-        (["0.png,,,,1", "1.png,,,a,1"], "1 samples have no identity, 0.png for one"),
+        (["0.png,,,,1", "1.png,,,,2"], "none of 2 samples has an identity"),
+        (["0.png,,,,1", "1.png,,,a,1"], "no query has a match"),
         (["0.png,,,a,1", "1.png,,,b,2"], "no query has a match"),
         (["gone.png,,,a,1"], "no sample in it can be used"),
     ],
@@ -101,16 +104,11 @@ def test_sources_that_cannot_be_measured(tmp_path: Path, embedder: Embedder, row
 def test_scenes_group_where_the_data_set_says_so(tmp_path: Path, embedder: Embedder) -> None:
     small_tree(tmp_path, "msvr310")
     asked = embed_source(embedder, open_source(f"msvr310:{tmp_path}"))
-    one_scene = asked.__class__([_in_scene(s, "1") for s in asked.samples], asked.embeddings, [])
-    assert retrieval(asked, asked, embedder.card, by_scene=True)[0].scores.queries == 2
+    one_scene = replace(asked, samples=[replace(sample, scene="1") for sample in asked.samples])
+    by_scene = Protocol(by_scene=True)
+    assert retrieval(asked, asked, embedder.card, protocol=by_scene)[0].scores.queries == 2
     with pytest.raises(SourceError, match="no query has a match"):
-        retrieval(one_scene, one_scene, embedder.card, by_scene=True)
-
-
-def _in_scene(sample: Sample, scene: str) -> Sample:
-    from dataclasses import replace
-
-    return replace(sample, scene=scene)
+        retrieval(one_scene, one_scene, embedder.card, protocol=by_scene)
 
 
 @pytest.fixture
@@ -166,7 +164,7 @@ def test_the_command_takes_each_data_set(tmp_path: Path, artifact: Path, scheme:
         (tmp_path / part / query).symlink_to(tmp_path / part / "bounding_box_test")
     code, out, _ = told(f"{scheme}:{tmp_path}", "--model", artifact)
     assert code == 0
-    assert f"tiny on {scheme}:{tmp_path}: 3 queries, 3 gallery items, in percent" in out
+    assert f"tiny on {scheme}:{tmp_path}: 2 queries with a match (of 3), 3 gallery items, in percent" in out
 
 
 def test_an_error_is_one_line(tmp_path: Path, artifact: Path, told: Told) -> None:
@@ -180,4 +178,5 @@ def test_real_crops_can_be_measured(tmp_path: Path, artifact: Path, told: Told) 
     rows = [f"{path},{path.name.split('_')[0]},{path.name.split('_')[1][1:]}" for path in sorted(folder.glob("*.jpg"))]
     (tmp_path / "pets.csv").write_text("\n".join(["rgb,identity,camera", *rows]) + "\n")
     _, out, _ = told(tmp_path / "pets.csv", "--allow-outside", "--model", artifact, "--json")
-    assert json.loads(out)["queries"] == len(rows)
+    found = json.loads(out)
+    assert (found["queries"], found["queries_given"], found["gallery_items"]) == (13, len(rows), len(rows))
