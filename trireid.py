@@ -21,8 +21,8 @@ from samples.printable import PrintableFormatter, printable
 
 if TYPE_CHECKING:
     from export import Embedder
-    from gallery import Hit
-    from samples.source import Source
+    from gallery import Hit, IndexReport
+    from samples.source import NotUsed, Source
     from serving.schemas import HitAnswer
 
 
@@ -133,34 +133,45 @@ def _export_tensorrt(given: argparse.Namespace) -> int:
 
 
 def _index(given: argparse.Namespace) -> int:
-    from gallery import Gallery, index
+    from gallery import Gallery, IndexReport, index
     from samples.sources import open_source
 
     source = open_source(given.source, allow_outside=given.allow_outside, pattern=given.pattern)
     if not len(source):
-        _print_not_used(source)
-        return _fail(f"{given.source}: holds no image that can be indexed", 1)
+        report = IndexReport(not_used=list(source.not_used), notes=list(source.notes))
+        _tell_index(given, report, None)
+        return _fail(f"{given.source}: holds no image to index", 1)
     with Gallery.open(given.gallery, _embedder_for(given), memory=given.memory, recall=given.recall) as gallery:
         report = index(source, gallery, resume=given.resume)
-        replaced = f" ({report.replaced} of them replaced)" if report.replaced else ""
-        faults = len(report.faults)
-        _print(
-            f"{given.gallery}: {report.added} added{replaced}, {report.known} known, {faults} set aside; holds {len(gallery)}"
-        )
-    for place, fault in report.faults[:10]:
-        _print(f"set aside: {place}: {fault}", file=sys.stderr)
-    if report.path is not None:
-        _print(f"all that was set aside is listed in {report.path}", file=sys.stderr)
-    _print_not_used(source)
+        report.not_used += _idle_options(given, source)
+        _tell_index(given, report, len(gallery))
     return 1 if report.faults else 0
 
 
-def _print_not_used(source: Source) -> None:
-    """Say how a source was read, and what of it is not used."""
-    for note in source.notes:
-        _print(note, file=sys.stderr)
-    for each in source.not_used:
-        _print(f"not used: {each}", file=sys.stderr)
+def _tell_index(given: argparse.Namespace, report: IndexReport, items: int | None) -> None:
+    """Print what became of a source: the counts, or JSON and nothing else, to stdout, the rest to stderr."""
+    if given.json:
+        print(json.dumps({"gallery": given.gallery, "source": given.source, **report.to_json(), "items": items}, indent=2))
+        return
+    if items is not None:
+        _print(f"{given.gallery}: {report}; holds {items}")
+    for place, fault in report.faults[:10]:
+        _print(f"rejected: {place}: {fault}", file=sys.stderr)
+    if report.path is not None:
+        _print(f"all that was rejected is listed in {report.path}", file=sys.stderr)
+    for remark in report.remarks():
+        _print(remark, file=sys.stderr)
+
+
+def _idle_options(given: argparse.Namespace, source: Source) -> list[NotUsed]:
+    """The options of `index` that had no effect."""
+    from samples.source import NotUsed
+
+    idle = {
+        "--kind": (given.kind and given.model, "--model says which network it is"),
+        "--resume": (given.resume and "id" not in (source.tells or ("id",)), "the source has no ids of its own"),
+    }
+    return [NotUsed(f"option {name}", 1, why) for name, (is_idle, why) in idle.items() if is_idle]
 
 
 def _load_model(given: argparse.Namespace, file: str | Path) -> Embedder:
@@ -517,7 +528,8 @@ def _parser() -> argparse.ArgumentParser:
     index.add_argument("--kind", choices=KINDS, help="whose embedded network to take (default: person)")
     index.add_argument("--memory", choices=("float32", "float16", "int8"), help="how the index holds vectors (remembered)")
     index.add_argument("--recall", type=float, help="of the ten nearest, in large galleries (default 0.99; remembered)")
-    index.add_argument("--resume", action="store_true", help="pass over known ids without reading their pictures")
+    index.add_argument("--resume", action="store_true", help="pass over known ids without reading their images")
+    index.add_argument("--json", action="store_true", help="print what became of the source as JSON and nothing else")
     _outside_option(index)
 
     search = commands.add_parser("search", help="query a gallery by image, in a folder or on a server")

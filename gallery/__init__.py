@@ -2,7 +2,8 @@
 
 from gallery.gallery import Gallery
 from gallery.hits import Answer, Hit
-from gallery.indexing import IndexReport, index
+from gallery.index_report import IndexReport
+from gallery.indexing import index
 from gallery.place import SUFFIX, artifact_of, fingerprint_of, gallery_name, is_gallery
 from samples.bounds import MAX_K
 

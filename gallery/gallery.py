@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from os import PathLike
 from pathlib import Path
@@ -18,6 +18,7 @@ from export import Embedder, load_artifact
 from gallery.enrolling import item_of
 from gallery.hits import Answer, Hit
 from gallery.items import Item, StoredPicture
+from gallery.merging import Merged, Merger, Offer, is_known, known_marks
 from gallery.place import (
     Settings,
     artifact_path,
@@ -157,6 +158,35 @@ class Gallery:
                     stack.enter_context(self._entered())
             self.view()
         return [item.id for item in items]
+
+    def merge(self, offers: Sequence[Offer], *, generation: int, own: Set[str]) -> list[Merged]:
+        """Take what a source offers in one transaction, durable on return.
+
+        Args:
+            offers: Items, with embeddings made when this was the gallery's `generation`, or none if one is there.
+            generation: As `add_embedded` takes it.
+            own: The ids that the same source has brought before.
+
+        Raises:
+            MovedError: The gallery has moved to another network since.
+        """
+        with self._writing, self._writer.transaction():
+            if self._writer.generation() != generation:
+                raise MovedError(self.folder)
+            merger = Merger(self._writer, generation, self.embedder.card.cameras > 0, own)
+            merged = [merger.merge(offer) for offer in offers]
+        self.view()
+        return merged
+
+    def known_marks(self) -> set[str]:
+        """What tells the images that are embedded, as `merging.mark_of` makes it."""
+        with self._reading:
+            return known_marks(self._reader, self.embedder.card.cameras > 0)
+
+    def is_known(self, sample: Sample, tells: frozenset[str] | None = None) -> bool:
+        """Whether an item has a sample's id and facts, of those that its source tells (None: all)."""
+        with self._reading:
+            return is_known(self._reader, sample, tells)
 
     @property
     def generation(self) -> int:

@@ -59,6 +59,11 @@ def digest(sample: Sample) -> str:
     return total.hexdigest()
 
 
+def reference(modality: Modality, picture: Picture) -> StoredPicture:
+    """Return where a picture is, without a thumbnail, for an item that has one already."""
+    return StoredPicture(modality, b"", os.path.abspath(picture) if isinstance(picture, str | os.PathLike) else None)
+
+
 def stored_by_reference(modality: Modality, picture: Picture, image: Image.Image) -> StoredPicture:
     """A picture as the store takes it, with `image`, what it decodes to: a thumbnail, and of a file its absolute path."""
     path = os.path.abspath(picture) if isinstance(picture, str | os.PathLike) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
@@ -13,7 +13,8 @@ from PIL import Image
 from export.card import Card
 from export.embedder import Cameras, Images, Present, pixels
 from gallery.items import StoredPicture
-from gallery.pictures import PreparedSample, digest, stored_by_reference
+from gallery.merging import mark_of
+from gallery.pictures import PreparedSample, digest, reference, stored_by_reference
 from gallery.prefetch import Allowance
 from samples import Modality, Picture, Sample, TrireidError, decode
 from samples import pixels as fitted
@@ -29,7 +30,9 @@ _BYTES_PER_PIXEL: Final = 12
 
 @dataclass(frozen=True)
 class Prepared:
-    """An entry whose turn it is: `sample` and what the network takes of it, or `fault`, or neither if it is known already.
+    """An entry whose turn it is: `sample` and what the network takes of it, or `fault`, or neither if it need not be read.
+
+    `inputs` is None if an embedding of these images is there already.
 
     `images` uint8 [1, 3, H, W, 3], `camera` int64 [1], `present` bool [1, 3].
     """
@@ -41,19 +44,22 @@ class Prepared:
 
 
 class Preparation:
-    """Prepares entries for one network, for many threads at once. Samples whose id or digest is a known one are passed over."""
+    """Prepares entries for one network, for many threads at once.
 
-    def __init__(self, card: Card, known_ids: Container[str], known_digests: Container[str]) -> None:
-        self._card, self._known_ids, self._known_digests = card, known_ids, known_digests
+    `is_known`: whether a sample need not even be read. Samples whose mark is a known one are not decoded.
+    """
+
+    def __init__(self, card: Card, is_known: Callable[[Sample], bool], known_marks: Container[str]) -> None:
+        self._card, self._is_known, self._known_marks = card, is_known, known_marks
         self._files, self._decoding = Allowance(FILES), Allowance(DECODING)
 
     def __call__(self, entry: Entry) -> Prepared:
         """Read, recognise and decode an entry's pictures; whatever is wrong with them is told as its fault."""
         if entry.sample is None:
             return Prepared(entry, entry.fault.message if entry.fault else "holds no sample")
-        if entry.sample.id in self._known_ids:
-            return Prepared(entry)
         try:
+            if self._is_known(entry.sample):
+                return Prepared(entry)
             with self._files.part(_bytes_on_disk(entry.sample)):
                 return self._prepared(entry, entry.sample)
         except TrireidError as fault:
@@ -62,16 +68,18 @@ class Preparation:
     def _prepared(self, entry: Entry, sample: Sample) -> Prepared:
         contents: dict[str, Any] = {modality: _content(picture, modality) for modality, picture in _pictures(sample)}
         held = replace(sample, **contents)
-        mark = digest(held)
-        if mark in self._known_digests:
-            return Prepared(entry)
+        content_digest = digest(held)
+        known = {each.name: getattr(sample, each.name) for each in fields(Sample)}
+        if mark_of(content_digest, sample.camera, self._card.cameras > 0) in self._known_marks:
+            where = [reference(modality, picture) for modality, picture in _pictures(sample)]
+            return Prepared(entry, sample=PreparedSample(**known, content_digest=content_digest, stored=where))
         stored, shown = [], {}
         for (modality, given), (_, picture) in zip(_pictures(sample), _pictures(held), strict=True):
             kept, shown[str(modality)] = self._seen(modality, given, picture)
             stored.append(kept)
         inputs = pixels([replace(sample, **shown)], self._card)
-        known = {each.name: getattr(sample, each.name) for each in fields(Sample)}
-        return Prepared(entry, sample=PreparedSample(**known, content_digest=mark, stored=stored), inputs=inputs)
+        prepared = PreparedSample(**known, content_digest=content_digest, stored=stored)
+        return Prepared(entry, sample=prepared, inputs=inputs)
 
     def _seen(self, modality: Modality, given: Picture, picture: Picture) -> tuple[StoredPicture, Any]:
         """What the store takes of a picture, and its pixels in the network's size."""

@@ -37,7 +37,7 @@ def manifest(tmp_path: Path) -> Path:
 def filled(tmp_path: Path, manifest: Path, artifact: Path) -> Path:
     done = trireid("index", manifest, "--gallery", tmp_path / "a.gallery", "--model", artifact)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{tmp_path / 'a.gallery'}: 6 added, 0 known, 0 set aside; holds 6\n"
+    assert done.stdout == f"{tmp_path / 'a.gallery'}: 6 added, 0 known, 0 rejected; holds 6\n"
     return tmp_path / "a.gallery"
 
 
@@ -60,7 +60,7 @@ def test_json_is_all_that_stdout_holds(filled: Path, tmp_path: Path) -> None:
 
 def test_indexing_again_adds_nothing(filled: Path, manifest: Path) -> None:
     done = trireid("index", manifest, "--gallery", filled)
-    assert (done.returncode, done.stdout) == (0, f"{filled}: 0 added, 6 known, 0 set aside; holds 6\n")
+    assert (done.returncode, done.stdout) == (0, f"{filled}: 0 added, 6 known, 0 rejected; holds 6\n")
 
 
 def test_bad_rows_are_reported_by_row(filled: Path, manifest: Path) -> None:
@@ -68,7 +68,7 @@ def test_bad_rows_are_reported_by_row(filled: Path, manifest: Path) -> None:
         file.write("gone.png,x,1\n")
     done = trireid("index", manifest, "--gallery", filled)
     assert done.returncode == 1
-    assert "set aside: row 8: tir: " in done.stderr
+    assert "rejected: row 8: tir: " in done.stderr
     assert "gone.png does not exist" in done.stderr
 
 
@@ -89,7 +89,7 @@ def test_an_interrupted_index_goes_on_where_it_was(tmp_path: Path, artifact: Pat
         held = len(gallery)
     assert held % 32 == 0 or held == 400
     done = trireid("index", tmp_path / "m.csv", "--gallery", tmp_path / "a.gallery", "--resume")
-    assert done.stdout.endswith(f"{400 - held} added, {held} known, 0 set aside; holds 400\n")
+    assert done.stdout.endswith(f"{400 - held} added, {held} known, 0 rejected; holds 400\n")
 
 
 def test_export_makes_an_artifact_that_loads(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_gallery_records_its_artifact_so_search_needs_no_model(filled: Path, a
 def test_real_manifest(tmp_path: Path, artifact: Path) -> None:
     folder = shared("real") / "person"
     done = trireid("index", folder / "ideaP.csv", "--gallery", tmp_path / "p.gallery", "--model", artifact)
-    assert done.stdout.endswith("48 added, 0 known, 0 set aside; holds 48\n")
+    assert done.stdout.endswith("48 added, 0 known, 0 rejected; holds 48\n")
     where = '{"role": "pos", "query": 1}'
     query = [f"--{m}={folder}/ideaP_1_query_01_{m}.png" for m in ("rgb", "nir", "tir")]
     done = trireid("search", "--gallery", tmp_path / "p.gallery", *query, "--where", where, "--json", "-k", 50)
@@ -204,7 +204,7 @@ def test_rgb_only_pictures_through_a_manifest(tmp_path: Path, artifact: Path) ->
     done = trireid(
         "index", tmp_path / "pets.csv", "--allow-outside", "--gallery", tmp_path / "pets.gallery", "--model", artifact
     )
-    assert done.stdout.endswith(f"{len(names)} added, 0 known, 0 set aside; holds {len(names)}\n")
+    assert done.stdout.endswith(f"{len(names)} added, 0 known, 0 rejected; holds {len(names)}\n")
     done = trireid("search", "--gallery", tmp_path / "pets.gallery", "--rgb", folder / names[0], "--json", "-k", 1)
     (hit,) = json.loads(done.stdout)["hits"]
     assert hit["identity"] == names[0].split("_")[0]

@@ -1,0 +1,185 @@
+"""Adding what a source says: new items, new facts of items with the same images, or nothing new.
+
+An item is known by its id and its images. The same of both with other facts is an update, which keeps the embedding; another id
+with the same images is another item, unless the source gave it no id and nothing else to tell it by: then it is a copy.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from gallery.items import Item, Known, StoredPicture
+from gallery.store import Store
+from gallery.where import COLUMNS
+from samples import Sample
+from samples.text import forms_of, normalize_text
+
+#: `contradicted`: the facts are not those that the same source gave of these images before; `gone`: the item whose embedding
+#: was to be taken is there no more.
+Outcome = Literal["added", "replaced", "updated", "known", "contradicted", "gone"]
+_FACTS: Final = tuple(name for name in COLUMNS if name != "id")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """An item that is offered; `item.embedding` is empty if that of an item with the same images is to be taken.
+
+    `is_named`: its id is its own, and not the name of its place in a source. `tells`: the fields and attributes that its
+    source speaks of, None for all; others stay as they are.
+    """
+
+    item: Item
+    is_named: bool
+    tells: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What became of an offer, and the id of the item that now stands for it."""
+
+    outcome: Outcome
+    id: str
+
+
+@dataclass(frozen=True)
+class _Held:
+    known: Known
+    digest: str
+    added: float
+
+
+class Merger:
+    """Takes offers into a store, within a transaction. `own`: the ids that the same source has brought before."""
+
+    def __init__(self, store: Store, generation: int, has_cameras: bool, own: Set[str]) -> None:
+        self._store, self._generation, self._has_cameras = store, generation, has_cameras
+        self._own, self._new = own, set[str]()
+
+    def merge(self, offer: Offer) -> Merged:
+        """Take one offer."""
+        item, held = self._placed(offer)
+        if held is None and not offer.is_named and (copy := self._copy_of(item, offer.tells)) is not None:
+            return Merged("known", copy)
+        if held is None:
+            return self._insert(item, "added")
+        if held.digest != item.digest:
+            return self._insert(item, "replaced", held.known.key)
+        facts = _merged_facts(held.known, item, offer.tells)
+        if facts == _facts(held.known):
+            return Merged("known", held.known.id)
+        if not offer.is_named and (held.known.id in self._own or held.known.id in self._new):
+            return Merged("contradicted", held.known.id)
+        return self._update(held, replace(item, **facts))
+
+    def _placed(self, offer: Offer) -> tuple[Item, _Held | None]:
+        """The item, and the one that has its id. A name that other images have gets a part of the digest behind it."""
+        item, held = offer.item, self._held(offer.item.id)
+        if held is not None and not offer.is_named and held.digest != item.digest:
+            item = replace(item, id=f"{item.id}#{item.digest[:8]}")
+            held = self._held(item.id)
+        return item, held
+
+    def _held(self, id_: str) -> _Held | None:
+        return next(iter(_held_where(self._store, "id IN (SELECT value FROM json_each(?))", json.dumps(forms_of(id_)))), None)
+
+    def _copy_of(self, item: Item, tells: frozenset[str] | None) -> str | None:
+        """The id of an item with the same images and facts."""
+        for held in _held_where(self._store, "digest = ?", item.digest):
+            if _merged_facts(held.known, item, tells) == _facts(held.known):
+                return held.known.id
+        return None
+
+    def _insert(self, item: Item, outcome: Outcome, *replaced: int) -> Merged:
+        whole = item if item.embedding.size else self._with_embedding(item)
+        if whole is None:
+            return Merged("gone", item.id)
+        self._store.remove_keys(replaced)
+        self._store.add([whole], self._generation)
+        self._new.add(item.id)
+        return Merged(outcome, item.id)
+
+    def _update(self, held: _Held, item: Item) -> Merged:
+        """Replace an item by itself with other facts: its pictures, and its age, stay."""
+        key = held.known.key
+        embedding = item.embedding if item.embedding.size else self._store.embeddings([key], self._generation)[key]
+        pictures = _with_paths(self._store.pictures(key), item.pictures)
+        self._store.remove_keys([key])
+        self._store.add([replace(item, embedding=embedding, pictures=pictures)], self._generation)
+        self._store.run("UPDATE items SET added = ? WHERE id = ?", [held.added, item.id])
+        self._new.add(item.id)
+        return Merged("updated", item.id)
+
+    def _with_embedding(self, item: Item) -> Item | None:
+        """The item with the embedding and the pictures of another one with the same images."""
+        camera = "AND camera IS ?" if self._has_cameras else ""
+        values = [item.digest, item.camera] if self._has_cameras else [item.digest]
+        rows = self._store.run(f"SELECT key FROM items WHERE digest = ? {camera} LIMIT 1", values)
+        if not rows:
+            return None
+        key = rows[0][0]
+        pictures = _with_paths(self._store.pictures(key), item.pictures)
+        return replace(item, embedding=self._store.embeddings([key], self._generation)[key], pictures=pictures)
+
+
+def mark_of(digest: str, camera: int | None, has_cameras: bool) -> str:
+    """Return what two samples share if one embedding is both's: the images, and the camera if the network sees it."""
+    return f"{digest} {camera}" if has_cameras else digest
+
+
+def known_marks(store: Store, has_cameras: bool) -> set[str]:
+    """Return the marks of all items."""
+    return {mark_of(digest, camera, has_cameras) for digest, camera in store.run("SELECT digest, camera FROM items")}
+
+
+def is_known(store: Store, sample: Sample, tells: frozenset[str] | None) -> bool:
+    """Return whether an item has a sample's id and facts; its images are not looked at."""
+    for held in _held_where(store, "id IN (SELECT value FROM json_each(?))", json.dumps(forms_of(str(sample.id)))):
+        return _merged_facts(held.known, sample, tells) == _facts(held.known)
+    return False
+
+
+def no_embedding() -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return what stands for the embedding of an item with the same images."""
+    return np.empty(0, np.float32)
+
+
+def _held_where(store: Store, condition: str, value: str) -> list[_Held]:
+    query = f"SELECT key, present, digest, added, {', '.join(COLUMNS)}, attributes FROM items WHERE {condition} ORDER BY key"
+    found = []
+    for key, present, digest, added, *values, attributes in store.run(query, [value]):
+        facts = dict(zip(COLUMNS, values, strict=True))
+        known = Known(key=key, present=present, **facts, attributes=json.loads(attributes))
+        found.append(_Held(known, digest, added))
+    return found
+
+
+def _facts(each: Known) -> dict[str, Any]:
+    return {name: getattr(each, name) for name in (*_FACTS, "attributes")}
+
+
+def _merged_facts(known: Known, given: Item | Sample, tells: frozenset[str] | None) -> dict[str, Any]:
+    """The facts of an item after its source has spoken: what it tells, and the others as they are known."""
+    facts = {name: normalize_text(getattr(given if tells is None or name in tells else known, name)) for name in _FACTS}
+    attributes = normalize_text(dict(given.attributes))
+    if tells is not None:
+        attributes = {name: value for name, value in known.attributes.items() if name not in tells} | attributes
+    return {**facts, "attributes": _as_stored(attributes)}
+
+
+def _as_stored(attributes: Mapping[str, Any]) -> Any:
+    """Attributes as they come back from a store; what no store takes is left as it is, for it to refuse."""
+    try:
+        return json.loads(json.dumps(attributes, allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        return attributes
+
+
+def _with_paths(old: Sequence[StoredPicture], new: Sequence[StoredPicture]) -> list[StoredPicture]:
+    """The pictures of an item, at the paths where they are now."""
+    paths = {picture.modality: picture.path for picture in new if picture.path is not None}
+    return [replace(picture, path=paths.get(picture.modality, picture.path)) for picture in old]
