@@ -15,6 +15,7 @@ import numpy as np
 
 from gallery.items import Item, Known, StoredPicture
 from gallery.store import Store
+from gallery.stored_values import bounded, check_texts
 from gallery.where import COLUMNS
 from samples import Sample
 from samples.text import forms_of, normalize_text
@@ -50,7 +51,6 @@ class Merged:
 class _Held:
     known: Known
     digest: str
-    added: float
 
 
 class Merger:
@@ -107,10 +107,10 @@ class Merger:
         """Replace an item by itself with other facts: its pictures, and its age, stay."""
         key = held.known.key
         embedding = item.embedding if item.embedding.size else self._store.embeddings([key], self._generation)[key]
-        pictures = _with_paths(self._store.pictures(key), item.pictures)
+        pictures, added = _with_paths(self._store.pictures(key), item.pictures), self._store.added_at(key)
         self._store.remove_keys([key])
         self._store.add([replace(item, embedding=embedding, pictures=pictures)], self._generation)
-        self._store.run("UPDATE items SET added = ? WHERE id = ?", [held.added, item.id])
+        self._store.run("UPDATE items SET added = ? WHERE id = ?", [added, item.id])
         self._new.add(item.id)
         return Merged("updated", item.id)
 
@@ -133,7 +133,9 @@ def mark_of(digest: str, camera: int | None, has_cameras: bool) -> str:
 
 def known_marks(store: Store, has_cameras: bool) -> set[str]:
     """Return the marks of all items."""
-    return {mark_of(digest, camera, has_cameras) for digest, camera in store.run("SELECT digest, camera FROM items")}
+    rows = store.run(f"SELECT {bounded('digest')}, camera FROM items")
+    check_texts(store.folder, (digest for digest, _ in rows), "an item's digest")
+    return {mark_of(digest, camera, has_cameras) for digest, camera in rows}
 
 
 def is_known(store: Store, sample: Sample, tells: frozenset[str] | None) -> bool:
@@ -149,13 +151,10 @@ def no_embedding() -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def _held_where(store: Store, condition: str, value: str) -> list[_Held]:
-    query = f"SELECT key, present, digest, added, {', '.join(COLUMNS)}, attributes FROM items WHERE {condition} ORDER BY key"
-    found = []
-    for key, present, digest, added, *values, attributes in store.run(query, [value]):
-        facts = dict(zip(COLUMNS, values, strict=True))
-        known = Known(key=key, present=present, **facts, attributes=json.loads(attributes))
-        found.append(_Held(known, digest, added))
-    return found
+    rows = store.run(f"SELECT key, {bounded('digest')} FROM items WHERE {condition} ORDER BY key", [value])
+    check_texts(store.folder, (digest for _, digest in rows), "an item's digest")
+    known = store.known([key for key, _ in rows])
+    return [_Held(known[key], digest) for key, digest in rows]
 
 
 def _facts(each: Known) -> dict[str, Any]:
