@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,6 +53,10 @@ class Embedder(ABC):
         """
         embedding, tokens = self.run(images, camera, present)
         return {"kept": tokens, "embedding": embedding}
+
+    def decoding(self) -> AbstractContextManager[None]:
+        """Enter this around decoding images for the network; a subclass may measure the time."""
+        return nullcontext()
 
     def embed(self, samples: Sequence[Sample]) -> Embeddings:
         """Decode and embed -> float32 [B, D], L2-normalised; a camera outside the network's range embeds as -1.

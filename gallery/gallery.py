@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export import Embedder, load_artifact
+from export.embedder import BATCH
 from gallery.enrolling import item_of
 from gallery.hits import Answer, Hit
 from gallery.items import Item, StoredPicture
 from gallery.merging import Merged, Merger, Offer, is_known, known_marks
+from gallery.pictures import prepare, with_contents
 from gallery.place import (
     Settings,
     artifact_path,
@@ -126,11 +128,23 @@ class Gallery:
         """
         while True:
             generation = self.generation
-            embeddings = self.embedder.embed(samples)
+            prepared, embeddings = self._prepare(samples, keep)
             try:
-                return self.add_embedded(samples, embeddings, keep=keep, generation=generation, replace=replace)
+                return self.add_embedded(prepared, embeddings, keep=keep, generation=generation, replace=replace)
             except MovedError:  # to another network, while this one embedded
                 self.view()
+
+    def _prepare(self, samples: Sequence[Sample], keep: bool) -> tuple[list[Sample], NDArray[np.float32]]:
+        """Decode each image once, for the network and for the store; embed in batches."""
+        embedder, prepared = self.embedder, list[Sample]()
+        embeddings = np.empty((len(samples), embedder.card.dimension), np.float32)
+        for start in range(0, len(samples), BATCH):
+            part = samples[start : start + BATCH]
+            with embedder.decoding():
+                pairs = [prepare(each, with_contents(each), embedder.card.image_size, keep=keep) for each in part]
+            embeddings[start : start + len(part)] = embedder.embed([shown for _, shown in pairs])
+            prepared += [each for each, _ in pairs]
+        return prepared, embeddings
 
     def add_embedded(
         self,

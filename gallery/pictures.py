@@ -6,15 +6,15 @@ import hashlib
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
 
 from gallery.items import StoredPicture
-from samples import Modality, Picture, Sample, decode
-from samples.decode import content
+from samples import Modality, Picture, Sample, pixels
+from samples.decode import Pixels, content, decoded, field_of
 
 THUMBNAIL_SIDE: Final = 256  #: no less than the height of a crop in the field, which then needs no resizing
 _QUALITY: Final = 75
@@ -23,23 +23,61 @@ _MUCH_LARGER: Final = 3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedSample(Sample):
-    """A sample whose pictures were read and decoded already, with what came of it, so that neither is done again.
+    """A sample whose images were read and decoded already, with the results, so that neither is done again.
 
-    `content_digest`: what `digest` gives; `stored`: what `stored_pictures` gives where no bytes are kept inside.
+    `content_digest`: what `digest` gives; `stored`: what `stored_pictures` gives.
     """
 
     content_digest: str
     stored: Sequence[StoredPicture]
 
 
-def stored_pictures(sample: Sample, keep: bool) -> Sequence[StoredPicture]:
-    """A sample's pictures as the store takes them. `keep`: hold the bytes inside (arrays and images as PNG).
+def prepare(
+    sample: Sample, held: Sample, size: tuple[int, int], *, keep: bool = False, mark: str | None = None
+) -> tuple[PreparedSample, Sample]:
+    """Decode each of a sample's images once, for the network and for the store.
 
-    Files are kept by reference to their absolute path in any case. Raises PictureError for a bad picture.
+    Args:
+        sample: The sample as it was given.
+        held: The same `with_contents`.
+        size: Height and width of the network's images.
+        keep: Hold the images' bytes inside the gallery.
+        mark: The digest, if it is known already.
+
+    Returns:
+        The sample for the store, and the one for the network, whose images are uint8 arrays [H, W, 3].
+
+    Raises:
+        PictureError: An image cannot be read.
     """
-    if isinstance(sample, PreparedSample) and not keep:
+    stored, shown = [], {}
+    for modality in sample.present:
+        image, shown[str(modality)] = _stored(modality, sample, held, keep, size)
+        stored.append(image)
+    known: dict[str, Any] = {each.name: getattr(sample, each.name) for each in fields(Sample)}
+    pixels_only: dict[str, Any] = shown
+    return PreparedSample(**known, content_digest=mark or digest(held), stored=stored), replace(sample, **pixels_only)
+
+
+def with_contents(sample: Sample) -> Sample:
+    """The sample with the bytes of its files in their place. Raises PictureError where one cannot be read."""
+    contents: dict[str, Any] = {}
+    for modality in sample.present:
+        picture = sample.picture(modality)
+        if isinstance(picture, str | os.PathLike):
+            contents[modality] = content(picture, field_of(modality, picture))
+    return replace(sample, **contents)
+
+
+def stored_pictures(sample: Sample, keep: bool) -> Sequence[StoredPicture]:
+    """A sample's images as the store takes them. `keep`: hold the bytes inside (arrays and images as PNG).
+
+    Files are kept by reference to their absolute path in any case. Raises PictureError for an image that cannot be read.
+    """
+    if isinstance(sample, PreparedSample):
         return sample.stored
-    return [_stored(modality, sample, keep) for modality in sample.present]
+    held = with_contents(sample)
+    return [_stored(modality, sample, held, keep)[0] for modality in sample.present]
 
 
 def digest(sample: Sample) -> str:
@@ -59,15 +97,9 @@ def digest(sample: Sample) -> str:
     return total.hexdigest()
 
 
-def reference(modality: Modality, picture: Picture) -> StoredPicture:
-    """Return where a picture is, without a thumbnail, for an item that has one already."""
-    return StoredPicture(modality, b"", os.path.abspath(picture) if isinstance(picture, str | os.PathLike) else None)
-
-
-def stored_by_reference(modality: Modality, picture: Picture, image: Image.Image) -> StoredPicture:
-    """A picture as the store takes it, with `image`, what it decodes to: a thumbnail, and of a file its absolute path."""
-    path = os.path.abspath(picture) if isinstance(picture, str | os.PathLike) else None
-    return StoredPicture(modality, thumbnail(image), path)
+def references(sample: Sample) -> Sequence[StoredPicture]:
+    """Return where a sample's images are, without thumbnails, for an item that has them already."""
+    return [_reference(modality, sample.picture(modality)) for modality in sample.present]
 
 
 def thumbnail(image: Image.Image) -> bytes:
@@ -86,17 +118,27 @@ def thumbnail(image: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def _stored(modality: Modality, sample: Sample, keep: bool) -> StoredPicture:
-    picture = sample.picture(modality)
+def _stored(
+    modality: Modality, sample: Sample, held: Sample, keep: bool, size: tuple[int, int] | None = None
+) -> tuple[StoredPicture, Pixels | None]:
+    """An image as the store takes it, and its pixels in a size, if one is given."""
+    given, picture = sample.picture(modality), held.picture(modality)
+    assert given is not None
     assert picture is not None
-    image = decode(picture, modality)
-    stored = stored_by_reference(modality, picture, image)
-    return StoredPicture(modality, stored.thumbnail, stored.path, _encoded(picture, image)) if keep else stored
+    with decoded(picture, field_of(modality, given)) as image:
+        data = _encoded(picture, image) if keep else None
+        stored = replace(_reference(modality, given), thumbnail=thumbnail(image), data=data)
+        return stored, None if size is None else pixels(image, size)
+
+
+def _reference(modality: Modality, picture: Picture | None) -> StoredPicture:
+    path = os.path.abspath(picture) if isinstance(picture, str | os.PathLike) else None
+    return StoredPicture(modality, b"", path)
 
 
 def _encoded(picture: Picture, image: Image.Image) -> bytes:
-    if isinstance(picture, bytes | str | os.PathLike):
-        return content(picture)
+    if isinstance(picture, bytes):
+        return picture
     out = io.BytesIO()
     image.save(out, "PNG")
     return out.getvalue()

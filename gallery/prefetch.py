@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -58,28 +57,3 @@ class Prefetch(Generic[T, R]):
             failed: Future[R] = Future()
             failed.set_exception(error)
             self._coming.put(failed)
-
-
-class Allowance:
-    """An amount that threads share, of bytes say: who asks for a part waits until that much is left.
-
-    Who asks for more than there is at all gets the whole of it, and is then alone.
-    """
-
-    def __init__(self, total: int) -> None:
-        self._total = self._left = total
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def part(self, amount: int) -> Iterator[None]:
-        """Hold a part while the block runs."""
-        held = min(amount, self._total)
-        with self._changed:
-            self._changed.wait_for(lambda: self._left >= held)
-            self._left -= held
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._left += held
-                self._changed.notify_all()

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-import io
-import logging
 import os
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
+from samples import isolation
+from samples.budget import CORES, DECODING, one_of
+from samples.containers import Container, reader_of
 from samples.errors import PictureError
 from samples.files import FileTooLargeError, read_regular
+from samples.rendering import render, upright_copy
 from samples.sample import MODALITIES, Modality, Picture, Sample
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 MIN_SIDE: Final = 8
 MAX_PIXELS: Final = 50_000_000
-MAX_BYTES: Final = 8 * MAX_PIXELS  #: of a file: the largest picture, uncompressed, with 16 bits in each of four channels
-_EIGHT_BIT: Final = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
-_SIXTEEN_BIT: Final = ("I;16", "I;16B", "I;16L", "I;16N")
-_STRIP_ROWS: Final = 256
-
-# What Pillow warns of or logs (odd metadata, a large picture) is either harmless or said by a PictureError of ours.
-warnings.filterwarnings("ignore", module=r"PIL\.")
-logging.getLogger("PIL").setLevel(logging.CRITICAL)
+MAX_BYTES: Final = 8 * MAX_PIXELS  #: of a file: the largest image, uncompressed, with 16 bits in each of four channels
+#: Visits to a pixel up to which an image is decoded in this process: a second of a slow core. A 4K frame has 10 million.
+IN_PROCESS: Final = 16_000_000
+#: Processor time of an image that is decoded apart: at the start, and for each pixel.
+SECONDS: Final = 1.0
+SECONDS_PER_PIXEL: Final = 0.2e-6
+#: Memory of the same: at the start, for each pixel, for each byte of the file.
+_MEMORY: Final = 96 << 20
+_MEMORY_PER_PIXEL: Final = 28
+_MEMORY_PER_BYTE: Final = 3
+#: What an image takes of the common budget for each pixel: measured, the caller's copy included.
+_BUDGET_PER_PIXEL: Final = {"JPEG": 16, "PNG": 16, "WEBP": 24, "BMP": 16, "TIFF": 16}
 
 Pixels = NDArray[np.uint8]
 
@@ -42,17 +48,73 @@ class Batch:
 
 
 def decode(picture: Picture, field: str | None = None) -> Image.Image:
-    """A picture in any form, as an upright 8-bit RGB image.
+    """Decode an image in any form to an upright 8-bit RGB image.
 
-    EXIF orientation is applied; grey, palette, CMYK and 16-bit (scaled by 1/257) pictures are converted; an alpha channel is
-    dropped, as the field's training code does. Raises PictureError, naming `field`, for bytes that are no JPEG, PNG, WebP,
-    BMP or TIFF, for damaged ones, and for pictures under 8 pixels a side or over 50 megapixels.
+    EXIF orientation is applied; grey, palette, CMYK and 16-bit (scaled by 1/257) images are converted; an alpha channel is
+    dropped, as the field's training code does. A file is examined before it is decoded, and decoded in a process of its own
+    unless its structure shows that it takes little time; see docs/security.md.
+
+    Raises:
+        PictureError: Naming `field`, for bytes that are no JPEG, PNG, WebP, BMP or TIFF, for damaged ones, for images under 8
+            pixels a side or over 50 megapixels, and for files that cost far more than an image of their size.
+        DeadlineError: The caller's deadline passed.
     """
+    with decoded(picture, field) as image:
+        return image
+
+
+@contextmanager
+def decoded(picture: Picture, field: str | None = None) -> Iterator[Image.Image]:
+    """As `decode`, with the image's share of this process's memory and cores held while the block runs."""
     if isinstance(picture, np.ndarray):
-        return _from_array(picture, field)
-    if isinstance(picture, Image.Image):
-        return upright(checked(picture.copy(), field), field)  # the caller's stays as it is
-    return upright(opened(content(picture, field), field), field)
+        yield _from_array(picture, field)
+    elif isinstance(picture, Image.Image):
+        _check_size(*picture.size, field)
+        with naming(field):
+            image = upright_copy(picture)
+        yield image
+    else:
+        container = examine(content(picture, field), field)
+        per_pixel = _BUDGET_PER_PIXEL[container.form]
+        memory = container.pixels * per_pixel + 2 * len(container.data)
+        with DECODING.part(memory), _rendered(container, field) as image:
+            yield image
+
+
+def examine(data: bytes, field: str | None = None) -> Container:
+    """Check the container of an image file, without decoding it. Raises PictureError as `decode`."""
+    if not data:
+        raise PictureError(f"{_named(field)}the image is empty (0 bytes)", field)
+    reader = reader_of(data)
+    if reader is None:
+        raise PictureError(f"{_named(field)}not a picture we read; send {', '.join(FORMATS)}", field, "format")
+    with naming(field):
+        container = reader(data)
+    _check_size(container.width, container.height, field)
+    return container
+
+
+@contextmanager
+def naming(field: str | None) -> Iterator[None]:
+    """Give the field to an error raised inside that does not know it."""
+    try:
+        yield
+    except PictureError as error:
+        raise PictureError(f"{_named(field)}{error.message}", field, error.code) from error
+
+
+@contextmanager
+def _rendered(container: Container, field: str | None) -> Iterator[Image.Image]:
+    if isolation.AVAILABLE and (container.work is None or container.work > IN_PROCESS):
+        memory = _MEMORY + _MEMORY_PER_PIXEL * container.pixels + _MEMORY_PER_BYTE * len(container.data)
+        with naming(field):
+            image = isolation.render_apart(container, seconds=SECONDS + SECONDS_PER_PIXEL * container.pixels, memory=memory)
+        yield image
+        return
+    with one_of(CORES):
+        with naming(field):
+            image = render(container)
+        yield image
 
 
 def content(picture: str | os.PathLike[str] | bytes, field: str | None = None) -> bytes:
@@ -65,46 +127,6 @@ def content(picture: str | os.PathLike[str] | bytes, field: str | None = None) -
         raise _too_large(field, f"a file of {error.size // 1_000_000} MB") from error
     except OSError as error:
         raise PictureError(f"{_named(field)}cannot be read: {error.strerror}", field, "missing") from error
-
-
-def opened(data: bytes, field: str | None = None) -> Image.Image:
-    """The picture in the bytes of a file as its header has it: checked as far as that tells, its pixels not decoded yet.
-
-    `upright` decodes them. Raises PictureError.
-    """
-    if not data:
-        raise PictureError(f"{_named(field)}the picture is empty (0 bytes)", field)
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise _too_large(field) from error
-    except MemoryError:
-        raise
-    except Exception as error:  # as in `upright`
-        raise PictureError(f"{_named(field)}not a picture we read; send {', '.join(FORMATS)}", field, "format") from error
-    return checked(image, field)
-
-
-def checked(image: Image.Image, field: str | None = None) -> Image.Image:
-    """The image itself, if its size and mode are ones that we take. Raises PictureError."""
-    _check_size(image, field)
-    if image.mode not in (*_EIGHT_BIT, *_SIXTEEN_BIT):
-        raise PictureError(
-            f"{_named(field)}pixels of mode {image.mode} are not read; send 8 or 16 bits a channel", field, "format"
-        )
-    return image
-
-
-def upright(image: Image.Image, field: str | None = None) -> Image.Image:
-    """A checked image, which may be changed, as `decode` gives it. Raises PictureError where its pixels are damaged."""
-    try:
-        ImageOps.exif_transpose(image, in_place=True)
-        image = _narrowed(image) if image.mode in _SIXTEEN_BIT else image
-        return image if image.mode == "RGB" else image.convert("RGB")
-    except MemoryError:
-        raise
-    except Exception as error:  # what Pillow raises for a damaged file is no closed list: struct.error, TypeError, ...
-        raise PictureError(f"{_named(field)}the picture is damaged or cut short", field) from error
 
 
 def pixels(image: Image.Image, size: tuple[int, int]) -> Pixels:
@@ -133,7 +155,8 @@ def to_batch(samples: Sequence[Sample], size: tuple[int, int]) -> Batch:
 def _fitted(picture: Picture, field: str, size: tuple[int, int]) -> Pixels:
     if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.shape == (*size, 3):
         return picture  # what `pixels` gave: nothing is left to do
-    return pixels(decode(picture, field), size)
+    with decoded(picture, field) as image:
+        return pixels(image, size)
 
 
 def field_of(modality: Modality, picture: Picture) -> str:
@@ -150,13 +173,11 @@ def _from_array(array: NDArray[np.uint8], field: str | None) -> Image.Image:
         raise PictureError(
             f"{_named(field)}an array must be uint8 [H, W, 3], not {array.dtype} {list(array.shape)}", field, "format"
         )
-    image = Image.fromarray(array)
-    _check_size(image, field)
-    return image
+    _check_size(array.shape[1], array.shape[0], field)
+    return Image.fromarray(array)
 
 
-def _check_size(image: Image.Image, field: str | None) -> None:
-    width, height = image.size
+def _check_size(width: int, height: int, field: str | None) -> None:
     if min(width, height) < MIN_SIDE:
         raise PictureError(
             f"{_named(field)}{width} x {height} pixels is too small; {MIN_SIDE} a side at least", field, "too_small"
@@ -167,13 +188,3 @@ def _check_size(image: Image.Image, field: str | None) -> None:
 
 def _too_large(field: str | None, size: str = "the picture") -> PictureError:
     return PictureError(f"{_named(field)}{size} is too large; {MAX_PIXELS // 1_000_000} megapixels at most", field, "too_large")
-
-
-def _narrowed(image: Image.Image) -> Image.Image:
-    """A 16-bit grey picture as 8 bits (Pillow's own conversion would clip it at 255), by strips to hold little at once."""
-    wide = np.asarray(image)
-    narrow = np.empty(wide.shape, np.uint8)
-    for top in range(0, len(wide), _STRIP_ROWS):
-        rows = slice(top, top + _STRIP_ROWS)
-        narrow[rows] = (wide[rows].astype(np.uint32) + 128) // 257
-    return Image.fromarray(narrow)

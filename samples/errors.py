@@ -9,6 +9,7 @@ TrireidError(ValueError)    what was given cannot be used; the message is one li
 ├── ArtifactError           an exported network or its card
 │   └── VerificationError   a network is not the same as the one it was held against
 ├── GalleryError            a gallery, or an item of it
+├── DeadlineError           the caller's deadline passed before its images were decoded
 └── ServiceError            a server, as a client of it sees it: it refused, failed, or could not be reached
 ```
 
@@ -57,6 +58,13 @@ class VerificationError(ArtifactError):
 
 class GalleryError(TrireidError):
     """A gallery, or an item of it, cannot be read or changed as asked."""
+
+
+class DeadlineError(TrireidError):
+    """The caller's deadline has passed. `code`: `deadline`; worth another try."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why}, and this request's time is over; try again", None, "deadline")
 
 
 class ServiceError(TrireidError):

@@ -6,12 +6,12 @@ has gathered by then, and the others get their rows of what comes out. A request
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,6 @@ from export.embedder import Cameras, Embeddings, Images, Present, Tokens, pixels
 from samples import Sample
 from serving.deadline import late, time_left
 from serving.stages import stage
-
-_DECODERS: Final = os.cpu_count() or 1
 
 
 @dataclass(eq=False)
@@ -57,7 +55,6 @@ class BatchingEmbedder(Embedder):
         self._free = passes
         self._changed = threading.Condition()
         self._waiting: deque[_Job] = deque()
-        self._decoding = threading.BoundedSemaphore(_DECODERS)
 
     @property
     def runtime(self) -> str:
@@ -80,17 +77,13 @@ class BatchingEmbedder(Embedder):
 
     def look(self, samples: Sequence[Sample]) -> tuple[Embeddings, Tokens]:
         """See `Embedder.look`; for a few samples."""
-        return self.run(*self._decoded(samples))
+        with self.decoding():
+            inputs = pixels(samples, self.card)
+        return self.run(*inputs)
 
-    def _decoded(self, samples: Sequence[Sample]) -> tuple[Images, Cameras, Present]:
-        """Decode samples, as many at once as there are cores."""
-        with stage("decode"):
-            if not self._decoding.acquire(timeout=time_left()):
-                raise late()
-            try:
-                return pixels(samples, self.card)
-            finally:
-                self._decoding.release()
+    def decoding(self) -> AbstractContextManager[None]:
+        """See `Embedder.decoding`."""
+        return stage("decode")
 
     def _turn(self, job: _Job) -> list[_Job]:
         """Wait until the job is done, or until it is on this thread to run the network: the jobs that it is to run."""

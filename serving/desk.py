@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -14,6 +16,7 @@ from gallery import Gallery, artifact_of, gallery_name
 from gallery.place import check_network, meta_of
 from gallery.stats import stats
 from samples import MODALITIES, GalleryError, Modality, Sample
+from samples.budget import FILES
 from serving.batching import BatchingEmbedder
 from serving.limits import Limits
 from serving.metrics import Metrics
@@ -64,8 +67,7 @@ class Desk:
     def embed(self, form: EmbedForm, pictures: Pictures) -> EmbedAnswer:
         """Embed with a gallery's network, the first one's where none is named."""
         embedder = self.named(form.gallery or next(iter(self.galleries))).embedder
-        with collected() as times:
-            sample = _sample(form, pictures)
+        with collected() as times, _sample(form, pictures) as sample:
             embedding = embedder.embed([sample])[0]
         self._metrics.took(times)
         return EmbedAnswer(
@@ -75,8 +77,7 @@ class Desk:
     def search(self, form: SearchForm, pictures: Pictures) -> SearchAnswer:
         """Match against a gallery."""
         gallery = self.named(form.gallery)
-        with collected() as times, stage("search"):
-            sample = _sample(form, pictures)
+        with collected() as times, stage("search"), _sample(form, pictures) as sample:
             found = gallery.answer(
                 sample,
                 form.k,
@@ -106,8 +107,8 @@ class Desk:
             GalleryError: code `exists`, where the id is there and must not be replaced.
         """
         gallery = self.named(form.gallery)
-        with collected() as times, stage("store"):
-            (item_id,) = gallery.add([_sample(form, pictures)], keep=True, replace=may_replace)
+        with collected() as times, stage("store"), _sample(form, pictures) as sample:
+            (item_id,) = gallery.add([sample], keep=True, replace=may_replace)
         self._metrics.took(times)
         self._count(gallery)
         return EnrollAnswer(id=item_id)
@@ -210,9 +211,16 @@ def _camera(text: str) -> int | None:
     return None if text == str(None) else int(text)
 
 
-def _sample(form: EmbedForm, pictures: Pictures) -> Sample:
-    """A request's pictures and fields as a sample."""
+@contextmanager
+def _sample(form: EmbedForm, pictures: Pictures) -> Iterator[Sample]:
+    """A request's images and fields as a sample, whose bytes count in the process's budget while the block runs."""
     known = form.model_dump(include={"id", "identity", "camera", "time", "kind", "purpose", "expires", "attributes"})
-    read = {modality: file.read() for modality, file in pictures.items()}
-    rgb, nir, tir = (read.get(modality) for modality in MODALITIES)
-    return Sample(rgb=rgb, nir=nir, tir=tir, **known)
+    with FILES.part(sum(file.seek(0, os.SEEK_END) for file in pictures.values())):
+        read = {modality: _content(file) for modality, file in pictures.items()}
+        rgb, nir, tir = (read.get(modality) for modality in MODALITIES)
+        yield Sample(rgb=rgb, nir=nir, tir=tir, **known)
+
+
+def _content(file: BinaryIO) -> bytes:
+    file.seek(0)
+    return file.read()

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import PngImagePlugin
 
 from export import Embedder, load_artifact
 from gallery import Gallery, index
@@ -425,3 +426,17 @@ def test_pictures_are_kept_by_reference_or_inside(tmp_path: Path, gallery: Galle
     assert kept.thumbnail[:2] == b"\xff\xd8"
     assert gallery.picture(keys["sent"], "rgb") is None
     assert np.all([set(images) == {m} for images, m in ((by_id["file"], "rgb"), (by_id["sent"], "tir"))])
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_an_image_that_is_added_is_decoded_once(gallery: Gallery, monkeypatch: pytest.MonkeyPatch, keep: bool) -> None:
+    decoded: list[object] = []
+    prepare = PngImagePlugin.PngImageFile.load_prepare
+
+    def counted(self: PngImagePlugin.PngImageFile) -> None:
+        decoded.append(self)
+        prepare(self)
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load_prepare", counted)
+    gallery.add([triplet(1, id="a"), triplet(2, id="b")], keep=keep)
+    assert len(decoded) == 6

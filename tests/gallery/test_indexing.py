@@ -25,10 +25,12 @@ from export import Embedder
 from gallery import Gallery, IndexReport, index, indexing, preparation
 from gallery.indexing import BATCH
 from gallery.pictures import thumbnail
-from gallery.prefetch import Allowance, Prefetch
+from gallery.prefetch import Prefetch
 from gallery.reembedding import reembed
 from samples import GalleryError, Sample, SourceError
-from samples.decode import upright
+from samples.budget import Allowance
+from samples.containers import Container
+from samples.rendering import render
 from samples.source import Entry, Source
 from samples.sources import open_source
 from tests.conftest import ROOT, encoded, triplet
@@ -246,23 +248,25 @@ def test_a_batch_is_written_while_the_next_is_embedded(
 def test_what_is_decoded_at_once_is_bounded(tmp_path: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     source = triplets_on_disk(tmp_path / "crops", 30)
     monkeypatch.setattr(indexing, "decoding_threads", lambda: 8)
-    monkeypatch.setattr(preparation, "DECODING", 2 * 64 * 32 * preparation._BYTES_PER_PIXEL)
+    monkeypatch.setattr(sys.modules["samples.decode"], "CORES", threading.Semaphore(8))
     lock, now, most = threading.Lock(), [0], [0]
 
-    def slow(image: Image.Image, field: str | None) -> Image.Image:
+    def slow(container: Container) -> Image.Image:
         with lock:
             now[0] += 1
             most[0] = max(most[0], now[0])
         time.sleep(0.002)
         with lock:
             now[0] -= 1
-        return upright(image, field)
+        return render(container)
 
-    monkeypatch.setattr(preparation, "upright", slow)
+    monkeypatch.setattr(sys.modules["samples.decode"], "render", slow)
+    monkeypatch.setattr(sys.modules["samples.decode"], "DECODING", Allowance(1))  # less than any image: one at a time
     index(source, gallery)
-    assert most[0] == 2
+    assert most[0] == 1
+    monkeypatch.setattr(sys.modules["samples.decode"], "DECODING", Allowance(1 << 20))
+    monkeypatch.setattr(preparation, "FILES", Allowance(1))  # less than any file: one sample at a time
     most[0] = 0
-    monkeypatch.setattr(preparation, "FILES", 1)  # less than any file: one sample at a time
     assert index(triplets_on_disk(tmp_path / "more", 30, first=100), gallery).added == 30
     assert most[0] == 1
 

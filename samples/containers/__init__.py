@@ -1,0 +1,35 @@
+"""Image files as their containers: checked, and reduced to what makes pixels, before any decoder sees them.
+
+A decoder's cost follows from what a file declares: its size, scans, tiles, metadata. All of it is
+read here with a few steps for each segment, bounded in number, and a file that declares more than
+an image of its size needs is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from samples.containers.bmp import read_bmp
+from samples.containers.container import Container
+from samples.containers.jpeg import read_jpeg
+from samples.containers.png import MAGIC, read_png
+from samples.containers.tiff import PREFIXES, read_tiff
+from samples.containers.webp import read_webp
+
+__all__ = ["Container", "reader_of"]
+
+Reader = Callable[[bytes], Container]
+_READERS: Final[tuple[tuple[tuple[bytes, ...], Reader], ...]] = (
+    ((b"\xff\xd8\xff",), read_jpeg),
+    ((MAGIC,), read_png),
+    ((b"BM",), read_bmp),
+    (PREFIXES, read_tiff),
+)
+
+
+def reader_of(data: bytes) -> Reader | None:
+    """What reads a file's container, by its first bytes; None for a format that is not taken."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return read_webp
+    return next((reader for starts, reader in _READERS if data.startswith(starts)), None)

@@ -1,0 +1,80 @@
+"""From a checked container, or an image of Pillow's, to upright 8-bit RGB: the only place where Pillow decodes a file."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from samples.containers.container import Container, corrupt
+from samples.errors import PictureError
+
+_EIGHT_BIT: Final = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
+_SIXTEEN_BIT: Final = ("I;16", "I;16B", "I;16L", "I;16N")
+_STRIP_ROWS: Final = 256
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# What Pillow warns of or logs (odd metadata, a large image) is either harmless or said by a PictureError of ours.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+
+
+def render(container: Container) -> Image.Image:
+    """Decode a container. Raises PictureError, without a field, where Pillow cannot, or finds another size."""
+    try:
+        image = Image.open(io.BytesIO(container.data), formats=(container.form,))
+        if image.size != (container.width, container.height):
+            raise corrupt("its size")
+        check_mode(image)
+        image.load()
+    except (MemoryError, PictureError):
+        raise
+    except Exception as error:  # what Pillow raises for a damaged file is no closed list: struct.error, TypeError, ...
+        raise PictureError("the image is damaged or cut short") from error
+    turn = _TURNS.get(container.orientation)
+    return as_rgb(image if turn is None else image.transpose(turn))
+
+
+def upright_copy(image: Image.Image) -> Image.Image:
+    """An image of Pillow's as `render` gives it; the caller's own stays as it is. Raises PictureError, without a field."""
+    check_mode(image)
+    try:
+        return as_rgb(ImageOps.exif_transpose(image))
+    except MemoryError:
+        raise
+    except Exception as error:  # as in `render`
+        raise PictureError("the image is damaged or cut short") from error
+
+
+def check_mode(image: Image.Image) -> None:
+    """Raises PictureError for pixels that have no meaning in 8 bits."""
+    if image.mode not in (*_EIGHT_BIT, *_SIXTEEN_BIT):
+        raise PictureError(f"pixels of mode {image.mode} are not read; send 8 or 16 bits a channel", None, "format")
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """An image in 8-bit RGB: alpha is dropped, 16 bits are scaled by 1/257."""
+    image = _narrowed(image) if image.mode in _SIXTEEN_BIT else image
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _narrowed(image: Image.Image) -> Image.Image:
+    """A 16-bit grey image as 8 bits (Pillow's own conversion would clip it at 255), by strips to hold little at once."""
+    wide = np.asarray(image)
+    narrow = np.empty(wide.shape, np.uint8)
+    for top in range(0, len(wide), _STRIP_ROWS):
+        rows = slice(top, top + _STRIP_ROWS)
+        narrow[rows] = (wide[rows].astype(np.uint32) + 128) // 257
+    return Image.fromarray(narrow)
