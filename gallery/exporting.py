@@ -19,7 +19,7 @@ from gallery.store import Store
 from gallery.where import COLUMNS, Condition
 from samples import MODALITIES, Modality, PictureError
 from samples.cells import write_text, write_value
-from samples.decode import content, opened
+from samples.decode import content, examine
 from samples.durable import draft_folder, draft_of, make_private, write_private
 from samples.files import is_regular
 from samples.readers.columns import write_header
@@ -95,7 +95,7 @@ def _copy_of(picture: StoredPicture) -> bytes:
     if picture.path is None:
         raise PictureError(f"{picture.modality}: is neither kept in the gallery nor in a file", picture.modality, "missing")
     data = content(picture.path, f"{picture.modality} ({picture.path})")
-    opened(data, f"{picture.modality} ({picture.path})")
+    examine(data, f"{picture.modality} ({picture.path})")
     return data
 
 
@@ -135,7 +135,7 @@ def _write_image(draft: Path, key: int, picture: StoredPicture, data: bytes) -> 
 
 def _suffix(data: bytes) -> str:
     try:
-        return _SUFFIXES.get(opened(data).format or "", "")
+        return _SUFFIXES.get(examine(data).form, "")
     except PictureError:
         return ""
 
