@@ -15,13 +15,18 @@ from gallery.pictures import digest, stored_pictures
 from gallery.where import checked_text, instant_of
 from samples import GalleryError, Sample
 from samples.sample import FIELDS
+from samples.text import normalize_sample
 
 TEXTS: Final = ("id", "identity", "scene", "time", "purpose", "expires")
 _CAMERA_LIMIT: Final = 2**63
 
 
 def item_of(sample: Sample, embedding: NDArray[np.float32], keep: bool) -> Item:
-    """The item that a sample makes. Raises GalleryError for what no store can hold, PictureError for a bad picture."""
+    """The item that a sample makes, its text in Unicode NFC.
+
+    Raises GalleryError for what no store can hold, PictureError for a bad picture.
+    """
+    sample = normalize_sample(sample)
     camera = None if sample.camera is None else operator.index(sample.camera)
     if camera is not None and not -_CAMERA_LIMIT <= camera < _CAMERA_LIMIT:
         raise GalleryError(f"camera: {camera} is out of range", "camera")

@@ -189,6 +189,9 @@ class Gallery:
                 raise MovedError(self.folder)
             merger = Merger(self._writer, generation, self.embedder.card.cameras > 0, own)
             merged = [merger.merge(offer) for offer in offers]
+            updated = [each.id for each in merged if each.outcome == "updated"]
+            if updated:
+                self._writer.audit("update", {"ids": updated, "updated": len(updated)})
         self.view()
         return merged
 

@@ -68,7 +68,7 @@ class Merger:
         if held is None:
             return self._insert(item, "added")
         if held.digest != item.digest:
-            return self._insert(item, "replaced", held.known.key)
+            return self._insert(item, "replaced")
         facts = _merged_facts(held.known, item, offer.tells)
         if facts == _facts(held.known):
             return Merged("known", held.known.id)
@@ -94,11 +94,10 @@ class Merger:
                 return held.known.id
         return None
 
-    def _insert(self, item: Item, outcome: Outcome, *replaced: int) -> Merged:
+    def _insert(self, item: Item, outcome: Outcome) -> Merged:
         whole = item if item.embedding.size else self._with_embedding(item)
         if whole is None:
             return Merged("gone", item.id)
-        self._store.remove_keys(replaced)
         self._store.add([whole], self._generation)
         self._new.add(item.id)
         return Merged(outcome, item.id)

@@ -14,6 +14,7 @@ from gallery.store import Store
 from gallery.where import COLUMNS, condition
 from samples import GalleryError
 from samples.files import is_regular
+from samples.text import forms_of
 
 
 def find_identity(folder: Path, identity: str) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def find_identity(folder: Path, identity: str) -> dict[str, Any]:
             audit = [
                 {"at": at, "action": action, "what": what}
                 for at, action, what in store.audited()
-                if _names(what, {identity, *(item["id"] for item in items)})
+                if _names(what, {*forms_of(identity), *(item["id"] for item in items)})
             ]
     if not items and not audit:
         raise _nothing(folder, identity)

@@ -46,6 +46,7 @@ from gallery.stored_values import (
 from gallery.where import COLUMNS, EXPIRED, Condition, checked_text, instant_of
 from samples import MODALITIES, GalleryError
 from samples.durable import make_private, sync, sync_folder, write_private
+from samples.text import forms_of
 
 FILE: Final = "gallery.db"
 _BLOCK: Final = 8192
@@ -143,7 +144,7 @@ class Store:
             raise MovedError(self.folder)
         replaced = []
         for item in items:
-            if self._remove("id = ?", [item.id]):
+            if sum(self._remove("id = ?", [form]) for form in forms_of(item.id)):
                 if not replace:
                     raise GalleryError(f"id: {item.id!r} is there already", "id", "exists")
                 replaced.append(item.id)

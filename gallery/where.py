@@ -1,8 +1,8 @@
 """Filters: what a caller says of items, as a condition of the store.
 
 `{"camera": 3}` equal · `{"camera": [1, 2]}` one of · `{"time": {"gte": "...", "lt": "..."}}` a range · any attribute by name.
-Several keys must all hold. Times in ISO 8601 are compared as moments, whatever their offset (UTC where there is none); other
-times as text.
+Several keys must all hold. Text is asked for in Unicode NFC, as it is stored, and in the other forms that older stores may
+hold. Times in ISO 8601 are compared as moments, whatever their offset (UTC where there is none); other times as text.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from samples import GalleryError
+from samples.text import forms_of, normalize_text
 
 COLUMNS: Final = ("id", "identity", "camera", "scene", "time", "kind", "purpose", "expires")
 MAX_KEYS: Final = 64
@@ -35,17 +36,32 @@ def condition(where: Mapping[str, Any]) -> Condition:
 
 
 def _one(key: str, wanted: Any) -> Condition:
-    column, prefix = (key, []) if key in COLUMNS else ("json_extract(attributes, ?)", [_json_path(key)])
+    column, prefix = (key, []) if key in COLUMNS else _attribute(key)
     if key in _INSTANTS and (moments := _moments(wanted)) is not None:
         column, wanted = _INSTANTS[key], moments
     if isinstance(wanted, Mapping):
         return _range(key, column, prefix, wanted)
     if isinstance(wanted, list | tuple):
-        values = json.dumps([_scalar(key, value) for value in wanted])
-        return f"{column} IN (SELECT value FROM json_each(?))", [*prefix, values]
+        return _one_of(column, prefix, [form for value in wanted for form in _forms(_scalar(key, value))])
     if wanted is None:
         return f"{column} IS NULL", prefix
-    return f"{column} = ?", [*prefix, _scalar(key, wanted)]
+    forms = _forms(_scalar(key, wanted))
+    return _one_of(column, prefix, forms) if len(forms) > 1 else (f"{column} = ?", [*prefix, *forms])
+
+
+def _one_of(column: str, prefix: list[Any], values: list[Any]) -> Condition:
+    return f"{column} IN (SELECT value FROM json_each(?))", [*prefix, json.dumps(values)]
+
+
+def _forms(value: Any) -> list[Any]:
+    return list(forms_of(value)) if isinstance(value, str) else [value]
+
+
+def _attribute(key: str) -> Condition:
+    """An attribute's value as SQL, by each form of its name."""
+    paths: list[Any] = [_json_path(form) for form in forms_of(key)]
+    values = ", ".join(["json_extract(attributes, ?)"] * len(paths))
+    return (f"coalesce({values})" if len(paths) > 1 else values), paths
 
 
 def _range(key: str, column: str, prefix: list[Any], wanted: Mapping[str, Any]) -> Condition:
@@ -55,7 +71,7 @@ def _range(key: str, column: str, prefix: list[Any], wanted: Mapping[str, Any]) 
             f"where.{key}: a range takes {', '.join(_COMPARISONS)}, not {', '.join(unknown) or 'nothing'}", "where"
         )
     parts = [f"{column} {_COMPARISONS[name]} ?" for name in wanted]
-    return " AND ".join(parts), [item for value in wanted.values() for item in (*prefix, _scalar(key, value))]
+    return " AND ".join(parts), [item for value in wanted.values() for item in (*prefix, normalize_text(_scalar(key, value)))]
 
 
 def _scalar(key: str, value: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from samples.errors import SourceError, TrireidError
 from samples.sample import Sample
+from samples.text import normalize_sample, normalize_text
 
 #: The part that a sample plays in the field's protocols.
 Role = Literal["train", "query", "gallery", "distractor"]
@@ -81,9 +82,9 @@ def read_lazily(name: str, places: list[str], read: Callable[[str], Sample]) -> 
 
 
 def read_entry(place: str, read: Callable[[], Sample], name: str | None = None, role: Role | None = None) -> Entry:
-    """Make one entry of what `read` gives; its TrireidError or OSError becomes the entry's error."""
+    """Make one entry of what `read` gives, its text in NFC; its TrireidError or OSError becomes the entry's error."""
     try:
-        return Entry(place, read(), name=name, role=role)
+        return Entry(place, normalize_sample(read()), name=normalize_text(name), role=role)
     except OSError as error:  # a name too long, a folder that may not be looked into
         fault = SourceError(f"{error.filename or place}: {error.strerror}", place)
         return Entry(place, fault=fault, role=role)

@@ -3,7 +3,29 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+
+from samples.errors import TrireidError
+from samples.sample import Sample
+
+_TEXTS: Final = ("id", "identity", "scene", "time", "purpose", "expires")
+S = TypeVar("S", bound=Sample)
+
+
+def normalize_sample(sample: S) -> S:
+    """Return a sample with all of its text in NFC, attributes and their names too; itself if it is so already.
+
+    Raises TrireidError for two attributes whose names are then the same.
+    """
+    texts = {name: getattr(sample, name) for name in _TEXTS}
+    changed = {name: normalize_text(text) for name, text in texts.items() if not _is_normal(text)}
+    try:
+        if not _is_normal(sample.attributes):
+            changed["attributes"] = normalize_text(dict(sample.attributes))
+    except RecursionError:  # nested too deeply for any store, which says so
+        pass
+    return replace(sample, **changed) if changed else sample
 
 
 def normalize_text(value: Any) -> Any:
@@ -11,7 +33,10 @@ def normalize_text(value: Any) -> Any:
     if isinstance(value, str):
         return value if value.isascii() else unicodedata.normalize("NFC", value)
     if isinstance(value, dict):
-        return {normalize_text(name): normalize_text(each) for name, each in value.items()}
+        found = {normalize_text(name): normalize_text(each) for name, each in value.items()}
+        if len(found) < len(value):
+            raise TrireidError("attributes: two names differ only in how their letters are composed", "attributes")
+        return found
     if isinstance(value, list | tuple):
         return [normalize_text(each) for each in value]
     return value
@@ -19,4 +44,16 @@ def normalize_text(value: Any) -> Any:
 
 def forms_of(text: str) -> list[str]:
     """Return the forms that a text may have been stored in: NFC, and in older stores as it was given, or NFD."""
+    if text.isascii():
+        return [text]
     return list(dict.fromkeys((unicodedata.normalize("NFC", text), text, unicodedata.normalize("NFD", text))))
+
+
+def _is_normal(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.isascii() or unicodedata.is_normalized("NFC", value)
+    if isinstance(value, dict):
+        return all(_is_normal(name) and _is_normal(each) for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_normal, value))
+    return True
