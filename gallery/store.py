@@ -225,7 +225,7 @@ class Store:
             " WHERE key IN (SELECT value FROM json_each(?))"
         )
         rows = self.run(query, [json.dumps(list(keys))])
-        embeddings = check_embeddings(self.folder, [row for _, row in rows], dimension)
+        embeddings = check_embeddings(self.folder, [key for key, _ in rows], [row for _, row in rows], dimension)
         return {key: embedding for (key, _), embedding in zip(rows, embeddings, strict=True)}
 
     def known_ids(self) -> set[str]:
@@ -305,9 +305,9 @@ class Store:
         with reported(self.folder):
             cursor = self._db.execute(query, [since.key])
         while rows := self._block(cursor):
-            embeddings = check_embeddings(self.folder, [row[1] for row in rows], dimension)
-            keys = check_keys(self.folder, [row[0] for row in rows], LAST_KEY)
-            yield Added(keys, embeddings, check_masks(self.folder, [row[2] for row in rows]))
+            keys, vectors, masks = zip(*rows, strict=True)
+            embeddings = check_embeddings(self.folder, keys, vectors, dimension)
+            yield Added(check_keys(self.folder, keys, LAST_KEY), embeddings, check_masks(self.folder, masks))
 
     def _block(self, cursor: sqlite3.Cursor) -> list[Any]:
         with reported(self.folder):

@@ -56,7 +56,7 @@ def check_meta(folder: Path, meta: Mapping[Any, Any]) -> None:
         if not _is_text(name) or not _is_text(value) or "\0" in value:
             raise damaged(folder, f"its record of {str(name)[:40]!r} is not text of at most {MOST_TEXT} characters")
     for name in (*_META_TEXTS, "generation", "dimension"):
-        if not meta.get(name):
+        if name not in meta:
             raise damaged(folder, f"it has no record of its {name}")
     for name, (least, most) in _META_NUMBERS.items():
         value = meta.get(name, "1")
@@ -97,13 +97,15 @@ def check_keys(folder: Path, values: Sequence[Any], last: int) -> NDArray[np.int
     return np.array(values, np.int64)
 
 
-def check_embeddings(folder: Path, rows: Sequence[Any], dimension: int) -> NDArray[np.float32]:
-    """Return embeddings, float32 [n, D], of length `dimension` and finite. Raises GalleryError."""
-    if not all(isinstance(row, bytes) and len(row) == 4 * dimension for row in rows):
-        raise damaged(folder, f"an item's embedding has not {dimension} numbers")
+def check_embeddings(folder: Path, keys: Sequence[Any], rows: Sequence[Any], dimension: int) -> NDArray[np.float32]:
+    """Return embeddings, float32 [n, D], of length `dimension` and finite. Raises GalleryError, naming an item's key."""
+    for key, row in zip(keys, rows, strict=True):
+        if not isinstance(row, bytes) or len(row) != 4 * dimension:
+            raise damaged(folder, f"item {key}: its embedding has not {dimension} numbers")
     found = np.frombuffer(b"".join(rows), np.float32).reshape(len(rows), dimension)
     if not np.isfinite(found).all():
-        raise damaged(folder, "an item's embedding holds a number that is not finite")
+        key = keys[int(np.argmin(np.isfinite(found).all(axis=1)))]
+        raise damaged(folder, f"item {key}: its embedding holds a number that is not finite")
     return found
 
 

@@ -173,3 +173,12 @@ def test_the_audit_is_printed(people: Path, capsys: pytest.CaptureFixture[str]) 
     assert (line["action"], line["what"]["identity"], line["what"]["removed"]) == ("remove", "Eve", 1)
     assert trireid.main(["gallery", "audit", str(people)]) == 0
     assert "  remove  " in capsys.readouterr().out
+
+
+def test_a_manifest_may_not_call_an_attribute_like_a_field(tmp_path: Path, gallery: Gallery) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.png").write_bytes(encoded(ord(name)))
+    (tmp_path / "m.csv").write_text("rgb,'nir\na.png,/etc/passwd\nb.png,\n")
+    report = index(open_source(str(tmp_path / "m.csv")), gallery)
+    assert (report.added, [place for place, _ in report.faults]) == (1, ["row 2"])
+    assert "attributes: 'nir' is the name of a field" in report.faults[0][1]
