@@ -151,7 +151,7 @@ def _index(given: argparse.Namespace) -> int:
 def _tell_index(given: argparse.Namespace, report: IndexReport, items: int | None) -> None:
     """Print what became of a source: the counts, or JSON and nothing else, to stdout, the rest to stderr."""
     if given.json:
-        print(json.dumps({"gallery": given.gallery, "source": given.source, **report.to_json(), "items": items}, indent=2))
+        _print_json({"gallery": given.gallery, "source": given.source, **report.to_json(), "items": items}, indent=2)
         return
     if items is not None:
         _print(f"{given.gallery}: {report}; holds {items}")
