@@ -314,7 +314,20 @@ def _gallery_remove(given: argparse.Namespace) -> int:
         else:
             removed = gallery.remove(ids=given.id, identity=given.identity)
         _print(f"{given.folder}: {removed} removed; holds {len(gallery)}")
-    return 0
+    return _tell_pending(given.folder)
+
+
+def _tell_pending(folder: str) -> int:
+    """Say so where what was removed is not erased yet: it is done in part."""
+    from gallery.stats import stats
+
+    if not stats(Path(folder))["erasure_pending"]:
+        return 0
+    return _fail(
+        f"{folder}: a reader is in the way: what was removed stays in gallery.db-wal until it ends; the processes that have"
+        " the gallery open go on trying, and the next command does",
+        1,
+    )
 
 
 def _gallery_compact(given: argparse.Namespace) -> int:
@@ -323,7 +336,7 @@ def _gallery_compact(given: argparse.Namespace) -> int:
     with Gallery.open(_existing(given.folder), create=False) as gallery:
         gallery.compact()
     _print(f"{given.folder}: compacted")
-    return 0
+    return _tell_pending(given.folder)
 
 
 def _gallery_check(given: argparse.Namespace) -> int:
@@ -413,7 +426,7 @@ def _gallery_reembed(given: argparse.Namespace) -> int:
 
     report = reembed(_existing(given.folder), _load_model(given, given.model), drop_lost=given.drop_lost)
     _print(f"{given.folder}: {report.moved} items moved to {given.model}; {len(report.lost)} without pictures removed")
-    return 0
+    return _tell_pending(given.folder)
 
 
 def _existing(folder: str) -> Path:

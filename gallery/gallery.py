@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -16,9 +17,11 @@ from numpy.typing import NDArray
 
 from export import Embedder, load_artifact
 from export.embedder import BATCH
+from gallery.compaction import compact_store
 from gallery.enrolling import item_of
+from gallery.erasure import WAIT, Erasure
 from gallery.hits import Answer, Hit
-from gallery.items import Item, StoredPicture
+from gallery.items import Item, StoredPicture, bytes_of
 from gallery.merging import Merged, Merger, Offer, is_known, known_marks
 from gallery.pictures import prepare, with_contents
 from gallery.place import (
@@ -34,9 +37,11 @@ from gallery.place import (
     settled,
 )
 from gallery.reading import Reading
+from gallery.reserve import require_reserve, with_reserve
 from gallery.searching import Asked, Query, Search, cameras_of
-from gallery.snapshot import SNAPSHOT, drop_snapshot, save_snapshot
+from gallery.snapshot import SNAPSHOT, save_snapshot
 from gallery.store import MovedError, Store
+from gallery.upkeep import Upkeep
 from gallery.view import MUCH, View
 from gallery.where import Condition, condition
 from samples import GalleryError, Sample
@@ -45,6 +50,8 @@ from samples import GalleryError, Sample
 WORTH_A_SNAPSHOT: Final = 5_000
 _DAY: Final = 86_400.0
 Load = Callable[[Path], Embedder]
+
+log = logging.getLogger(__name__)
 
 
 class Gallery:
@@ -57,13 +64,15 @@ class Gallery:
     def __init__(self, folder: Path, embedder: Embedder, settings: Settings, load: Load = load_artifact) -> None:
         self.folder, self.embedder, self.settings, self._load = folder, embedder, settings, load
         self._writing, self._reading = threading.RLock(), threading.RLock()
-        self._writer, self._reader = Store(folder), Store(folder)
+        self._writer, self._reader, self._erasure = Store(folder), Store(folder), Erasure(folder)
         self._closed = False
         try:
+            self._erasure.finish()  # before a saved index is read that may hold what was removed
             self._view = self._viewed()
         except BaseException:
             self._close_stores()
             raise
+        self._upkeep = Upkeep(folder, self._erasure, self)
 
     @classmethod
     def open(
@@ -103,8 +112,12 @@ class Gallery:
 
     def close(self) -> None:
         """Close the gallery. Everything acknowledged is on disk already; a large index is saved for the next opening."""
+        if self._closed:
+            return
+        self._upkeep.stop()
+        self._erase(WAIT)
         if self._worth_saving():
-            self.snapshot()
+            self._save_if_possible()
         with self._writing, self._reading:
             self._closed = True
             self._view.close()
@@ -165,12 +178,15 @@ class Gallery:
     def add_items(self, items: Sequence[Item], *, generation: int | None = None, replace: bool = True) -> list[str]:
         """As `add_embedded`, with all that is stored of each sample."""
         generation = self.view().moment.position.generation if generation is None else generation
+        require_reserve(self.folder, max((2 * bytes_of(item) for item in items), default=0))
         with ExitStack() as stack:
             with self._writing, self._writer.transaction():
-                self._writer.add(items, generation, replace=replace)
+                replaced = self._writer.add(items, generation, replace=replace)
                 if len(items) > MUCH:  # searches go on with what was until it is taken in
                     stack.enter_context(self._entered())
             self.view()
+        if replaced:
+            self._erase()
         return [item.id for item in items]
 
     def merge(self, offers: Sequence[Offer], *, generation: int, own: Set[str]) -> list[Merged]:
@@ -213,7 +229,8 @@ class Gallery:
     def remove(self, *, ids: Sequence[str] | None = None, identity: str | None = None) -> int:
         """Remove items by their ids, or all of an identity; returns how many there were.
 
-        On return they are gone for good: rows, embeddings, pictures, and the index's snapshot; a line of the audit stays.
+        On return no search finds them, and no file of the gallery holds their rows, embeddings and pictures any more, unless
+        a reader was in the way for over a second: then `erasure_pending` holds until that is done. A line of the audit stays.
         """
         if (ids is None) == (identity is None):
             raise GalleryError("give either ids or an identity to remove", "ids")
@@ -226,6 +243,11 @@ class Gallery:
             raise GalleryError(f"days must be over 0, not {days}", "days")
         limit = time.time() - days * _DAY
         return self._remove(("coalesce(instant, added) < ?", [limit]), {"older_than_days": days})
+
+    @property
+    def erasure_pending(self) -> bool:
+        """Whether a file of the gallery may still hold something that was removed or replaced; it is being worked at."""
+        return self._erasure.pending
 
     def audit(self) -> list[tuple[str, str, dict[str, Any]]]:
         """What was removed or moved, oldest first: when (UTC), what was done, to what. Pictures are in no line."""
@@ -311,13 +333,15 @@ class Gallery:
     def compact(self) -> None:
         """Give back the space of what was removed, and forget which keys that was. Searches go on; writers wait."""
         with self._writing:
-            with self._writer.transaction():
-                self._writer.forget_removals()
-            self._writer.run("VACUUM")
-            self._writer.truncate_log()
-        drop_snapshot(self.folder)
+            with_reserve(self.folder, self._compact)
+        self._erase(WAIT)
         if len(self) >= WORTH_A_SNAPSHOT:
-            self.snapshot()
+            self._save_if_possible()
+
+    def _compact(self) -> None:
+        with self._writer.transaction():
+            self._writer.forget_removals()
+        compact_store(self._writer)
 
     def view(self) -> View:
         """The view of the store as it is now, a new one where the gallery has moved to another network."""
@@ -358,8 +382,8 @@ class Gallery:
                 old.close()
 
     def _close_stores(self) -> None:
-        self._writer.close()
-        self._reader.close()
+        for store in (self._writer, self._reader, self._erasure):
+            store.close()
 
     def _reload(self) -> None:
         meta = self._reader.meta()
@@ -379,7 +403,19 @@ class Gallery:
     def _remove(self, what: Condition, audited: Mapping[str, Any]) -> int:
         with self._writing:
             removed = self._writer.remove(what, audited)
-            if removed:
-                drop_snapshot(self.folder)
         self.view()
+        if removed:
+            self._erase(WAIT)
         return removed
+
+    def _erase(self, wait: float = 0.0) -> None:
+        """Finish the erasure within so many seconds, or leave it to the upkeep. No lock is held, so that others go on."""
+        if not self._erasure.finish(wait):
+            self._upkeep.hurry()
+
+    def _save_if_possible(self) -> None:
+        """Save the index; a disk that is full costs the next opening time, and nothing else."""
+        try:
+            self.snapshot()
+        except OSError as error:
+            log.warning("%s: the index was not saved: %s", self.folder, error.strerror)

@@ -40,6 +40,11 @@ class Item:
     pictures: Sequence[StoredPicture] = ()
 
 
+def bytes_of(item: Item) -> int:
+    """How many bytes an item's pictures take in a store."""
+    return sum(len(picture.thumbnail) + len(picture.data or b"") for picture in item.pictures)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Known:
     """What is known of a stored item, without its embedding and pictures. `present`: its modalities, as a mask."""

@@ -17,7 +17,13 @@ BUSY_SECONDS: Final = 30.0
 _MOST_BYTES: Final = MAX_BYTES + (16 << 20)
 #: Before the schema is read: nothing in it may call functions, and pages that contradict themselves are errors.
 _DISTRUST: Final = ("trusted_schema = OFF", "cell_size_check = ON")
-_PRAGMAS: Final = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON")
+_PRAGMAS: Final = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    "secure_delete = ON",
+    "temp_store = MEMORY",  # a statement's journal of old pages would else go to the folder for temporary files
+)
 
 
 class ReadOnlyError(sqlite3.OperationalError):

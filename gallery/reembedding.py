@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from export import Embedder
+from gallery.erasure import WAIT, Erasure
 from gallery.place import description
 from gallery.schema import vectors_table
-from gallery.snapshot import drop_snapshot
 from gallery.store import Store
 from samples import GalleryError, Sample, TrireidError
 from samples.printable import printable
@@ -35,10 +35,13 @@ Row = tuple[int, NDArray[np.float32]]
 
 @dataclass
 class ReembedReport:
-    """`moved`: items with an embedding by the new network; `lost`: (id, why) of those without pictures that can be read."""
+    """`moved`: items with an embedding by the new network; `lost`: (id, why) of those without pictures that can be read;
+    `erasure_pending`: the old embeddings are still in a file, until a process that has the gallery open has cleared it.
+    """
 
     moved: int = 0
     lost: list[tuple[str, str]] = field(default_factory=list)
+    erasure_pending: bool = False
 
 
 def reembed(folder: Path, embedder: Embedder, *, drop_lost: bool = False) -> ReembedReport:
@@ -85,8 +88,7 @@ class _Move:
                 self._put(self._embedded(self._waiting(lost), lost))
                 self._change_over(lost)
             bar.update(len(waiting))
-        drop_snapshot(self.store.folder)
-        self.store.truncate_log()
+        self.report.erasure_pending = not _erase(self.store.folder)
         return self.report
 
     def _begin(self) -> None:
@@ -151,3 +153,12 @@ class _Move:
         self.store.run(f"DROP TABLE vectors_{self.next - 1}")
         self.report.moved = len(self.store)
         self.store.audit("reembed", {"from": self.meta["model"], "to": values["model"], "items": self.report.moved})
+
+
+def _erase(folder: Path) -> bool:
+    """Clear the old embeddings from every file, as far as readers let it."""
+    erasure = Erasure(folder)
+    try:
+        return erasure.finish(WAIT)
+    finally:
+        erasure.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -78,6 +78,33 @@ def save_snapshot(folder: Path, index: Seen, position: Position, writer: Store, 
 
 def drop_snapshot(folder: Path) -> None:
     """Remove the snapshot and drafts of it, of killed processes too: they hold vectors of what has been removed since."""
-    for path in folder.glob(f"*{SNAPSHOT}*"):
+    _drop(folder, folder.glob(f"*{SNAPSHOT}*"))
+
+
+def drop_dead_drafts(folder: Path) -> None:
+    """Remove drafts of the snapshot that a killed process left: of what they hold nobody knows what was removed since."""
+    _drop(folder, [path for path in folder.glob(f".*{SNAPSHOT}.*") if not _is_alive(path.name)])
+
+
+def _drop(folder: Path, paths: Iterable[Path]) -> None:
+    found = list(paths)
+    for path in found:
         path.unlink(missing_ok=True)
-    sync_folder(folder)
+    if found:
+        sync_folder(folder)
+
+
+def _is_alive(draft: str) -> bool:
+    """Whether the process, and of this process the thread, that a draft is named after may still be writing it."""
+    process, _, thread = draft.rpartition(".")[2].partition("-")
+    if not (process.isdecimal() and thread.isdecimal()):
+        return False
+    if int(process) == os.getpid():
+        return int(thread) in {each.ident for each in threading.enumerate()}
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # another user's
+    return True

@@ -22,6 +22,7 @@ from gallery.actor import current_actor, note_replaced
 from gallery.index import LAST_KEY
 from gallery.items import Added, Item, Known, Position, StoredPicture
 from gallery.opening import BUSY_SECONDS, connect
+from gallery.reserve import disk_full, is_out_of_room, with_reserve
 from gallery.rights import warn_of_wide_rights
 from gallery.schema import SCHEMA, UPGRADES, VERSION, upgrade, vectors_table
 from gallery.schema_check import VersionError
@@ -53,7 +54,6 @@ _BLOCK: Final = 8192
 #: So many ids of replaced items stand in a line of the audit.
 _NAMED: Final = 100
 _YEAR_9999: Final = 253_370_764_800
-_TRUNCATE_SECONDS: Final = 2.0
 _COLUMNS: Final = ("key", *COLUMNS, "present")
 #: What `check_known` and `check_images` take, bounded.
 KNOWN: Final = ", ".join(
@@ -83,10 +83,14 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._db = with_reserve(folder, self._connect)
         with reported(folder):
-            self._db = connect(folder / FILE)
             #: Whether the store may be read only: nothing of the gallery's folder is written then.
             self.read_only = bool(self._db.execute("PRAGMA query_only").fetchone()[0])
+
+    def _connect(self) -> sqlite3.Connection:
+        with reported(self.folder):
+            return connect(self.folder / FILE)
 
     @classmethod
     def create(cls, folder: Path, meta: Mapping[str, str]) -> None:
@@ -95,10 +99,12 @@ class Store:
         draft = folder / f"{FILE}.new-{os.getpid()}-{threading.get_ident()}"
         with reported(folder):
             write_private(draft, b"")  # its log has the same rights
-            database = connect(draft, create=True)
-            with closing(database):
+            with closing(sqlite3.connect(draft)) as empty:
+                empty.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that it can be compacted on a full disk
+                empty.execute("PRAGMA journal_mode = WAL")
+            with closing(connect(draft, create=True)) as database:
                 database.executescript(f"BEGIN; {SCHEMA} {vectors_table(1)} COMMIT;")
-                values = {"version": str(VERSION), "generation": "1", "mark": uuid.uuid4().hex, **meta}
+                values = {"version": str(VERSION), "generation": "1", "erased": "1.0", "mark": uuid.uuid4().hex, **meta}
                 database.executemany("INSERT INTO meta VALUES (?, ?)", values.items())
         try:
             os.link(draft, folder / FILE)
@@ -134,11 +140,11 @@ class Store:
     def __len__(self) -> int:
         return int(self.run("SELECT count(*) FROM items")[0][0])
 
-    def add(self, items: Iterable[Item], generation: int, *, replace: bool = True) -> None:
+    def add(self, items: Iterable[Item], generation: int, *, replace: bool = True) -> int:
         """Add items, within a transaction, replacing those whose id is there; their embeddings are of this generation.
 
-        Raises MovedError where the gallery has moved to another network since, and without `replace` GalleryError (code
-        `exists`) for an id that is there.
+        Returns how many were replaced. Raises MovedError where the gallery has moved to another network since, and without
+        `replace` GalleryError (code `exists`) for an id that is there.
         """
         if self.generation() != generation:
             raise MovedError(self.folder)
@@ -152,18 +158,17 @@ class Store:
         if replaced:
             self.audit("replace", {"ids": replaced[:_NAMED], "replaced": len(replaced)})
             note_replaced(replaced)
+        return len(replaced)
 
     def remove(self, condition: Condition, audited: Mapping[str, Any]) -> int:
         """Remove the items that the condition holds for, in one transaction; returns how many.
 
-        A line of the audit says `audited` and how many. Of what was removed nothing stays in the file or its log.
+        A line of the audit says `audited` and how many. From the commit on an erasure is pending: see `erasable`.
         """
         with self.transaction():
             removed = self._remove(*condition)
             if removed:
                 self.audit("remove", {**audited, "removed": removed})
-        if removed:
-            self.truncate_log()
         return removed
 
     def audit(self, action: str, what: Mapping[str, Any]) -> None:
@@ -183,18 +188,19 @@ class Store:
         except ValueError as error:
             raise damaged(self.folder, f"a line of its audit: {error}") from error
 
-    def truncate_log(self) -> bool:
-        """Empty the write-ahead log, in which removed content would stay readable; False where a reader was in the way."""
-        until = time.monotonic() + _TRUNCATE_SECONDS
-        while True:
-            with reported(self.folder):
-                (busy, *_) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            if not busy:
-                return True
-            if time.monotonic() > until:
-                log.warning("%s: a reader is in the way; removed content stays in the log until the next removal", self.folder)
-                return False
-            time.sleep(0.02)
+    def erasable(self) -> str:
+        """The last change by which content went: every removal and every move to another network makes it another one."""
+        position = self.position()
+        return f"{position.generation}.{position.removal}"
+
+    def erased(self) -> str | None:
+        """Up to which such change no file of the folder holds what went any more; None after a compaction."""
+        rows = self.run("SELECT value FROM meta WHERE name = 'erased'")
+        return str(rows[0][0]) if rows else None
+
+    def record_erased(self, point: str) -> None:
+        """Record, within a transaction, up to where files have been cleared."""
+        self.run("INSERT OR REPLACE INTO meta VALUES ('erased', ?)", [point])
 
     def keys(self, condition: Condition, after: int = 0) -> NDArray[np.int64]:
         """The keys over `after` of the items that the condition holds for, int64 [n], growing."""
@@ -317,6 +323,7 @@ class Store:
         """Forget which keys were removed, within a transaction: whoever has not seen it yet reads everything anew."""
         self._db.execute("INSERT OR REPLACE INTO meta VALUES ('forgotten', ?)", [str(self.position().removal)])
         self._db.execute("DELETE FROM removals")
+        self._db.execute("DELETE FROM meta WHERE name = 'erased'")  # what is moved about lies in the log, too
 
     def run(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         """Run a statement of a part of this room that looks after the store. Raises GalleryError as every method does."""
@@ -383,6 +390,8 @@ def reported(folder: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = "store"
+        if _is_full(error, folder):
+            raise disk_full(folder) from error
         if isinstance(error, VersionError):
             raise GalleryError(f"{folder}: {error}", str(folder), code) from error
         if "attempt to write a readonly database" in str(error):
@@ -403,6 +412,12 @@ def read_only_error(folder: Path, what: str = "it") -> GalleryError:
         str(folder),
         "read_only",
     )
+
+
+def _is_full(error: sqlite3.Error, folder: Path) -> bool:
+    """Whether there is no room on the disk: SQLite says so plainly, or of its shared memory as of an error of reading."""
+    kind = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    return kind == sqlite3.SQLITE_FULL or (kind in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and is_out_of_room(folder))
 
 
 def _json(attributes: Mapping[str, Any]) -> str:

@@ -111,14 +111,14 @@ class Desk:
             (item_id,) = gallery.add([sample], keep=True, replace=may_replace)
         self._metrics.took(times)
         self._count(gallery)
-        return EnrollAnswer(id=item_id)
+        return EnrollAnswer(id=item_id, pending=gallery.erasure_pending)
 
     def remove(self, form: RemoveForm) -> RemoveAnswer:
         """Remove from a gallery; durable on return."""
         gallery = self.named(form.gallery)
         removed = gallery.remove(ids=form.ids, identity=form.identity)
         self._count(gallery)
-        return RemoveAnswer(removed=removed)
+        return RemoveAnswer(removed=removed, pending=gallery.erasure_pending)
 
     def listing(self) -> GalleriesAnswer:
         """What is served."""
@@ -135,6 +135,7 @@ class Desk:
             by_day=[DayCount(day=day, items=items) for day, items in counts["by_day"].items()],
             by_kind={kind: items for kind, items in counts["by_kind"].items() if kind != str(None)},
             by_modalities=counts["by_modalities"],
+            erasure_pending=counts["erasure_pending"],
         )
 
     def thumbnail(self, name: str, key: int, modality: str) -> bytes | None:

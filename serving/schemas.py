@@ -25,6 +25,13 @@ _TIME = Field(
 )
 _KIND = Field(None, description="What is shown.", examples=["person"])
 
+_PENDING = Field(
+    False,
+    description="Whether a file of the gallery may still hold something that was removed or replaced, because a reader is in"
+    " the way; it is tried again until it is gone.",
+    examples=[False],
+)
+
 
 class Form(BaseModel):
     """A request's fields; one that nobody reads is an error, so that a slip of the pen is noticed."""
@@ -147,12 +154,14 @@ class EnrollAnswer(BaseModel):
     """The enrolled item; it is durable."""
 
     id: str = Field(description="The item's id.", examples=["a1"])
+    pending: bool = _PENDING
 
 
 class RemoveAnswer(BaseModel):
-    """What was removed; it is gone for good."""
+    """The number of items that were removed: no search finds them any more."""
 
     removed: int = Field(description="How many items.", examples=[2])
+    pending: bool = _PENDING
 
 
 class GalleryAnswer(BaseModel):
@@ -193,6 +202,7 @@ class GalleryDetail(GalleryAnswer):
     by_day: list[DayCount] = Field(description="Items of each day, where the time is known.")
     by_kind: dict[str, int] = Field(description="Items of each kind.", examples=[{"person": 1200}])
     by_modalities: dict[str, int] = Field(description="Items with each set of modalities.", examples=[{"rgb+nir+tir": 1200}])
+    erasure_pending: bool = _PENDING
 
 
 class WhoAmI(BaseModel):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from gallery.index import Seen, VectorIndex
 from gallery.snapshot import SNAPSHOT
 from gallery.store import FILE
 from tests.conftest import ROOT
-from tests.gallery.victim import NoNetwork, State, after, embedding, indexed, item, nearest
+from tests.gallery.victim import MARK, POINTS, NoNetwork, State, after, embedding, indexed, item, nearest
 
 #: How often the process is killed: TRIREID_KILLS=200 for the long run.
 KILLS = int(os.environ.get("TRIREID_KILLS", "30"))
@@ -43,6 +44,7 @@ def test_kill_minus_nine(tmp_path: Path, killer: subprocess.Popen[str]) -> None:
     assert killer.stdin is not None
     assert killer.stdout is not None
     draw, state, seen, done, patience = random.Random(0), State(), 0, 0, 1.0
+    marks: set[str] = set()  # of all that the gallery was ever known to hold
     for number in range(KILLS):
         patience = max(1.0, 0.8 * patience) if done > number else 1.5 * patience  # on a slow machine it lives longer
         killer.stdin.write(f"{folder} {log} {number} {patience * draw.uniform(0.02, 0.4):.3f}\n")
@@ -54,9 +56,12 @@ def test_kill_minus_nine(tmp_path: Path, killer: subprocess.Popen[str]) -> None:
             maybe = line.get("about")
             if "done" in line:
                 sure, maybe = after(sure, line["done"]), None
+                marks |= marks_of(sure)
                 done += 1
         seen = len(lines)
         state = checked(folder, sure, sure if maybe is None else after(sure, maybe))
+        marks |= marks_of(state)
+        assert marks_in(folder) & marks <= marks_of(state)  # nothing that was removed or replaced is in any file
     assert done > KILLS / 2  # the process got somewhere between kills
 
 
@@ -69,9 +74,46 @@ def checked(folder: Path, sure: State, possible: State) -> State:
         assert indexed(gallery) == len(gallery) == len(ids)
         for id_ in random.Random(len(ids)).sample(sorted(ids), min(len(ids), 5)):
             ((score, known),) = nearest(gallery, id_)
-            assert (known.id, known.identity) == (id_, state[id_])
+            assert (known.id, known.identity) == (id_, state[id_][0])
             assert score == pytest.approx(1, abs=1e-5)
+        wait_until_erased(gallery)
     return state
+
+
+def marks_of(state: State) -> set[str]:
+    return {mark for _, mark in state.values()}
+
+
+def marks_in(folder: Path) -> set[str]:
+    return {mark.decode() for content in contents(folder) for mark in MARK.findall(content)}
+
+
+def wait_until_erased(gallery: Gallery) -> None:
+    """At most until the processes that a killed one has left have ended."""
+    until = time.monotonic() + 60
+    while gallery.erasure_pending:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_any_point_of_an_erasure_the_next_opening_finishes_it(
+    tmp_path: Path, killer: subprocess.Popen[str], point: str
+) -> None:
+    folder = tmp_path / "people.gallery"
+    wanted = [b"picture of person 1", *(embedding(f"i{n}").tobytes() for n in range(40) if n % 4 == 1)]
+    filled(folder).close()
+    assert killer.stdin is not None
+    assert killer.stdout is not None
+    killer.stdin.write(f"{folder} {point}\n")
+    killer.stdin.flush()
+    assert killer.stdout.readline() == "killed\n"
+    left = [path.name for path in folder.iterdir() if any(each in path.read_bytes() for each in wanted)]
+    assert bool(left) == (point != "log-emptied")
+    with Gallery.open(folder, NoNetwork()) as gallery:
+        wait_until_erased(gallery)
+        assert indexed(gallery) == (40 if point == "replaced" else 30)
+        assert not [path.name for path in folder.iterdir() if any(each in path.read_bytes() for each in wanted)]
 
 
 def filled(folder: Path, count: int = 40) -> Gallery:
@@ -175,7 +217,8 @@ def test_what_is_erased_leaves_no_trace_beside_killed_and_searching_processes(tm
 
 
 def contents(folder: Path) -> list[bytes]:
-    return [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    """Every file, read by other processes: a file that this one closes takes the locks of its open galleries with it."""
+    return [subprocess.run(["cat", str(path)], capture_output=True).stdout for path in folder.rglob("*") if path.is_file()]
 
 
 def test_a_snapshot_that_a_removal_overtook_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

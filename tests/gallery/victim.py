@@ -2,7 +2,7 @@
 
 `python -m tests.gallery.victim` reads lines `FOLDER LOG SEED SECONDS`; for each it forks a child that works on the gallery,
 kills it with SIGKILL after so many seconds, and prints `killed`. What the child is about to do and what it has been told is
-done, it writes into the log, a line of JSON each.
+done, it writes into the log, a line of JSON each. Of a line `FOLDER POINT` the child kills itself at that point of an erasure.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +25,14 @@ from numpy.typing import NDArray
 
 from export import Card, Embedder, Segment
 from gallery import Gallery
+from gallery.erasure import Erasure
+from gallery.index import Seen
 from gallery.items import Item, Known, StoredPicture
 
 DIMENSION = 12
-State = dict[str, str]  # id -> identity
+State = dict[str, tuple[str, str]]  # id -> identity, and the mark that its pictures carry
+#: How a mark looks in a file.
+MARK = re.compile(rb"<([\w-]+@[\w-]+)>")
 
 
 class NoNetwork(Embedder):
@@ -65,9 +72,10 @@ def embedding(id_: str) -> NDArray[np.float32]:
     return np.asarray(values / np.linalg.norm(values))
 
 
-def item(id_: str, identity: str, present: tuple[str, ...] = ("rgb", "nir", "tir")) -> Item:
-    """An item with pictures that say whose they are."""
-    pictures = [StoredPicture(name, f"picture of {identity}".encode()) for name in present]  # type: ignore[arg-type]
+def item(id_: str, identity: str, present: tuple[str, ...] = ("rgb", "nir", "tir"), mark: str = "") -> Item:
+    """An item with pictures that say whose they are, and carry a mark."""
+    content = f"picture of {identity}" + (f" <{mark}>" if mark else "")
+    pictures = [StoredPicture(name, content.encode()) for name in present]  # type: ignore[arg-type]
     return Item(id=id_, embedding=embedding(id_), digest=id_, identity=identity, pictures=pictures)
 
 
@@ -89,22 +97,26 @@ def indexed(gallery: Gallery) -> int:
 def after(state: State, step: dict[str, Any]) -> State:
     """The state once a step is done."""
     if step["do"] == "add":
-        return {**state, **dict(step["items"])}
+        return {**state, **{id_: (identity, _mark(id_, step)) for id_, identity in step["items"]}}
     if step["do"] == "remove":
-        return {id_: identity for id_, identity in state.items() if id_ not in step["ids"]}
+        return {id_: known for id_, known in state.items() if id_ not in step["ids"]}
     if step["do"] == "erase":
-        return {id_: identity for id_, identity in state.items() if identity != step["identity"]}
+        return {id_: known for id_, known in state.items() if known[0] != step["identity"]}
     return state
 
 
 def main() -> None:
     """Fork, kill, say so."""
     for line in sys.stdin:
-        folder, log, seed, seconds = line.split()
+        folder, *how = line.split()
         child = os.fork()
+        if child == 0 and len(how) == 1:
+            _die(Path(folder), how[0])
         if child == 0:
-            _work(Path(folder), Path(log), int(seed))
-        time.sleep(float(seconds))
+            _work(Path(folder), Path(how[0]), int(how[1]))
+        time.sleep(float(how[2]) if len(how) == 3 else 0)
+        if len(how) == 1:
+            os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         print("killed", flush=True)
@@ -128,7 +140,8 @@ def _step(draw: random.Random, ids: list[str], name: str) -> dict[str, Any]:
     if kind == "add":
         again = draw.sample(ids, min(len(ids), 2))
         new = [f"{name}-{i}" for i in range(draw.randint(1, 12))]
-        return {"do": "add", "items": [(id_, f"person {draw.randint(0, 30)}") for id_ in (*new, *again)]}
+        items = [(id_, f"person {draw.randint(0, 30)}") for id_ in (*new, *again)]
+        return {"do": "add", "name": name, "items": items}
     if kind == "remove":
         return {"do": "remove", "ids": draw.sample(ids, min(len(ids), draw.randint(1, 5)))}
     return {"do": kind, "identity": f"person {draw.randint(0, 30)}"}
@@ -136,7 +149,7 @@ def _step(draw: random.Random, ids: list[str], name: str) -> dict[str, Any]:
 
 def _do(gallery: Gallery, step: dict[str, Any]) -> None:
     if step["do"] == "add":
-        gallery.add_items([item(id_, identity) for id_, identity in step["items"]])
+        gallery.add_items([item(id_, identity, mark=_mark(id_, step)) for id_, identity in step["items"]])
     elif step["do"] == "remove":
         gallery.remove(ids=step["ids"])
     elif step["do"] == "erase":
@@ -147,8 +160,57 @@ def _do(gallery: Gallery, step: dict[str, Any]) -> None:
         gallery.snapshot()
 
 
+def _mark(id_: str, step: dict[str, Any]) -> str:
+    return f"{id_}@{step['name']}"
+
+
 def _say(out: int, what: dict[str, Any]) -> None:
     os.write(out, json.dumps(what).encode() + b"\n")
+
+
+#: Where a process may die while it erases `person 1`: what it does, and of what it dies instead of doing it.
+POINTS: dict[str, tuple[Callable[[Gallery], Any], tuple[Any, str]]] = {
+    "committed": (lambda gallery: gallery.remove(identity="person 1"), (Erasure, "finish")),
+    "index-dropped": (lambda gallery: gallery.remove(identity="person 1"), (Erasure, "_empty_log")),
+    "log-emptied": (lambda gallery: gallery.remove(identity="person 1"), (Erasure, "_record")),
+    "replaced": (lambda gallery: _replace(gallery), (Erasure, "finish")),
+    "compacted": (lambda gallery: _compact(gallery), (Erasure, "finish")),
+    "index-written": (lambda gallery: _save(gallery), (os, "replace")),
+}
+
+
+def _die(folder: Path, point: str) -> None:
+    """Erase, and die at a point of it."""
+    act, (owner, name) = POINTS[point]
+    gallery = Gallery.open(folder, NoNetwork())
+    if point != "index-written":
+        gallery.snapshot()
+    gallery._upkeep.stop()  # it would do the erasing
+    setattr(owner, name, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    act(gallery)
+
+
+def _replace(gallery: Gallery) -> None:
+    with gallery.reading() as reading:
+        ids = [id_ for (id_,) in reading.rows("SELECT id FROM items WHERE identity = 'person 1'", [])]
+    gallery.add_items([replace(item(id_, "person 2"), embedding=embedding("another")) for id_ in ids])
+
+
+def _compact(gallery: Gallery) -> None:
+    gallery._writer.remove(("identity = ?", ["person 1"]), {})
+    gallery.compact()
+
+
+def _save(gallery: Gallery) -> None:
+    """Another process removes while this one writes the index: its draft is new when all else has been erased."""
+    save = Seen.save
+
+    def overtaken(self: Seen, path: Path, *arguments: Any) -> None:
+        Gallery.open(gallery.folder, NoNetwork()).remove(identity="person 1")
+        save(self, path, *arguments)
+
+    setattr(Seen, "save", overtaken)  # noqa: B010
+    gallery.snapshot()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,56 @@
+"""Compaction: the store's file gives its free pages back to the file system, without a copy in a folder for temporary files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Final
+
+from gallery.reserve import disk_full
+from gallery.store import FILE, Store
+from samples import GalleryError
+
+#: Pages given back in one transaction, where there is no room to write the file again.
+_STEP: Final = 256
+#: In a process of its own, for SQLite asks the environment where to put temporary files. It unlinks them while it writes them,
+#: so that a kill leaves none.
+_VACUUM: Final = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None)
+for statement in ("secure_delete = ON", "synchronous = FULL", "temp_store = FILE", "auto_vacuum = INCREMENTAL"):
+    database.execute(f"PRAGMA {statement}")
+try:
+    database.execute("VACUUM")
+except sqlite3.Error as error:
+    sys.exit("full" if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) else str(error))
+"""
+
+
+def compact_store(store: Store) -> None:
+    """Write the store's file again without its free pages; where the disk has no room for that, move its last pages into them.
+
+    Raises GalleryError where neither is possible.
+    """
+    environment = {**os.environ, "SQLITE_TMPDIR": str(store.folder)}
+    command = [sys.executable, "-I", "-c", _VACUUM, str(store.folder / FILE)]
+    outcome = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
+    reason = outcome.stderr.strip()
+    if outcome.returncode == 0:
+        return
+    if reason != "full":
+        raise GalleryError(f"{store.folder}: cannot be compacted: {reason or outcome.returncode}", str(store.folder), "store")
+    if not _give_back_pages(store):
+        raise disk_full(store.folder)
+
+
+def _give_back_pages(store: Store) -> bool:
+    """Move pages from the end of the file into free ones, step by step; False for a file that was not made for it."""
+    store.run("PRAGMA wal_checkpoint(TRUNCATE)")
+    if store.run("PRAGMA auto_vacuum") != [(2,)]:
+        return False
+    (free,) = store.run("PRAGMA freelist_count")[0]
+    for _ in range(0, free, _STEP):
+        store.run(f"PRAGMA incremental_vacuum({_STEP})")
+        store.run("PRAGMA wal_checkpoint(PASSIVE)")
+    return True

@@ -1,0 +1,102 @@
+"""Erasure: what was removed leaves every file of the gallery's folder, also where a process dies or reads on meanwhile.
+
+A removal overwrites the rows in the store's file, but older copies of them lie in its write-ahead log, and their vectors in the
+saved index. How far these have been cleared is recorded in the store: as long as that is behind what was removed, the erasure
+is pending, and whoever has the gallery open goes on trying.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from gallery.reserve import with_reserve
+from gallery.snapshot import drop_dead_drafts, drop_snapshot
+from gallery.store import Store
+from samples import GalleryError
+
+#: How long an answer waits for readers that are in the way; the rest is left to the upkeep.
+WAIT: Final = 1.0
+_PAUSE: Final = 0.02
+_MARK_MILLISECONDS: Final = 1000
+
+log = logging.getLogger(__name__)
+
+
+def is_pending(store: Store) -> bool:
+    """Whether something that was removed may still be in a file."""
+    return store.erased() != store.erasable()
+
+
+class Erasure:
+    """Finishes what removals begin, on a connection of its own: no writer waits for the readers that it waits for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._lock, self._complaint = folder, threading.Lock(), ""
+        self._store = Store(folder)
+        self._store.run("PRAGMA busy_timeout = 0")
+
+    @property
+    def pending(self) -> bool:
+        """Whether something that was removed may still be in a file."""
+        with self._lock:
+            return is_pending(self._store)
+
+    def finish(self, wait: float = 0.0) -> bool:
+        """Clear what is pending, within about so many seconds; returns whether nothing is.
+
+        Never raises: a reader in the way, a full disk or a folder that cannot be written leave the erasure pending.
+        """
+        until = time.monotonic() + wait
+        try:
+            drop_dead_drafts(self._folder)
+            while not self._attempt():
+                if time.monotonic() >= until:
+                    self._complain("a reader is in the way")
+                    return False
+                time.sleep(_PAUSE)
+        except (GalleryError, OSError) as error:
+            self._complain(str(error))
+            return False
+        self._complaint = ""
+        return True
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self._store.close()
+
+    def _attempt(self) -> bool:
+        with self._lock:
+            point = self._store.erasable()
+            if self._store.erased() == point:
+                return True
+            drop_snapshot(self._folder)
+            return with_reserve(self._folder, self._empty_log) and self._record(point)
+
+    def _empty_log(self) -> bool:
+        """Bring all of the log into the store's file and cut it to nothing, unless a reader or a writer is in the way."""
+        ((busy, _, _),) = self._store.run("PRAGMA wal_checkpoint(TRUNCATE)")
+        return not busy
+
+    def _record(self, point: str) -> bool:
+        self._store.run(f"PRAGMA busy_timeout = {_MARK_MILLISECONDS}")
+        try:
+            with self._store.transaction():
+                self._store.record_erased(point)
+        except GalleryError as error:
+            if error.code != "locked":
+                raise
+            return False
+        finally:
+            self._store.run("PRAGMA busy_timeout = 0")
+        return True
+
+    def _complain(self, reason: str) -> None:
+        """Log why an erasure waits, once for as long as the reason stays."""
+        if reason != self._complaint:
+            log.warning("%s: what was removed is not erased from every file yet, and is tried again: %s", self._folder, reason)
+        self._complaint = reason

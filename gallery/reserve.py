@@ -1,0 +1,94 @@
+"""A reserve on the disk: a file that takes up room, and lets it go where a removal finds the disk full."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeVar
+
+from samples import GalleryError
+
+RESERVE: Final = "gallery.db.reserve"
+#: Bytes that a removal may write before its log is emptied.
+SIZE: Final = 8 * 2**20
+#: Less room than this, and an error of reading or writing is taken for that of a full disk.
+_SCARCE: Final = 2**20
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+
+Result = TypeVar("Result")
+
+
+def keep_reserve(folder: Path, size: int = SIZE) -> bool:
+    """Make the reserve whole, or as large as there is room for; returns False where the disk has not enough room for it.
+
+    A file system that cannot be written, or knows of no reserving, counts as one with room.
+    """
+    path = folder / RESERVE
+    try:
+        current = path.stat().st_size
+    except OSError:
+        current = 0  # absent, or of a file system that says so again
+    wanted = size
+    while wanted > current and wanted >= _SCARCE:
+        try:
+            _allocate(path, current, wanted)
+            return wanted == size
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                return True
+        wanted //= 2
+    return current >= size
+
+
+def require_reserve(folder: Path, size: int) -> None:
+    """Raise GalleryError where the disk has not enough room for the reserve: adding would take what removals need."""
+    if not keep_reserve(folder, max(SIZE, size)):
+        raise disk_full(folder)
+
+
+def with_reserve(folder: Path, work: Callable[[], Result]) -> Result:
+    """Do some work on the store; where the disk is full, once more without the reserve. The upkeep makes it again."""
+    try:
+        return work()
+    except GalleryError as error:
+        if error.code != "disk_full":
+            raise
+    release_reserve(folder)
+    return work()
+
+
+def release_reserve(folder: Path) -> None:
+    """Give the reserve's room back to the file system."""
+    with suppress(OSError):  # there is none
+        os.truncate(folder / RESERVE, 0)
+
+
+def disk_full(folder: Path) -> GalleryError:
+    """The error for a disk that has no room for what is to be written."""
+    return GalleryError(
+        f"{folder}: the disk is full; remove items and `trireid gallery compact`, or free room on it", str(folder), "disk_full"
+    )
+
+
+def is_out_of_room(folder: Path) -> bool:
+    """Whether the file system of a folder has next to no room left."""
+    try:
+        free = os.statvfs(folder)
+    except OSError:
+        return False
+    return free.f_bavail * free.f_frsize < _SCARCE
+
+
+def _allocate(path: Path, current: int, size: int) -> None:
+    """Bring the file from its current size to another one, or leave it as it is."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError:
+        os.ftruncate(descriptor, current)
+        raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,154 @@
+"""Erasure as a state: what happens to removed content while a reader is in the way, and where it must not go."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import trireid
+from gallery import Gallery
+from gallery.stats import stats
+from gallery.store import FILE
+from tests.conftest import ROOT
+from tests.gallery.test_durability import contents, filled, wait_until_erased
+from tests.gallery.victim import NoNetwork, embedding, item
+
+GONE = [b"picture of person 1", *(embedding(f"i{n}").tobytes() for n in range(40) if n % 4 == 1)]
+READER = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("BEGIN")
+database.execute("SELECT count(*) FROM items").fetchone()
+print("reading", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def reader(folder: Path) -> Iterator[None]:
+    """Another process in the middle of a read transaction."""
+    command = [sys.executable, "-c", READER, str(folder / FILE)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "reading\n"
+        yield
+        process.communicate()
+
+
+def traces(folder: Path) -> int:
+    return sum(any(each in content for each in GONE) for content in contents(folder))
+
+
+def test_a_reader_in_the_way_delays_the_erasure_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "a.gallery"
+    with filled(folder) as gallery:
+        with reader(folder):
+            begun = time.monotonic()
+            assert gallery.remove(identity="person 1") == 10
+            assert time.monotonic() - begun < 15  # 1 s on a quiet machine; it was 30
+            assert gallery.erasure_pending
+            assert traces(folder)
+            assert gallery.add_items([item("new", "person 7")]) == ["new"]
+            assert stats(folder)["erasure_pending"]
+            assert "a reader is in the way" in caplog.text
+            with Gallery.open(folder, NoNetwork()) as other:  # it is the gallery's state, not a process's
+                assert other.erasure_pending
+        wait_until_erased(gallery)  # nobody asks for it
+        assert not traces(folder)
+        assert not stats(folder)["erasure_pending"]
+
+
+def test_another_process_finishes_what_one_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gallery.upkeep._IDLE", 0.05)
+    folder = tmp_path / "a.gallery"
+    with filled(folder) as watching:
+        with reader(folder):
+            with Gallery.open(folder, NoNetwork()) as gallery:
+                assert gallery.remove(identity="person 1") == 10
+            assert watching.erasure_pending
+        wait_until_erased(watching)
+        assert not traces(folder)
+
+
+def test_what_is_replaced_is_erased_as_what_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "a.gallery"
+    with filled(folder) as gallery:
+        assert gallery.snapshot()
+        gallery.add_items([item(f"i{n}", "person 5", mark=f"i{n}@again") for n in range(40) if n % 4 == 1])
+        wait_until_erased(gallery)
+        assert not any(b"picture of person 1" in content for content in contents(folder))
+        with reader(folder):
+            gallery.add_items([item("i5", "person 5")])
+            assert gallery.erasure_pending
+        wait_until_erased(gallery)
+        assert not any(b"i5@again" in content for content in contents(folder))
+
+
+def test_the_command_line_says_that_an_erasure_is_pending(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "a.gallery"
+    with filled(folder) as gallery, reader(folder):
+        gallery.remove(identity="person 1")
+        assert trireid._tell_pending(str(folder)) == 1
+        assert "a reader is in the way" in capsys.readouterr().err
+    assert trireid._tell_pending(str(folder)) == 0
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A file system of so many bytes; the test is passed over where none can be mounted."""
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+CARE = """
+import sys
+from gallery import Gallery
+from tests.gallery.victim import NoNetwork
+with Gallery.open(sys.argv[1], NoNetwork()) as gallery:
+    print(gallery.remove(identity="person 1"))
+    gallery.compact()
+    assert not gallery.erasure_pending
+"""
+
+
+def test_nothing_of_a_gallery_is_written_to_the_folder_for_temporary_files(tmp_path: Path) -> None:
+    """Where that folder is smaller than what is removed and compacted, both work: neither uses it."""
+    folder = tmp_path / "a.gallery"
+    with Gallery.open(folder, NoNetwork()) as gallery:
+        gallery.add_items([item(f"i{n}", f"person {n % 4}", mark="x" * 20_000 + f"@{n}") for n in range(80)])
+    before = (folder / FILE).stat().st_size
+    with small_disk(tmp_path / "tmp", "256k") as temporary:
+        environment = {**os.environ, "TMPDIR": str(temporary)}
+        command = [sys.executable, "-c", CARE, str(folder)]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "20\n"), done.stderr
+    assert (folder / FILE).stat().st_size < 0.8 * before
+
+
+def test_a_store_that_was_made_before_is_cleared_once(tmp_path: Path) -> None:
+    folder = tmp_path / "a.gallery"
+    with filled(folder) as gallery:
+        assert gallery.snapshot()
+    database = sqlite3.connect(folder / FILE)
+    database.execute("DELETE FROM meta WHERE name = 'erased'")
+    database.commit()
+    database.close()
+    with Gallery.open(folder, NoNetwork()) as gallery:
+        assert not gallery.view().restored
+        assert not gallery.erasure_pending
