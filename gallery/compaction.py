@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from typing import Final
@@ -13,6 +14,7 @@ from samples import GalleryError
 
 #: Pages given back in one transaction, where there is no room to write the file again.
 _STEP: Final = 256
+_COPIES: Final = 2.1
 #: In a process of its own, for SQLite asks the environment where to put temporary files. It unlinks them while it writes them,
 #: so that a kill leaves none.
 _VACUUM: Final = """
@@ -32,6 +34,8 @@ def compact_store(store: Store) -> None:
 
     Raises GalleryError where neither is possible.
     """
+    if not _has_room(store) and _give_back_pages(store):
+        return
     environment = {**os.environ, "SQLITE_TMPDIR": str(store.folder)}
     command = [sys.executable, "-I", "-c", _VACUUM, str(store.folder / FILE)]
     outcome = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
@@ -46,11 +50,17 @@ def compact_store(store: Store) -> None:
 
 def _give_back_pages(store: Store) -> bool:
     """Move pages from the end of the file into free ones, step by step; False for a file that was not made for it."""
-    store.run("PRAGMA wal_checkpoint(TRUNCATE)")
     if store.run("PRAGMA auto_vacuum") != [(2,)]:
         return False
     (free,) = store.run("PRAGMA freelist_count")[0]
     for _ in range(0, free, _STEP):
-        store.run(f"PRAGMA incremental_vacuum({_STEP})")
         store.run("PRAGMA wal_checkpoint(PASSIVE)")
+        store.free_pages(_STEP)
     return True
+
+
+def _has_room(store: Store) -> bool:
+    """Whether the file can be written again: to a temporary file, and then to the log."""
+    names = ("page_count", "freelist_count", "page_size")
+    pages, free, size = (store.run(f"PRAGMA {name}")[0][0] for name in names)
+    return bool(shutil.disk_usage(store.folder).free > _COPIES * (pages - free) * size)

@@ -75,7 +75,7 @@ class Erasure:
             if self._store.erased() == point:
                 return True
             drop_snapshot(self._folder)
-            return with_reserve(self._folder, self._empty_log) and self._record(point)
+            return with_reserve(self._folder, lambda: self._empty_log() and self._record(point))
 
     def _empty_log(self) -> bool:
         """Bring all of the log into the store's file and cut it to nothing, unless a reader or a writer is in the way."""

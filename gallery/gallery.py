@@ -22,6 +22,7 @@ from gallery.enrolling import item_of
 from gallery.erasure import WAIT, Erasure
 from gallery.hits import Answer, Hit
 from gallery.items import Item, StoredPicture, bytes_of
+from gallery.limits import check_limits
 from gallery.merging import Merged, Merger, Offer, is_known, known_marks
 from gallery.pictures import prepare, with_contents
 from gallery.place import (
@@ -37,7 +38,8 @@ from gallery.place import (
     settled,
 )
 from gallery.reading import Reading
-from gallery.reserve import require_reserve, with_reserve
+from gallery.removal import remove_items
+from gallery.reserve import keep_reserve, require_reserve, with_reserve
 from gallery.searching import Asked, Query, Search, cameras_of
 from gallery.snapshot import SNAPSHOT, save_snapshot
 from gallery.store import MovedError, Store
@@ -139,6 +141,8 @@ class Gallery:
         gallery; files are kept by reference either way. Raises PictureError for a bad picture, and without
         `replace` GalleryError (code `exists`) for an id that is there; then it adds none.
         """
+        for sample in samples:  # before a network is put to work
+            check_limits(sample)
         while True:
             generation = self.generation
             prepared, embeddings = self._prepare(samples, keep)
@@ -177,6 +181,8 @@ class Gallery:
 
     def add_items(self, items: Sequence[Item], *, generation: int | None = None, replace: bool = True) -> list[str]:
         """As `add_embedded`, with all that is stored of each sample."""
+        for item in items:
+            check_limits(item)
         generation = self.view().moment.position.generation if generation is None else generation
         require_reserve(self.folder, max((2 * bytes_of(item) for item in items), default=0))
         with ExitStack() as stack:
@@ -402,7 +408,7 @@ class Gallery:
 
     def _remove(self, what: Condition, audited: Mapping[str, Any]) -> int:
         with self._writing:
-            removed = self._writer.remove(what, audited)
+            removed = remove_items(self._writer, what, audited)
         self.view()
         if removed:
             self._erase(WAIT)
@@ -412,6 +418,7 @@ class Gallery:
         """Finish the erasure within so many seconds, or leave it to the upkeep. No lock is held, so that others go on."""
         if not self._erasure.finish(wait):
             self._upkeep.hurry()
+        keep_reserve(self.folder)
 
     def _save_if_possible(self) -> None:
         """Save the index; a disk that is full costs the next opening time, and nothing else."""

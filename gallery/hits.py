@@ -19,7 +19,8 @@ class Hit:
     """One answer to a query.
 
     `score`: cosine similarity in [-1, 1] over the modalities that query and item both have; `probability`: a calibrated value
-    in [0, 1], None where the gallery's identities do not suffice for one; `images`: modality -> where its picture is.
+    in [0, 1], None where the gallery's identities do not suffice for one; `images`: modality -> where its picture is;
+    `attributes_omitted`: the item has attributes that would make the answer too large.
     """
 
     rank: int
@@ -32,6 +33,7 @@ class Hit:
     attributes: Mapping[str, Any]
     images: Mapping[str, str]
     probability: float | None = None
+    attributes_omitted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,6 +60,7 @@ def hit(gallery: str, item: Known, score: float) -> Hit:
         time=item.time,
         kind=item.kind,
         attributes=item.attributes,
+        attributes_omitted=item.attributes_omitted,
         images={modality: f"/pictures/{quote(gallery, safe='')}/{item.key}/{modality}" for modality in there},
     )
 

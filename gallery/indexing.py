@@ -244,5 +244,5 @@ def _joined(batch: Sequence[_Numbered]) -> tuple[Images, Cameras, Present]:
 
 def _raise_if_no_items(fault: TrireidError) -> None:
     """Raise a fault that is no item's: the disk is full, another process holds the store, or moves it to another network."""
-    if fault.code in ("store", "locked", "moved"):
+    if fault.code in ("store", "disk_full", "locked", "moved"):
         raise fault

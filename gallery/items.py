@@ -60,6 +60,8 @@ class Known:
     expires: str | None
     attributes: dict[str, Any]
     present: int
+    #: Whether they are over the limit that is set today, and were not read.
+    attributes_omitted: bool = False
 
 
 @dataclass(frozen=True)

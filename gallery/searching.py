@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from evaluation import rerank
 from gallery.calibration import Calibration
 from gallery.hits import Hit, first_of_each_identity, hit, ranked
+from gallery.limits import limit_answer
 from gallery.reading import Reading
 from gallery.scoring import Segments, mask_of
 from gallery.where import Condition, condition
@@ -92,7 +93,7 @@ class Search:
         if asked.rerank:
             found = self._reranked(found)
         hits = [one for _, one in found if asked.min_score is None or one.score >= asked.min_score]
-        return ranked((first_of_each_identity(hits) if asked.by_identity else hits)[: asked.k])
+        return limit_answer(ranked((first_of_each_identity(hits) if asked.by_identity else hits)[: asked.k]))
 
     def _found(self, k: int, asked: Asked) -> Found:
         """The k best by key."""

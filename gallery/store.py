@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace as changed
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from gallery.actor import current_actor, note_replaced
 from gallery.index import LAST_KEY
 from gallery.items import Added, Item, Known, Position, StoredPicture
+from gallery.limits import attributes_text
 from gallery.opening import BUSY_SECONDS, connect
 from gallery.reserve import disk_full, is_out_of_room, with_reserve
 from gallery.rights import warn_of_wide_rights
@@ -44,7 +46,7 @@ from gallery.stored_values import (
     damaged,
     load_object,
 )
-from gallery.where import COLUMNS, EXPIRED, Condition, checked_text, instant_of
+from gallery.where import COLUMNS, EXPIRED, Condition, instant_of
 from samples import MODALITIES, GalleryError
 from samples.durable import make_private, sync, sync_folder, write_private
 from samples.text import forms_of
@@ -219,7 +221,9 @@ class Store:
         found = {}
         query = f"SELECT {KNOWN} FROM items WHERE key IN (SELECT value FROM json_each(?))"
         for *values, attributes in self.run(query, [json.dumps(list(keys))]):
-            known = check_known(self.folder, dict(zip(_COLUMNS, values, strict=True)), attributes)
+            is_omitted = attributes == b""  # of a store that was filled without a limit, and not even loaded
+            known = check_known(self.folder, dict(zip(_COLUMNS, values, strict=True)), "{}" if is_omitted else attributes)
+            known = changed(known, attributes_omitted=is_omitted)
             found[known.key] = known
         return found
 
@@ -325,6 +329,11 @@ class Store:
         self._db.execute("DELETE FROM removals")
         self._db.execute("DELETE FROM meta WHERE name = 'erased'")  # what is moved about lies in the log, too
 
+    def free_pages(self, count: int) -> None:
+        """Give so many free pages back to the file system, in one transaction."""
+        with reported(self.folder):
+            self._db.executescript(f"PRAGMA incremental_vacuum({count})")  # `execute` would stop after the first page
+
     def run(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         """Run a statement of a part of this room that looks after the store. Raises GalleryError as every method does."""
         with reported(self.folder):
@@ -358,7 +367,7 @@ class Store:
         present = mask_of(picture.modality for picture in item.pictures)
         values = {
             **{name: getattr(item, name) for name in (*COLUMNS, "digest")},
-            "attributes": _json(item.attributes),
+            "attributes": attributes_text(item.attributes),
             "present": present or 7,
             "instant": instant_of(item.time),
             "expiry": instant_of(item.expires),
@@ -418,11 +427,3 @@ def _is_full(error: sqlite3.Error, folder: Path) -> bool:
     """Whether there is no room on the disk: SQLite says so plainly, or of its shared memory as of an error of reading."""
     kind = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
     return kind == sqlite3.SQLITE_FULL or (kind in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and is_out_of_room(folder))
-
-
-def _json(attributes: Mapping[str, Any]) -> str:
-    try:
-        text = json.dumps(dict(attributes), ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise GalleryError(f"attributes: can hold text, numbers, lists and objects only: {error}", "attributes") from error
-    return checked_text(text, "attributes")

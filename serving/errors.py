@@ -37,6 +37,8 @@ _CODES: Final = {
     507: "disk_full",
 }
 _RETRY: Final = 1.0
+#: Told instead of a message that names the server's folders.
+_DISK_FULL: Final = "the server's disk is full; nothing was added; removing items and compacting give room"
 
 
 class AccessError(TrireidError):
@@ -49,6 +51,8 @@ class AccessError(TrireidError):
 
 def answer_to(error: TrireidError) -> JSONResponse:
     """The answer to what a client did wrong, or to a server that is busy."""
+    if error.code == "disk_full":
+        return error_answer(507, error.code, _DISK_FULL, None)
     status = _STATUS.get(error.code, 400)
     headers = {}
     if status == 401:

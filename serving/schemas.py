@@ -124,6 +124,9 @@ class HitAnswer(BaseModel):
     time: str | None = _TIME
     kind: str | None = _KIND
     attributes: dict[str, Any] = Field(description="What else is known.", examples=[{"coat": "red"}])
+    attributes_omitted: bool = Field(
+        False, description="Whether its attributes were left out, for the answer would be too large.", examples=[False]
+    )
     images: dict[str, str] = Field(
         description="Modality: path of its small JPEG on this server.", examples=[{"rgb": "/pictures/people/17/rgb"}]
     )
