@@ -21,7 +21,7 @@ from samples.printable import PrintableFormatter, printable
 
 if TYPE_CHECKING:
     from export import Embedder
-    from gallery import Hit, IndexReport
+    from gallery import Gallery, Hit, IndexReport
     from samples.source import NotUsed, Source
     from serving.schemas import HitAnswer
 
@@ -309,12 +309,35 @@ def _gallery_remove(given: argparse.Namespace) -> int:
     from gallery import Gallery
 
     with Gallery.open(_existing(given.folder), create=False) as gallery:
+        if given.dry_run:
+            return _tell_removable(given, gallery)
         if given.older_than is not None:
-            removed = gallery.remove_older(given.older_than)
+            removed = gallery.remove_older(given.older_than, force=given.force)
+        elif given.expired:
+            removed = gallery.retain(force=given.force)
         else:
             removed = gallery.remove(ids=given.id, identity=given.identity)
         _print(f"{given.folder}: {removed} removed; holds {len(gallery)}")
     return _tell_pending(given.folder)
+
+
+def _tell_removable(given: argparse.Namespace, gallery: Gallery) -> int:
+    """Print how many items would be removed, and a line of each one's id."""
+    ids = gallery.matching(ids=given.id, identity=given.identity, older_than_days=given.older_than)
+    print(f"{given.folder}: {len(ids)} of {len(gallery)} would be removed")
+    for id_ in ids:
+        print(id_ if id_.isprintable() else json.dumps(id_))
+    return 0
+
+
+def _gallery_set(given: argparse.Namespace) -> int:
+    from gallery.retention import set_keep_days
+
+    folder = _existing(given.folder)
+    set_keep_days(folder, given.keep_days)
+    kept = "until they are removed" if given.keep_days is None else f"for {given.keep_days:g} days"
+    print(f"{folder}: items are kept {kept}")
+    return 0
 
 
 def _tell_pending(folder: str) -> int:
@@ -616,6 +639,7 @@ def _gallery_parsers(gallery: argparse.ArgumentParser) -> None:
     actions = {
         "stats": (_gallery_stats, "what it holds, in numbers"),
         "remove": (_gallery_remove, "remove items for good"),
+        "set": (_gallery_set, "for how long it keeps items"),
         "compact": (_gallery_compact, "give back the space of what was removed"),
         "check": (_gallery_check, "whether it is whole, and what can be read if not"),
         "export": (_gallery_export, "write a manifest that can be indexed again, with embeddings and pictures"),
@@ -637,7 +661,13 @@ def _gallery_parsers(gallery: argparse.ArgumentParser) -> None:
     which = parsers["remove"].add_mutually_exclusive_group(required=True)
     which.add_argument("--id", nargs="+", metavar="ID")
     which.add_argument("--identity")
-    which.add_argument("--older-than", type=float, metavar="DAYS", help="by time where known, else by when it was added")
+    which.add_argument("--older-than", type=float, metavar="DAYS", help="by the earlier of its time and when it was added")
+    which.add_argument("--expired", action="store_true", help="past their expires, or older than --keep-days of `gallery set`")
+    parsers["remove"].add_argument("--dry-run", action="store_true", help="remove nothing: print how many, and which")
+    parsers["remove"].add_argument("--force", action="store_true", help="by age, also if it is more than half of the gallery")
+    parsers["set"].add_argument(
+        "--keep-days", required=True, type=_days, metavar="DAYS|none", help="a server removes what is older"
+    )
     parsers["export"].add_argument("-o", "--output", required=True, metavar="DIR", help="a new or empty folder")
     parsers["reembed"].add_argument("--model", required=True, metavar="FILE", help="the artifact to move to")
     _checkpoint_options(parsers["reembed"])
@@ -689,6 +719,10 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
     return number
+
+
+def _days(text: str) -> float | None:
+    return None if text == "none" else float(text)
 
 
 def _batch(text: str) -> tuple[int, int, int]:

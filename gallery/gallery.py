@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from os import PathLike
@@ -40,6 +39,7 @@ from gallery.place import (
 from gallery.reading import Reading
 from gallery.removal import remove_items
 from gallery.reserve import keep_reserve, require_reserve, with_reserve
+from gallery.retention import check_share, due, keep_days_of, older_than
 from gallery.searching import Asked, Query, Search, cameras_of
 from gallery.snapshot import SNAPSHOT, save_snapshot
 from gallery.store import MovedError, Store
@@ -50,7 +50,6 @@ from samples import GalleryError, Sample
 
 #: A gallery of so many items or more saves its index when it is closed.
 WORTH_A_SNAPSHOT: Final = 5_000
-_DAY: Final = 86_400.0
 Load = Callable[[Path], Embedder]
 
 log = logging.getLogger(__name__)
@@ -243,12 +242,32 @@ class Gallery:
         where: dict[str, Any] = {"id": list(ids)} if ids is not None else {"identity": identity}
         return self._remove(condition(where), where)
 
-    def remove_older(self, days: float) -> int:
-        """Remove what is older than so many days, by its `time` where that is ISO 8601, else by when it was added."""
-        if not days > 0:
-            raise GalleryError(f"days must be over 0, not {days}", "days")
-        limit = time.time() - days * _DAY
-        return self._remove(("coalesce(instant, added) < ?", [limit]), {"older_than_days": days})
+    def remove_older(self, days: float, *, force: bool = False) -> int:
+        """Remove what is older than so many days; returns how many there were.
+
+        An item's age is by the earlier of its `time`, if that is ISO 8601, and when it was added. More than half of the
+        gallery is refused with a GalleryError, and nothing removed, unless `force` is given.
+        """
+        return self._forget(older_than(days), {"older_than_days": days}, force)
+
+    def retain(self, *, force: bool = False) -> int:
+        """Remove what has expired, and what is older than the gallery keeps items (`keep_days`); refuses as `remove_older`."""
+        with self._reading:
+            days = keep_days_of(self._reader.meta())
+        return self._forget(due(days), {"keep_days": days, "reason": "retention"}, force)
+
+    def matching(
+        self, *, ids: Sequence[str] | None = None, identity: str | None = None, older_than_days: float | None = None
+    ) -> list[str]:
+        """The ids of what `remove`, `remove_older`, or with no argument `retain`, would remove, in the order of adding."""
+        with self._reading:
+            if older_than_days is not None:
+                what = older_than(older_than_days)
+            elif ids is None and identity is None:
+                what = due(keep_days_of(self._reader.meta()))
+            else:
+                what = condition({"id": list(ids)} if ids is not None else {"identity": identity})
+            return [id_ for (id_,) in self._reader.run(f"SELECT id FROM items WHERE {what[0]} ORDER BY key", what[1])]
 
     @property
     def erasure_pending(self) -> bool:
@@ -413,6 +432,13 @@ class Gallery:
         if removed:
             self._erase(WAIT)
         return removed
+
+    def _forget(self, what: Condition, audited: Mapping[str, Any], force: bool) -> int:
+        """Remove what is past its age: everything that goes by age or expiry goes through here."""
+        with self._writing:
+            if not force:
+                check_share(self._writer, what)
+            return self._remove(what, audited)
 
     def _erase(self, wait: float = 0.0) -> None:
         """Finish the erasure within so many seconds, or leave it to the upkeep. No lock is held, so that others go on."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gallery.erasure import is_pending
+from gallery.retention import keep_days_of
 from gallery.snapshot import SNAPSHOT
 from gallery.store import Store
 from gallery.stored_values import bounded, damaged
@@ -35,6 +36,7 @@ def stats(folder: Path) -> dict[str, Any]:
             "recall": float(meta.get("recall", "0.99")),
             **{f"by_{name}": _counts(folder, name, store.run(query)) for name, query in by.items()},
             "by_modalities": {_said(mask): count for mask, count in sorted(present.items(), reverse=True)},
+            "keep_days": keep_days_of(meta),
             "erasure_pending": is_pending(store),
             "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
             "index_saved": (folder / SNAPSHOT).is_file(),

@@ -14,6 +14,7 @@ import numpy as np
 from export import Embedder, load_artifact
 from gallery import Gallery, artifact_of, gallery_name
 from gallery.place import check_network, meta_of
+from gallery.retention_timer import RetentionTimer
 from gallery.stats import stats
 from samples import MODALITIES, GalleryError, Modality, Sample
 from samples.budget import FILES
@@ -58,9 +59,11 @@ class Desk:
             self.galleries[name] = Gallery.open(folder, self._shared(artifact_of(folder)), load=self._loaded)
             self._count(self.galleries[name])
             self._warm(self.galleries[name])
+        self._retention = RetentionTimer(list(self.galleries.values()), self._count)
 
     def close(self) -> None:
         """Close every gallery."""
+        self._retention.stop()
         for gallery in self.galleries.values():
             gallery.close()
 
@@ -111,7 +114,7 @@ class Desk:
             (item_id,) = gallery.add([sample], keep=True, replace=may_replace)
         self._metrics.took(times)
         self._count(gallery)
-        return EnrollAnswer(id=item_id, pending=gallery.erasure_pending)
+        return EnrollAnswer(id=item_id)
 
     def remove(self, form: RemoveForm) -> RemoveAnswer:
         """Remove from a gallery; durable on return."""
@@ -135,6 +138,7 @@ class Desk:
             by_day=[DayCount(day=day, items=items) for day, items in counts["by_day"].items()],
             by_kind={kind: items for kind, items in counts["by_kind"].items() if kind != str(None)},
             by_modalities=counts["by_modalities"],
+            keep_days=counts["keep_days"],
             erasure_pending=counts["erasure_pending"],
         )
 

@@ -157,7 +157,6 @@ class EnrollAnswer(BaseModel):
     """The enrolled item; it is durable."""
 
     id: str = Field(description="The item's id.", examples=["a1"])
-    pending: bool = _PENDING
 
 
 class RemoveAnswer(BaseModel):
@@ -205,6 +204,9 @@ class GalleryDetail(GalleryAnswer):
     by_day: list[DayCount] = Field(description="Items of each day, where the time is known.")
     by_kind: dict[str, int] = Field(description="Items of each kind.", examples=[{"person": 1200}])
     by_modalities: dict[str, int] = Field(description="Items with each set of modalities.", examples=[{"rgb+nir+tir": 1200}])
+    keep_days: float | None = Field(
+        None, description="For how many days items are kept; null: until they are removed.", examples=[30.0]
+    )
     erasure_pending: bool = _PENDING
 
 
