@@ -20,8 +20,8 @@ _COPIES: Final = 2.1
 _VACUUM: Final = """
 import sqlite3, sys
 database = sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None)
-for statement in ("secure_delete = ON", "synchronous = FULL", "temp_store = FILE", "auto_vacuum = INCREMENTAL"):
-    database.execute(f"PRAGMA {statement}")
+for name, value in {"trusted_schema": "OFF", "secure_delete": "ON", "temp_store": "FILE", "auto_vacuum": "INCREMENTAL"}.items():
+    database.execute(f"PRAGMA {name} = {value}")
 try:
     database.execute("VACUUM")
 except sqlite3.Error as error:

@@ -68,12 +68,13 @@ class Gallery:
         self._writer, self._reader, self._erasure = Store(folder), Store(folder), Erasure(folder)
         self._closed = False
         try:
-            self._erasure.finish()  # before a saved index is read that may hold what was removed
+            if not self._writer.read_only:
+                self._erasure.finish()  # before a saved index is read that may hold what was removed
             self._view = self._viewed()
         except BaseException:
             self._close_stores()
             raise
-        self._upkeep = Upkeep(folder, self._erasure, self)
+        self._upkeep = None if self._writer.read_only else Upkeep(folder, self._erasure, self)
 
     @classmethod
     def open(
@@ -115,8 +116,9 @@ class Gallery:
         """Close the gallery. Everything acknowledged is on disk already; a large index is saved for the next opening."""
         if self._closed:
             return
-        self._upkeep.stop()
-        self._erase(WAIT)
+        if self._upkeep is not None:
+            self._upkeep.stop()
+            self._erasure.finish(WAIT)
         if self._worth_saving():
             self._save_if_possible()
         with self._writing, self._reading:
@@ -442,7 +444,7 @@ class Gallery:
 
     def _erase(self, wait: float = 0.0) -> None:
         """Finish the erasure within so many seconds, or leave it to the upkeep. No lock is held, so that others go on."""
-        if not self._erasure.finish(wait):
+        if not self._erasure.finish(wait) and self._upkeep is not None:
             self._upkeep.hurry()
         keep_reserve(self.folder)
 

@@ -185,6 +185,7 @@ def _die(folder: Path, point: str) -> None:
     gallery = Gallery.open(folder, NoNetwork())
     if point != "index-written":
         gallery.snapshot()
+    assert gallery._upkeep is not None
     gallery._upkeep.stop()  # it would do the erasing
     setattr(owner, name, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     act(gallery)
