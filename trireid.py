@@ -324,9 +324,9 @@ def _gallery_remove(given: argparse.Namespace) -> int:
 def _tell_removable(given: argparse.Namespace, gallery: Gallery) -> int:
     """Print how many items would be removed, and a line of each one's id."""
     ids = gallery.matching(ids=given.id, identity=given.identity, older_than_days=given.older_than)
-    print(f"{given.folder}: {len(ids)} of {len(gallery)} would be removed")
+    _print(f"{given.folder}: {len(ids)} of {len(gallery)} would be removed")
     for id_ in ids:
-        print(id_ if id_.isprintable() else json.dumps(id_))
+        _print(id_)
     return 0
 
 
@@ -336,7 +336,7 @@ def _gallery_set(given: argparse.Namespace) -> int:
     folder = _existing(given.folder)
     set_keep_days(folder, given.keep_days)
     kept = "until they are removed" if given.keep_days is None else f"for {given.keep_days:g} days"
-    print(f"{folder}: items are kept {kept}")
+    _print(f"{folder}: items are kept {kept}")
     return 0
 
 
