@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from gallery.reserve import with_reserve
+from gallery.scrubbing import BUSY, is_large, scrub
 from gallery.snapshot import drop_dead_drafts, drop_snapshot
-from gallery.store import Store
+from gallery.store import FILE, Store
 from samples import GalleryError
 
 #: How long an answer waits for readers that are in the way; the rest is left to the upkeep.
@@ -45,15 +46,19 @@ class Erasure:
         with self._lock:
             return is_pending(self._store)
 
-    def finish(self, wait: float = 0.0) -> bool:
+    def finish(self, wait: float = 0.0, *, is_brief: bool = False) -> bool:
         """Clear what is pending, within about so many seconds; returns whether nothing is.
 
-        Never raises: a reader in the way, a full disk or a folder that cannot be written leave the erasure pending.
+        A large store takes longer to clear: with `is_brief` its pages are left to the upkeep. Never raises: a reader in the
+        way, a full disk or a folder that cannot be written leave the erasure pending.
         """
         until = time.monotonic() + wait
         try:
             drop_dead_drafts(self._folder)
-            while not self._attempt():
+            is_brief = is_brief and is_large(self._folder / FILE)
+            while not self._attempt(is_brief):
+                if is_brief:
+                    return False
                 if time.monotonic() >= until:
                     self._complain("a reader is in the way")
                     return False
@@ -69,18 +74,28 @@ class Erasure:
         with self._lock:
             self._store.close()
 
-    def _attempt(self) -> bool:
+    def _attempt(self, is_brief: bool) -> bool:
         with self._lock:
             point = self._store.erasable()
             if self._store.erased() == point:
                 return True
             drop_snapshot(self._folder)
-            return with_reserve(self._folder, lambda: self._empty_log() and self._record(point))
+            if is_brief:
+                with_reserve(self._folder, self._empty_log)
+                return False
+            return with_reserve(self._folder, lambda: self._empty_log() and self._scrub() and self._record(point))
 
     def _empty_log(self) -> bool:
         """Bring all of the log into the store's file and cut it to nothing, unless a reader or a writer is in the way."""
         ((busy, _, _),) = self._store.run("PRAGMA wal_checkpoint(TRUNCATE)")
         return not busy
+
+    def _scrub(self) -> bool:
+        """Clear the copies that SQLite has left in pages, unless a reader or a writer is in the way."""
+        outcome = scrub(self._folder / FILE)
+        if outcome not in (0, BUSY):
+            raise GalleryError(f"{self._folder}: its pages could not be cleared ({outcome})", str(self._folder), "store")
+        return outcome == 0
 
     def _record(self, point: str) -> bool:
         self._store.run(f"PRAGMA busy_timeout = {_MARK_MILLISECONDS}")

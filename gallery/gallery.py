@@ -444,7 +444,7 @@ class Gallery:
 
     def _erase(self, wait: float = 0.0) -> None:
         """Finish the erasure within so many seconds, or leave it to the upkeep. No lock is held, so that others go on."""
-        if not self._erasure.finish(wait) and self._upkeep is not None:
+        if not self._erasure.finish(wait, is_brief=True) and self._upkeep is not None:
             self._upkeep.hurry()
         keep_reserve(self.folder)
 

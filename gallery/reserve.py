@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from samples import GalleryError
+from samples.durable import PRIVATE_FILE
 
 RESERVE: Final = "gallery.db.reserve"
 #: Bytes that a removal may write before its log is emptied.
@@ -84,8 +85,9 @@ def is_out_of_room(folder: Path) -> bool:
 
 def _allocate(path: Path, current: int, size: int) -> None:
     """Bring the file from its current size to another one, or leave it as it is."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
     try:
+        os.fchmod(descriptor, PRIVATE_FILE)
         os.posix_fallocate(descriptor, 0, size)
     except OSError:
         os.ftruncate(descriptor, current)

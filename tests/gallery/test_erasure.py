@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
+import re
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,7 @@ from gallery.stats import stats
 from gallery.store import FILE
 from tests.conftest import ROOT
 from tests.gallery.test_durability import contents, filled, wait_until_erased
-from tests.gallery.victim import NoNetwork, embedding, item
+from tests.gallery.victim import NoNetwork, embedding, indexed, item
 
 GONE = [b"picture of person 1", *(embedding(f"i{n}").tobytes() for n in range(40) if n % 4 == 1)]
 READER = """
@@ -152,3 +155,39 @@ def test_a_store_that_was_made_before_is_cleared_once(tmp_path: Path) -> None:
     with Gallery.open(folder, NoNetwork()) as gallery:
         assert not gallery.view().restored
         assert not gallery.erasure_pending
+
+
+def test_no_copy_stays_where_rows_were_moved_between_pages(tmp_path: Path) -> None:
+    """SQLite leaves copies of moved index entries in unused parts of pages, which outlive the rows."""
+    folder, draw, live = tmp_path / "a.gallery", random.Random(2), set[str]()
+    with Gallery.open(folder, NoNetwork()) as gallery:
+        for turn in range(8):
+            names = [f"{turn}-{number}" for number in range(100)]
+            new = [item(f"i{name}", f"{draw.randint(0, 9)} name<{name}> {'x' * 200}") for name in names]
+            gallery.add_items(
+                [replace(each, digest=f"{draw.random()} digest<{name}>") for each, name in zip(new, names, strict=True)]
+            )
+            live |= set(names)
+            gone = draw.sample(sorted(live), 50)
+            live -= set(gone)
+            gallery.remove(ids=[f"i{name}" for name in gone])
+            wait_until_erased(gallery)
+            found = {
+                name.decode() for content in contents(folder) for name in re.findall(rb"(?:name|digest)<([\d-]+)>", content)
+            }
+            assert found == live
+        assert gallery._reader.run("PRAGMA integrity_check") == [("ok",)]
+        assert indexed(gallery) == len(live)
+
+
+def test_a_large_store_is_cleared_after_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gallery.scrubbing._SEGMENT", 4096)
+    folder = tmp_path / "a.gallery"
+    with filled(folder) as gallery:
+        assert gallery.remove(identity="person 1") == 10
+        wait_until_erased(gallery)
+        assert not traces(folder)
+        assert gallery._reader.run("PRAGMA integrity_check") == [("ok",)]
+    with filled(folder) as gallery:
+        gallery.remove(identity="person 1")
+    assert not stats(folder)["erasure_pending"]  # closing waits for it
