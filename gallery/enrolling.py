@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gallery.items import Item
+from gallery.limits import check_limits
 from gallery.pictures import digest, stored_pictures
 from gallery.where import checked_text, instant_of
 from samples import GalleryError, Sample
@@ -27,6 +28,7 @@ def item_of(sample: Sample, embedding: NDArray[np.float32], keep: bool) -> Item:
     Raises GalleryError for what no store can hold, PictureError for a bad picture.
     """
     sample = normalize_sample(sample)
+    check_limits(sample)
     camera = None if sample.camera is None else operator.index(sample.camera)
     if camera is not None and not -_CAMERA_LIMIT <= camera < _CAMERA_LIMIT:
         raise GalleryError(f"camera: {camera} is out of range", "camera")

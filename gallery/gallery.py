@@ -185,7 +185,7 @@ class Gallery:
         for item in items:
             check_limits(item)
         generation = self.view().moment.position.generation if generation is None else generation
-        require_reserve(self.folder, max((2 * bytes_of(item) for item in items), default=0))
+        self._require_reserve(items)
         with ExitStack() as stack:
             with self._writing, self._writer.transaction():
                 replaced = self._writer.add(items, generation, replace=replace)
@@ -207,6 +207,7 @@ class Gallery:
         Raises:
             MovedError: The gallery has moved to another network since.
         """
+        self._require_reserve([offer.item for offer in offers])
         with self._writing, self._writer.transaction():
             if self._writer.generation() != generation:
                 raise MovedError(self.folder)
@@ -216,6 +217,8 @@ class Gallery:
             if updated:
                 self._writer.audit("update", {"ids": updated, "updated": len(updated)})
         self.view()
+        if any(each.outcome in ("replaced", "updated") for each in merged):
+            self._erase()
         return merged
 
     def known_marks(self) -> set[str]:
@@ -441,6 +444,10 @@ class Gallery:
             if not force:
                 check_share(self._writer, what)
             return self._remove(what, audited)
+
+    def _require_reserve(self, items: Sequence[Item]) -> None:
+        """Raise GalleryError where the disk has no room for what a removal of one of these items would write."""
+        require_reserve(self.folder, max((2 * bytes_of(item) for item in items), default=0))
 
     def _erase(self, wait: float = 0.0) -> None:
         """Finish the erasure within so many seconds, or leave it to the upkeep. No lock is held, so that others go on."""
