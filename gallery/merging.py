@@ -17,7 +17,7 @@ from gallery.items import Item, Known, StoredPicture
 from gallery.store import Store
 from gallery.stored_values import bounded, check_texts
 from gallery.where import COLUMNS
-from samples import GalleryError, Sample
+from samples import Sample
 from samples.text import forms_of, normalize_text
 
 #: `contradicted`: the facts are not those that the same source gave of these images before; `gone`: the item whose embedding
@@ -153,9 +153,6 @@ def _held_where(store: Store, condition: str, value: str) -> list[_Held]:
     rows = store.run(f"SELECT key, {bounded('digest')} FROM items WHERE {condition} ORDER BY key", [value])
     check_texts(store.folder, (digest for _, digest in rows), "an item's digest")
     known = store.known([key for key, _ in rows])
-    for each in known.values():
-        if each.attributes_omitted:
-            raise GalleryError(f"attributes: those of {each.id!r} are too large to be kept; remove it first", "attributes")
     return [_Held(known[key], digest) for key, digest in rows]
 
 

@@ -50,7 +50,7 @@ class Reading:
     def known(self, keys: Keys) -> dict[int, Known]:
         """What is known of items by their keys."""
         with self._lock:
-            return self.store.known(keys.tolist())
+            return self.store.known(keys.tolist(), may_omit=True)
 
     def rows(self, statement: str, values: Sequence[Any]) -> list[Any]:
         """Ask the store."""

@@ -216,12 +216,15 @@ class Store:
         rows = self.run(f"SELECT key FROM items INDEXED BY items_expiry WHERE {EXPIRED}", [now])
         return np.sort(np.fromiter((key for (key,) in rows), np.int64, len(rows)))
 
-    def known(self, keys: Sequence[int]) -> dict[int, Known]:
-        """What is known of the items with these keys; keys that are gone are left out."""
+    def known(self, keys: Sequence[int], *, may_omit: bool = False) -> dict[int, Known]:
+        """What is known of the items with these keys; keys that are gone are left out.
+
+        Attributes of over 64 KiB, of a store that was filled without a limit, are an error, or left out with `may_omit`.
+        """
         found = {}
         query = f"SELECT {KNOWN} FROM items WHERE key IN (SELECT value FROM json_each(?))"
         for *values, attributes in self.run(query, [json.dumps(list(keys))]):
-            is_omitted = attributes == b""  # of a store that was filled without a limit, and not even loaded
+            is_omitted = may_omit and attributes == b""  # `bounded` has not even loaded them
             known = check_known(self.folder, dict(zip(_COLUMNS, values, strict=True)), "{}" if is_omitted else attributes)
             known = changed(known, attributes_omitted=is_omitted)
             found[known.key] = known

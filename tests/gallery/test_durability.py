@@ -18,6 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gallery import Gallery
+from gallery.actor import current_actor
 from gallery.index import Seen, VectorIndex
 from gallery.snapshot import SNAPSHOT
 from gallery.store import FILE
@@ -176,7 +177,7 @@ def test_what_is_erased_stays_in_no_file(tmp_path: Path) -> None:
             assert not any(vector in content for vector in wanted)
             assert b"picture of person 1" not in content
         (line,) = gallery.audit()
-        assert line[1:] == ("remove", {"identity": "person 1", "removed": 10})
+        assert line[1:] == ("remove", {"identity": "person 1", "removed": 10, "by": current_actor()})
         assert gallery.snapshot()
     for content in contents(folder):
         assert not any(vector in content for vector in wanted)

@@ -11,6 +11,7 @@ import pytest
 import trireid
 from export import Embedder
 from gallery import Gallery
+from gallery.actor import current_actor
 from gallery.retention import set_keep_days
 from gallery.retention_timer import RetentionTimer
 from gallery.stats import stats
@@ -35,7 +36,7 @@ def test_age_is_by_the_earlier_of_two_times(tmp_path: Path) -> None:
         age(gallery, 40, "id IN ('i3', 'i5', 'text')")
         assert gallery.matching(older_than_days=30) == ["i3", "i5", "taken long ago", "text"]
         assert gallery.remove_older(30) == 4
-        assert gallery.audit()[-1][2] == {"older_than_days": 30, "removed": 4}
+        assert gallery.audit()[-1][2] == {"older_than_days": 30, "removed": 4, "by": current_actor()}
 
 
 def test_a_clock_that_is_ahead_empties_no_gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +73,8 @@ def test_a_rule_removes_what_has_expired_and_what_is_too_old(tmp_path: Path) -> 
         set_keep_days(folder, 30)
         assert gallery.matching() == ["i7"]
         assert gallery.retain() == 1
-        assert gallery.audit()[-1][1:] == ("remove", {"keep_days": 30.0, "reason": "retention", "removed": 1})
+        action, what = gallery.audit()[-1][1:]
+        assert (action, what) == ("remove", {"keep_days": 30.0, "reason": "retention", "removed": 1, "by": current_actor()})
         wait_until_erased(gallery)
 
 
