@@ -69,12 +69,14 @@ class Gallery:
         self._closed = False
         try:
             if not self._writer.read_only:
-                self._erasure.finish()  # before a saved index is read that may hold what was removed
+                self._erasure.finish(is_brief=True)  # before a saved index is read that may hold what was removed
             self._view = self._viewed()
         except BaseException:
             self._close_stores()
             raise
         self._upkeep = None if self._writer.read_only else Upkeep(folder, self._erasure, self)
+        if self._upkeep is not None and self._erasure.pending:
+            self._upkeep.hurry()
 
     @classmethod
     def open(
@@ -440,10 +442,10 @@ class Gallery:
 
     def _forget(self, what: Condition, audited: Mapping[str, Any], force: bool) -> int:
         """Remove what is past its age: everything that goes by age or expiry goes through here."""
-        with self._writing:
-            if not force:
+        if not force:
+            with self._writing:
                 check_share(self._writer, what)
-            return self._remove(what, audited)
+        return self._remove(what, audited)
 
     def _require_reserve(self, items: Sequence[Item]) -> None:
         """Raise GalleryError where the disk has no room for what a removal of one of these items would write."""

@@ -1,0 +1,31 @@
+"""The server applies the galleries' rules of retention when it starts."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from export import Embedder
+from gallery import Gallery
+from gallery.retention import set_keep_days
+from serving.desk import Desk
+from serving.limits import Limits
+from serving.metrics import Metrics
+from tests.serving.conftest import filled
+
+
+def test_a_server_removes_what_is_older_than_its_gallery_keeps_items(tmp_path: Path, embedder: Embedder) -> None:
+    folder = filled(tmp_path / "people.gallery", embedder)
+    set_keep_days(folder, 30)
+    with Gallery.open(folder, embedder) as gallery:
+        gallery._writer.run("UPDATE items SET added = added - 40 * 86400 WHERE id IN ('s1', 's2')")
+    desk = Desk([folder], Limits(), Metrics())
+    try:
+        until = time.monotonic() + 60
+        while desk.detail("people").size == 12 and time.monotonic() < until:
+            time.sleep(0.05)
+        detail = desk.detail("people")
+        assert (detail.size, detail.keep_days) == (10, 30)
+        assert {"s1", "s2"}.isdisjoint(desk.galleries["people"].ids())
+    finally:
+        desk.close()
