@@ -27,7 +27,10 @@ class Allowance:
     @contextmanager
     def part(self, amount: int) -> Iterator[None]:
         """Hold a part while the block runs. Raises DeadlineError if the caller's deadline passes first."""
-        held = 0 if amount <= self._free else min(amount, self._total)
+        if amount <= self._free:
+            yield
+            return
+        held = min(amount, self._total)
         with self._changed:
             if not self._changed.wait_for(lambda: self._left >= held, time_left()):
                 raise DeadlineError("the images of other requests hold the memory for decoding")

@@ -34,6 +34,8 @@ _IDLE: Final = 2
 _WALL: Final = 20
 _ENVIRONMENT: Final = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "LANG", "LC_ALL", "TMPDIR")
 _THREADS: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+#: Large blocks go back to the system when they are freed.
+_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 
 
 def render_apart(container: Container, *, seconds: float, memory: int) -> Image.Image:
@@ -66,7 +68,7 @@ class _Worker:
                 stdin=theirs.fileno(),
                 pass_fds=(self._shared,),
                 stdout=subprocess.DEVNULL,
-                env={**environment, **_THREADS, "PYTHONPATH": root},
+                env={**environment, **_THREADS, **_MEMORY, "PYTHONPATH": root},
             )
         self.dead = False
 
