@@ -64,19 +64,24 @@ def network_config(settings: Settings, shapes: Shapes) -> NetworkConfig:
     sizes = _clip_sizes(shapes) if backbone is Backbone.CLIP else _imagenet_sizes(shapes)
     table = "BACKBONE.cv_embed" if backbone is Backbone.CLIP else "BACKBONE.base.sie_embed"
     sees_cameras = _value(settings, "MODEL.SIE_CAMERA", table in shapes, _boolean)
+    cameras = shapes.get(table, (0,))[0] if sees_cameras else 0
+    head = _head(settings, shapes)
+    # The fingerprint covers the whole configuration: of a part that the network lacks, a default stays what it was.
+    factor = _SIE_COE if cameras else NetworkConfig.sie_coe
+    heads = _count(shapes, _EXPERTS) or _HEADS if head is Head.HDM_ATM else NetworkConfig.moe_heads
     config = NetworkConfig(
         backbone=backbone,
         **sizes,
         image_size=_value(settings, "INPUT.SIZE_TEST", _SIZE, _pair),
         stride=_value(settings, "MODEL.STRIDE_SIZE", _STRIDE, _stride),
-        cameras=shapes.get(table, (0,))[0] if sees_cameras else 0,
-        sie_coe=_value(settings, "MODEL.SIE_COE", _SIE_COE, _number),
+        cameras=cameras,
+        sie_coe=_value(settings, "MODEL.SIE_COE", factor, _number),
         global_local=_switch(settings, shapes, _LOCAL),
-        head=_head(settings, shapes),
+        head=head,
         sparse_ratio=_value(settings, "MODEL.SDTPS_SPARSE_RATIO", 0.5, _number),
         aggregation_ratio=_value(settings, "MODEL.SDTPS_AGGR_RATIO", 0.4, _number),
         beta=_value(settings, "MODEL.SDTPS_BETA", 0.25, _number),
-        moe_heads=_value(settings, "MODEL.HEAD", _count(shapes, _EXPERTS) or _HEADS, _whole),
+        moe_heads=_value(settings, "MODEL.HEAD", heads, _whole),
         mean=_value(settings, "INPUT.PIXEL_MEAN", (0.5, 0.5, 0.5), _triple),
         std=_value(settings, "INPUT.PIXEL_STD", (0.5, 0.5, 0.5), _triple),
     )
