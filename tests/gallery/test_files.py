@@ -157,6 +157,20 @@ def test_a_read_only_copy_whose_log_holds_changes_is_not_read_without_them(tmp_p
         assert len(gallery) == 1
 
 
+def test_one_who_may_only_read_sees_what_another_writes(tmp_path: Path, embedder: Embedder) -> None:
+    folder = tmp_path / "a.gallery"
+    with Gallery.open(folder, embedder) as writing:
+        writing.add([triplet(0, id="a")], keep=True)
+        lock(folder)
+        with Gallery.open(folder) as reading:
+            assert [hit.id for hit in reading.search(triplet(0), 5)] == ["a"]
+            writing.add([triplet(1, id="b")], keep=True)
+            assert reading.search(triplet(1), 1)[0].id == "b"
+            with pytest.raises(GalleryError, match="is read-only"):
+                reading.remove(ids=["a"])
+        unlock(folder)
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can act as another user")
 def test_another_user_who_may_only_read_can_search(copy: Path, artifact: Path) -> None:
     code = """
