@@ -10,6 +10,7 @@ from samples.errors import SourceError
 from samples.readers.datasets import READERS
 from samples.readers.folder import read_folder
 from samples.readers.manifest import read_manifest
+from samples.readers.rgb_datasets import RGB_READERS
 from samples.roles import SPLITS, Split
 from samples.sample import KINDS
 from samples.source import Entry, Source
@@ -19,6 +20,7 @@ SHOTS: Final = 2
 FORMS: Final = (
     "rgbnt201:DIR, rgbnt100:DIR, msvr310:DIR, manifest.csv, manifest.tsv, manifest.parquet, a folder, synthetic:KIND:IDENTITIES"
 )
+_DATA_SETS: Final = {**READERS, **RGB_READERS}
 _TABLES: Final = (".csv", ".tsv", ".parquet")
 #: What else people keep tables in, and what to do with it.
 _OTHER_TABLES: Final = {
@@ -45,7 +47,7 @@ def open_source(name: str, split: Split = "gallery", *, allow_outside: bool = Fa
         raise SourceError(f"--pattern is for a folder; {name} is not one", "--pattern")
     if scheme == "synthetic":
         return _synthetic(name)
-    if scheme in READERS:
+    if scheme in _DATA_SETS:
         return _data_set(name, scheme, rest, split)
     base, split = _split_of(name, split)
     path = Path(base)
@@ -74,10 +76,10 @@ def _data_set(name: str, scheme: str, rest: str, split: Split) -> Source:
     folder, at, asked = rest.rpartition("@")
     for known in SPLITS:
         if asked == known:
-            return READERS[scheme](Path(folder), known)
+            return _DATA_SETS[scheme](Path(folder), known)
     if at and not Path(rest).is_dir():
         raise SourceError(f"{name}: {asked} is not a split; there are {', '.join(SPLITS)}", name)
-    return READERS[scheme](Path(rest), split)
+    return _DATA_SETS[scheme](Path(rest), split)
 
 
 def _synthetic(name: str) -> Source:

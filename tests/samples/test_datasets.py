@@ -180,3 +180,79 @@ def test_a_parquet_manifest_is_read_as_a_csv_one(tmp_path: Path) -> None:
     (tmp_path / "bad.parquet").write_bytes(b"PAR1")
     with pytest.raises(SourceError, match="cannot be read as a Parquet manifest"):
         open_source(str(tmp_path / "bad.parquet"))
+
+
+RGB_SETS = {
+    "market1501": (
+        "Market-1501-v15.09.15/{}/{}",
+        {
+            "train": ("bounding_box_train", ["0002_c1s1_000451_03.jpg"]),
+            "query": ("query", ["0001_c1s1_001051_00.jpg"]),
+            "gallery": ("bounding_box_test", ["-1_c1s1_000401_03.jpg", "0000_c2s1_000151_01.jpg", "0001_c3s1_000151_01.jpg"]),
+        },
+        ["-1"],
+    ),
+    "cuhk03": (
+        "cuhk03-np/labeled/{}/{}",
+        {"query": ("query", ["0003_c1_21.png"]), "gallery": ("bounding_box_test", ["0003_c2_22.png"])},
+        [],
+    ),
+    "veri776": (
+        "{}/{}",
+        {"query": ("image_query", ["0002_c002_00030600_0.jpg"]), "gallery": ("image_test", ["0002_c003_00084280_0.jpg"])},
+        [],
+    ),
+    "grid": (
+        "GRID/{}/{}",
+        {
+            "query": ("probe", ["0001_1_25004_107_32_106_221.jpeg"]),
+            "gallery": ("gallery", ["0000_3_25023_106_32_139_302.jpeg", "0001_2_25023_106_32_139_302.jpeg"]),
+        },
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("scheme", RGB_SETS)
+def test_rgb_data_sets_follow_their_protocols(tmp_path: Path, scheme: str) -> None:
+    form, splits, junk = RGB_SETS[scheme]
+    for folder, names in splits.values():
+        for name in names:
+            path = tmp_path / form.format(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encoded(1))
+        (path.parent / "Thumbs.db").write_bytes(b"")
+        (path.parent / "odd.jpg").write_bytes(encoded(1))
+    for split, (_, names) in splits.items():
+        source = open_source(f"{scheme}:{tmp_path}@{split}")
+        entries = list(source)
+        used = [name for name in names if name.split("_")[0] not in junk]
+        assert [entry.place for entry in entries] == [*used, "odd.jpg"]
+        assert "does not say identity and camera" in str(entries[-1].fault)
+        for name, entry in zip(used, entries, strict=False):
+            identity, sample = name.split("_")[0], entry.sample
+            assert sample is not None
+            assert sample.identity == (None if identity == "0000" else identity)
+            assert entry.role == ("distractor" if identity == "0000" else None)
+            assert sample.camera == int(name.split("_")[1].lstrip("c").split("s")[0]) - 1
+        passed = {each.what for each in source.not_used}
+        assert passed == {"system files and folders", *(["images of role junk"] if len(used) < len(names) else [])}
+    with pytest.raises(SourceError, match=rf"as in {scheme}:DIR|holds|has no"):
+        open_source(f"{scheme}:{tmp_path}/nowhere@gallery")
+
+
+def test_msmt17_is_read_by_its_lists(tmp_path: Path) -> None:
+    home = tmp_path / "MSMT17_V1"
+    for place in ("test/0000/0000_000_01_0303morning_0008_0.jpg", "test/0000/0000_001_14_0303noon_0008_0.jpg"):
+        (home / place).parent.mkdir(parents=True, exist_ok=True)
+        (home / place).write_bytes(encoded(1))
+    (home / "list_query.txt").write_text("0000/0000_000_01_0303morning_0008_0.jpg 0\n")
+    (home / "list_gallery.txt").write_text("0000/0000_001_14_0303noon_0008_0.jpg 0\n0001/0001_001_14_gone.jpg 1\n../x.jpg 2\n")
+    (query,) = open_source(f"msmt17:{tmp_path}@query")
+    assert query.sample is not None
+    assert (query.sample.identity, query.sample.camera) == ("0000", 0)
+    first, gone, odd = open_source(f"msmt17:{tmp_path}")
+    assert first.sample is not None
+    assert first.sample.camera == 13
+    assert "does not exist" in str(gone.fault)
+    assert "does not say" in str(odd.fault)
