@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from samples import MODALITIES, ArtifactError, Kind
+from samples.fitting import FITS, RESIZES, Fit
 
 #: The metadata key of an ONNX file under which the card stands.
 METADATA_KEY: Final = "trireid.card"
@@ -42,7 +43,8 @@ class Card:
     `image_size` in pixels (height, width); `grid`: rows and columns of patches; `kept`: K, patches kept per modality;
     `cameras`: number of camera embeddings, 0 for none; `mean`, `std` of pixels in [0, 1], already in the graph; `fingerprint`:
     SHA-256 over weights and card; `measured`: figures from export and training, which the fingerprint does not cover;
-    `content`: SHA-256 over the artifact's own file (`export.content`), empty if there is none.
+    `content`: SHA-256 over the artifact's own file (`export.content`), empty if there is none; `resize`, `fit`: how an image
+    is brought to the size (`samples.fitting`), of an external model in its fingerprint by its own card.
     """
 
     name: str
@@ -61,6 +63,13 @@ class Card:
     content: str = ""
     measured: Mapping[str, Any] = field(default_factory=dict)
     version: int = VERSION
+    resize: str = "bicubic"
+    fit: str = "stretch"
+
+    @property
+    def fitting(self) -> Fit:
+        """How an image is brought to the network's size."""
+        return Fit(self.image_size, self.resize, self.fit)
 
     @property
     def patches(self) -> int:
@@ -74,7 +83,8 @@ class Card:
     def identity(self) -> str:
         """What of the card the fingerprint covers, as JSON: all but the digests, the name and the measurements."""
         values = asdict(replace(self, name="", fingerprint="", measured={}))
-        del values["content"]  # added later: a fingerprint must stay what it was
+        for later in ("content", "resize", "fit"):  # a fingerprint must stay what it was before they were added
+            del values[later]
         return json.dumps(values, sort_keys=True)
 
     @classmethod
@@ -90,7 +100,10 @@ class Card:
             for name in ("image_size", "grid", "mean", "std", "modalities"):
                 values[name] = tuple(values[name])
             values["segments"] = tuple(Segment(**segment) for segment in values["segments"])
-            return cls(**values)
+            card = cls(**values)
+            if card.resize not in RESIZES or card.fit not in FITS:
+                raise TypeError(f"resize {card.resize!r} or fit {card.fit!r} is not known")
+            return card
         except (json.JSONDecodeError, AttributeError, KeyError, TypeError, RecursionError) as error:
             raise ArtifactError(f"{source}: its card cannot be read: {error}", source) from error
 

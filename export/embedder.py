@@ -17,6 +17,8 @@ from export.card import Card
 from samples import MODALITIES, PictureError, Sample, to_batch
 
 BATCH: Final = 32
+#: An embedding is of unit length; one much shorter was of length 0, or too short for its numbers.
+_LEAST_LENGTH: Final = 0.5
 Embeddings = NDArray[np.float32]
 Images = NDArray[np.uint8]
 Cameras = NDArray[np.int64]
@@ -61,7 +63,7 @@ class Embedder(ABC):
     def embed(self, samples: Sequence[Sample]) -> Embeddings:
         """Decode and embed -> float32 [B, D], L2-normalised; a camera outside the network's range embeds as -1.
 
-        Raises PictureError for a bad picture.
+        Raises PictureError for a bad picture, and, with code `no_direction`, where the network gives none for a sample.
         """
         return self.look(samples)[0]
 
@@ -75,7 +77,32 @@ class Embedder(ABC):
         for start in range(0, len(samples), BATCH):
             part = slice(start, start + BATCH)
             embeddings[part], tokens[part] = self.run(*pixels(samples[part], self.card))
+        check_directions(embeddings, samples)
         return embeddings, tokens
+
+
+def check_directions(embeddings: Embeddings, samples: Sequence[Sample]) -> None:
+    """Check that each sample's embedding is a direction, so that cosines with it say something.
+
+    Raises:
+        PictureError: code `no_direction`: the embedding of a sample, which is named, is not finite or has length 0.
+    """
+    for row, reason in find_undirected(embeddings).items():
+        sample = samples[row]
+        name = f"{sample.id}: " if sample.id else ""
+        field = sample.present[0] if sample.present else MODALITIES[0]
+        raise PictureError(f"{name}{reason}", field, "no_direction")
+
+
+def find_undirected(embeddings: Embeddings) -> dict[int, str]:
+    """Return the rows of embeddings [B, D] that are no direction, each with the reason in words."""
+    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1)
+    rows = np.flatnonzero(~(np.isfinite(lengths) & (lengths > _LEAST_LENGTH)))
+    start = "the network gives no direction for it: its embedding "
+    return {
+        row: start + ("has length 0" if np.isfinite(lengths[row]) else "holds numbers that are not finite")
+        for row in rows.tolist()
+    }
 
 
 def pixels(samples: Sequence[Sample], card: Card) -> tuple[Images, Cameras, Present]:
@@ -86,7 +113,7 @@ def pixels(samples: Sequence[Sample], card: Card) -> tuple[Images, Cameras, Pres
         if sample.present and not set(sample.present) & set(card.modalities):  # none at all is decoding's to say
             seen = " and ".join(card.modalities)
             raise PictureError(f"{card.name} sees {seen} only, and the sample has none of it", card.modalities[0], "missing")
-    batch = to_batch(samples, card.image_size)
+    batch = to_batch(samples, card.fitting)
     return batch.images, cameras(samples, card), batch.present
 
 

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from export.card import VERSION, Card, Segment
 from export.digest_cache import remember_digest
-from export.embedder import Cameras, Embedder, Embeddings, Images, Present, Tokens, in_batches
+from export.embedder import Cameras, Embedder, Embeddings, Images, Present, Tokens, find_undirected, in_batches
 from export.external_data import external_files
 from export.onnx_runtime import first_line, runtime_of
 from export.protobuf import ProtobufError
 from samples import KINDS, MODALITIES, ArtifactError, Kind, Modality
 from samples.files import MAX_TEXT_BYTES, open_regular, read_regular
+from samples.fitting import FITS, RESIZES
 
 LAYOUTS: Final = ("NCHW", "NHWC")
 CHANNELS: Final = ("RGB", "BGR", "GRAY")
@@ -34,6 +35,13 @@ _COLOURS: Final = 3
 _CHUNK: Final = 1 << 20
 #: By how much a number of an embedding, which is of unit length, may depend on the batch it was made in.
 _BATCH_MAY_CHANGE: Final = 1e-2
+#: From which cosine on two images that have nothing in common are embedded alike.
+_ALIKE: Final = 1 - 1e-5
+#: Of what numbers networks take, from the darkest to the brightest pixel: [0, 1] by a std of 10 to caffe's [0, 255].
+_LEAST_RANGE: Final = 0.1
+_MOST_RANGE: Final = 300.0
+#: How near a mean that is not 0 may come to black, and how far beyond white it may lie, as shares of the range.
+_MEAN_SLACK: Final = 0.01
 Numbers = tuple[float, ...]
 
 
@@ -61,6 +69,11 @@ class Input:
         depth = 1 if self.channels == "GRAY" else _COLOURS
         return (depth, height, width) if self.layout == "NCHW" else (height, width, depth)
 
+    @property
+    def keeps_bytes(self) -> bool:
+        """Whether pixels stay what they are."""
+        return self.scale == 1 and set(self.mean) == {0} and set(self.std) == {1}
+
     def _colours(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         values = pictures.astype(np.float32)
         if self.channels == "GRAY":
@@ -70,7 +83,10 @@ class Input:
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignCard:
-    """What a foreign network is, as its JSON says it. `image_size`: pixels (height, width); `output`: of the embedding."""
+    """What a foreign network is, as its JSON says it.
+
+    `image_size`: pixels (height, width); `output`: of the embedding; `resize`, `fit`: see `samples.fitting`.
+    """
 
     image_size: tuple[int, int]
     inputs: tuple[Input, ...]
@@ -78,6 +94,8 @@ class ForeignCard:
     name: str = ""
     kind: Kind | None = None
     version: int = VERSION
+    resize: str = "bicubic"
+    fit: str = "stretch"
 
     @classmethod
     def read(cls, path: Path) -> ForeignCard:
@@ -94,11 +112,21 @@ class ForeignCard:
         check.that(isinstance(values["inputs"], list) and values["inputs"], "inputs", "expected a list of inputs")
         check.that(isinstance(values["output"], str), "output", "expected the name of the output that is the embedding")
         check.that(isinstance(values.get("name", ""), str), "name", "expected a text")
+        for key, allowed in (("resize", tuple(RESIZES)), ("fit", FITS)):
+            check.that(values.get(key, allowed[0]) in allowed, key, f"expected one of {', '.join(allowed)}")
         inputs = tuple(_input(each, check) for each in values["inputs"])
         for key in ("modality", "name"):
             given = [getattr(each, key) for each in inputs]
             check.that(len(set(given)) == len(given), "inputs", f"two of them have one {key}")
         return cls(**{**values, "image_size": tuple(values["image_size"]), "inputs": inputs})
+
+    def identity(self) -> str:
+        """What the fingerprint covers, as JSON: all but the name."""
+        values = asdict(replace(self, name=""))
+        for key in ("resize", "fit"):  # added later: the fingerprint of a card without them must stay what it was
+            if values[key] == getattr(ForeignCard, key):
+                del values[key]
+        return json.dumps(values, sort_keys=True)
 
 
 class ForeignEmbedder(Embedder):
@@ -135,30 +163,59 @@ class ForeignEmbedder(Embedder):
             feeds[each.name] = pixels.round().clip(0, 255).astype(kind) if kind is np.uint8 else pixels.astype(kind)
         features = self._session.run([self._described.output], feeds)[0].astype(np.float32)
         flat = features.reshape(len(images), -1)
-        length = np.linalg.norm(flat, axis=1, keepdims=True)
-        return flat / np.maximum(length, 1e-12), np.empty((len(images), len(MODALITIES), 0), np.int64)
+        with np.errstate(over="ignore", invalid="ignore"):  # `find_undirected` tells of it
+            length = np.linalg.norm(flat, axis=1, keepdims=True)
+            flat = flat / np.maximum(length, 1e-12)
+        return flat, np.empty((len(images), len(MODALITIES), 0), np.int64)
 
     def _tried(self, path: Path) -> int:
         """The embedding's size, by a trial: shapes in foreign graphs often say nothing, or not what is so.
 
-        A picture is embedded alone and beside another one: a graph traced for one batch size or left in training mode, two
-        common faults of exporters, runs and gives something else.
+        An image is embedded alone and beside another one: a graph traced for one batch size or left in training mode, two
+        common faults of exporters, runs and gives something else. So does a network that embeds all alike.
         """
         height, width = self._described.image_size
+        images = _probe_images(height, width)
+        present = np.ones((2, len(MODALITIES)), bool)
         try:
-            draw = np.random.default_rng(0)
-            images = draw.integers(0, 256, (2, len(MODALITIES), height, width, 3), dtype=np.uint8)
-            present = np.ones((2, len(MODALITIES)), bool)
             alone, both = (self.run(images[:size], np.full(size, -1), present[:size])[0] for size in (1, 2))
         except Exception as error:  # ONNX Runtime's own classes share no base but Exception
             why = f"does not run on batches of {height} x {width} pictures: {first_line(error)}"
             raise ArtifactError(f"{path}: {why}", os.fspath(path)) from error
-        if alone.shape[1] != both.shape[1] or not np.abs(alone[0] - both[0]).max() <= _BATCH_MAY_CHANGE:
-            raise ArtifactError(
-                f"{path}: embeds a picture differently where another is in its batch; export it in eval mode, batch dynamic",
-                os.fspath(path),
-            )
+        fault = _find_fault(alone, both)
+        if fault:
+            raise ArtifactError(f"{path}: {fault}", os.fspath(path))
         return int(alone.shape[1])
+
+
+def _probe_images(height: int, width: int) -> Images:
+    """Two images that differ in colour and in structure, in each modality: uint8 [2, 3, H, W, 3], neither black nor white."""
+    images = np.empty((2, len(MODALITIES), height, width, 3), np.uint8)
+    images[0, :, : height // 2], images[0, :, height // 2 :] = (200, 90, 50), (70, 40, 30)
+    images[1, :, :, : width // 2], images[1, :, :, width // 2 :] = (40, 60, 120), (150, 190, 220)
+    noise = np.random.default_rng(0).integers(0, 16, images.shape, dtype=np.uint8)
+    return images + noise
+
+
+def _find_fault(alone: Embeddings, both: Embeddings) -> str | None:
+    """What is wrong with embeddings of the first probe alone [1, D] and of both [2, D], in words."""
+    embeddings = np.concatenate([alone, both]) if alone.shape[1:] == both.shape[1:] else both
+    if not np.isfinite(embeddings).all():
+        return (
+            "gives numbers that are not finite (NaN or infinite) for trial images; its weights are damaged, or its precision is"
+            " too low for them: export it again, in float32"
+        )
+    if len(find_undirected(both)) == len(both):
+        return "gives embeddings of length 0 for trial images; name another output in its card, or export it again"
+    if alone.shape[1] != both.shape[1] or not np.abs(alone[0] - both[0]).max() <= _BATCH_MAY_CHANGE:
+        return "embeds a picture differently where another is in its batch; export it in eval mode, batch dynamic"
+    cosine = float(both[0].astype(np.float64) @ both[1].astype(np.float64))
+    if cosine > _ALIKE:
+        return (
+            f"embeds two images that have nothing in common alike (cosine {cosine:.7f}): scale, mean and std in its card, its"
+            " output, or its weights are not right"
+        )
+    return None
 
 
 def card_path(path: Path) -> Path:
@@ -200,7 +257,37 @@ def _input(values: Any, check: _Check) -> Input:
         check.that(good, f"{name}: {key}", f"expected a list of {depth} numbers, in the order of the channels")
     check.that(0 not in values.get("std", [1]), f"{name}: std", "is a divisor, and cannot be 0")
     numbers = {key: tuple(values[key]) for key in ("mean", "std") if key in values}
-    return Input(**{**values, **numbers})
+    made = Input(**{**values, **numbers})
+    _check_statistics(made, check)
+    return made
+
+
+def _check_statistics(given: Input, check: _Check) -> None:
+    """Check that mean and std can be those of pixels of 0 to 255 times the scale."""
+    white = 255 * given.scale
+    check.that(white, f"{given.name}: scale", "is a factor, and 0 makes every pixel the same; leave it out for 1/255")
+    least, most = sorted((0.0, white))
+    slack = _MEAN_SLACK * (most - least)
+    for mean in given.mean:
+        key = f"{given.name}: mean"
+        outside = f"{mean:g} lies outside 0 to 255 * scale = {white:.4g}{_hint(mean, white)}"
+        check.that(least - slack <= mean <= most + slack, key, outside)
+        nearly = f"{mean:g} is nearly black in pixels of 0 to 255 * scale = {white:.4g}{_hint(mean, white)}"
+        check.that(mean == 0 or abs(mean) >= slack, key, nearly)
+    for std in given.std:
+        key = f"{given.name}: std"
+        check.that(std > 0, key, f"{std:g} must be over 0")
+        fits = _LEAST_RANGE <= (most - least) / std <= _MOST_RANGE
+        check.that(fits, key, f"{std:g} does not fit pixels of 0 to 255 * scale = {white:.4g}{_hint(std, white)}")
+
+
+def _hint(value: float, white: float) -> str:
+    """The likely slip: numbers for pixels of 0 to 255 with a scale for 0 to 1, or the other way round."""
+    if value > 1 and abs(white) < 255:
+        return '; did you mean "scale": 1?'
+    if 0 < value <= 1 and abs(white) > 1:
+        return '; did you mean to leave "scale" out (1/255)?'
+    return "; give scale, mean and std in one unit"
 
 
 def _finite(value: Any) -> bool:
@@ -223,6 +310,11 @@ def _checked_inputs(made: Any, card: ForeignCard, path: Path) -> dict[str, type[
         wanted = described[name].shape(*card.image_size)
         fits = len(each.shape) == 4 and all(
             not isinstance(has, int) or has == want for has, want in zip(each.shape[1:], wanted, strict=True)
+        )
+        check.that(
+            each.type != "tensor(uint8)" or described[name].keeps_bytes,
+            name,
+            'takes bytes of 0 to 255: its card needs "scale": 1, and no mean and std',
         )
         check.that(fits, name, f"the graph takes {each.shape}, its card says [B, {', '.join(map(str, wanted))}]")
     return {name: _TYPES[each.type] for name, each in graph.items()}
@@ -249,12 +341,14 @@ def _card_of(described: ForeignCard, dimension: int, path: Path) -> Card:
         segments=(Segment("+".join(modalities), "global", 0, dimension),),
         precision="foreign",
         modalities=modalities,
+        resize=described.resize,
+        fit=described.fit,
         fingerprint=_fingerprint(described, path),
     )
 
 
 def _fingerprint(described: ForeignCard, path: Path) -> str:
-    identity = json.dumps(asdict(replace(described, name="")), sort_keys=True)
+    identity = described.identity()
 
     def compute() -> str:
         digest = hashlib.sha256(identity.encode())

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from evaluation import Scores, evaluate, evaluate_distance, normalise, rerank
 from export.card import Card
-from export.embedder import BATCH, Cameras, Embedder, Embeddings, Images, Present, pixels
+from export.embedder import BATCH, Cameras, Embedder, Embeddings, Images, Present, find_undirected, pixels
 from export.protocol import Protocol, codes
 from samples import MODALITIES, Modality, Sample, SourceError, TrireidError
 from samples.printable import printable
@@ -76,10 +76,14 @@ def embed_source(embedder: Embedder, source: Source, subsets: Sequence[Subset] =
     masks: list[Present] = []
     parts: dict[Subset, list[Embeddings]] = {subset: [] for subset in subsets}
     for batch, inputs in decoded(source, embedder.card, f"embedding {source.name}", faults):
-        for subset, part in _embed_subsets(embedder, inputs, subsets).items():
-            parts[subset].append(part)
-        masks.append(inputs[2])
-        entries += batch
+        found = _embed_subsets(embedder, inputs, subsets)
+        undirected = _find_undirected(found, inputs[2], embedder.card)
+        faults += [(batch[row].place, why) for row, why in sorted(undirected.items())]
+        rest = [row for row in range(len(batch)) if row not in undirected]
+        for subset, part in found.items():
+            parts[subset].append(part[rest])
+        masks.append(inputs[2][rest])
+        entries += [batch[row] for row in rest]
     if not entries:
         raise SourceError(f"{source.name}: no sample in it can be used ({len(faults)} rejected)", source.name)
     embeddings = {subset: np.concatenate(part) for subset, part in parts.items()}
@@ -102,6 +106,15 @@ def _embed_subsets(
                 made[mark][some] = embedder.run(images[some], camera[some], shown[some])[0]
         found[subset] = made[mark]
     return found
+
+
+def _find_undirected(found: dict[Subset, Embeddings], present: Present, card: Card) -> dict[int, str]:
+    """The samples to which the network gives no direction by some of their images, with the reason."""
+    undirected: dict[int, str] = {}
+    for subset, part in found.items():
+        shown = (present & mask_of(subset, card)).any(axis=1)
+        undirected |= {row: why for row, why in find_undirected(part).items() if shown[row]}
+    return undirected
 
 
 def retrieval(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export import Embedder, load_artifact
-from export.embedder import BATCH
+from export.embedder import BATCH, check_directions
 from gallery.compaction import compact_store
 from gallery.enrolling import item_of
 from gallery.erasure import WAIT, Erasure
@@ -161,7 +161,7 @@ class Gallery:
         for start in range(0, len(samples), BATCH):
             part = samples[start : start + BATCH]
             with embedder.decoding():
-                pairs = [prepare(each, with_contents(each), embedder.card.image_size, keep=keep) for each in part]
+                pairs = [prepare(each, with_contents(each), embedder.card.fitting, keep=keep) for each in part]
             embeddings[start : start + len(part)] = embedder.embed([shown for _, shown in pairs])
             prepared += [each for each, _ in pairs]
         return prepared, embeddings
@@ -177,8 +177,10 @@ class Gallery:
     ) -> list[str]:
         """As `add`, with embeddings float32 [B, D] made by this gallery's network, when its `generation` was this.
 
-        Raises MovedError where the gallery has moved to another network since.
+        Raises MovedError where the gallery has moved to another network since, and PictureError, code `no_direction`, where an
+        embedding is not finite or has length 0.
         """
+        check_directions(embeddings, samples)
         items = [item_of(sample, row, keep) for sample, row in zip(samples, embeddings, strict=True)]
         return self.add_items(items, generation=generation, replace=replace)
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from gallery.items import StoredPicture
 from samples import Modality, Picture, Sample, pixels
-from samples.decode import Pixels, content, decoded, field_of
+from samples.decode import Pixels, Size, content, decoded, field_of
 
 THUMBNAIL_SIDE: Final = 256  #: no less than the height of a crop in the field, which then needs no resizing
 _QUALITY: Final = 75
@@ -33,14 +33,14 @@ class PreparedSample(Sample):
 
 
 def prepare(
-    sample: Sample, held: Sample, size: tuple[int, int], *, keep: bool = False, mark: str | None = None
+    sample: Sample, held: Sample, size: Size, *, keep: bool = False, mark: str | None = None
 ) -> tuple[PreparedSample, Sample]:
     """Decode each of a sample's images once, for the network and for the store.
 
     Args:
         sample: The sample as it was given.
         held: The same `with_contents`.
-        size: Height and width of the network's images.
+        size: Height and width of the network's images, or how they are fitted.
         keep: Hold the images' bytes inside the gallery.
         mark: The digest, if it is known already.
 
@@ -119,7 +119,7 @@ def thumbnail(image: Image.Image) -> bytes:
 
 
 def _stored(
-    modality: Modality, sample: Sample, held: Sample, keep: bool, size: tuple[int, int] | None = None
+    modality: Modality, sample: Sample, held: Sample, keep: bool, size: Size | None = None
 ) -> tuple[StoredPicture, Pixels | None]:
     """An image as the store takes it, and its pixels in a size, if one is given."""
     given, picture = sample.picture(modality), held.picture(modality)

@@ -59,7 +59,7 @@ class Preparation:
             known: dict[str, Any] = {each.name: getattr(sample, each.name) for each in fields(Sample)}
             stored = references(sample)
             return Prepared(entry, sample=PreparedSample(**known, content_digest=content_digest, stored=stored))
-        prepared, shown = prepare(sample, held, self._card.image_size, mark=content_digest)
+        prepared, shown = prepare(sample, held, self._card.fitting, mark=content_digest)
         return Prepared(entry, sample=prepared, inputs=pixels([shown], self._card))
 
 

@@ -17,6 +17,7 @@ from samples.budget import CORES, DECODING, one_of
 from samples.containers import Container, reader_of
 from samples.errors import PictureError
 from samples.files import FileTooLargeError, read_regular
+from samples.fitting import Fit, fit_image
 from samples.rendering import render, upright_copy
 from samples.sample import MODALITIES, Modality, Picture, Sample
 
@@ -37,6 +38,7 @@ _MEMORY_PER_BYTE: Final = 3
 _BUDGET_PER_PIXEL: Final = {"JPEG": 16, "PNG": 16, "WEBP": 24, "BMP": 16, "TIFF": 16}
 
 Pixels = NDArray[np.uint8]
+Size = tuple[int, int] | Fit
 
 
 @dataclass(frozen=True)
@@ -129,16 +131,14 @@ def content(picture: str | os.PathLike[str] | bytes, field: str | None = None) -
         raise PictureError(f"{_named(field)}cannot be read: {error.strerror}", field, "missing") from error
 
 
-def pixels(image: Image.Image, size: tuple[int, int]) -> Pixels:
-    """Resize to `size` (height, width), bicubic as in the research code -> uint8 [H, W, 3]."""
-    height, width = size
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(image, dtype=np.uint8)
+def pixels(image: Image.Image, to: Size) -> Pixels:
+    """Resize -> uint8 [H, W, 3]. `to`: height and width, bicubic as in the research code, or a `Fit`."""
+    return np.asarray(fit_image(image, _fit(to)), dtype=np.uint8)
 
 
-def to_batch(samples: Sequence[Sample], size: tuple[int, int]) -> Batch:
-    """Decode and resize samples to `size` (height, width). Raises PictureError, naming the modality, for a bad picture."""
+def to_batch(samples: Sequence[Sample], to: Size) -> Batch:
+    """Decode and resize samples, see `pixels`. Raises PictureError, naming the modality, for a bad picture."""
+    size = _fit(to).size
     images = np.zeros((len(samples), len(MODALITIES), *size, 3), dtype=np.uint8)
     present = np.zeros((len(samples), len(MODALITIES)), dtype=np.bool_)
     for row, sample in enumerate(samples):
@@ -147,16 +147,20 @@ def to_batch(samples: Sequence[Sample], size: tuple[int, int]) -> Batch:
         for column, modality in enumerate(MODALITIES):
             picture = sample.picture(modality)
             if picture is not None:
-                images[row, column] = _fitted(picture, field_of(modality, picture), size)
+                images[row, column] = _fitted(picture, field_of(modality, picture), _fit(to))
                 present[row, column] = True
     return Batch(images, present)
 
 
-def _fitted(picture: Picture, field: str, size: tuple[int, int]) -> Pixels:
-    if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.shape == (*size, 3):
+def _fit(to: Size) -> Fit:
+    return to if isinstance(to, Fit) else Fit(to)
+
+
+def _fitted(picture: Picture, field: str, to: Fit) -> Pixels:
+    if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.shape == (*to.size, 3):
         return picture  # what `pixels` gave: nothing is left to do
     with decoded(picture, field) as image:
-        return pixels(image, size)
+        return pixels(image, to)
 
 
 def field_of(modality: Modality, picture: Picture) -> str:

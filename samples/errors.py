@@ -30,7 +30,10 @@ class TrireidError(ValueError):
 
 
 class PictureError(TrireidError):
-    """A picture cannot be read, or is not one we take. `code`: `corrupt`, `format`, `too_small`, `too_large` or `missing`."""
+    """A picture cannot be read, or is not one we take.
+
+    `code`: `corrupt`, `format`, `too_small`, `too_large`, `missing`, or `no_direction` where a network can say nothing of it.
+    """
 
     def __init__(self, message: str, field: str | None = None, code: str = "corrupt") -> None:
         super().__init__(message, field, code)

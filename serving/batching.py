@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export import Embedder
-from export.embedder import Cameras, Embeddings, Images, Present, Tokens, pixels
+from export.embedder import Cameras, Embeddings, Images, Present, Tokens, check_directions, pixels
 from samples import Sample
 from serving.deadline import late, time_left
 from serving.stages import stage
@@ -79,7 +79,9 @@ class BatchingEmbedder(Embedder):
         """See `Embedder.look`; for a few samples."""
         with self.decoding():
             inputs = pixels(samples, self.card)
-        return self.run(*inputs)
+        outputs = self.run(*inputs)
+        check_directions(outputs[0], samples)
+        return outputs
 
     def decoding(self) -> AbstractContextManager[None]:
         """See `Embedder.decoding`."""

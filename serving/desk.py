@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -12,11 +12,12 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 
 from export import Embedder, load_artifact
+from export.embedder import pixels
 from gallery import Gallery, artifact_of, gallery_name
 from gallery.place import check_network, meta_of
 from gallery.retention_timer import RetentionTimer
 from gallery.stats import stats
-from samples import MODALITIES, GalleryError, Modality, Sample
+from samples import MODALITIES, GalleryError, Modality, PictureError, Sample
 from samples.budget import FILES
 from serving.batching import BatchingEmbedder
 from serving.limits import Limits
@@ -168,13 +169,14 @@ class Desk:
         inner = load_artifact(artifact)
         embedder = BatchingEmbedder(inner, self._limits.batch, self._limits.passes, self._metrics.batch)
         for _ in range(_WARM_UP):
-            embedder.embed([_blank(embedder)])
+            embedder.run(*pixels([_blank(embedder)], embedder.card))
         return embedder
 
     def _warm(self, gallery: Gallery) -> None:
         """Search once: what a gallery works out at its first search is there for the first who asks."""
         if len(gallery):
-            gallery.search(_blank(gallery.embedder), 1)
+            with suppress(PictureError):  # of a network that gives a blank image no direction
+                gallery.search(_blank(gallery.embedder), 1)
 
     def _count(self, gallery: Gallery) -> None:
         self._metrics.holds(gallery.name, len(gallery))

@@ -17,6 +17,7 @@ _STATUS: Final = {
     "unknown_gallery": 404,
     "invalid": 422,
     "read_only": 409,
+    "no_direction": 422,
     "unauthorized": 401,
     "forbidden": 403,
     "rate": 429,
