@@ -112,8 +112,8 @@ def _find_undirected(found: dict[Subset, Embeddings], present: Present, card: Ca
     """The samples to which the network gives no direction by some of their images, with the reason."""
     undirected: dict[int, str] = {}
     for subset, part in found.items():
-        shown = (present & mask_of(subset, card)).any(axis=1)
-        undirected |= {row: why for row, why in find_undirected(part).items() if shown[row]}
+        shown: Present = present & mask_of(subset, card)
+        undirected |= {row: why for row, why in find_undirected(part).items() if shown[row].any()}
     return undirected
 
 

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from export.embedder import check_directions
 from gallery.items import Item
 from gallery.limits import check_limits
 from gallery.pictures import digest, stored_pictures
@@ -25,8 +26,11 @@ _CAMERA_LIMIT: Final = 2**63
 def item_of(sample: Sample, embedding: NDArray[np.float32], keep: bool) -> Item:
     """The item that a sample makes, its text in Unicode NFC.
 
-    Raises GalleryError for what no store can hold, PictureError for a bad picture.
+    `embedding`: float32 [D], or [0] for an item whose embedding is known. Raises GalleryError for what no store can hold,
+    PictureError for a bad picture, and, code `no_direction`, for an embedding that is not finite or has length 0.
     """
+    if embedding.size:
+        check_directions(embedding[None], [sample])
     sample = normalize_sample(sample)
     check_limits(sample)
     camera = None if sample.camera is None else operator.index(sample.camera)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export import Embedder, load_artifact
-from export.embedder import BATCH, check_directions
+from export.embedder import BATCH
 from gallery.compaction import compact_store
 from gallery.enrolling import item_of
 from gallery.erasure import WAIT, Erasure
@@ -180,7 +180,6 @@ class Gallery:
         Raises MovedError where the gallery has moved to another network since, and PictureError, code `no_direction`, where an
         embedding is not finite or has length 0.
         """
-        check_directions(embeddings, samples)
         items = [item_of(sample, row, keep) for sample, row in zip(samples, embeddings, strict=True)]
         return self.add_items(items, generation=generation, replace=replace)
 
