@@ -44,8 +44,6 @@ def item_of(sample: Sample, embedding: NDArray[np.float32], keep: bool) -> Item:
             f"expires: {sample.expires!r} is not an ISO 8601 time, as in 2027-01-31T12:00:00Z", "expires", "invalid"
         )
     _check_attribute_names(sample.attributes)
-    if not np.isfinite(embedding).all():
-        raise GalleryError("the network gave an embedding with numbers that are not finite", "embedding")
     return Item(
         id=uuid.uuid4().hex if sample.id is None else sample.id,
         embedding=embedding,
