@@ -444,6 +444,6 @@ def test_an_image_that_is_added_is_decoded_once(gallery: Gallery, monkeypatch: p
 
 def test_an_embedding_that_is_not_finite_is_refused(gallery: Gallery) -> None:
     embeddings = np.full((1, gallery.embedder.card.dimension), np.nan, np.float32)
-    with pytest.raises(PictureError, match="a: the network gives no direction for it: .* not finite"):
+    with pytest.raises(PictureError, match=r"a: the network gives no direction for it: .* not finite"):
         gallery.add_embedded([triplet(0, id="a")], embeddings)
     assert len(gallery) == 0
