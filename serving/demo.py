@@ -92,7 +92,7 @@ def _open_folder() -> tuple[Path, IO[str]]:
         lock = _open_lock(folder)
     except OSError as error:
         raise _unwritable(error) from error
-    log.warning("%s: %s; the demo galleries are in %s until it is emptied", first.filename, first.strerror, folder)
+    log.warning("%s: %s; the demo galleries are in %s, which the system may empty", first.filename, first.strerror, folder)
     return folder, lock
 
 
