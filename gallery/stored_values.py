@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -64,8 +65,10 @@ def check_meta(folder: Path, meta: Mapping[Any, Any]) -> None:
             raise damaged(folder, f"its {name} {value[:20]!r} is not a whole number from {least} to {most}")
     if meta.get("memory", Memory.FLOAT32.value) not in tuple(Memory):
         raise damaged(folder, f"its memory is {meta['memory'][:20]!r}")
-    if not _is_share(meta.get("recall", "1")):
+    if not _is_number(meta.get("recall", "1"), 1):
         raise damaged(folder, f"its recall is {meta['recall'][:20]!r}")
+    if not _is_number(meta.get("keep_days", "1"), sys.float_info.max):
+        raise damaged(folder, f"it keeps items for {meta['keep_days'][:20]!r} days")
 
 
 def check_number(folder: Path, value: Any, what: str, most: int = LAST_KEY) -> int:
@@ -192,9 +195,10 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= MOST_TEXT
 
 
-def _is_share(text: str) -> bool:
+def _is_number(text: str, most: float) -> bool:
+    """Whether a text is a number over 0 and at most `most`."""
     try:
-        return 0 < float(text) <= 1
+        return 0 < float(text) <= most
     except ValueError:
         return False
 

@@ -133,6 +133,8 @@ VALUES = {
     "a long fingerprint": "UPDATE meta SET value = printf('%.*c', 5000, 'x') WHERE name = 'fingerprint'",
     "an artifact with a NUL": "UPDATE meta SET value = 'a' || char(0) WHERE name = 'artifact'",
     "a recall that is no share": "INSERT INTO meta VALUES ('recall', 'nan')",
+    "days to keep that are no number": "INSERT INTO meta VALUES ('keep_days', 'x')",
+    "days to keep that are negative": "INSERT INTO meta VALUES ('keep_days', '-5')",
     "memory of no kind": "INSERT INTO meta VALUES ('memory', 'int4')",
     "forgotten removals that are no number": "INSERT INTO meta VALUES ('forgotten', 'x')",
     "a short embedding": "UPDATE vectors_1 SET embedding = x'00' WHERE key = 2",
