@@ -1,8 +1,8 @@
-"""Erasure: what was removed leaves every file of the gallery's folder, also where a process dies or reads on meanwhile.
+"""Erasure: what was removed leaves every file of the gallery's folder, even if a process dies or goes on reading.
 
 A removal overwrites the rows in the store's file, but older copies of them lie in its write-ahead log, and their vectors in the
 saved index. How far these have been cleared is recorded in the store: as long as that is behind what was removed, the erasure
-is pending, and whoever has the gallery open goes on trying.
+is pending, and each process that has the gallery open goes on trying.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class RetentionTimer:
-    """A thread that applies the galleries' rules at once and every hour, and tells `changed` which have lost items."""
+    """A thread that applies the galleries' rules at once and every hour, and calls `changed` with each that has lost items."""
 
     def __init__(self, galleries: Sequence[Gallery], changed: Callable[[Gallery], None], every: float = EVERY_SECONDS) -> None:
         self._galleries, self._changed, self._every = galleries, changed, every
