@@ -25,6 +25,10 @@ FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 MIN_SIDE: Final = 8
 MAX_PIXELS: Final = 50_000_000
 MAX_BYTES: Final = 8 * MAX_PIXELS  #: of a file: the largest image, uncompressed, with 16 bits in each of four channels
+#: Pixels up to which a file may be as small as it likes, and how many more it may have for each of its bytes: a file of one
+#: color has up to 10,000 (PNG, JPEG, TIFF).
+_SMALL: Final = 16_000_000
+_PIXELS_PER_BYTE: Final = 20_000
 #: Visits to a pixel up to which an image is decoded in this process: a second of a slow core. A 4K frame has 10 million.
 IN_PROCESS: Final = 16_000_000
 #: Processor time of an image that is decoded apart: at the start, and for each pixel.
@@ -93,6 +97,9 @@ def examine(data: bytes, field: str | None = None) -> Container:
     with naming(field):
         container = reader(data)
     _check_size(container.width, container.height, field)
+    if container.pixels > max(_SMALL, _PIXELS_PER_BYTE * len(data)):
+        size = f"{container.width} x {container.height} pixels"
+        raise PictureError(f"{_named(field)}{size} in a file of {len(data)} bytes; re-encode it", field, "too_large")
     return container
 
 

@@ -60,7 +60,7 @@ class _Worker:
     def __init__(self) -> None:
         self._shared = create_shared_file()
         self._socket, theirs = socket.socketpair()
-        root = str(Path(__file__).resolve().parent.parent)
+        root = str(Path(__file__).resolve().parents[(__package__ or "").count(".") + 1])
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         with theirs:
             self._process = subprocess.Popen(

@@ -195,6 +195,10 @@ HOSTILE: Final[dict[str, Callable[[], bytes]]] = {
     "tiff, 65535 entries": lambda: tiff({i: (4, [1]) for i in range(1, 65_535)}),
     "tiff, 60000 x 60000": lambda: grey_tiff(60_000, 60_000, _DOT),
     "webp, canvas of 16384 x 16384": lambda: webp_canvas(16384, 16384),
+    "webp, canvas of 7000 x 7000 in 90 bytes": lambda: webp_canvas(7000, 7000),
+    "jpeg, 7000 x 7000 in 1 KB": lambda: _SMALL_JPEG.replace(
+        struct.pack(">BHH", 8, 64, 32), struct.pack(">BHH", 8, 7000, 7000)
+    ),
     "webp, 5000 frames": lambda: webp_canvas(64, 64, 5000),
     "webp, 9 MB of exif": lambda: riff(
         (b"VP8X", bytes([8]) + bytes(3) + (63).to_bytes(3, "little") * 2),
@@ -336,8 +340,8 @@ ENDURED: Final[dict[str, Callable[[], bytes]]] = {
     "exif in 4000 empty segments": lambda: with_segments(_SMALL_JPEG, segment(0xE1, b"Exif\0\0a") * 4000),
     "jpeg, 50 scans": lambda: repeated_scan(40, 256),
     "jpeg, a restart marker for each block": lambda: saved(photo(2000, 2000), "JPEG", restart_marker_blocks=1),
-    "jpeg, 5000 x 5000, no pixels": lambda: saved(photo(), "JPEG").replace(
-        struct.pack(">BHH", 8, 64, 32), struct.pack(">BHH", 8, 5000, 5000)
+    "jpeg, 4000 x 4000, no pixels": lambda: _SMALL_JPEG.replace(
+        struct.pack(">BHH", 8, 64, 32), struct.pack(">BHH", 8, 4000, 4000)
     ),
     "jpeg, a million comments after the scan": lambda: _SMALL_JPEG[:-2] + segment(0xFE, b"") * 1_000_000 + b"\xff\xd9",
     "jpeg, stuffing after the scan": lambda: _SMALL_JPEG[:-2] + b"\xff\0" * (8 << 20) + b"\xff\xda" * 70,

@@ -22,6 +22,7 @@ SECONDS = 1.5
 MUCH_DECLARED = (
     "tiff, tiles of 26752 x 26752",
     "webp, canvas of 16384 x 16384",
+    "webp, canvas of 7000 x 7000 in 90 bytes",
     "png exif of 60000 entries of 7 MB",
     "exif of 5000 entries of 65 KB",
     "jpeg, exif in 900 segments",
