@@ -26,6 +26,7 @@ _RGBNT201: Final = re.compile(r"(?P<identity>\d+)_cam(?P<camera>\d+)_")
 _RGBNT100: Final = re.compile(r"(?P<identity>\d+)_c(?P<camera>\d+)_")
 _MSVR310: Final = re.compile(r"(?P<identity>\d+)_s(?P<scene>\d+)_v(?P<view>\d+)_")
 _STRIP: Final = (768, 128)
+_TELLS: Final = frozenset(("identity", "camera", "kind"))
 
 
 def read_rgbnt201(folder: Path, split: Split) -> Source:
@@ -40,7 +41,7 @@ def read_rgbnt201(folder: Path, split: Split) -> Source:
     tree = Tree(part)
     names = sorted({parts[-1] for parts in _within(tree, 2, ("RGB", "NI", "TI"))})
     source = read_lazily(f"rgbnt201:{folder}@{'train' if split == 'train' else 'test'}", names, read)
-    return replace(source, not_used=tree.not_used)
+    return replace(source, not_used=tree.not_used, tells=_TELLS)
 
 
 def read_rgbnt100(folder: Path, split: Split) -> Source:
@@ -59,7 +60,8 @@ def read_rgbnt100(folder: Path, split: Split) -> Source:
 
     tree = Tree(part)
     places = [parts[-1] for parts in _within(tree, 1)]
-    return replace(read_lazily(f"rgbnt100:{folder}@{split}", places, read), not_used=tree.not_used)
+    source = read_lazily(f"rgbnt100:{folder}@{split}", places, read)
+    return replace(source, not_used=tree.not_used, tells=_TELLS)
 
 
 def read_msvr310(folder: Path, split: Split) -> Source:
@@ -77,7 +79,8 @@ def read_msvr310(folder: Path, split: Split) -> Source:
         folders = _modality_folders(part / identity, ("vis", "ni", "th"))
         return _trio(place, folders, name, "vehicle", identity, camera=int(known["view"]), scene=known["scene"])
 
-    return replace(read_lazily(f"msvr310:{folder}@{split}", places, read), not_used=tree.not_used)
+    source = read_lazily(f"msvr310:{folder}@{split}", places, read)
+    return replace(source, not_used=tree.not_used, tells=_TELLS | {"scene"})
 
 
 #: The data sets by the name that a SOURCE gives them.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,8 @@ from samples.readers.tree import Parts, Tree
 from samples.roles import Part, Split, left_out, role_of
 from samples.sample import Kind, Sample
 from samples.source import Entry, Source, read_entry, read_lazily
+
+_TELLS: Final = frozenset(("identity", "camera", "kind"))
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Layout:
             for location in used:
                 yield read_entry("/".join(location), partial(self._read, tree, location), role=role_of(parts[location]))
 
-        return Source(f"{self.scheme}:{folder}@{split}", len(used), entries, (*tree.not_used, *passed))
+        return Source(f"{self.scheme}:{folder}@{split}", len(used), entries, (*tree.not_used, *passed), tells=_TELLS)
 
     def _find(self, folder: Path, part: str) -> Path:
         found = [home / part for home in (folder, *(folder / name for name in self.homes)) if (home / part).is_dir()]
@@ -118,7 +120,7 @@ def read_msmt17(folder: Path, split: Split) -> Source:
             raise SourceError(f"{name}: {below / name} does not exist", name)
         return Sample(rgb=below / name, identity=said["identity"], camera=int(said["camera"]) - 1, kind="person")
 
-    return read_lazily(f"msmt17:{folder}@{split}", lines, read)
+    return replace(read_lazily(f"msmt17:{folder}@{split}", lines, read), tells=_TELLS)
 
 
 def _lines(path: Path) -> list[str]:

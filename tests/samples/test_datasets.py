@@ -225,6 +225,7 @@ def test_rgb_data_sets_follow_their_protocols(tmp_path: Path, scheme: str) -> No
         (path.parent / "odd.jpg").write_bytes(encoded(1))
     for split, (_, names) in splits.items():
         source = open_source(f"{scheme}:{tmp_path}@{split}")
+        assert source.tells == frozenset({"identity", "camera", "kind"})
         entries = list(source)
         used = [name for name in names if name.split("_")[0] not in junk]
         assert [entry.place for entry in entries] == [*used, "odd.jpg"]
