@@ -53,7 +53,8 @@ def test_json_is_all_that_stdout_holds(filled: Path, tmp_path: Path) -> None:
     done = trireid("search", "--gallery", filled, "--tir", tmp_path / "3.png", "--json", "--where", where)
     hits = json.loads(done.stdout)["hits"]
     assert {hit["id"] for hit in hits} == {"0.png", "2.png", "4.png"}
-    assert set(hits[0]) == {"rank", "id", "identity", "score", "probability", "camera", "time", "kind", "attributes", "images"}
+    known = {"rank", "id", "identity", "score", "probability", "camera", "time", "kind", "attributes", "images"}
+    assert set(hits[0]) == {*known, "attributes_omitted"}
     done = trireid("search", "--gallery", filled, "--tir", tmp_path / "3.png", "--json", "--camera", 3, "--other-cameras")
     assert sorted(hit["camera"] for hit in json.loads(done.stdout)["hits"]) == [0, 1, 2, 4, 5]
 
