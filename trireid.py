@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -273,12 +274,22 @@ def _where(text: str | None) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        where = json.loads(text)
+        where = json.loads(text, object_pairs_hook=_distinct)
+    except TrireidError:
+        raise
     except (ValueError, RecursionError) as error:
         raise TrireidError("--where: not JSON that can be read", "where") from error
     if not isinstance(where, dict):
         raise TrireidError('--where: must be an object, as in {"camera": [1, 2]}', "where")
     return where
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    counts = Counter(name for name, _ in pairs)
+    twice = next((name for name, count in counts.items() if count > 1), None)
+    if twice is not None:
+        raise TrireidError(f"--where: names {json.dumps(twice)} twice; give one condition for it", "where")
+    return dict(pairs)
 
 
 def _table(hits: Sequence[Hit | HitAnswer]) -> list[str]:

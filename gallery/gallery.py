@@ -45,7 +45,7 @@ from gallery.snapshot import SNAPSHOT, save_snapshot
 from gallery.store import MovedError, Store
 from gallery.upkeep import Upkeep
 from gallery.view import MUCH, View
-from gallery.where import Condition, condition
+from gallery.where import Condition, condition, parse_filter
 from samples import GalleryError, Sample
 
 #: A gallery of so many items or more saves its index when it is closed.
@@ -325,7 +325,7 @@ class Gallery:
         samples = [sample] if isinstance(sample, Sample) else list(sample)
         asked = Asked(
             k=k,
-            where=None if where is None else condition(where),
+            where=None if where is None else parse_filter(where, self.embedder.card.kind),
             own_cameras=cameras_of(samples) if other_cameras else None,
             rerank=rerank,
             by_identity=by_identity,
@@ -337,7 +337,7 @@ class Gallery:
             segments = self._view.segments
             query = Query.of(samples, *self.embedder.look(samples), segments)
             with self._entered() as (view, reading):
-                search = Search(self.name, reading, view.calibration, query)
+                search = Search(self.name, self.embedder.card.kind, reading, view.calibration, query)
                 found = search.found(asked) if view.segments is segments else None
             if found is not None:  # else the gallery has moved to another network since
                 return Answer(hits=search.hits(found, asked), kept=query.kept, embedding=query.embedding)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gallery.items import Known
-from samples import MODALITIES, Modality
+from samples import MODALITIES, Kind, Modality
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +48,8 @@ class Answer:
     embedding: NDArray[np.float32]
 
 
-def hit(gallery: str, item: Known, score: float) -> Hit:
-    """The hit for an item, not yet ranked."""
+def hit(gallery: str, item: Known, score: float, kind: Kind | None) -> Hit:
+    """The hit for an item, not yet ranked; `kind` is what items without one of their own are."""
     there = [modality for bit, modality in enumerate(MODALITIES) if item.present >> bit & 1]
     return Hit(
         rank=0,
@@ -58,7 +58,7 @@ def hit(gallery: str, item: Known, score: float) -> Hit:
         score=max(-1.0, min(1.0, score)),
         camera=item.camera,
         time=item.time,
-        kind=item.kind,
+        kind=item.kind or kind,
         attributes=item.attributes,
         attributes_omitted=item.attributes_omitted,
         images={modality: f"/pictures/{quote(gallery, safe='')}/{item.key}/{modality}" for modality in there},

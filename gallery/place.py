@@ -13,7 +13,7 @@ from assets import DEFAULTS, default_artifact
 from export import Embedder
 from gallery.index import Memory
 from gallery.store import FILE, Store
-from samples import GalleryError
+from samples import KINDS, GalleryError, Kind
 from samples.files import is_regular
 
 SUFFIX: Final = ".gallery"
@@ -58,7 +58,19 @@ def fingerprint_of(path: str | PathLike[str]) -> str:
 def description(embedder: Embedder) -> dict[str, str]:
     """What a gallery records of its network."""
     card = embedder.card
-    return {"artifact": embedder.source, "fingerprint": card.fingerprint, "model": card.name, "dimension": str(card.dimension)}
+    return {
+        "artifact": embedder.source,
+        "fingerprint": card.fingerprint,
+        "model": card.name,
+        "dimension": str(card.dimension),
+        "kind": card.kind or "",
+    }
+
+
+def recorded_kind(meta: Mapping[str, str]) -> Kind | None:
+    """What a gallery's network is for, which its items without a kind of their own are; None if that is not recorded."""
+    recorded = meta.get("kind", meta["artifact"])  # older galleries record the name of an embedded default alone
+    return next((kind for kind in KINDS if kind == recorded), None)
 
 
 def meta_of(folder: Path) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gallery.attribute_names import AttributeNames
 from gallery.filters import Filters
 from gallery.index import Keys
 from gallery.items import Known
@@ -21,11 +22,11 @@ from gallery.where import Condition
 class Reading:
     """A moment, and a connection in a transaction that sees the store at its position. Several threads may share it."""
 
-    def __init__(self, store: Store, moment: Moment, filters: Filters) -> None:
+    def __init__(self, store: Store, moment: Moment, filters: Filters, names: AttributeNames) -> None:
         self.store, self.moment = store, moment
         #: How many threads are at it; the view counts them.
         self.users = 1
-        self._filters, self._lock = filters, threading.Lock()
+        self._filters, self._names, self._lock = filters, names, threading.Lock()
 
     def search(
         self, query: Floats, mask: int, k: int, passing: Keys | None = None, without: Keys | None = None
@@ -41,6 +42,11 @@ class Reading:
         """The keys int64 [n] that a condition holds for, growing; some that are gone may be among them."""
         with self._lock:
             return self._filters.passing(self.store, condition, self.moment.position)
+
+    def attribute_names(self) -> set[str] | None:
+        """The names of the attributes that items have; None if there are too many to tell."""
+        with self._lock:
+            return self._names.known(self.store, self.moment)
 
     def expired(self, now: float) -> Keys:
         """The keys int64 [n], growing, of the items past their `expires` at a time in seconds since 1970."""

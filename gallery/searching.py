@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from evaluation import rerank
 from gallery.calibration import Calibration
 from gallery.hits import Hit, first_of_each_identity, hit, ranked
+from gallery.index import Keys
 from gallery.limits import limit_answer
 from gallery.reading import Reading
 from gallery.scoring import Segments, mask_of
-from gallery.where import Condition, condition
-from samples import MODALITIES, GalleryError, Modality, Sample
+from gallery.where import Filter, check_attributes, condition
+from samples import MODALITIES, GalleryError, Kind, Modality, Sample
 from samples.bounds import MAX_K
 
 #: Re-ranking looks at so many of the best.
@@ -54,7 +55,7 @@ class Asked:
     """What is asked of a search: see `Gallery.search`. `own_cameras`: the cameras whose items are left out."""
 
     k: int
-    where: Condition | None = None
+    where: Filter | None = None
     own_cameras: list[int] | None = None
     rerank: bool = False
     by_identity: bool = False
@@ -74,10 +75,11 @@ def cameras_of(samples: Sequence[Sample]) -> list[int]:
 
 
 class Search:
-    """A query in one reading of a gallery called `name`."""
+    """A query in one reading of a gallery called `name`, whose items are of a `kind` if they have none of their own."""
 
-    def __init__(self, name: str, reading: Reading, calibration: Calibration, query: Query) -> None:
-        self._name, self._reading, self._calibration, self._query = name, reading, calibration, query
+    def __init__(self, name: str, kind: Kind | None, reading: Reading, calibration: Calibration, query: Query) -> None:
+        self._name, self._kind = name, kind
+        self._reading, self._calibration, self._query = reading, calibration, query
 
     def found(self, asked: Asked) -> Found:
         """The best by key, not yet ranked. All that is asked of the store is asked here."""
@@ -98,17 +100,30 @@ class Search:
     def _found(self, k: int, asked: Asked) -> Found:
         """The k best by key."""
         reading, query = self._reading, self._query
-        passing = None if asked.where is None else reading.passing(asked.where)
+        passing = None if asked.where is None else self._passing(asked.where)
         without = reading.expired(time.time())
         if asked.own_cameras is not None:
             without = np.union1d(without, reading.passing(condition({"camera": asked.own_cameras})))
         scores, keys = reading.search(query.embedding, query.mask, k, passing, without if len(without) else None)
         known = reading.known(keys)
-        hits = [(key, hit(self._name, known[key], score)) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)]
+        hits = [
+            (key, hit(self._name, known[key], score, self._kind))
+            for key, score in zip(keys.tolist(), scores.tolist(), strict=True)
+        ]
         probability = self._calibration.of(reading, query.mask)
         if probability is None:
             return hits
         return [(key, replace(one, probability=probability(one.score))) for key, one in hits]
+
+    def _passing(self, where: Filter) -> Keys:
+        """The keys of the items that pass. Raises GalleryError for an attribute that no item of the gallery has."""
+        passing = self._reading.passing(where.condition)
+        # A filter that some item passes asks for nothing unknown, unless it lets pass what lacks an attribute.
+        if where.attributes and len(self._reading.moment) and (where.passes_absent or not len(passing)):
+            names = self._reading.attribute_names()
+            if names is not None:
+                check_attributes(where.attributes, names)
+        return passing
 
     def _reranked(self, found: Found) -> Found:
         """Source: Zhong et al. (CVPR 2017), over the query and its shortlist."""

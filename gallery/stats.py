@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gallery.erasure import is_pending
+from gallery.place import recorded_kind
 from gallery.retention import keep_days_of
 from gallery.snapshot import SNAPSHOT
 from gallery.store import Store
@@ -15,7 +16,10 @@ from samples import MODALITIES
 
 
 def stats(folder: Path) -> dict[str, Any]:
-    """What a gallery holds: counts by camera, day, kind and modalities, its network, settings and bytes on the disk."""
+    """What a gallery holds: counts by camera, day, kind and modalities, its network, settings and bytes on the disk.
+
+    An item without a kind is counted as what the gallery's network is for.
+    """
     store = Store(folder)
     try:
         meta = store.meta()
@@ -24,6 +28,9 @@ def stats(folder: Path) -> dict[str, Any]:
             "kind": f"SELECT {bounded('kind')}, count(*) FROM items GROUP BY kind ORDER BY kind",
             "day": "SELECT date(instant, 'unixepoch'), count(*) FROM items WHERE instant IS NOT NULL GROUP BY 1 ORDER BY 1",
         }
+        counts = {f"by_{name}": _counts(folder, name, store.run(query)) for name, query in by.items()}
+        if (kind := recorded_kind(meta)) is not None and str(None) in counts["by_kind"]:
+            counts["by_kind"][kind] = counts["by_kind"].pop(str(None)) + counts["by_kind"].get(kind, 0)
         present = dict(store.run("SELECT present, count(*) FROM items GROUP BY present"))
         return {
             "items": len(store),
@@ -34,7 +41,7 @@ def stats(folder: Path) -> dict[str, Any]:
             "dimension": int(meta["dimension"]),
             "memory": meta.get("memory", "float32"),
             "recall": float(meta.get("recall", "0.99")),
-            **{f"by_{name}": _counts(folder, name, store.run(query)) for name, query in by.items()},
+            **counts,
             "by_modalities": {_said(mask): count for mask, count in sorted(present.items(), reverse=True)},
             "keep_days": keep_days_of(meta),
             "erasure_pending": is_pending(store),

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export import Card
+from gallery.attribute_names import AttributeNames
 from gallery.calibration import Calibration
 from gallery.filters import Filters
 from gallery.index import VectorIndex
@@ -39,7 +40,7 @@ class View:
 
     def __init__(self, folder: Path, card: Card, **options: Any) -> None:
         self.segments, self.calibration = Segments(card), Calibration()
-        self._folder, self._card, self._filters = folder, card, Filters()
+        self._folder, self._card, self._filters, self._names = folder, card, Filters(), AttributeNames()
         #: Held by who brings the view forward.
         self._forward = threading.Lock()
         #: Guards which readings are open, and the connections that none of them uses.
@@ -122,7 +123,7 @@ class View:
         except BaseException:
             store.close()
             raise
-        reading = Reading(store, self.moment, self._filters)
+        reading = Reading(store, self.moment, self._filters, self._names)
         with self._counting:
             self._latest = reading
         return reading

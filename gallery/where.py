@@ -1,87 +1,210 @@
 """Filters: what a caller says of items, as a condition of the store.
 
 `{"camera": 3}` equal · `{"camera": [1, 2]}` one of · `{"time": {"gte": "...", "lt": "..."}}` a range · any attribute by name.
-Several keys must all hold. Text is asked for in Unicode NFC, as it is stored, and in the other forms that older stores may
-hold. Times in ISO 8601 are compared as moments, whatever their offset (UTC where there is none); other times as text.
+Several keys must all hold. Times in ISO 8601 are compared as moments, whatever their offset (UTC where there is none); other
+times can only be equal. Text and number are alike: `"3"` and `3` find either. Text is asked for in Unicode NFC, as it is
+stored, and in the other forms that older stores may hold. What no item can be is refused by name.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from numbers import Integral, Real
 from typing import Any, Final
 
-from samples import GalleryError
+from gallery.attribute_filters import as_number, equals, is_plain_number, ranges
+from samples import KINDS, GalleryError, Kind
+from samples.sample import FIELDS
 from samples.text import forms_of, normalize_text
 
 COLUMNS: Final = ("id", "identity", "camera", "scene", "time", "kind", "purpose", "expires")
 MAX_KEYS: Final = 64
-_COMPARISONS: Final = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+COMPARISONS: Final = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 #: The columns that hold times as instants.
 _INSTANTS: Final = {"time": "instant", "expires": "expiry"}
+#: How many names of attributes an error lists, and how much of each it shows.
+_LISTED, _SHOWN = 20, 60
 Condition = tuple[str, list[Any]]
 #: Holds for the items that expired up to a time, in seconds since 1970: retention removes them, and no search finds them.
 EXPIRED: Final = "expiry <= ?"
 
 
-def condition(where: Mapping[str, Any]) -> Condition:
-    """A filter as an SQL condition over `items` and its parameters. Raises GalleryError, naming the key, for a bad filter."""
+@dataclass(frozen=True)
+class Filter:
+    """A filter that was understood.
+
+    `condition`: over `items`; `attributes`: the names of those it asks for; `passes_absent`: whether items that lack one of
+    them may pass.
+    """
+
+    condition: Condition
+    attributes: tuple[str, ...] = ()
+    passes_absent: bool = False
+
+
+def parse_filter(where: Mapping[str, Any], kind: Kind | None = None) -> Filter:
+    """Understand a filter.
+
+    Args:
+        where: Fields and attributes by name: a value, a list of values, a range, or None for items that have none.
+        kind: What items without a kind of their own are.
+
+    Returns:
+        The filter. Whether its attributes exist is for `check_attributes` to say.
+
+    Raises:
+        GalleryError: A key or value means nothing or cannot be; code `invalid`, and the message names it.
+    """
     if not isinstance(where, Mapping):
-        raise GalleryError('where must be an object, as in {"camera": [1, 2]}', "where")
+        raise GalleryError('where must be an object, as in {"camera": [1, 2]}', "where", "invalid")
     if len(where) > MAX_KEYS:
-        raise GalleryError(f"where: {MAX_KEYS} keys at most, not {len(where)}", "where")
-    parts = [_one(key, wanted) for key, wanted in where.items()]
-    return " AND ".join(part for part, _ in parts) or "1", [value for _, values in parts for value in values]
+        raise GalleryError(f"where: {MAX_KEYS} keys at most, not {len(where)}", "where", "invalid")
+    parts = [_field(key, wanted, kind) if key in COLUMNS else _attribute(key, wanted) for key, wanted in where.items()]
+    text = " AND ".join(f"({part})" for part, _ in parts) or "1"
+    attributes = tuple(key for key in where if key not in COLUMNS)
+    return Filter(
+        (text, [value for _, values in parts for value in values]), attributes, any(where[key] is None for key in attributes)
+    )
 
 
-def _one(key: str, wanted: Any) -> Condition:
-    column, prefix = (key, []) if key in COLUMNS else _attribute(key)
-    if key in _INSTANTS and (moments := _moments(wanted)) is not None:
-        column, wanted = _INSTANTS[key], moments
-    if isinstance(wanted, Mapping):
-        return _range(key, column, prefix, wanted)
-    if isinstance(wanted, list | tuple):
-        return _one_of(column, prefix, [form for value in wanted for form in _forms(_scalar(key, value))])
+def condition(where: Mapping[str, Any]) -> Condition:
+    """Return a filter on fields as an SQL condition over `items` and its parameters. Raises as `parse_filter` does."""
+    return parse_filter(where).condition
+
+
+def check_attributes(asked: Iterable[str], known: Iterable[str]) -> None:
+    """Raise GalleryError for an attribute that no item has, with the names that there are."""
+    names = sorted({normalize_text(name) for name in known})
+    for key in map(normalize_text, asked):
+        if key not in names:
+            near = difflib.get_close_matches(key.lower(), {name.lower(): name for name in (*COLUMNS, *names)}, n=1)
+            meant = next((name for name in (*COLUMNS, *names) if near and name.lower() == near[0]), None)
+            hint = f"; did you mean {meant[:_SHOWN]}?" if meant else ";"
+            listed = ", ".join(name[:_SHOWN] for name in names[:_LISTED]) or "none"
+            more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+            raise _invalid(
+                key, f"no item has an attribute of this name{hint} fields: {', '.join(COLUMNS)}; attributes: {listed}{more}"
+            )
+
+
+def _field(key: str, wanted: Any, kind: Kind | None) -> Condition:
     if wanted is None:
-        return f"{column} IS NULL", prefix
-    forms = _forms(_scalar(key, wanted))
-    return _one_of(column, prefix, forms) if len(forms) > 1 else (f"{column} = ?", [*prefix, *forms])
-
-
-def _one_of(column: str, prefix: list[Any], values: list[Any]) -> Condition:
+        return ("coalesce(kind, ?) IS NULL", [kind]) if key == "kind" else (f"{key} IS NULL", [])
+    if isinstance(wanted, Mapping):
+        return _field_range(key, wanted)
+    values = [_field_value(key, value) for value in _as_list(wanted)]
+    if key in _INSTANTS:
+        instants = [instant for value in values if (instant := instant_of(value)) is not None]
+        texts = [form for value in values if instant_of(value) is None for form in forms_of(value)]
+        parts = [(column, some) for column, some in ((_INSTANTS[key], instants), (key, texts)) if some]
+        text = " OR ".join(f"{column} IN (SELECT value FROM json_each(?))" for column, _ in parts)
+        return text or "0", [json.dumps(some) for _, some in parts]
+    column, prefix = ("coalesce(kind, ?)", [kind]) if key == "kind" else (key, [])
+    values = [form for value in values for form in (forms_of(value) if isinstance(value, str) else [value])]
+    if len(values) == 1:
+        return f"{column} = ?", [*prefix, values[0]]
     return f"{column} IN (SELECT value FROM json_each(?))", [*prefix, json.dumps(values)]
 
 
-def _forms(value: Any) -> list[Any]:
-    return list(forms_of(value)) if isinstance(value, str) else [value]
+def _field_range(key: str, wanted: Mapping[str, Any]) -> Condition:
+    _check_range(key, wanted)
+    if key == "kind":
+        raise _invalid(key, f"has no range; kinds are {', '.join(KINDS)}")
+    bounds = [_bound(key, value) for value in wanted.values()]
+    column = _INSTANTS.get(key, key)
+    return " AND ".join(f"{column} {COMPARISONS[name]} ?" for name in wanted), bounds
 
 
-def _attribute(key: str) -> Condition:
-    """An attribute's value as SQL, by each form of its name."""
-    paths: list[Any] = [_json_path(form) for form in forms_of(key)]
-    values = ", ".join(["json_extract(attributes, ?)"] * len(paths))
-    return (f"coalesce({values})" if len(paths) > 1 else values), paths
+def _bound(key: str, value: Any) -> Any:
+    """A range's end, as the column of a field holds it."""
+    if key == "camera":
+        return _number(key, value, "cameras are whole numbers")
+    text = _field_value(key, value)
+    if key not in _INSTANTS:
+        return normalize_text(text)
+    if (instant := instant_of(text)) is None:
+        raise _invalid(key, f"{_show(value)} is not an ISO 8601 time, as in 2026-01-31T12:00:00Z")
+    return instant
 
 
-def _range(key: str, column: str, prefix: list[Any], wanted: Mapping[str, Any]) -> Condition:
-    unknown = [name for name in wanted if name not in _COMPARISONS]
+def _field_value(key: str, value: Any) -> Any:
+    """A value of a field, as its column holds it."""
+    value = _scalar(key, value)
+    if key == "camera":
+        number = _number(key, value, "cameras are whole numbers")
+        if number != int(number):
+            raise _invalid(key, f"{_show(value)} is not a camera; cameras are whole numbers")
+        return int(number)
+    if isinstance(value, bool):
+        raise _invalid(key, f"{_show(value)} cannot be an item's {key}; give text or a number")
+    if key == "kind" and value not in KINDS:
+        near = difflib.get_close_matches(str(value).lower(), KINDS, n=1)
+        raise _invalid(key, f"{_show(value)} is not a kind; kinds are {', '.join(KINDS)}" + (f": {near[0]}?" if near else ""))
+    if key in _INSTANTS and not isinstance(value, str):
+        raise _invalid(key, f"{_show(value)} is not an ISO 8601 time, as in 2026-01-31T12:00:00Z")
+    if key == "expires" and instant_of(value) is None:
+        raise _invalid(key, f"{_show(value)} is not an ISO 8601 time, as in 2027-01-31T12:00:00Z")
+    return value if isinstance(value, str) else str(int(value) if value == int(value) else value)
+
+
+def _number(key: str, value: Any, rule: str) -> int | float:
+    value = _scalar(key, value)
+    if isinstance(value, str) and is_plain_number(value):
+        value = as_number(value)
+    if isinstance(value, bool | str):
+        raise _invalid(key, f"{_show(value)} is not a {key}; {rule}")
+    number: int | float = value
+    return number
+
+
+def _attribute(key: str, wanted: Any) -> Condition:
+    paths = [_json_path(form) for form in (forms_of(key) if isinstance(key, str) else [key])]
+    if wanted is None:
+        return " AND ".join("json_extract(attributes, ?) IS NULL" for _ in paths), [*paths]
+    if isinstance(wanted, Mapping):
+        _check_range(key, wanted)
+        bounds = [(COMPARISONS[name], normalize_text(_scalar(key, value))) for name, value in wanted.items()]
+        if any(isinstance(value, bool) for _, value in bounds):
+            raise _invalid(key, "a range goes from a number or text to another, and true and false are neither")
+        parts = [ranges(path, bounds) for path in paths]
+    else:
+        values = [_scalar(key, value) for value in _as_list(wanted)]
+        parts = [equals(path, values) for path in paths]
+    return " OR ".join(f"({text})" for text, _ in parts), [value for _, values in parts for value in values]
+
+
+def _as_list(wanted: Any) -> list[Any]:
+    return list(wanted) if isinstance(wanted, list | tuple) else [wanted]
+
+
+def _check_range(key: str, wanted: Mapping[str, Any]) -> None:
+    unknown = [str(name)[:_SHOWN] for name in wanted if name not in COMPARISONS]
     if unknown or not wanted:
-        raise GalleryError(
-            f"where.{key}: a range takes {', '.join(_COMPARISONS)}, not {', '.join(unknown) or 'nothing'}", "where"
-        )
-    parts = [f"{column} {_COMPARISONS[name]} ?" for name in wanted]
-    return " AND ".join(parts), [item for value in wanted.values() for item in (*prefix, normalize_text(_scalar(key, value)))]
+        raise _invalid(key, f"a range takes {', '.join(COMPARISONS)}, not {', '.join(unknown) or 'nothing'}")
 
 
-def _scalar(key: str, value: Any) -> Any:
+def _scalar(key: str, value: Any) -> str | int | float | bool:
+    if isinstance(value, Real) and not isinstance(value, bool | int | float):  # of numpy
+        value = int(value) if isinstance(value, Integral) else float(value)
     if not isinstance(value, str | int | float | bool):
-        raise GalleryError(f"where.{key}: expected text, a number, a list of these or a range", "where")
+        raise _invalid(key, "expected text, a number, true or false, a list of these or a range")
     if isinstance(value, str):
         return checked_text(value, "where")
     if not -(2**63) <= value < 2**63:  # so written that NaN fails, too
-        raise GalleryError(f"where.{key}: {value} is out of range", "where")
+        raise _invalid(key, f"{value} is out of range")
     return value
+
+
+def _invalid(key: str, message: str) -> GalleryError:
+    return GalleryError(f"where.{str(key)[:_SHOWN]}: {message}", "where", "invalid")
+
+
+def _show(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)[:_SHOWN]
 
 
 def instant_of(text: str | None) -> float | None:
@@ -93,14 +216,6 @@ def instant_of(text: str | None) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _moments(wanted: Any) -> Any:
-    """What is wanted of a time as instants, so that offsets do not matter; None where it is no ISO 8601 time."""
-    if isinstance(wanted, Mapping):
-        instants = {name: instant_of(value) if isinstance(value, str) else None for name, value in wanted.items()}
-        return None if None in instants.values() else instants
-    return instant_of(wanted) if isinstance(wanted, str) else None
-
-
 def checked_text(text: str, field: str) -> str:
     """The text, if a store can hold and find it. Raises GalleryError for NUL and for halves of surrogate pairs."""
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
@@ -109,6 +224,8 @@ def checked_text(text: str, field: str) -> str:
 
 
 def _json_path(key: str) -> str:
-    if '"' in key or "\\" in key:
-        raise GalleryError(f"where: no attribute can be called {key!r}", "where")
+    if not isinstance(key, str) or '"' in key or "\\" in key:
+        raise GalleryError(f"where: no attribute can be called {str(key)[:_SHOWN]!r}", "where", "invalid")
+    if key in FIELDS:
+        raise _invalid(key, f"is not a field to filter by; fields: {', '.join(COLUMNS)}; attributes go by their own names")
     return f'$."{checked_text(key, "where")}"'

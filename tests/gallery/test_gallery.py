@@ -141,7 +141,6 @@ def test_erased_bytes_are_gone_from_the_disk(gallery: Gallery) -> None:
         ({"time": {"gte": "2026-01-03", "lt": "2026-01-06"}}, [2, 3, 4]),
         ({"n": {"gt": 9}}, [10, 11]),
         ({"n": 4}, [4]),
-        ({"nothing of the kind": 1}, []),
         ({"scene": None}, range(12)),
         ({"id": ["s3", "s4"]}, [3, 4]),
     ],

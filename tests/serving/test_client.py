@@ -55,7 +55,7 @@ def test_everything_that_the_service_can_do(client: Client) -> None:
     assert hit.id == made
     assert {name: getattr(hit, name) for name in known} == known
     detail = client.gallery("people")
-    assert (detail.size, detail.by_kind["person"]) == (client.galleries().galleries[0].size, 13)
+    assert (detail.size, detail.by_kind["person"]) == (client.galleries().galleries[0].size, 14)
     assert client.remove("people", identity="Zoë").removed == 2
     assert client.remove("people", ids=[made]).removed == 0
     assert client.whoami().open

@@ -1,0 +1,55 @@
+"""The names of the items' attributes, kept up with the store: each with one item that has it."""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+from gallery.moment import Moment
+from gallery.store import Store
+from gallery.stored_values import bounded
+
+#: Of galleries with more names no list is kept.
+MOST_NAMES: Final = 10_000
+
+
+class AttributeNames:
+    """The attributes that items of a gallery have.
+
+    Only what was added since is read of the store; a name whose item is gone is looked for once more, and forgotten if no
+    other item has it.
+    """
+
+    def __init__(self) -> None:
+        self._holders: dict[str, int] = {}
+        self._seen = 0
+        self._lock = threading.Lock()
+
+    def known(self, store: Store, moment: Moment) -> set[str] | None:
+        """Return the names of a moment's attributes; None if there are too many to tell."""
+        with self._lock:
+            self._follow(store, moment)
+            if len(self._holders) > MOST_NAMES:
+                return None
+            for name, key in list(self._holders.items()):
+                if key < len(moment.present) and not moment.present[key]:
+                    self._look_again(store, name)
+            return set(self._holders)
+
+    def _follow(self, store: Store, moment: Moment) -> None:
+        if self._seen >= moment.position.key or len(self._holders) > MOST_NAMES:
+            return
+        rows = store.run(
+            f"SELECT {bounded('each.key')}, max(items.key) FROM items, json_each(items.attributes) AS each"
+            " WHERE items.key > ? AND items.attributes <> '{}' GROUP BY each.key LIMIT ?",
+            [self._seen, MOST_NAMES + 1],
+        )
+        self._holders.update((str(name), key) for name, key in rows)
+        self._seen = moment.position.key
+
+    def _look_again(self, store: Store, name: str) -> None:
+        rows = store.run("SELECT items.key FROM items, json_each(items.attributes) AS each WHERE each.key = ? LIMIT 1", [name])
+        if rows:
+            self._holders[name] = rows[0][0]
+        else:
+            del self._holders[name]
