@@ -107,14 +107,15 @@ def _read_zip(file: IO[bytes]) -> Any:
             return _first_numbers(held[key], dtype, count)
 
         with archive.open(pickled) as pickle_file:
-            return WeightsUnpickler(pickle_file, find).load()
+            return WeightsUnpickler(pickle_file, find, _UNPACKED * size).load()
 
 
 def _read_legacy(file: IO[bytes]) -> Any:
     """Return the content; storages follow the pickle, so they are allocated first and filled afterwards."""
-    for _ in ("magic number", "protocol", "system"):
-        WeightsUnpickler(file, _find_none).load()
     size = os.fstat(file.fileno()).st_size
+    limit = _UNPACKED * size
+    for _ in ("magic number", "protocol", "system"):
+        WeightsUnpickler(file, _find_none, limit).load()
     held: dict[str, Tensor] = {}
     types: dict[str, torch.dtype] = {}
 
@@ -126,8 +127,8 @@ def _read_legacy(file: IO[bytes]) -> Any:
             held[key], types[key] = torch.empty(count * dtype.itemsize, dtype=torch.uint8), dtype
         return _first_numbers(held[key], dtype, count)
 
-    content = WeightsUnpickler(file, find).load()
-    for key in WeightsUnpickler(file, _find_none).load():
+    content = WeightsUnpickler(file, find, limit).load()
+    for key in WeightsUnpickler(file, _find_none, limit).load():
         storage = held[str(key)]
         count = int.from_bytes(file.read(8), "little")
         if count * types[str(key)].itemsize != storage.numel():
@@ -141,7 +142,7 @@ def _read_legacy(file: IO[bytes]) -> Any:
 
 
 def _read_pickle(file: IO[bytes]) -> Any:
-    return WeightsUnpickler(file, _find_none).load()
+    return WeightsUnpickler(file, _find_none, _UNPACKED * os.fstat(file.fileno()).st_size).load()
 
 
 def _find_none(dtype: torch.dtype, key: str, count: int) -> Tensor:

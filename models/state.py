@@ -91,7 +91,7 @@ def _walk(content: Any, at: tuple[str, ...], seen: set[int]) -> Iterator[tuple[s
 
 def _as_tensor(value: Any) -> Tensor | None:
     if isinstance(value, Array):
-        return None if value.values is None else torch.from_numpy(value.values.copy())
+        return None if value.values is None else torch.from_numpy(value.values)
     return value if isinstance(value, Tensor) else None
 
 

@@ -18,7 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_NUMERIC: Final = "biufc"
+#: NumPy's codes of the numbers that PyTorch has, too.
+_NUMERIC: Final = {
+    "b1",
+    *(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)),
+    *("f2", "f4", "f8", "c8", "c16"),
+}
+_COPIED: Final = (str, bytes, bytearray, list, tuple, dict)
 _PYTHON_3: Final = 3  # the first protocol whose names need no translation from Python 2
 
 
@@ -55,8 +61,9 @@ class Array:
         """Take the array's state, as NumPy pickles it: version, shape, dtype, order, content."""
         _, shape, dtype, is_fortran, content = state
         if isinstance(dtype, _DType) and dtype.is_numeric:
-            flat = np.frombuffer(_bytes(content), dtype.numpy)
-            self.values = flat.reshape(shape, order="F" if is_fortran else "C")
+            flat = np.frombuffer(bytearray(_bytes(content)), dtype.numpy)  # a copy, which may be written to
+            native = flat.astype(dtype.numpy.newbyteorder("="), copy=False)
+            self.values = native.reshape(shape, order="F" if is_fortran else "C")
 
 
 class _DType:
@@ -67,7 +74,7 @@ class _DType:
 
     @property
     def is_numeric(self) -> bool:
-        return self._code[:1] in _NUMERIC and self._code[1:].isdecimal()
+        return self._code in _NUMERIC
 
     @property
     def numpy(self) -> np.dtype[Any]:
@@ -225,16 +232,17 @@ _MAY_BE_CALLED: Final = {id(each) for each in (*_CALLABLE.values(), Record, _hol
 class WeightsUnpickler(pickle._Unpickler):
     """Reads one pickle. Raises ForbiddenGlobalError, and for a damaged one whatever pickle raises.
 
-    The C unpickler cannot be used: it sets attributes on whatever a pickle names.
+    `limit`: how many bytes and elements it may copy. The C unpickler cannot be used: it sets attributes on whatever a pickle
+    names.
     """
 
     proto: int
     stack: list[Any]
     append: Callable[[Any], None]
 
-    def __init__(self, file: IO[bytes], storages: Storages) -> None:
+    def __init__(self, file: IO[bytes], storages: Storages, limit: int) -> None:
         super().__init__(file, encoding="latin1")
-        self._storages = storages
+        self._storages, self._left = storages, limit
 
     def find_class(self, module: str, name: str) -> Any:
         """Look a name up in the table."""
@@ -256,7 +264,14 @@ class WeightsUnpickler(pickle._Unpickler):
     def _call(self, made_by: Any, args: Any) -> Any:
         if id(made_by) not in _MAY_BE_CALLED or not isinstance(args, tuple):
             raise ForbiddenGlobalError(getattr(made_by, "name", f"a call of {type(made_by).__name__}"))
+        self._charge(args)
         return made_by(*args)
+
+    def _charge(self, parts: Any) -> None:
+        """Count what is copied: a pickle of a few bytes may name one long value many times."""
+        self._left -= sum(len(part) for part in parts if isinstance(part, _COPIED))
+        if self._left < 0:
+            raise pickle.UnpicklingError("it copies far more than it holds")
 
     def _reduce(self) -> None:
         args = self.stack.pop()
@@ -272,6 +287,7 @@ class WeightsUnpickler(pickle._Unpickler):
 
     def _build(self) -> None:
         state, made = self.stack.pop(), self.stack[-1]
+        self._charge(state if isinstance(state, tuple) else (state,))
         if isinstance(made, Array | _DType):
             made.fill(state)
         elif isinstance(made, Record):

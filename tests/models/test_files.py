@@ -64,6 +64,11 @@ def prefixed(state: State, prefix: str) -> State:
     return {prefix + key: value for key, value in state.items()}
 
 
+def swapped(array: Any) -> Any:
+    """The array with its bytes in the other order."""
+    return array.astype(array.dtype.newbyteorder(">"))
+
+
 class CfgNode(dict[str, Any]):
     """As yacs has it: a mapping with attributes of its own."""
 
@@ -74,6 +79,8 @@ WRAPPERS: dict[str, Callable[[State], Any]] = {
     "numpy scalars": lambda s: {"state_dict": s, "epoch": np.int64(60), "best": np.float32(0.9), "flag": np.bool_(True)},
     "numpy arrays": lambda s: {key: value.numpy() for key, value in s.items()},
     "numpy in Fortran's order": lambda s: {key: np.asfortranarray(value.numpy()) for key, value in s.items()},
+    "numpy of another machine": lambda s: {key: swapped(value.numpy()) for key, value in s.items()},
+    "numpy that PyTorch lacks": lambda s: {**s, "when": np.zeros(2, "M8[s]"), "long": np.zeros(2, np.longdouble)},
     "an array of objects": lambda s: {"model": s, "log": np.array([{"a": 1}, None], dtype=object), "t": np.float32},
     "ordered": lambda s: collections.OrderedDict(s),
     "containers": lambda s: {
@@ -210,6 +217,15 @@ def test_sizes_are_known_before_anything_is_allocated(tmp_path: Path) -> None:
     assert "larger than its storage" in refusal(save(tmp_path, {"BACKBONE.x": wide}))
     shared = torch.zeros(100_000)
     assert "share storages" in refusal(save(tmp_path, {f"BACKBONE.{i}": shared[i:] for i in range(20)}))
+
+
+def test_a_value_that_is_named_many_times_is_not_copied_as_often(tmp_path: Path) -> None:
+    """Each of the calls takes a dozen bytes of the file, and would take a megabyte of memory."""
+    text, calls = b"X" + (1 << 20).to_bytes(4, "little") + b"x" * (1 << 20) + b"q\x00", 5000
+    call = b"c_codecs\nencode\nh\x00X\x06\x00\x00\x00latin1\x86R"
+    path = tmp_path / "bomb.pkl"
+    path.write_bytes(b"\x80\x02]" + text + b"a(" + call * calls + b"e.")
+    assert "copies far more than it holds" in refusal(path)
 
 
 def test_tensors_stay_within_their_storage(tmp_path: Path) -> None:
