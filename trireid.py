@@ -142,7 +142,8 @@ def _index(given: argparse.Namespace) -> int:
         report = IndexReport(not_used=list(source.not_used), notes=list(source.notes))
         _tell_index(given, report, None)
         return _fail(f"{given.source}: holds no image to index", 1)
-    with Gallery.open(given.gallery, _embedder_for(given), memory=given.memory, recall=given.recall) as gallery:
+    embedder = _embedder_for(given)
+    with Gallery.open(given.gallery, embedder, memory=given.memory, recall=given.recall, thermal=given.thermal) as gallery:
         report = index(source, gallery, resume=given.resume)
         report.not_used += _idle_options(given, source)
         _tell_index(given, report, len(gallery))
@@ -575,6 +576,9 @@ def _parser() -> argparse.ArgumentParser:
     index.add_argument("--kind", choices=KINDS, help="whose embedded network to take (default: person)")
     index.add_argument("--memory", choices=("float32", "float16", "int8"), help="how the index holds vectors (remembered)")
     index.add_argument("--recall", type=float, help="of the ten nearest, in large galleries (default 0.99; remembered)")
+    index.add_argument(
+        "--thermal", metavar="HOW", help="read 16-bit images by: 8bit, stretch, counts, counts:LOW:HIGH (remembered)"
+    )
     index.add_argument("--resume", action="store_true", help="pass over known ids without reading their images")
     index.add_argument("--json", action="store_true", help="print what became of the source as JSON and nothing else")
     _outside_option(index)

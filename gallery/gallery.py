@@ -47,6 +47,7 @@ from gallery.upkeep import Upkeep
 from gallery.view import MUCH, View
 from gallery.where import Condition, condition, parse_filter
 from samples import GalleryError, Sample
+from samples.depth import Depth, LoggedNotes, reading_images
 
 #: A gallery of so many items or more saves its index when it is closed.
 WORTH_A_SNAPSHOT: Final = 5_000
@@ -64,6 +65,7 @@ class Gallery:
 
     def __init__(self, folder: Path, embedder: Embedder, settings: Settings, load: Load = load_artifact) -> None:
         self.folder, self.embedder, self.settings, self._load = folder, embedder, settings, load
+        self._notes = LoggedNotes(settings.thermal)
         self._writing, self._reading = threading.RLock(), threading.RLock()
         self._writer, self._reader, self._erasure = Store(folder), Store(folder), Erasure(folder)
         self._closed = False
@@ -87,13 +89,15 @@ class Gallery:
         create: bool = True,
         memory: str | None = None,
         recall: float | None = None,
+        thermal: str | None = None,
         load: Load = load_artifact,
     ) -> Gallery:
         """Open a gallery; with an embedder it is created where absent (unless `create` is off), without one its recorded
         artifact is loaded.
 
         `memory` (`float32`, `float16`, `int8`) and `recall` (of the ten nearest, 0.99 at first) are remembered in the gallery
-        where they are given. `load` opens the recorded artifact, and that of another network which the gallery moves to while
+        where they are given, as is `thermal`, how 16-bit images are read (`auto`, `8bit`, `stretch`, `counts:LOW:HIGH`; see
+        `samples.depth`). `load` opens the recorded artifact, and that of another network which the gallery moves to while
         it is open. Raises GalleryError where the folder holds no gallery or one of another network, ArtifactError where the
         recorded artifact is gone.
         """
@@ -103,7 +107,8 @@ class Gallery:
                 raise no_gallery(folder)
             refuse_foreign(folder)
             Store.create(folder, description(embedder))
-        meta = settled(folder, {"memory": memory, "recall": None if recall is None else str(recall)})
+        depth = None if thermal is None else str(Depth.parse(thermal))
+        meta = settled(folder, {"memory": memory, "recall": None if recall is None else str(recall), "thermal": depth})
         embedder = embedder or load(artifact_path(meta))
         check_network(folder, meta, embedder)
         return cls(folder, embedder, settings_of(meta), load)
@@ -160,7 +165,7 @@ class Gallery:
         embeddings = np.empty((len(samples), embedder.card.dimension), np.float32)
         for start in range(0, len(samples), BATCH):
             part = samples[start : start + BATCH]
-            with embedder.decoding():
+            with embedder.decoding(), reading_images(self._notes):
                 pairs = [prepare(each, with_contents(each), embedder.card.fitting, keep=keep) for each in part]
             embeddings[start : start + len(part)] = embedder.embed([shown for _, shown in pairs])
             prepared += [each for each, _ in pairs]
@@ -335,7 +340,8 @@ class Gallery:
             raise GalleryError("a query needs one sample at least", "sample")
         while True:
             segments = self._view.segments
-            query = Query.of(samples, *self.embedder.look(samples), segments)
+            with reading_images(self._notes):
+                query = Query.of(samples, *self.embedder.look(samples), segments)
             with self._entered() as (view, reading):
                 search = Search(self.name, self.embedder.card.kind, reading, view.calibration, query)
                 found = search.found(asked) if view.segments is segments else None

@@ -24,6 +24,7 @@ from gallery.pictures import PreparedSample
 from gallery.prefetch import Prefetch
 from gallery.preparation import Preparation, Prepared
 from samples import TrireidError
+from samples.depth import ImageNotes
 from samples.printable import printable
 from samples.source import Entry, Source
 
@@ -44,11 +45,12 @@ def index(source: Source, gallery: Gallery, *, resume: bool = False) -> IndexRep
     written to a CSV report inside the gallery and do not stop the rest.
     """
     tells = source.tells
-    marks = gallery.known_marks()
+    marks, notes = gallery.known_marks(), ImageNotes(gallery.settings.thermal)
     prepare = Preparation(
         gallery.embedder.card,
         lambda sample: resume and sample.id is not None and gallery.is_known(sample, tells),
         marks,
+        notes,
     )
     with (
         tqdm(total=len(source), desc=printable(f"indexing {source.name}"), unit="sample", mininterval=0.5) as bar,
@@ -58,7 +60,7 @@ def index(source: Source, gallery: Gallery, *, resume: bool = False) -> IndexRep
         for each in enumerate(entries):
             run.take(each)
         report = run.finish()
-    report.not_used, report.notes = list(source.not_used), list(source.notes)
+    report.not_used, report.notes = list(source.not_used), [*source.notes, *notes.lines()]
     if report.faults:
         report.write(gallery.folder / REPORTS)
     return report

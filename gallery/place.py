@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from export import Embedder
 from gallery.index import Memory
 from gallery.store import FILE, Store
 from samples import KINDS, GalleryError, Kind
+from samples.depth import Depth
 from samples.files import is_regular
 
 SUFFIX: Final = ".gallery"
@@ -22,11 +23,12 @@ SUFFIX: Final = ".gallery"
 @dataclass(frozen=True)
 class Settings:
     """How a gallery's index is held: `memory` for vectors, `recall` of the ten nearest that search keeps to above the size up
-    to which it compares every item.
+    to which it compares every item; and `thermal`, how its 16-bit images are read.
     """
 
     memory: str = "float32"
     recall: float = 0.99
+    thermal: Depth = field(default_factory=Depth)
 
     def __post_init__(self) -> None:
         if self.memory not in tuple(Memory):
@@ -102,7 +104,8 @@ def settled(folder: Path, given: Mapping[str, str | None]) -> dict[str, str]:
 
 def settings_of(meta: Mapping[str, str]) -> Settings:
     """The settings that are recorded of a gallery."""
-    return Settings(meta.get("memory", "float32"), float(meta.get("recall", "0.99")))
+    thermal = Depth.parse(meta.get("thermal", "auto"))
+    return Settings(meta.get("memory", "float32"), float(meta.get("recall", "0.99")), thermal)
 
 
 def check_network(folder: Path, meta: Mapping[str, str], embedder: Embedder) -> None:

@@ -13,6 +13,7 @@ from gallery.merging import mark_of
 from gallery.pictures import PreparedSample, digest, prepare, references, with_contents
 from samples import Sample, TrireidError
 from samples.budget import FILES
+from samples.depth import ImageNotes, reading_images
 from samples.source import Entry
 
 
@@ -35,10 +36,11 @@ class Preparation:
     """Prepares entries for one network, for many threads at once.
 
     `is_known`: whether a sample need not even be read. Samples whose mark is a known one are not decoded.
+    `notes`: how images are read, and what is remarkable of them.
     """
 
-    def __init__(self, card: Card, is_known: Callable[[Sample], bool], known_marks: Container[str]) -> None:
-        self._card, self._is_known, self._known_marks = card, is_known, known_marks
+    def __init__(self, card: Card, is_known: Callable[[Sample], bool], known_marks: Container[str], notes: ImageNotes) -> None:
+        self._card, self._is_known, self._known_marks, self._notes = card, is_known, known_marks, notes
 
     def __call__(self, entry: Entry) -> Prepared:
         """Read, recognise and decode an entry's pictures; whatever is wrong with them is told as its fault."""
@@ -47,7 +49,7 @@ class Preparation:
         try:
             if self._is_known(entry.sample):
                 return Prepared(entry)
-            with FILES.part(_bytes_on_disk(entry.sample)):
+            with FILES.part(_bytes_on_disk(entry.sample)), reading_images(self._notes):
                 return self._prepared(entry, entry.sample)
         except TrireidError as fault:
             return Prepared(entry, fault.message)

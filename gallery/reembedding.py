@@ -18,10 +18,11 @@ from tqdm import tqdm
 
 from export import Embedder
 from gallery.erasure import WAIT, Erasure
-from gallery.place import description
+from gallery.place import description, settings_of
 from gallery.schema import vectors_table
 from gallery.store import Store
 from samples import GalleryError, Sample, TrireidError
+from samples.depth import LoggedNotes, reading_images
 from samples.printable import printable
 
 BATCH: Final = 32
@@ -63,6 +64,7 @@ class _Move:
     def __init__(self, store: Store, embedder: Embedder, drop_lost: bool) -> None:
         self.store, self.embedder, self.drop_lost = store, embedder, drop_lost
         self.meta = store.meta()
+        self.notes = LoggedNotes(settings_of(self.meta).thermal)
         self.next = store.generation() + 1
         self.report = ReembedReport()
 
@@ -112,7 +114,8 @@ class _Move:
         if not items:
             return []
         try:
-            embeddings = self.embedder.embed([self._sample(*each) for each in items])
+            with reading_images(self.notes):
+                embeddings = self.embedder.embed([self._sample(*each) for each in items])
         except TrireidError as fault:
             if len(items) == 1:
                 key, id_, _ = items[0]

@@ -41,6 +41,7 @@ def stats(folder: Path) -> dict[str, Any]:
             "dimension": int(meta["dimension"]),
             "memory": meta.get("memory", "float32"),
             "recall": float(meta.get("recall", "0.99")),
+            "thermal": meta.get("thermal", "auto"),
             **counts,
             "by_modalities": {_said(mask): count for mask, count in sorted(present.items(), reverse=True)},
             "keep_days": keep_days_of(meta),

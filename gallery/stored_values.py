@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from gallery.index import LAST_KEY, Memory
 from gallery.items import Known, StoredPicture
 from gallery.scoring import ALL
-from samples import KINDS, MODALITIES, GalleryError
+from samples import KINDS, MODALITIES, ConfigError, GalleryError
+from samples.depth import Depth
 
 #: Characters of an id, identity or other field, of a path, and of what is recorded of the gallery.
 MOST_TEXT: Final = 4096
@@ -63,12 +64,20 @@ def check_meta(folder: Path, meta: Mapping[Any, Any]) -> None:
         value = meta.get(name, "1")
         if not _NUMBER.fullmatch(value) or not least <= int(value) <= most:
             raise damaged(folder, f"its {name} {value[:20]!r} is not a whole number from {least} to {most}")
+    _check_settings(folder, meta)
+
+
+def _check_settings(folder: Path, meta: Mapping[str, str]) -> None:
     if meta.get("memory", Memory.FLOAT32.value) not in tuple(Memory):
         raise damaged(folder, f"its memory is {meta['memory'][:20]!r}")
     if not _is_number(meta.get("recall", "1"), 1):
         raise damaged(folder, f"its recall is {meta['recall'][:20]!r}")
     if not _is_number(meta.get("keep_days", "1"), sys.float_info.max):
         raise damaged(folder, f"it keeps items for {meta['keep_days'][:20]!r} days")
+    try:
+        Depth.parse(meta.get("thermal", "auto"))
+    except ConfigError as error:
+        raise damaged(folder, f"its thermal is {meta['thermal'][:20]!r}") from error
 
 
 def check_number(folder: Path, value: Any, what: str, most: int = LAST_KEY) -> int:

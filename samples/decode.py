@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,11 @@ from PIL import Image
 from samples import isolation
 from samples.budget import CORES, DECODING, one_of
 from samples.containers import Container, reader_of
+from samples.depth import current_notes
 from samples.errors import PictureError
 from samples.files import FileTooLargeError, read_regular
 from samples.fitting import Fit, fit_image
-from samples.rendering import render, upright_copy
+from samples.rendering import narrow_noted, render, upright_copy
 from samples.sample import MODALITIES, Modality, Picture, Sample
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
@@ -56,7 +57,7 @@ class Batch:
 def decode(picture: Picture, field: str | None = None) -> Image.Image:
     """Decode an image in any form to an upright 8-bit RGB image.
 
-    EXIF orientation is applied; grey, palette, CMYK and 16-bit (scaled by 1/257) images are converted; an alpha channel is
+    EXIF orientation is applied; grey, palette, CMYK and 16-bit (see `samples.depth`) images are converted; an alpha channel is
     dropped, as the field's training code does. A file is examined before it is decoded, and decoded in a process of its own
     unless its structure shows that it takes little time; see docs/security.md.
 
@@ -140,7 +141,9 @@ def content(picture: str | os.PathLike[str] | bytes, field: str | None = None) -
 
 def pixels(image: Image.Image, to: Size) -> Pixels:
     """Resize -> uint8 [H, W, 3]. `to`: height and width, bicubic as in the research code, or a `Fit`."""
-    return np.asarray(fit_image(image, _fit(to)), dtype=np.uint8)
+    fit = _fit(to)
+    current_notes().note_shape((image.height, image.width), fit.size)
+    return np.asarray(fit_image(image, fit), dtype=np.uint8)
 
 
 def to_batch(samples: Sequence[Sample], to: Size) -> Batch:
@@ -165,7 +168,7 @@ def _fit(to: Size) -> Fit:
 
 def _fitted(picture: Picture, field: str, to: Fit) -> Pixels:
     if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.shape == (*to.size, 3):
-        return picture  # what `pixels` gave: nothing is left to do
+        return np.asarray(picture, np.uint8)  # what `pixels` gave: nothing is left to do
     with decoded(picture, field) as image:
         return pixels(image, to)
 
@@ -179,13 +182,18 @@ def _named(field: str | None) -> str:
     return f"{field}: " if field else ""
 
 
-def _from_array(array: NDArray[np.uint8], field: str | None) -> Image.Image:
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+def _from_array(array: NDArray[Any], field: str | None) -> Image.Image:
+    grey = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 1)
+    if array.dtype not in (np.uint8, np.uint16) or not (grey or (array.ndim == 3 and array.shape[2] == 3)):
         raise PictureError(
-            f"{_named(field)}an array must be uint8 [H, W, 3], not {array.dtype} {list(array.shape)}", field, "format"
+            f"{_named(field)}an array must be uint8 or uint16, [H, W, 3] or [H, W], not {array.dtype} {list(array.shape)}",
+            field,
+            "format",
         )
     _check_size(array.shape[1], array.shape[0], field)
-    return Image.fromarray(array)
+    if array.dtype == np.uint16:
+        array = narrow_noted(array)
+    return Image.fromarray(array.reshape(array.shape[:2]) if grey else array).convert("RGB")
 
 
 def _check_size(width: int, height: int, field: str | None) -> None:

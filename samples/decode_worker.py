@@ -20,6 +20,7 @@ from typing import Any, Final
 from PIL import Image
 
 from samples.containers import Container
+from samples.depth import Depth, ImageNotes, reading_images
 from samples.errors import PictureError
 from samples.messages import read_shared, receive_message, send_message, strips, write_shared
 from samples.rendering import render
@@ -49,7 +50,9 @@ def _answer(connection: socket.socket, shared: int, asked: Mapping[str, Any]) ->
     signal.setitimer(signal.ITIMER_PROF, asked["seconds"])  # at the end of it the system ends this process
     try:
         data = read_shared(shared, asked["bytes"])
-        image = render(Container(asked["form"], asked["width"], asked["height"], data, asked["orientation"]))
+        notes = ImageNotes(Depth.parse(asked["depth"]))
+        with reading_images(notes):
+            image = render(Container(asked["form"], asked["width"], asked["height"], data, asked["orientation"]))
     except MemoryError:
         error = {"message": f"decoding the image takes over {asked['memory'] >> 20} MiB", "code": "too_large"}
         send_message(connection, error)
@@ -57,7 +60,7 @@ def _answer(connection: socket.socket, shared: int, asked: Mapping[str, Any]) ->
         send_message(connection, {"message": error.message, "code": error.code})
     else:
         _write_pixels(shared, image)
-        send_message(connection, {"size": image.size})
+        send_message(connection, {"size": image.size, "stretched": notes.stretched})
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
 

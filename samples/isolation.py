@@ -23,6 +23,7 @@ from PIL import Image
 from samples.budget import one_of, usable_cores
 from samples.containers import Container
 from samples.deadline import time_left
+from samples.depth import current_notes
 from samples.errors import DeadlineError, PictureError
 from samples.messages import create_shared_file, read_shared, receive_message, send_message, strips, write_shared
 
@@ -117,6 +118,7 @@ class _Worker:
             "width": container.width,
             "height": container.height,
             "orientation": container.orientation,
+            "depth": str(current_notes().depth),
             "bytes": len(container.data),
             "seconds": seconds,
             "memory": memory,
@@ -130,6 +132,8 @@ class _Worker:
         answer = receive_message(self._socket)
         if "code" in answer:
             raise PictureError(answer["message"], None, answer["code"])
+        if answer["stretched"]:
+            current_notes().note_stretched()
         return self._read_pixels(*answer["size"])
 
     def _read_pixels(self, width: int, height: int) -> Image.Image:

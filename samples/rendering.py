@@ -8,14 +8,16 @@ import warnings
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from samples.containers.container import Container, corrupt
+from samples.depth import current_notes
 from samples.errors import PictureError
 
 _EIGHT_BIT: Final = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 _SIXTEEN_BIT: Final = ("I;16", "I;16B", "I;16L", "I;16N")
-_STRIP_ROWS: Final = 256
+_JPEG_END: Final = b"\xff\xd9"
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -34,17 +36,40 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)
 def render(container: Container) -> Image.Image:
     """Decode a container. Raises PictureError, without a field, where Pillow cannot, or finds another size."""
     try:
-        image = Image.open(io.BytesIO(container.data), formats=(container.form,))
-        if image.size != (container.width, container.height):
-            raise corrupt("its size")
-        check_mode(image)
-        image.load()
+        image = _load(container, container.data)
     except (MemoryError, PictureError):
         raise
     except Exception as error:  # what Pillow raises for a damaged file is no closed list: struct.error, TypeError, ...
-        raise PictureError("the image is damaged or cut short") from error
+        ended = _load_without_end(container) if container.form == "JPEG" else None
+        if ended is None:
+            raise PictureError("the image is damaged or cut short") from error
+        image = ended
     turn = _TURNS.get(container.orientation)
     return as_rgb(image if turn is None else image.transpose(turn))
+
+
+def _load(container: Container, data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data), formats=(container.form,))
+    if image.size != (container.width, container.height):
+        raise corrupt("its size")
+    check_mode(image)
+    image.load()
+    return image
+
+
+def _load_without_end(container: Container) -> Image.Image | None:
+    """Decode a JPEG that lacks its last two bytes, as some cameras write it; None if more than these is missing.
+
+    The decoder invents what is missing before an end. It is whole if what follows it changes no pixel.
+    """
+    data = container.data.rstrip(b"\xff")
+    try:
+        plain, filled = (_load(container, data + filling + _JPEG_END) for filling in (b"", b"\x55\xaa" * 512))
+    except (MemoryError, PictureError):
+        raise
+    except Exception:  # as in `render`
+        return None
+    return plain if plain.tobytes() == filled.tobytes() else None
 
 
 def upright_copy(image: Image.Image) -> Image.Image:
@@ -65,16 +90,17 @@ def check_mode(image: Image.Image) -> None:
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """An image in 8-bit RGB: alpha is dropped, 16 bits are scaled by 1/257."""
-    image = _narrowed(image) if image.mode in _SIXTEEN_BIT else image
+    """An image in 8-bit RGB: alpha is dropped, 16 bits are narrowed as the current notes say."""
+    image = (
+        Image.fromarray(narrow_noted(np.asarray(image).astype(np.uint16, copy=False))) if image.mode in _SIXTEEN_BIT else image
+    )
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _narrowed(image: Image.Image) -> Image.Image:
-    """A 16-bit grey image as 8 bits (Pillow's own conversion would clip it at 255), by strips to hold little at once."""
-    wide = np.asarray(image)
-    narrow = np.empty(wide.shape, np.uint8)
-    for top in range(0, len(wide), _STRIP_ROWS):
-        rows = slice(top, top + _STRIP_ROWS)
-        narrow[rows] = (wide[rows].astype(np.uint32) + 128) // 257
-    return Image.fromarray(narrow)
+def narrow_noted(wide: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Bring 16 bits to 8 as the current notes say, and note a guess; see `Depth.narrow`."""
+    notes = current_notes()
+    narrow, is_guess = notes.depth.narrow(wide)
+    if is_guess:
+        notes.note_stretched()
+    return narrow

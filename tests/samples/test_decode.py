@@ -169,7 +169,7 @@ def test_a_sample_without_pictures_is_refused() -> None:
         to_batch([Sample()], (64, 32))
 
 
-@pytest.mark.parametrize("array", [np.zeros((64, 32), np.uint8), np.zeros((64, 32, 3), np.float32)])
+@pytest.mark.parametrize("array", [np.zeros((64, 32, 2), np.uint8), np.zeros((64, 32, 3), np.float32)])
 def test_arrays_of_another_kind_are_refused(array: Any) -> None:
     with pytest.raises(PictureError, match="uint8"):
         decode(array)
