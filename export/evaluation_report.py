@@ -38,7 +38,7 @@ def as_json(evaluation: Evaluation) -> str:
 
 def remarks(evaluation: Evaluation) -> Iterator[str]:
     """Yield what was rejected, how the source was read and what is not used, a line each."""
-    yield from (f"rejected: {place}: {error}" for place, error in evaluation.rejected.items())
+    yield from (f"rejected: {place}: {error}" for place, error in evaluation.rejected)
     yield from evaluation.notes()
     yield from (f"not used: {each}" for each in evaluation.not_used())
 
@@ -77,7 +77,7 @@ def about(evaluation: Evaluation) -> dict[str, Any]:
         "gallery_modalities": evaluation.modalities(evaluation.gallery),
         "protocol": str(evaluation.protocol),
         "set_aside": len(evaluation.rejected),
-        "rejected": [{"location": place, "error": error} for place, error in evaluation.rejected.items()],
+        "rejected": [{"location": place, "error": error} for place, error in evaluation.rejected],
         "notes": evaluation.notes(),
         "not_used": [each.to_json() for each in evaluation.not_used()],
         "model": evaluation.card.name,

@@ -39,9 +39,10 @@ class Evaluation:
     idle: tuple[NotUsed, ...] = ()
 
     @property
-    def rejected(self) -> dict[str, str]:
-        """The error of each entry that was rejected, by its place."""
-        return {**dict(self.query.faults), **dict(self.gallery.faults)}
+    def rejected(self) -> list[tuple[str, str]]:
+        """The place and error of each entry that was rejected; of a table or folder that both sides read, once."""
+        faults = [fault for part in self._parts() for fault in part.faults]
+        return list(dict.fromkeys(faults)) if _are_of_one(self.sources) else faults
 
     @property
     def identified(self) -> int:
@@ -65,7 +66,7 @@ class Evaluation:
         unseen = [_unseen(self._parts(), self.card)]
         return [
             *_passed_over(self.sources),
-            *_idle_fields(self._parts(), self.sources[1]),
+            *(_idle_fields(self._parts()) if _are_of_one(self.sources) else ()),
             *(each for each in unseen if each is not None),
             *self._subsets_left_out(),
             *self.idle,
@@ -116,8 +117,7 @@ def run_evaluation(
     query, gallery = sources
     check_measurable(query, gallery, protocol)
     subsets = subsets_of(embedder.card)[: None if missing else 1]
-    asked = embed_source(embedder, query, subsets)
-    held = asked if query.name == gallery.name else embed_source(embedder, gallery, subsets)
+    asked, held = _embed_sides(embedder, sources, subsets)
     rows = retrieval(asked, held, embedder.card, protocol=protocol, reranked=reranked)
     idle = []
     if missing and len({row.name for row in rows}) == 1:
@@ -132,6 +132,19 @@ def run_evaluation(
         rows=rows,
         idle=tuple(idle),
     )
+
+
+def _embed_sides(embedder: Embedder, sources: tuple[Source, Source], subsets: Sequence[Subset]) -> tuple[Embedded, Embedded]:
+    """Queries and gallery; queries that are all in the gallery, too, are embedded once."""
+    query, gallery = sources
+    held = embed_source(embedder, gallery, subsets)
+    if query.name == gallery.name:
+        return held, held
+    if _are_of_one(sources):
+        places = [entry.place for entry in query]
+        if set(places) <= {*held.places, *(place for place, _ in held.faults)}:
+            return held.take(places), held
+    return embed_source(embedder, query, subsets), held
 
 
 def check_outputs(csv: str | None, plots: str | None) -> None:
@@ -172,7 +185,7 @@ def _passed_over(sources: tuple[Source, Source]) -> Iterator[NotUsed]:
     query, gallery = (source.not_used for source in sources)
     if sources[0].name == sources[1].name:
         yield from gallery
-    elif _base(sources[0]) == _base(sources[1]) and sources[0].tells is not None:
+    elif _are_of_one(sources):
         held = {each.what for each in gallery}
         yield from (each for each in query if each.what in held)
     else:
@@ -180,14 +193,15 @@ def _passed_over(sources: tuple[Source, Source]) -> Iterator[NotUsed]:
         yield from gallery
 
 
-def _base(source: Source) -> str:
-    return source.name.rpartition("@")[0] or source.name
+def _are_of_one(sources: tuple[Source, Source]) -> bool:
+    """Whether both sides are of one table or folder, rather than of two parts of a data set."""
+    names = {source.name for source in sources}
+    bases = {name if Path(name).exists() else name.rpartition("@")[0] for name in names}
+    return len(bases) == 1 and Path(bases.pop() or "?").exists()
 
 
-def _idle_fields(parts: Sequence[Embedded], source: Source) -> Iterator[NotUsed]:
-    """The fields that no figure depends on, if a table or folder tells them; a data set's reader gives them by itself."""
-    if source.tells is None:
-        return
+def _idle_fields(parts: Sequence[Embedded]) -> Iterator[NotUsed]:
+    """The fields that no figure depends on, of a table or folder; a data set's reader gives them by itself."""
     for name in _IDLE:
         count = sum(getattr(sample, name) is not None for part in parts for sample in part.samples)
         if count:

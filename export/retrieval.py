@@ -64,6 +64,14 @@ class Embedded:
     present: Present
     places: list[str]
 
+    def take(self, places: Iterable[str]) -> Embedded:
+        """Return the samples at some places, in that order; those that were rejected are left out."""
+        rows = {place: row for row, place in enumerate(self.places)}
+        taken = [rows[place] for place in places if place in rows]
+        embeddings = {subset: part[taken] for subset, part in self.embeddings.items()}
+        samples = [self.samples[row] for row in taken]
+        return Embedded(samples, embeddings, [], self.present[taken], [self.places[row] for row in taken])
+
 
 def embed_source(embedder: Embedder, source: Source, subsets: Sequence[Subset] = (ALL,)) -> Embedded:
     """Embed a source once for each subset of modalities, with a progress bar; entries with an error are rejected.

@@ -103,3 +103,17 @@ def test_neither_order_nor_length_of_vectors_nor_names_matter(seed: int, scale: 
     assert other.mAP == pytest.approx(whole.mAP)
     assert np.allclose(other.cmc, whole.cmc)
     assert (np.diff(whole.cmc) >= 0).all()
+
+
+def test_other_groups_leave_out_the_querys_own_group_whole() -> None:
+    """In order of similarity: own camera's other identity, right, wrong: the first counts unless its camera is left out."""
+    angles = np.deg2rad([1, 5, 10])
+    gallery = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    labels = ["a"], ["b", "a", "b"], [0], [0, 1, 1]
+    assert evaluate([[2.0, 0.0]], gallery, *labels).mAP == pytest.approx(1 / 2)
+    assert evaluate([[2.0, 0.0]], gallery, *labels, other_groups=True).mAP == 1
+    distance = np.array([[1.0, 2.0, 3.0]])
+    assert evaluate_distance(distance, *labels).rank1 == 0
+    assert evaluate_distance(distance, *labels, other_groups=True).rank1 == 1
+    with pytest.raises(ValueError, match="no query has a match"):
+        evaluate([[2.0, 0.0]], gallery, ["a"], ["b", "a", "b"], [1], [0, 1, 1], other_groups=True)

@@ -131,6 +131,24 @@ def test_roles_say_who_is_asked_and_who_is_found(tmp_path: Path, run: Run) -> No
     assert [each["what"] for each in found["not_used"]] == ["rows of role junk"]
 
 
+def test_queries_that_are_in_the_gallery_too_are_embedded_once(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+    embed = onnx_runtime.OnnxEmbedder.run
+
+    def counted(self: Any, images: Any, camera: Any, present: Any) -> Any:
+        counts.append(len(images))
+        return embed(self, images, camera, present)
+
+    monkeypatch.setattr(onnx_runtime.OnnxEmbedder, "run", counted)
+    rows = [f"{i}.png,{i // 2},{i % 2},test" for i in range(6)]
+    source = table(tmp_path, "rgb,identity,camera,role", *rows, "6.png,,3,distractor", "gone.png,1,2,test")
+    told = run(source, "--json", "--missing")
+    assert (told.code, told.found["queries"], told.found["gallery_items"], sum(counts)) == (1, 6, 7, 7)
+    assert len(told.found["rejected"]) == 1
+
+
 @pytest.mark.parametrize("sides", [("query", "gallery"), ("", "")], ids=["roles", "all against all"])
 def test_other_cameras_leaves_out_the_querys_own_camera_whole(tmp_path: Path, run: Run, sides: tuple[str, str]) -> None:
     """The nearest item is of another identity and the query's own camera: it counts as wrong unless that is left out."""
@@ -243,3 +261,21 @@ def test_a_folders_names_say_who_is_who(tmp_path: Path, run: Run) -> None:
         (tmp_path / f"{i // 2}_c{i % 2}_{i}.png").write_bytes(encoded(i))
     found = run(tmp_path, "--pattern", "{identity}_c{camera}_{*}", "--json").found
     assert (found["queries"], [row["modalities"] for row in found["rows"]]) == (4, ["rgb"] * 3)
+
+
+def test_of_a_data_set_both_parts_say_what_they_pass_over(tmp_path: Path, run: Run) -> None:
+    """Market-1501's protocol: junk is left out, distractors are in the gallery, queries meet the gallery alone."""
+    names = {
+        "query": ["0001_c1_a.png"],
+        "bounding_box_test": ["0001_c2_a.png", "0002_c2_a.png", "0000_c3_a.png", "-1_c2_a.png"],
+    }
+    for part, images in names.items():
+        (tmp_path / part).mkdir()
+        (tmp_path / part / f"{part}.txt").write_text("notes")
+        for i, name in enumerate(images):
+            (tmp_path / part / name).write_bytes(encoded(i))
+    told = run(f"market1501:{tmp_path}", "--json")
+    found = told.found
+    assert (told.code, found["queries"], found["gallery_items"], found["without_identity"]) == (0, 1, 3, 1)
+    assert {each["example"] for each in found["not_used"]} >= {"query.txt", "bounding_box_test.txt"}
+    assert "images of role junk" in {each["what"] for each in found["not_used"]}
