@@ -11,6 +11,7 @@ from pathlib import Path
 from samples import ConfigError, TrireidError
 from samples.printable import printable
 from training.arms import ARMS
+from training.data import list_not_used
 from training.diagnosis import as_mapping, as_text, diagnose_file
 from training.experiment import Scale, run_experiment
 from training.loop import train
@@ -32,6 +33,8 @@ def train_command(config: str, folder: str | None) -> int:
         return 1
     result = json.loads((run / "result.json").read_text())
     print(f"{run / 'best.pth'}: epoch {result['best_epoch']}, validation mAP {100 * result['validation_mAP']:.1f} %")
+    for each in list_not_used(settings.data):
+        print(printable(f"not used: {each}"), file=sys.stderr)
     return 0
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from models import NetworkConfig
 from samples import ConfigError, Sample, SourceError
+from samples.source import NotUsed
 from samples.sources import open_source
 from samples.synthetic.seeds import Split
 from samples.synthetic.source import synthetic_samples
@@ -55,6 +56,17 @@ def held_out(whole: PictureSet, identities: int, source: str) -> tuple[PictureSe
         )
     shuffled = np.random.default_rng(0).permutation(names).tolist()
     return whole.of_identities(shuffled[identities:]), whole.of_identities(shuffled[:identities])
+
+
+def list_not_used(settings: DataSettings) -> list[NotUsed]:
+    """List what a run's sources hold and training passes over."""
+    parts = {"train": settings.source, "gallery": settings.test}
+    found: list[NotUsed] = []
+    for split, name in parts.items():
+        if name is not None:
+            source = open_source(name, "train" if split == "train" else "gallery", allow_outside=settings.allow_outside)
+            found += [each for each in source.not_used if each not in found]
+    return found
 
 
 def check_batch(train: PictureSet, batch: BatchSettings, need: int, source: str) -> None:

@@ -24,7 +24,7 @@ from models import ReIdNetwork, load_checkpoint, published_state
 from samples import ConfigError, TrireidError
 from training.batch import Batch, Batches
 from training.branches import Branches, Outcome, total_loss
-from training.data import Data
+from training.data import Data, list_not_used
 from training.files import check_room, save, save_checkpoint, write_text
 from training.gradients import columns, measure
 from training.log import Log, Table
@@ -211,6 +211,7 @@ class Training:
             "peak_MB": peak_megabytes(),
             "skipped": sum(float(row.get("skipped") or 0) for row in rows),
             "final_scale": self.scaler.get_scale() if self.scaler.is_enabled() else None,
+            "not_used": [each.to_json() for each in list_not_used(self.settings.data)],
         }
 
     def _stop(self, batch: Batch, why: str) -> None:

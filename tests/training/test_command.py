@@ -9,6 +9,8 @@ import pytest
 
 import trireid
 from models import load_checkpoint
+from training.data import list_not_used
+from training.settings import DataSettings
 
 LINES = {
     "optimiser: {backbone_rat: 1}": "optimiser.backbone_rat: nobody reads this key; is backbone_rate meant?",
@@ -66,3 +68,13 @@ def test_experiment_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFi
     report = str(tmp_path / "report.md")
     assert trireid.main(["experiment", "--folder", str(tmp_path), "--report-only", "--report", report]) == 2
     assert "no run in it is finished" in capsys.readouterr().err
+
+
+def test_what_training_passes_over_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("rgb,identity,role,shade\na.png,1,train,red\nb.png,2,junk,\nc.png,2,query,\n")
+    found = list_not_used(DataSettings(source=str(tmp_path / "m.csv")))
+    assert {each.what: each.count for each in found} == {
+        "columns kept as attributes": 1,
+        "rows of role junk": 1,
+        "rows of role query": 1,
+    }
