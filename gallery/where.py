@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from numbers import Integral, Real
@@ -26,8 +26,8 @@ MAX_KEYS: Final = 64
 COMPARISONS: Final = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 #: The columns that hold times as instants.
 _INSTANTS: Final = {"time": "instant", "expires": "expiry"}
-#: How many names of attributes an error lists, and how much of each it shows.
-_LISTED, _SHOWN = 20, 60
+#: How many names of attributes an error lists, how much of each it shows, and how many are compared with a wrong one.
+_LISTED, _SHOWN, _COMPARED = 20, 60, 1000
 Condition = tuple[str, list[Any]]
 #: Holds for the items that expired up to a time, in seconds since 1970: retention removes them, and no search finds them.
 EXPIRED: Final = "expiry <= ?"
@@ -81,14 +81,20 @@ def check_attributes(asked: Iterable[str], known: Iterable[str]) -> None:
     names = sorted({normalize_text(name) for name in known})
     for key in map(normalize_text, asked):
         if key not in names:
-            near = difflib.get_close_matches(key.lower(), {name.lower(): name for name in (*COLUMNS, *names)}, n=1)
-            meant = next((name for name in (*COLUMNS, *names) if near and name.lower() == near[0]), None)
-            hint = f"; did you mean {meant[:_SHOWN]}?" if meant else ";"
             listed = ", ".join(name[:_SHOWN] for name in names[:_LISTED]) or "none"
             more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+            hint = _did_you_mean(key, (*COLUMNS, *names))
             raise _invalid(
-                key, f"no item has an attribute of this name{hint} fields: {', '.join(COLUMNS)}; attributes: {listed}{more}"
+                key, f"no item has an attribute of this name{hint}; fields: {', '.join(COLUMNS)}; attributes: {listed}{more}"
             )
+
+
+def _did_you_mean(given: str, known: Sequence[str]) -> str:
+    if len(given) > _SHOWN:
+        return ""
+    plain = {name.lower(): name for name in known[:_COMPARED]}
+    near = difflib.get_close_matches(given.lower(), plain, n=1)
+    return f"; did you mean {plain[near[0]][:_SHOWN]}?" if near else ""
 
 
 def _field(key: str, wanted: Any, kind: Kind | None) -> Condition:
@@ -142,8 +148,7 @@ def _field_value(key: str, value: Any) -> Any:
     if isinstance(value, bool):
         raise _invalid(key, f"{_show(value)} cannot be an item's {key}; give text or a number")
     if key == "kind" and value not in KINDS:
-        near = difflib.get_close_matches(str(value).lower(), KINDS, n=1)
-        raise _invalid(key, f"{_show(value)} is not a kind; kinds are {', '.join(KINDS)}" + (f": {near[0]}?" if near else ""))
+        raise _invalid(key, f"{_show(value)} is not a kind; kinds are {', '.join(KINDS)}{_did_you_mean(str(value), KINDS)}")
     if key in _INSTANTS and not isinstance(value, str):
         raise _invalid(key, f"{_show(value)} is not an ISO 8601 time, as in 2026-01-31T12:00:00Z")
     if key == "expires" and instant_of(value) is None:

@@ -279,3 +279,10 @@ def test_of_a_data_set_both_parts_say_what_they_pass_over(tmp_path: Path, run: R
     assert (told.code, found["queries"], found["gallery_items"], found["without_identity"]) == (0, 1, 3, 1)
     assert {each["example"] for each in found["not_used"]} >= {"query.txt", "bounding_box_test.txt"}
     assert "images of role junk" in {each["what"] for each in found["not_used"]}
+
+
+def test_rows_are_called_by_what_counts_as_query(tmp_path: Path, run: Run) -> None:
+    """The only thermal image is of a sample without an identity, which is in the gallery alone."""
+    rows = ["0.png,,a,1", "1.png,,a,2", ",2.png,,1"]
+    told = run(table(tmp_path, "rgb,tir,identity,camera", *rows), "--missing", "--json")
+    assert told.names == {"rgb -> rgb+tir", "rgb"}
