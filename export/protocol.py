@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from typing import Final
 
 from samples import Sample, SourceError
-from samples.source import Entry, Source
+from samples.source import Entry, NotUsed, Source
+
+#: How much an error tells of what was passed over.
+_SHOWN: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +46,7 @@ def check_measurable(query: Source, gallery: Source, protocol: Protocol) -> None
         SourceError: No sample can be used or has an identity, no query has a match, or the protocol needs cameras and no
             query has one.
     """
-    queries, items = _Labels(), _Labels()
+    queries, items = _Labels(query.not_used), _Labels(gallery.not_used)
     for asked, held in zip_longest(query, gallery):
         queries.add(asked, protocol, items)
         items.add(held, protocol, queries)
@@ -55,7 +59,8 @@ def _why(queries: _Labels, items: _Labels, protocol: Protocol) -> str:
     for part, what in ((queries, "query"), (items, "gallery")):
         if not part.usable:
             rejected = f"; {part.rejected} rejected, {part.first}" if part.rejected else ""
-            return f"no sample in it can be used as {what}{rejected}"
+            passed = "".join(f"; not used: {each}" for each in part.not_used[:_SHOWN])
+            return f"no sample in it can be used as {what}{rejected}{passed}"
         if not part.groups:
             return (
                 f"none of {part.usable} samples of the {what} has an identity, so nothing can be measured; name them in a"
@@ -73,6 +78,7 @@ def _why(queries: _Labels, items: _Labels, protocol: Protocol) -> str:
 class _Labels:
     """The groups of each identity on one side, and how many samples there are."""
 
+    not_used: Sequence[NotUsed]
     groups: dict[str, set[Hashable]] = field(default_factory=dict)
     usable: int = 0
     identified: int = 0

@@ -181,6 +181,15 @@ def test_what_cannot_be_measured_is_found_before_embedding(
     assert said in told.err
 
 
+@pytest.mark.usefixtures("unrun")
+def test_a_source_without_images_says_what_it_passed_over(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "a.heic").write_bytes(b"x")
+    told = run(tmp_path)
+    assert (told.code, told.out, told.err.count("\n")) == (2, "", 1)
+    assert "no sample in it can be used as query; not used: 1 " in told.err
+    assert "a.heic" in told.err
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
