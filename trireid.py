@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from export.installation import conflicts, extra_of
 from samples import KINDS, MODALITIES, Sample, ServiceError, TrireidError, VerificationError
+from samples.distinct_json import parse_distinct
 from samples.printable import PrintableFormatter, printable
 
 if TYPE_CHECKING:
@@ -275,22 +275,14 @@ def _where(text: str | None) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        where = json.loads(text, object_pairs_hook=_distinct)
-    except TrireidError:
-        raise
+        where = parse_distinct(text)
+    except TrireidError as error:
+        raise TrireidError(f"--where: {error.message}", "where") from error
     except (ValueError, RecursionError) as error:
         raise TrireidError("--where: not JSON that can be read", "where") from error
     if not isinstance(where, dict):
         raise TrireidError('--where: must be an object, as in {"camera": [1, 2]}', "where")
     return where
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    counts = Counter(name for name, _ in pairs)
-    twice = next((name for name, count in counts.items() if count > 1), None)
-    if twice is not None:
-        raise TrireidError(f"--where: names {json.dumps(twice)} twice; give one condition for it", "where")
-    return dict(pairs)
 
 
 def _table(hits: Sequence[Hit | HitAnswer]) -> list[str]:

@@ -12,6 +12,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
 from samples import MODALITIES, PictureError, TrireidError
+from samples.distinct_json import parse_distinct
 from serving.desk import Pictures
 from serving.schemas import Form
 
@@ -102,11 +103,16 @@ def validate(form_type: type[Fields], values: dict[str, Any]) -> Fields:
 
 
 def validate_json(form_type: type[Fields], body: bytes) -> Fields:
-    """Parse and validate a JSON object. Raises TrireidError as `validate` does, and for what is not JSON."""
+    """Parse and validate a JSON object. Raises TrireidError as `validate` does, and for what is not one."""
     try:
-        return form_type.model_validate_json(body)
-    except ValidationError as error:
-        raise _describe(form_type, error) from error
+        values = parse_distinct(body)
+    except TrireidError as error:
+        raise TrireidError(f"the body: {error.message}", "body") from error
+    except (ValueError, RecursionError) as error:
+        raise TrireidError("the body is not JSON that can be read", "body") from error
+    if not isinstance(values, dict):
+        raise TrireidError("the body must be a JSON object", "body")
+    return validate(form_type, values)
 
 
 def unknown_field(name: str, known: Iterable[str], found: str = "a field") -> TrireidError:
@@ -118,12 +124,9 @@ def unknown_field(name: str, known: Iterable[str], found: str = "a field") -> Tr
 
 def _describe(form_type: type[Form], error: ValidationError) -> TrireidError:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    if first["type"] == "json_invalid" and not first["loc"]:
-        return TrireidError("the body is not JSON that can be read", "body")
-    if first["type"] == "model_type" or (first["type"] == "model_attributes_type"):
-        return TrireidError("the body must be a JSON object", "body")
     field = str(first["loc"][0])[:100] if first["loc"] else None
     if first["type"] == "extra_forbidden" and field is not None:
         return unknown_field(field, [*form_type.model_fields, *MODALITIES])
-    message = first["msg"] if field is None else f"{field}: {first['msg']}"
+    what = first["msg"].removeprefix("Value error, ")
+    message = what if field is None else f"{field}: {what}"
     return TrireidError(message, field, "invalid")

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, Json, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, model_validator
 
-from samples import Kind
+from samples import Kind, TrireidError
 from samples.bounds import MAX_K
+from samples.distinct_json import parse_distinct
 
 _INT64 = 2**63
+
+
+def _check_distinct(text: Any) -> Any:
+    """Raise TrireidError, a ValueError, for JSON that names a key twice; other errors are `Json`'s to tell."""
+    try:
+        parse_distinct(text)
+    except TrireidError:
+        raise
+    except (TypeError, ValueError, RecursionError):
+        pass
+    return text
+
+
+JsonObject = Annotated[Json[dict[str, Any]], BeforeValidator(_check_distinct)]
 #: Ids in one request.
 MAX_IDS = 10_000
 Camera = Annotated[int, Field(ge=-_INT64, lt=_INT64)]
@@ -50,7 +65,7 @@ class SearchForm(EmbedForm):
     """Fields of `/search` beside the pictures."""
 
     k: Annotated[int, Field(ge=1, le=MAX_K)] = Field(10, description="How many hits.", examples=[10])
-    where: Json[dict[str, Any]] | None = Field(
+    where: JsonObject | None = Field(
         None,
         description="A filter, in JSON: on camera, kind, time, identity or any attribute.",
         examples=['{"camera": [1, 2]}'],
@@ -78,7 +93,7 @@ class EnrollForm(EmbedForm):
         description="Until when it is kept: ISO 8601; searches do not find it from then on.",
         examples=["2027-01-31T12:00:00Z"],
     )
-    attributes: Json[dict[str, Any]] = Field(
+    attributes: JsonObject = Field(
         default_factory=dict, description="Whatever else is known, in JSON.", examples=['{"coat": "red"}']
     )
 

@@ -107,3 +107,23 @@ def test_a_file_field_without_a_file_is_not_sent(server: Server) -> None:
     assert (answer.status_code, answer.json()["error"]["field"]) == (400, "nir")
     answer = server.client.post("/search", content=part % (b"nir", b"", b"") + rest, headers=MULTIPART)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "missing")
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "field"),
+    [
+        ("/search", {"where": '{"camera": 1, "camera": 2}'}, "where"),
+        ("/search", {"where": '{"camera": {"gte": 1, "gte": 2}}'}, "where"),
+        ("/enroll", {"attributes": '{"coat": "red", "coat": "blue"}'}, "attributes"),
+    ],
+)
+def test_a_key_that_is_named_twice_is_refused(server: Server, path: str, data: dict[str, str], field: str) -> None:
+    answer = server.client.post(path, files=files(5), data={"gallery": "people", **data})
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, field)
+    assert "is named twice" in answer.json()["error"]["message"]
+
+
+def test_a_removal_that_names_its_ids_twice_removes_nothing(server: Server) -> None:
+    body = b'{"gallery": "people", "ids": ["s1"], "ids": ["s2"]}'
+    answer = server.client.post("/remove", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, "named twice" in answer.text) == (400, True)
