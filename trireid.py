@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
@@ -22,7 +23,7 @@ from samples.printable import PrintableFormatter, printable
 
 if TYPE_CHECKING:
     from export import Embedder
-    from gallery import Gallery, Hit, IndexReport
+    from gallery import Hit, IndexReport
     from samples.source import NotUsed, Source
     from serving.schemas import HitAnswer
 
@@ -310,25 +311,22 @@ def _gallery_stats(given: argparse.Namespace) -> int:
 
 
 def _gallery_remove(given: argparse.Namespace) -> int:
-    from gallery import Gallery
+    from gallery.removal import remove_stored, select_ids
+    from gallery.store import Store
 
-    with Gallery.open(_existing(given.folder), create=False) as gallery:
+    folder = _existing(given.folder)
+    which = {"ids": given.id, "identity": given.identity, "older_than_days": given.older_than}
+    with closing(Store(folder)) as store:
         if given.dry_run:
-            return _tell_removable(given, gallery)
-        if given.older_than is not None:
-            removed = gallery.remove_older(given.older_than, force=given.force)
-        elif given.expired:
-            removed = gallery.retain(force=given.force)
-        else:
-            removed = gallery.remove(ids=given.id, identity=given.identity)
-        _print(f"{given.folder}: {removed} removed; holds {len(gallery)}")
+            return _tell_removable(given.folder, select_ids(store, **which), len(store))
+        removed = remove_stored(folder, force=given.force, **which)
+        _print(f"{given.folder}: {removed} removed; holds {len(store)}")
     return _tell_pending(given.folder)
 
 
-def _tell_removable(given: argparse.Namespace, gallery: Gallery) -> int:
+def _tell_removable(folder: str, ids: Sequence[str], count: int) -> int:
     """Print how many items would be removed, and a line of each one's id."""
-    ids = gallery.matching(ids=given.id, identity=given.identity, older_than_days=given.older_than)
-    _print(f"{given.folder}: {len(ids)} of {len(gallery)} would be removed")
+    _print(f"{folder}: {len(ids)} of {count} would be removed")
     for id_ in ids:
         _print(id_)
     return 0
@@ -457,9 +455,9 @@ def _gallery_reembed(given: argparse.Namespace) -> int:
 
 
 def _existing(folder: str) -> Path:
-    from gallery import artifact_of
+    from gallery.place import meta_of
 
-    artifact_of(folder)  # a clear error where there is no gallery
+    meta_of(Path(folder))  # a clear error where there is no gallery
     return Path(folder)
 
 

@@ -77,14 +77,20 @@ def _integrity(database: sqlite3.Connection) -> Iterator[str]:
 
 def _meta(database: sqlite3.Connection, folder: Path, report: CheckReport) -> dict[str, str] | None:
     """What the store says of itself, upgraded if it is of an older version; None if that cannot be read."""
+    meta = None
     try:
         with closing(Store(folder)) as store:
-            return store.meta()
+            meta = store.meta()
+            for read in (store.position, store.audited):
+                try:
+                    read()
+                except GalleryError as error:
+                    report.faults.append(f"{FILE}: {error}")
     except GalleryError as error:
         if error.code == "read_only":
             raise
         report.faults.append(f"{FILE}: what it says of itself cannot be read: {error}")
-        return None
+    return meta
 
 
 def _check_items(database: sqlite3.Connection, report: CheckReport, meta: Mapping[str, str]) -> None:
@@ -113,8 +119,9 @@ def _check_items(database: sqlite3.Connection, report: CheckReport, meta: Mappin
 def _keys(database: sqlite3.Connection, counted: Counter[str]) -> Iterator[int]:
     """Every key, growing; those of a damaged page are passed over one by one, up to a bound."""
     key, passed = 0, 0
-    (last,) = database.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'items'").fetchone()
-    while passed < _MOST_PASSED and key <= int(last):
+    (last,) = database.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'items'").fetchone()
+    last = last if isinstance(last, int) else 0
+    while passed < _MOST_PASSED and not (passed and key > last):
         try:
             row = database.execute("SELECT key FROM items WHERE key > ? ORDER BY key LIMIT 1", [key]).fetchone()
         except sqlite3.Error as error:

@@ -37,15 +37,15 @@ from gallery.place import (
     settled,
 )
 from gallery.reading import Reading
-from gallery.removal import remove_items
+from gallery.removal import remove_items, select, select_ids
 from gallery.reserve import keep_reserve, require_reserve, with_reserve
-from gallery.retention import check_share, due, keep_days_of, older_than
+from gallery.retention import check_share
 from gallery.searching import Asked, Query, Search, cameras_of
 from gallery.snapshot import SNAPSHOT, save_snapshot
 from gallery.store import MovedError, Store
 from gallery.upkeep import Upkeep
 from gallery.view import MUCH, View
-from gallery.where import Condition, condition, parse_filter
+from gallery.where import Condition, parse_filter
 from samples import GalleryError, Sample
 from samples.depth import Depth, LoggedNotes, reading_images
 
@@ -70,6 +70,7 @@ class Gallery:
         self._writer, self._reader, self._erasure = Store(folder), Store(folder), Erasure(folder)
         self._closed = False
         try:
+            self._writer.position()  # a store that cannot be is one error, before an erasure warns of it
             if not self._writer.read_only:
                 self._erasure.finish(is_brief=True)  # before a saved index is read that may hold what was removed
             self._view = self._viewed()
@@ -252,8 +253,9 @@ class Gallery:
         """
         if (ids is None) == (identity is None):
             raise GalleryError("give either ids or an identity to remove", "ids")
-        where: dict[str, Any] = {"id": list(ids)} if ids is not None else {"identity": identity}
-        return self._remove(condition(where), where)
+        with self._reading:
+            what = select(self._reader, ids=ids, identity=identity)
+        return self._remove(*what)
 
     def remove_older(self, days: float, *, force: bool = False) -> int:
         """Remove what is older than so many days; returns how many there were.
@@ -261,26 +263,22 @@ class Gallery:
         An item's age is by the earlier of its `time`, if that is ISO 8601, and when it was added. More than half of the
         gallery is refused with a GalleryError, and nothing removed, unless `force` is given.
         """
-        return self._forget(older_than(days), {"older_than_days": days}, force)
+        with self._reading:
+            what = select(self._reader, older_than_days=days)
+        return self._forget(*what, force)
 
     def retain(self, *, force: bool = False) -> int:
         """Remove what has expired, and what is older than the gallery keeps items (`keep_days`); refuses as `remove_older`."""
         with self._reading:
-            days = keep_days_of(self._reader.meta())
-        return self._forget(due(days), {"keep_days": days, "reason": "retention"}, force)
+            what = select(self._reader)
+        return self._forget(*what, force)
 
     def matching(
         self, *, ids: Sequence[str] | None = None, identity: str | None = None, older_than_days: float | None = None
     ) -> list[str]:
         """The ids of what `remove`, `remove_older`, or with no argument `retain`, would remove, in the order of adding."""
         with self._reading:
-            if older_than_days is not None:
-                what = older_than(older_than_days)
-            elif ids is None and identity is None:
-                what = due(keep_days_of(self._reader.meta()))
-            else:
-                what = condition({"id": list(ids)} if ids is not None else {"identity": identity})
-            return [id_ for (id_,) in self._reader.run(f"SELECT id FROM items WHERE {what[0]} ORDER BY key", what[1])]
+            return select_ids(self._reader, ids=ids, identity=identity, older_than_days=older_than_days)
 
     @property
     def erasure_pending(self) -> bool:

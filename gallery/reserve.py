@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -28,10 +29,7 @@ def keep_reserve(folder: Path, size: int = SIZE) -> bool:
     A file system that cannot be written, or knows of no reserving, counts as one with room.
     """
     path = folder / RESERVE
-    try:
-        current = path.stat().st_size
-    except OSError:
-        current = 0  # absent, or of a file system that says so again
+    current = _current_size(path)
     wanted = size
     while wanted > current and wanted >= _SCARCE:
         try:
@@ -64,7 +62,11 @@ def with_reserve(folder: Path, work: Callable[[], Result]) -> Result:
 def release_reserve(folder: Path) -> None:
     """Give the reserve's room back to the file system."""
     with suppress(OSError):  # there is none
-        os.truncate(folder / RESERVE, 0)
+        descriptor = _open(folder / RESERVE, os.O_RDWR)
+        try:
+            os.ftruncate(descriptor, 0)
+        finally:
+            os.close(descriptor)
 
 
 def disk_full(folder: Path) -> GalleryError:
@@ -83,9 +85,31 @@ def is_out_of_room(folder: Path) -> bool:
     return free.f_bavail * free.f_frsize < _SCARCE
 
 
+def _current_size(path: Path) -> int:
+    """Return the reserve's size. A link in its place leads out of the gallery: it is removed."""
+    try:
+        found = path.lstat()
+        if stat.S_ISREG(found.st_mode):
+            return found.st_size
+        path.unlink()
+    except OSError:
+        pass  # absent, or of a file system that says so again
+    return 0
+
+
+def _open(path: Path, flags: int) -> int:
+    """Open the reserve, never through a link: the folder may be a stranger's. Raises OSError."""
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, PRIVATE_FILE)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
 def _allocate(path: Path, current: int, size: int) -> None:
     """Bring the file from its current size to another one, or leave it as it is."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+    descriptor = _open(path, os.O_RDWR | os.O_CREAT)
     try:
         os.fchmod(descriptor, PRIVATE_FILE)
         os.posix_fallocate(descriptor, 0, size)

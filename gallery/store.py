@@ -275,10 +275,17 @@ class Store:
     def position(self) -> Position:
         """Where the store is now."""
         last = "(SELECT seq FROM sqlite_sequence WHERE name = '{}')"  # never falls, whatever is removed
-        query = f"SELECT value, {last.format('items')}, {last.format('removals')} FROM meta WHERE name = 'generation'"
-        generation, key, removal = self.run(query)[0]
+        query = (
+            f"SELECT value, {last.format('items')}, {last.format('removals')},"
+            " (SELECT min(key) FROM items), (SELECT max(key) FROM items)"
+            " FROM meta WHERE name = 'generation'"
+        )
+        generation, key, removal, oldest, newest = self.run(query)[0]
         removal = check_number(self.folder, removal or 0, "the number of removals", 2**62)
-        return Position(self._number(generation), check_last_key(self.folder, key or 0), removal)
+        last_key = check_last_key(self.folder, key or 0)
+        if oldest is not None and not 1 <= oldest <= newest <= last_key:
+            raise damaged(self.folder, f"it has items {oldest} to {newest}, and its keys go from 1 to {last_key}")
+        return Position(self._number(generation), last_key, removal)
 
     def mark(self) -> str:
         """What tells this store from every other."""
@@ -312,7 +319,7 @@ class Store:
         """What was added after a position and is still there, in blocks, so that memory stays bounded."""
         query = (
             f"SELECT items.key, {bounded('embedding', 4 * dimension)}, present"
-            f" FROM items JOIN vectors_{since.generation} USING (key)"
+            f" FROM items LEFT JOIN vectors_{since.generation} USING (key)"
             " WHERE items.key > ? ORDER BY items.key"
         )
         with reported(self.folder):

@@ -19,6 +19,7 @@ from gallery.index import file as index_file
 from gallery.old_schemas import SCHEMA_1, SCHEMA_2
 from gallery.place import artifact_of
 from gallery.reembedding import reembed
+from gallery.reserve import RESERVE, release_reserve
 from gallery.schema import vectors_table
 from gallery.snapshot import SNAPSHOT
 from gallery.stats import stats
@@ -26,6 +27,7 @@ from gallery.store import FILE
 from samples import GalleryError
 from tests.conftest import triplet
 from tests.gallery.victim import NoNetwork, item
+from trireid import main
 
 Write = Callable[[sqlite3.Connection], object]
 
@@ -144,6 +146,11 @@ VALUES = {
     "modalities under 0": "UPDATE items SET present = -1 WHERE key = 2",
     "a last key beyond memory": "UPDATE sqlite_sequence SET seq = 9000000000000 WHERE name = 'items'",
     "a last key that is text": "UPDATE sqlite_sequence SET seq = 'x' WHERE name = 'items'",
+    "a last key that is bytes": "UPDATE sqlite_sequence SET seq = x'ff' WHERE name = 'items'",
+    "a last key that an item is beyond": "UPDATE sqlite_sequence SET seq = 3 WHERE name = 'items'",
+    "no last key": "DELETE FROM sqlite_sequence",
+    "removals beyond counting": "INSERT INTO removals VALUES (9223372036854775807, 2)",
+    "an item without an embedding": "DELETE FROM vectors_1 WHERE key = 2",
     "a negative key": "UPDATE items SET key = -2 WHERE key = 2",
 }
 
@@ -156,6 +163,53 @@ def test_values_that_cannot_be_are_one_clear_error(folder: Path, statement: str)
         Gallery.open(folder, NoNetwork()) as gallery,
     ):
         nearest_keys(gallery)
+    assert check(folder).faults
+    if "sqlite_sequence" in statement:
+        assert main(["gallery", "remove", str(folder), "--id", "i1"]) == 2
+        assert sqlite3.connect(folder / FILE).execute("SELECT count(*) FROM items").fetchone() == (4,)
+
+
+@pytest.mark.parametrize("line", ["[1]", '{"a": "\x1b"}', '{"a": ' + "9" * 5000 + "}"])
+def test_a_line_of_the_audit_that_cannot_be_is_found_by_a_check(folder: Path, line: str) -> None:
+    change(folder, f"INSERT INTO audit (at, action, what) VALUES ('x', 'y', '{line}')")
+    assert any("a line of its audit" in fault for fault in check(folder).faults)
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_a_reserve_that_is_a_link_leads_nowhere(folder: Path, tmp_path: Path, is_full: bool) -> None:
+    """Else opening a stranger's gallery would grow, or on a full disk empty, any file of the user's."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    victim.chmod(0o644)
+    (folder / RESERVE).unlink(missing_ok=True)
+    (folder / RESERVE).symlink_to(victim)
+    if is_full:
+        release_reserve(folder)
+    with Gallery.open(folder, NoNetwork()) as gallery:
+        gallery.remove(ids=["i1"])
+        gallery.add_items([item("i9", "p")])
+    assert victim.read_text() == "precious"
+    assert victim.stat().st_mode & 0o777 == 0o644
+    assert not (folder / RESERVE).is_symlink()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"UPDATE vectors_1 SET embedding = x'0000c07f{'00' * 44}' WHERE key = 2",
+        "DELETE FROM vectors_1 WHERE key = 2",
+        "UPDATE items SET attributes = '{' WHERE key = 2",
+        "UPDATE meta SET value = '/lost/model.onnx' WHERE name = 'artifact'",
+        "UPDATE meta SET value = '/dev/zero' WHERE name = 'artifact'",
+    ],
+)
+def test_an_item_can_be_removed_without_its_network_or_a_whole_embedding(folder: Path, statement: str) -> None:
+    """A person's right to erasure does not wait for a model file that was moved."""
+    change(folder, statement)
+    assert main(["gallery", "remove", str(folder), "--id", "i1"]) == 0
+    with Gallery.open(folder, NoNetwork()) as gallery:
+        assert nearest_keys(gallery) == [1, 3, 4]
+        assert not gallery.erasure_pending
 
 
 @pytest.mark.parametrize("key", [-5, 0, 77_777])
