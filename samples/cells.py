@@ -1,6 +1,6 @@
 """Cells of CSV files that spreadsheets open: text never reads as a formula, and comes back exactly.
 
-Text that begins with one of `= + - @`, a tab or a carriage return gets an apostrophe in front, as a
+Text that begins with one of `= + - @`, also in wide letters, a tab or a carriage return gets an apostrophe in front, as a
 spreadsheet's user would write it; so does text that is blank or a word for it (`NA`, `None`), that begins or
 ends with white space or is a whole number with `.0`, and an attribute's text that looks like a number or
 true/false. Numbers stay as they are.
@@ -17,7 +17,8 @@ _MARK: Final = "'"
 _BLANK_WORDS: Final = frozenset((
     "", "NA", "N/A", "n/a", "NaN", "nan", "None", "none", "NULL", "Null", "null", "<NA>", "NaT", "#N/A", "-", "--",
 ))  # fmt: skip
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+#: The wide ones are what East Asian keyboards type, and some spreadsheets take for the others.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def is_blank(cell: Any) -> bool:

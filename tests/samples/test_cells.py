@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from samples.cells import read_text, read_value, write_text, write_value
 
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def through_csv(cell: str) -> str:
@@ -23,7 +23,7 @@ def through_csv(cell: str) -> str:
     return read
 
 
-HEADS = ["'", "''=", "=", "'-1", " ", "'1", "\t", "\r\n"]
+HEADS = ["'", "''=", "=", "\uff1d", "'-1", " ", "'1", "\t", "\r\n"]
 TEXTS = st.one_of(
     st.text(),
     st.builds(lambda head, tail: head + tail, st.sampled_from(HEADS), st.text()),
