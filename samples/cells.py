@@ -10,13 +10,19 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any, Final
 
 _MARK: Final = "'"
 #: What pandas, R, SQL and people write for a cell that is blank. "Na" is not among them: it is a name.
 _BLANK_WORDS: Final = frozenset((
-    "", "NA", "N/A", "n/a", "NaN", "nan", "None", "none", "NULL", "Null", "null", "<NA>", "NaT", "#N/A", "-", "--",
+    "", "NA", "N/A", "n/a", "NaN", "nan", "None", "none", "NULL", "Null", "null", "<NA>", "NaT", "#N/A", "#NV", "#N/D",
+    "-", "--",
 ))  # fmt: skip
+#: Errors of formulas, in the languages of spreadsheets: `#REF!`, `#BEZUG!`, `#NOM?`, `#DIV/0!`.
+_FORMULA_ERROR: Final = re.compile(r"#[^\W\d_]+(?:/0)?[!?]")
+#: A number too long for a spreadsheet's column, or for pandas' floats: its last digits are lost.
+_SHORTENED: Final = re.compile(r"\d[.,]\d+E\+\d+", re.ASCII | re.IGNORECASE)
 #: The wide ones are what East Asian keyboards type, and some spreadsheets take for the others.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
@@ -26,6 +32,15 @@ def is_blank(cell: Any) -> bool:
     if isinstance(cell, str):
         return cell.strip() in _BLANK_WORDS
     return cell is None or (isinstance(cell, float) and math.isnan(cell)) or str(cell) in ("NaT", "<NA>")
+
+
+def spoiled(cell: str) -> str | None:
+    """Return how a spreadsheet spoiled the cell of a field, or None."""
+    if _FORMULA_ERROR.fullmatch(cell.strip()):
+        return "is an error of a spreadsheet's formula; correct it there, or clear the cell"
+    if _SHORTENED.fullmatch(cell.strip()):
+        return "lost its last digits in a spreadsheet; save the column as text (or put an apostrophe in front)"
+    return None
 
 
 def write_text(text: str) -> str:
@@ -54,7 +69,13 @@ def read_value(cell: str) -> Any:
 
 def _needs_mark(text: str) -> bool:
     core = text.lstrip(_MARK)
-    return core.startswith(_FORMULA) or core != core.strip() or core in _BLANK_WORDS or _is_whole(core)
+    return (
+        core.startswith(_FORMULA)
+        or core != core.strip()
+        or core in _BLANK_WORDS
+        or _is_whole(core)
+        or spoiled(core) is not None
+    )
 
 
 def _is_whole(text: str) -> bool:

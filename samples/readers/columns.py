@@ -26,7 +26,7 @@ _SYNONYMS: Final[dict[str, str]] = {
 }  # fmt: skip
 _MARK: Final = "'"  #: in front of a header's cell: an attribute, whatever it is called
 _NEAR_ID: Final = ("ids", "idd", "iid", "di")
-_UNNAMED: Final = re.compile(r"(?:unnamed: \d+(?:_level_\d+)?|__index_level_\d+__|)", re.IGNORECASE)
+_UNNAMED: Final = re.compile(r"(?:unnamed: \d+(?:\.\d+)*(?:_level_\d+)?|__index_level_\d+__|)", re.IGNORECASE)
 _INTEGER: Final = re.compile(r"\d+(?:\.0)?")
 _COPY: Final = re.compile(r"(?P<name>.+)\.\d+")
 
@@ -63,6 +63,7 @@ def read_columns(table: Table, path: str) -> Columns:
         SourceError: No column holds images; two stand for one field; one has no name, or a name that is one letter from a
             field's. The message names the column and says what to change.
     """
+    _refuse_row_names(table, path)
     found = Columns()
     for position, cell in enumerate(table.header):
         name = unicodedata.normalize("NFC", cell[1:] if _is_marked(cell) else read_text(cell))
@@ -75,6 +76,17 @@ def read_columns(table: Table, path: str) -> Columns:
         names = ", ".join(found.attributes)
         found.not_used.append(NotUsed("columns kept as attributes", len(found.attributes), "not fields of a sample", names))
     return found
+
+
+def _refuse_row_names(table: Table, path: str) -> None:
+    """Refuse rows that have one cell more than the header, as R writes their names; columns would be off by one."""
+    width = len(table.header) + 1
+    if table.rows and all(len(row) == width and not is_blank(row[-1]) for _, row in table.rows):
+        raise SourceError(
+            f"{path}: every row has one cell more than the header, as R writes row names; write it with"
+            " row.names=FALSE (in write.csv2 also), or name the first column",
+            path,
+        )
 
 
 def write_header(name: str) -> str:
@@ -148,7 +160,8 @@ def _cells(table: Table, position: int) -> list[Any]:
     return [cell for cell in cells if not is_blank(cell)]
 
 
-def _is_moment(cell: Any) -> bool:
+def is_moment(cell: Any) -> bool:
+    """Return whether a cell is a time in ISO 8601, and not a plain number."""
     if isinstance(cell, datetime):
         return True
     try:
@@ -164,7 +177,7 @@ def _is_part(cell: Any) -> bool:
 
 #: Names that mean a field only if the column holds what the field does.
 _BY_CONTENT: Final[dict[str, tuple[tuple[str, ...], Callable[[Any], bool]]]] = {
-    "time": (("timestamp", "datetime", "date_time", "captured_at"), _is_moment),
+    "time": (("timestamp", "datetime", "date_time", "captured_at"), is_moment),
     "role": (("subset", "partition", "set", "phase"), _is_part),
 }
 

@@ -10,18 +10,26 @@ from typing import Any, Final
 from samples.errors import SourceError
 from samples.readers.tree import Parts, Tree
 from samples.roles import Part, part_of
+from samples.sample import Kind
 
 _CAMERA: Final = re.compile(r"(?:cam|camera)[ _-]?(?P<value>\d+|[a-z])", re.IGNORECASE)
+_DAY: Final = re.compile(r"\d{4}([-_.])\d{1,2}\1\d{1,2}(?:[ T_-].*)?|\d{1,2}\.\d{1,2}\.\d{4}")
 _SCENE: Final = re.compile(r"scene[ _-]?(?P<value>\w+)", re.IGNORECASE)
 _KINDS: Final[dict[str, Callable[[str], object]]] = {
     "role": part_of,
     "camera": _CAMERA.fullmatch,
     "scene": _SCENE.fullmatch,
+    "kind": lambda name: kind_of(name),
 }
+#: Classes of detectors, as folders of crops are called after them.
+_CLASSES: Final[dict[str, Kind]] = {
+    **dict.fromkeys(("person", "persons", "people", "pedestrian", "pedestrians", "human"), "person"),
+    **dict.fromkeys(("vehicle", "vehicles", "car", "cars", "truck", "bus", "van", "motorcycle"), "vehicle"),
+}  # fmt: skip
 #: What people call a folder that is around everything and says nothing.
 _FILLERS: Final = frozenset((
     "images", "image", "imgs", "img", "crops", "crop", "data", "frames", "photos", "jpg", "png",
-    "all",
+    "all", "default", "runs", "detect", "exp", "predict",
 ))  # fmt: skip
 
 
@@ -72,7 +80,7 @@ def read_levels(tree: Tree, folders: Sequence[Parts]) -> Levels:
 def _kind_of(tree: Tree, names: Sequence[str]) -> str:
     """What all folders of one level say; "" if they are called as they please."""
     for kind, is_one in _KINDS.items():
-        known = [name for name in names if is_one(name)]
+        known = [name for name in names if is_one(name) is not None]
         if len(known) == len(names):
             return kind
         if known:
@@ -86,9 +94,9 @@ def _kind_of(tree: Tree, names: Sequence[str]) -> str:
 
 
 def _identity_level(tree: Tree, levels: Sequence[Sequence[str]], kinds: Sequence[str]) -> int | None:
-    free = [number for number, kind in enumerate(kinds) if not kind and not _is_filler(levels[number])]
-    while len(free) > 1 and any(len(levels[number]) == 1 for number in free):  # a folder around everything
-        free.remove(next(number for number in free if len(levels[number]) == 1))
+    free = [number for number, kind in enumerate(kinds) if not kind and not _says_nothing(levels[number])]
+    while len(free) > 1 and len(levels[free[0]]) == 1:  # a folder around everything
+        free.pop(0)
     if len(free) > 1:
         example = "/".join(names[0] for names in levels)
         pattern = "/".join(["{identity}", *["{*}"] * len(levels)])
@@ -100,8 +108,14 @@ def _identity_level(tree: Tree, levels: Sequence[Sequence[str]], kinds: Sequence
     return free[0] if free else None
 
 
-def _is_filler(names: Sequence[str]) -> bool:
-    return len(names) == 1 and names[0].lower() in _FILLERS
+def _says_nothing(names: Sequence[str]) -> bool:
+    """Whether folders are called after nothing that their images show: one that is around everything, or days."""
+    return (len(names) == 1 and names[0].lower().rstrip("0123456789") in _FILLERS) or all(map(_DAY.fullmatch, names))
+
+
+def kind_of(name: str) -> Kind | None:
+    """Return the kind that a detector's class stands for, or None."""
+    return _CLASSES.get(name.lower())
 
 
 def _note(names: Sequence[str], kind: str) -> str:
@@ -123,6 +137,7 @@ def _value(pattern: re.Pattern[str], name: str) -> str:
 
 _READ: Final[dict[str, Callable[[str], Any]]] = {
     "identity": str,
+    "kind": kind_of,
     "camera": _camera,
     "scene": lambda name: _value(_SCENE, name),
 }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from samples.errors import SourceError
-from samples.readers.modality_names import modality_of, modality_of_file
+from samples.readers.modality_names import modality_of, modality_of_file, names_modality_among_others
 from samples.readers.pattern import Pattern
 from samples.readers.tree import Parts, Tree
 from samples.sample import MODALITIES, Modality
@@ -41,6 +41,8 @@ def tell_modalities(tree: Tree, names: Pattern | None) -> tuple[list[ImageFile],
     folders = [_modality_folder(tree, parts) for parts in tree.images]
     if any(number is not None for number in folders):
         return _by_folders(tree, folders)
+    if names is None:
+        _refuse_mixed_names(tree)
     if names is None and (by_name := _by_file_names(tree)) is not None:
         return by_name, ["modalities: by the names of the files"]
     modality = _of_root(tree)
@@ -166,6 +168,17 @@ def _by_file_names(tree: Tree) -> list[ImageFile] | None:
         " folders rgb/, nir/ and tir/, or use --pattern with {modality}",
         str(tree.root),
     )
+
+
+def _refuse_mixed_names(tree: Tree) -> None:
+    folders = dict.fromkeys(parts[:number] for parts in tree.images for number in range(1, len(parts)))
+    mixed = next((folder for folder in folders if names_modality_among_others(folder[-1])), None)
+    if mixed is not None:
+        raise SourceError(
+            f"{tree.root}: {'/'.join(mixed)}/ names a modality beside other words; name it rgb, nir or tir alone (with"
+            " train/ or the like as a folder of its own), or use --pattern",
+            str(tree.root),
+        )
 
 
 def _without_modality(parts: Parts, modality: Modality) -> str:

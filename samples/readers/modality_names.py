@@ -20,6 +20,7 @@ _WORDS: Final[dict[str, Modality]] = {
 _LETTERS: Final[dict[str, Modality]] = {"t": "tir"}
 #: In names of files only words that mean nothing else.
 _IN_FILES: Final = ("rgb", "vis", "visible", "nir", "ni", "ir", "infrared", "tir", "ti", "th", "thermal", "lwir")
+_UNMISTAKABLE: Final = ("rgb", "nir", "tir", "thermal", "infrared", "lwir")
 _FILLERS: Final = frozenset((
     "image", "images", "img", "imgs", "crop", "crops", "frame", "frames", "data", "folder",
     "camera", "bb", "bbox", "jpg", "png", "file", "path", "filename", "modality", "set",
@@ -36,13 +37,20 @@ def modality_of(name: str) -> Modality | None:
 
 
 def modality_of_file(stem: str) -> tuple[Modality, str] | None:
-    """Return the modality that a file's name begins or ends with, and the name without it; or None."""
+    """Return the modality that a file's name is, begins or ends with, and the name without it; or None."""
+    if stem.lower() in _IN_FILES:
+        return _WORDS[stem.lower()], ""
     found = re.fullmatch(r"(?P<rest>.+)[\s_.\-](?P<word>[A-Za-z]+)", stem)
     if found is None or found["word"].lower() not in _IN_FILES:
         found = re.fullmatch(r"(?P<word>[A-Za-z]+)[\s_.\-](?P<rest>.+)", stem)
     if found is None or found["word"].lower() not in _IN_FILES:
         return None
     return _WORDS[found["word"].lower()], found["rest"]
+
+
+def names_modality_among_others(name: str) -> bool:
+    """Return whether a name holds a modality beside words that mean something else (`images_thermal_train`)."""
+    return modality_of(name) is None and any(word in _UNMISTAKABLE for word in _split(name))
 
 
 def _common(words: list[str]) -> Modality | None:

@@ -9,20 +9,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from samples.cells import is_blank, read_text, read_value
+from samples.cells import is_blank, read_text, read_value, spoiled
 from samples.errors import SourceError
 from samples.files import is_regular
-from samples.readers.columns import Columns
+from samples.readers.columns import Columns, is_moment
 from samples.readers.table import Table
 from samples.roles import WORDS, Part, part_of
 from samples.sample import KINDS, MODALITIES, Kind, Sample
 
 Row = Mapping[str, Any]
-#: Fields of text in which `7.0` is 7 if every row has it so: pandas makes floats of whole numbers where one is missing.
+#: Fields of text in which `7.0` is 7 if every row is a whole number: pandas makes floats of whole numbers where one is missing.
 _NAMES: Final = ("id", "identity", "scene")
 _MAX_DIGITS: Final = 30  #: far over what a store takes, which says so itself
-_WHOLE: Final = re.compile(r"(?P<number>[+-]?\d+)(?:[.,]0*)?", re.ASCII)
+#: Not three digits behind the point or comma, which are thousands as well (`1,000`).
+_WHOLE: Final = re.compile(r"(?P<number>[+-]?\d+)(?:[.,](?!0{3}$)0*)?", re.ASCII)
 _POINT_ZERO: Final = re.compile(r"\d+\.0", re.ASCII)
+_MAYBE_ZERO: Final = re.compile(r"\d+(?:\.0)?", re.ASCII)
 
 
 class RowReader:
@@ -35,12 +37,14 @@ class RowReader:
         self.notes = (
             *(f"{name}: whole numbers without their .0" for name in sorted(self._whole)),
             *_blank_notes(table, columns),
+            *_time_notes(table, columns),
         )
 
     def sample(self, cells: list[Any]) -> Sample:
         """Make a row's sample. Raises SourceError for a cell that cannot be used."""
         if not all(is_blank(cell) for cell in cells[self._width :]):
             raise SourceError("has more cells than the header")
+        self._refuse_spoiled(cells)
         row = self._row(cells)
         if part_problem := self._part_problem(row):
             raise SourceError(part_problem, "role")
@@ -59,6 +63,12 @@ class RowReader:
             attributes=self._attributes(cells),
             **images,
         )
+
+    def _refuse_spoiled(self, cells: list[Any]) -> None:
+        for name, position in self._columns.fields.items():
+            cell = cells[position] if position < len(cells) else None
+            if isinstance(cell, str) and name not in MODALITIES and (problem := spoiled(cell)):
+                raise SourceError(f"{name}: {cell.strip()!r} {problem}", name)
 
     def part(self, cells: list[Any]) -> Part | Literal["?"] | None:
         """Return a row's part in a protocol; "?" if it is not understood."""
@@ -124,9 +134,15 @@ class RowReader:
 
 
 def _is_all_whole(table: Table, position: int) -> bool:
-    """Whether every cell of a column is a whole number with `.0`."""
+    """Whether every cell of a column is a whole number, and one of them has `.0`."""
     cells = [row[position] for _, row in table.rows if position < len(row) and not is_blank(row[position])]
-    return bool(cells) and all(map(_has_point_zero, cells))
+    return any(map(_has_point_zero, cells)) and all(map(_is_whole, cells))
+
+
+def _is_whole(cell: Any) -> bool:
+    if isinstance(cell, str):
+        return _MAYBE_ZERO.fullmatch(cell.strip()) is not None
+    return isinstance(cell, int) or (isinstance(cell, float) and cell.is_integer())
 
 
 def _has_point_zero(cell: Any) -> bool:
@@ -146,6 +162,21 @@ def _blank_notes(table: Table, columns: Columns) -> list[str]:
         )
         notes += [f"{name}: {count} cells {word} are read as blank" for word, count in words.items()]
     return notes
+
+
+def _time_notes(table: Table, columns: Columns) -> list[str]:
+    """How many times are not in the form that ranges and retention compare."""
+    if "time" not in columns.fields:
+        return []
+    position = columns.fields["time"]
+    cells = [row[position] for _, row in table.rows if position < len(row) and not is_blank(row[position])]
+    other = [str(cell).strip() for cell in cells if not is_moment(cell)]
+    if not other:
+        return []
+    return [
+        f"time: {len(other)} cells ({other[0]}) are not ISO 8601 times, as 2026-01-31T12:00:00 is: they are kept as text,"
+        " which ranges, days and retention do not see"
+    ]
 
 
 def _check_image(modality: str, image: Path, below: Path | None) -> None:
@@ -168,7 +199,7 @@ def _integer(cell: Any) -> int | None:
         return None
     found = _WHOLE.fullmatch(str(cell)) if isinstance(cell, str | int | float) and not isinstance(cell, bool) else None
     if found is None or len(found["number"]) > _MAX_DIGITS:
-        raise SourceError(f"camera: {cell!r} is not a whole number", "camera")
+        raise SourceError(f"camera: {cell!r} is not a whole number, in digits alone", "camera")
     return int(found["number"])
 
 

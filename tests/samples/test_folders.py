@@ -247,3 +247,39 @@ def test_data_sets_pass_hidden_files_over(tmp_path: Path) -> None:
     source = open_source(f"rgbnt201:{tmp_path}")
     assert len(samples(source)) == 1
     assert sum(each.count for each in source.not_used) == 2
+
+
+def facts(source: Source) -> dict[str, tuple[str | None, int | None, str | None]]:
+    return {place: (sample.identity, sample.camera, sample.kind) for place, sample in samples(source).items()}
+
+
+def test_days_classes_and_names_of_tools_are_not_identities(tmp_path: Path) -> None:
+    lay(tmp_path / "days", "2024-05-01/7/a.jpg", "2024-05-02/7/b.jpg")
+    assert {each[0] for each in facts(open_source(str(tmp_path / "days"))).values()} == {"7"}
+    lay(tmp_path / "classes", "exp2/crops/person/a.jpg", "exp2/crops/car/b.jpg")
+    assert facts(open_source(str(tmp_path / "classes"))) == {
+        "exp2/crops/car/b.jpg": (None, None, "vehicle"),
+        "exp2/crops/person/a.jpg": (None, None, "person"),
+    }
+    lay(tmp_path / "both", "person/1/a.jpg", "vehicle/9/b.jpg")
+    assert sorted(facts(open_source(str(tmp_path / "both"))).values()) == [("1", None, "person"), ("9", None, "vehicle")]
+    lay(tmp_path / "cvat", "images/default/0001.png")
+    assert facts(open_source(str(tmp_path / "cvat"))) == {"images/default/0001.png": (None, None, None)}
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("c1/7/a.jpg", "c2/7/a.jpg"), "2 folders that may be the identity"),
+        (("images_rgb_train/data/a.jpg", "images_thermal_train/data/a.jpg"), "images_rgb_train/ names a modality beside"),
+    ],
+)
+def test_folders_that_may_be_read_otherwise_are_refused(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
+    lay(tmp_path, *names)
+    with pytest.raises(SourceError, match=message):
+        open_source(str(tmp_path))
+
+
+def test_files_called_after_a_modality_alone_are_one_sample_of_a_folder(tmp_path: Path) -> None:
+    lay(tmp_path, "7/rgb.png", "7/NIR.png", "7/thermal.jpg", "8/rgb.png")
+    assert present(open_source(str(tmp_path))) == {"7/rgb.png": "rgb+nir+tir", "8/rgb.png": "rgb"}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from samples import Sample, SourceError
+from samples.cells import read_text, write_text
 from samples.readers.columns import write_header
 from samples.source import Source
 from samples.sources import open_source
@@ -243,3 +244,49 @@ def test_a_parquet_table_as_pandas_writes_it(folder: Path) -> None:
     parquet.write_table(pa.table(table), folder / "m.parquet")
     found = samples(open_source(str(folder / "m.parquet")))
     assert [facts(sample) for sample in found] == [("rgb", "7", 1, {"Seen": True}), ("rgb", None, None, {})]
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "message"),
+    [
+        ("identity", "#REF!", "an error of a spreadsheet's formula"),
+        ("identity", "#BEZUG!", "an error of a spreadsheet's formula"),
+        ("id", "#DIV/0!", "an error of a spreadsheet's formula"),
+        ("identity", "#NOM?", "an error of a spreadsheet's formula"),
+        ("identity", "1.23457E+11", "lost its last digits"),
+        ("id", '"1,23457e+11"', "lost its last digits"),
+        ("camera", '"1,000"', "is not a whole number"),
+        ("camera", "1.000", "is not a whole number"),
+    ],
+)
+def test_cells_that_a_spreadsheet_spoiled_are_errors_of_their_row(folder: Path, column: str, cell: str, message: str) -> None:
+    bad, good = opened(folder, f"rgb,role,{column}\na.png,gallery,{cell}\nb.png,gallery,7\n")
+    assert bad.fault is not None
+    assert message in str(bad.fault)
+    assert good.sample is not None
+
+
+def test_an_identity_that_looks_spoiled_is_exported_so_that_it_is_read() -> None:
+    assert read_text(write_text("1.5E+11")) == "1.5E+11"
+    assert write_text("1.5E+11") == "'1.5E+11"
+
+
+def test_whole_numbers_are_alike_with_and_without_their_zero(folder: Path) -> None:
+    source = opened(folder, "rgb,identity\na.png,7.0\nb.png,7\nc.png,\n")
+    assert [sample.identity for sample in samples(source)] == ["7", "7", None]
+
+
+def test_numbers_of_rows_in_several_columns_are_not_used(folder: Path) -> None:
+    source = opened(folder, "Unnamed: 0.1,Unnamed: 0,rgb\n0,0,a.png\n")
+    assert [each.example for each in source.not_used] == ["column 1", "column 2"]
+    assert not samples(source)[0].attributes
+
+
+def test_names_of_rows_without_a_header_are_refused(folder: Path) -> None:
+    with pytest.raises(SourceError, match="one cell more than the header, as R writes row names"):
+        opened(folder, '"rgb","identity"\n"1","a.png","7"\n"2","b.png","8"\n')
+
+
+def test_times_in_another_form_are_said(folder: Path) -> None:
+    source = opened(folder, "rgb,time\na.png,31.01.2026 12:00\nb.png,2026-01-31 12:00:00\n")
+    assert [note for note in source.notes if note.startswith("time: 1 cells (31.01.2026 12:00) are not ISO 8601 times")]
