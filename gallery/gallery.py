@@ -429,6 +429,10 @@ class Gallery:
             check_network(self.folder, meta, self.embedder)
         self._view = self._viewed()
 
+    def check_writable(self) -> None:
+        """Raise GalleryError (code `read_only`) if the gallery may only be read."""
+        self._writer.check_writable()
+
     def _viewed(self) -> View:
         return View(self.folder, self.embedder.card, memory=self.settings.memory, recall=self.settings.recall)
 

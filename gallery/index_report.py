@@ -67,6 +67,6 @@ class IndexReport:
         path = folder / f"index-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.csv"
         with draft_of(path, private=True) as draft, draft.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(("place", "fault"))
+            writer.writerow(("location", "error"))
             writer.writerows((write_text(place), write_text(fault)) for place, fault in self.faults)
         self.path = path

@@ -44,6 +44,7 @@ def index(source: Source, gallery: Gallery, *, resume: bool = False) -> IndexRep
     known ids with known facts without even reading their images. Entries with an error, and images that cannot be read, are
     written to a CSV report inside the gallery and do not stop the rest.
     """
+    gallery.check_writable()
     tells = source.tells
     marks, notes = gallery.known_marks(), ImageNotes(gallery.settings.thermal)
     prepare = Preparation(
@@ -213,6 +214,9 @@ class _Run:
         if outcome == "contradicted":
             self._reject(each, f"has the images of {merged.id}, and other facts; correct one, or give each an id")
             return
+        if outcome == "repeated":
+            self._reject(each, f"id {merged.id} is that of other images of this source, too; give each its own id")
+            return
         self._count(merged)
         self._marks.add(mark)
         self._bar.update()
@@ -246,5 +250,5 @@ def _joined(batch: Sequence[_Numbered]) -> tuple[Images, Cameras, Present]:
 
 def _raise_if_no_items(fault: TrireidError) -> None:
     """Raise a fault that is no item's: the disk is full, another process holds the store, or moves it to another network."""
-    if fault.code in ("store", "disk_full", "locked", "moved"):
+    if fault.code in ("store", "disk_full", "locked", "moved", "read_only"):
         raise fault

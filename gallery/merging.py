@@ -20,9 +20,9 @@ from gallery.where import COLUMNS
 from samples import Sample
 from samples.text import forms_of, normalize_text
 
-#: `contradicted`: the facts are not those that the same source gave of these images before; `gone`: the item whose embedding
-#: was to be taken is there no more.
-Outcome = Literal["added", "replaced", "updated", "known", "contradicted", "gone"]
+#: `contradicted`: the facts are not those that the same source gave of these images before; `repeated`: its id is that of
+#: other images of the same source; `gone`: the item whose embedding was to be taken is there no more.
+Outcome = Literal["added", "replaced", "updated", "known", "contradicted", "repeated", "gone"]
 _FACTS: Final = tuple(name for name in COLUMNS if name != "id")
 
 
@@ -58,7 +58,7 @@ class Merger:
 
     def __init__(self, store: Store, generation: int, has_cameras: bool, own: Set[str]) -> None:
         self._store, self._generation, self._has_cameras = store, generation, has_cameras
-        self._own, self._new = own, set[str]()
+        self._own, self._new = own, set[str]()  # new: of this transaction, also those found as they are
 
     def merge(self, offer: Offer) -> Merged:
         """Take one offer."""
@@ -68,9 +68,12 @@ class Merger:
         if held is None:
             return self._insert(item, "added")
         if held.digest != item.digest:
+            if held.known.id in self._own or held.known.id in self._new:
+                return Merged("repeated", held.known.id)
             return self._insert(item, "replaced")
         facts = _merged_facts(held.known, item, offer.tells)
         if facts == _facts(held.known):
+            self._new.add(held.known.id)
             return Merged("known", held.known.id)
         if not offer.is_named and (held.known.id in self._own or held.known.id in self._new):
             return Merged("contradicted", held.known.id)

@@ -93,6 +93,12 @@ def settled(folder: Path, given: Mapping[str, str | None]) -> dict[str, str]:
         meta = store.meta()
         changed = {name: value for name, value in given.items() if value is not None and meta.get(name) != value}
         settings_of({**meta, **changed})
+        if "thermal" in changed and store.run("SELECT 1 FROM items LIMIT 1"):
+            raise GalleryError(
+                f"{folder}: thermal: its items were read by {meta.get('thermal', 'auto')}, so that they and queries would not"
+                f" be alike by {changed['thermal']}; index into a new gallery",
+                "thermal",
+            )
         if changed:
             with store.transaction():
                 for name, value in changed.items():

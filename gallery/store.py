@@ -117,7 +117,8 @@ class Store:
         for each in (folder, folder.parent):
             sync_folder(each)
 
-    def _check_writable(self, what: str = "it") -> None:
+    def check_writable(self, what: str = "it") -> None:
+        """Raise GalleryError (code `read_only`) if the store may only be read."""
         if self.read_only:
             raise read_only_error(self.folder, what)
 
@@ -132,7 +133,7 @@ class Store:
                 raise sqlite3.DatabaseError("it is empty")
             meta = self._meta()
             if meta.get("version") in UPGRADES:
-                self._check_writable(f"its store has version {meta['version']}, which is upgraded first, but it")
+                self.check_writable(f"its store has version {meta['version']}, which is upgraded first, but it")
                 upgrade(self._db)
                 meta = self._meta()
         check_meta(self.folder, meta)

@@ -103,8 +103,8 @@ class ImageNotes:
         lines = []
         if self.stretched:
             lines.append(
-                f"{self.stretched} 16-bit images use a small part of their range, and were stretched: say --thermal stretch"
-                f" to keep that, --thermal counts:LOW:HIGH for the same range in all images, or --thermal 8bit"
+                f"{self.stretched} 16-bit images use a small part of their range, and were stretched; a new gallery"
+                f" may choose --thermal stretch, --thermal counts:LOW:HIGH (one range for all images) or --thermal 8bit"
             )
         if self.far_shapes:
             lines.append(

@@ -15,7 +15,7 @@ from export import Embedder
 from gallery import Gallery, IndexReport, index
 from gallery.indexing import BATCH
 from gallery.reembedding import reembed
-from samples import Sample
+from samples import GalleryError, Sample
 from samples.source import Entry, Source
 from samples.sources import open_source
 from tests.conftest import encoded, triplet
@@ -266,3 +266,33 @@ def test_a_source_without_images_makes_no_gallery(tmp_path: Path, capsys: pytest
         assert trireid.main(["index", str(source), "--gallery", str(tmp_path / "g.gallery")]) == gone
     assert "1 .avif files" in capsys.readouterr().err
     assert not (tmp_path / "g.gallery").exists()
+
+
+def test_an_id_that_a_source_gives_twice_is_rejected_and_not_replaced(folder: Path, gallery: Gallery) -> None:
+    source = table(folder, "rgb,identity,id\na.png,Ann,7\nb.png,Bob,7\n")
+    for _ in range(2):
+        report = index(source, gallery)
+        assert report.faults == [("row 3", "id 7 is that of other images of this source, too; give each its own id")]
+    assert {name: fact[0] for name, fact in labels(gallery).items()} == {"7": "Ann"}
+    assert counts(index(table(folder, "rgb,identity,id\nb.png,Bob,7\n"), gallery)) == (1, 1, 0, 0, 0)
+
+
+def test_a_gallery_that_may_only_be_read_is_refused_before_anything_is_read(
+    folder: Path, tmp_path: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Gallery.open(tmp_path / "g.gallery", embedder) as gallery:
+        monkeypatch.setattr(gallery._writer, "read_only", True)
+        with pytest.raises(GalleryError, match="read-only") as error:
+            index(source_of([Sample(rgb=folder / "a.png")]), gallery)
+    assert error.value.code == "read_only"
+    assert not (tmp_path / "g.gallery" / "reports").exists()
+
+
+def test_items_and_queries_of_a_gallery_are_read_alike(folder: Path, tmp_path: Path, embedder: Embedder) -> None:
+    path = tmp_path / "g.gallery"
+    Gallery.open(path, embedder, thermal="stretch").close()
+    with Gallery.open(path, embedder, thermal="8bit") as gallery:  # it is empty: it may still choose
+        gallery.add([Sample(rgb=folder / "a.png")])
+    with pytest.raises(GalleryError, match="its items were read by 8bit"):
+        Gallery.open(path, embedder, thermal="stretch")
+    Gallery.open(path, embedder, thermal="8bit").close()
