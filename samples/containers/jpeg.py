@@ -32,6 +32,8 @@ _TABLES: Final = (0xC4, 0xCC, 0xDB)
 #: Number of lines, restart interval, hierarchy: the decoder has to see them.
 _SETTINGS: Final = (0xDC, 0xDD, 0xDE, 0xDF)
 _SCAN, _END = 0xDA, 0xD9
+#: Markers below it have no meaning: the decoder skips them where it looks for a restart, and goes on behind them.
+_FIRST_MEANT: Final = 0xC0
 _APP0, _APP1, _APP14 = 0xE0, 0xE1, 0xEE
 #: Application segments from which the decoder knows the colors.
 _COLOR: Final = {_APP0: b"JFIF\0", _APP14: b"Adobe"}
@@ -133,7 +135,8 @@ def _count_scans(data: bytes, position: int, most: int) -> int:
         scans += marker == _SCAN
         if scans > most:
             return scans
-        position = position if marker in _STANDALONE else _end_of_segment(data, position)
+        if marker >= _FIRST_MEANT and marker not in _STANDALONE:
+            position = _end_of_segment(data, position)
     raise too_much(f"over {MAX_SEGMENTS} segments")
 
 

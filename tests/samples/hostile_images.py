@@ -52,6 +52,20 @@ def short_scans(count: int, side: int = 4000) -> bytes:
     return data[:first] + data[first:-2] + data[refinement:-2] * count + data[-2:]
 
 
+def hidden_scans(count: int, side: int = 512, marker: int = 0x02) -> bytes:
+    """A JPEG whose scans look like the body of a segment, behind a marker that the decoder passes over at a restart."""
+    data = saved(photo(side, side), "JPEG", progressive=True)
+    first = data.index(b"\xff\xda")
+    tables = b"".join(part[: 2 + int.from_bytes(part[2:4])] for part in _split(data[first:], b"\xff\xc4"))
+    scan = data[first : first + 14] + b"\x12" * 8
+    hidden = (segment(0xDA, bytes([1, 1, 0, 1, 63, 2])) + b"\x12") * count
+    return data[:first] + tables + segment(0xDD, b"\0\1") + scan + segment(marker, hidden) + data[-2:]
+
+
+def _split(data: bytes, mark: bytes) -> list[bytes]:
+    return [mark + part for part in data.split(mark)[1:]]
+
+
 def exif_of_entries(count: int, size: int) -> bytes:
     """Exif whose directory has many entries, each of which points to the same `size` bytes."""
     head = b"II*\0" + struct.pack("<IH", 8, count)
@@ -152,6 +166,7 @@ HOSTILE: Final[dict[str, Callable[[], bytes]]] = {
     "progressive jpeg, 70 scans of 16 megapixels": lambda: short_scans(70),
     "progressive jpeg, 30 scans of 49 megapixels": lambda: short_scans(30, 7000),
     "baseline jpeg, scans repeated": lambda: repeated_scan(300, progressive=False),
+    "progressive jpeg, scans hidden in a segment": lambda: hidden_scans(5000, 2000),
     "jpeg, exif in 900 segments": lambda: with_segments(
         _SMALL_JPEG, *[segment(0xE1, b"Exif\0\0" + bytes(65_000))] * 900
     ),
