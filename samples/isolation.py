@@ -31,6 +31,9 @@ from samples.messages import create_shared_file, read_shared, receive_message, s
 AVAILABLE: Final = os.name == "posix"
 #: Processes that wait for the next image; others end when they are done.
 _IDLE: Final = 2
+#: Pixels, and bytes of the file, up to which an image never waits for a larger one.
+_SMALL_PIXELS: Final = 1 << 20
+_SMALL_BYTES: Final = 1 << 20
 #: Seconds an image may take where there is no deadline, for each second of processor time: cores may be busy elsewhere.
 _WALL: Final = 20
 _ENVIRONMENT: Final = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "LANG", "LC_ALL", "TMPDIR")
@@ -51,7 +54,8 @@ def render_apart(container: Container, *, seconds: float, memory: int) -> Image.
         PictureError: As `render`, and with `too_large` where the limits are exceeded.
         DeadlineError: The caller's deadline passes; the process is killed.
     """
-    with _workers.one() as worker:
+    is_small = container.pixels <= _SMALL_PIXELS and len(container.data) <= _SMALL_BYTES
+    with _workers.one(is_small) as worker:
         return worker.render(container, seconds, memory)
 
 
@@ -163,20 +167,20 @@ class _Worker:
 
 
 class _Workers:
-    """As many processes as are needed at the same time, up to one for each core."""
+    """As many processes as are needed at the same time: for small images up to one for each core, and so for others."""
 
     def __init__(self) -> None:
         self._idle: list[_Worker] = []
         self._start()
 
     def _start(self) -> None:
-        self._gate = threading.BoundedSemaphore(usable_cores())
+        self._small_gate, self._gate = (threading.BoundedSemaphore(usable_cores()) for _ in range(2))
         self._lock = threading.Lock()
 
     @contextmanager
-    def one(self) -> Iterator[_Worker]:
-        """Borrow a process, started where none is idle. Raises DeadlineError if the deadline passes first."""
-        with one_of(self._gate):
+    def one(self, is_small: bool) -> Iterator[_Worker]:
+        """Borrow a process, started if none is idle. Raises DeadlineError if the deadline passes first."""
+        with one_of(self._small_gate if is_small else self._gate):
             worker = self._take() or _Worker()
             try:
                 yield worker

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
@@ -42,8 +43,9 @@ async def read_form(request: Request) -> AsyncIterator[FormData]:
     """
     if media_type(request) != "multipart/form-data":
         raise _no_image()
-    charset = request.headers["content-type"].lower().partition("charset=")[2].split(";")[0].strip(' "')
-    if charset and charset not in _CHARSETS:
+    # Read by the parser that the form is read with: a second one could be told another charset.
+    charset = parse_options_header(request.headers["content-type"])[1].get(b"charset", b"utf-8").decode("latin-1").lower()
+    if charset not in _CHARSETS:
         raise TrireidError(f"the form's charset must be utf-8, not {charset[:40]}", "body", "format")
     async with request.form(max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=MAX_TEXT_BYTES) as form:
         yield form

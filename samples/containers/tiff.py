@@ -78,7 +78,8 @@ def read_tiff(data: bytes) -> Container:
     orientation = tags.number(ORIENTATION, 0)
     if not orientation:
         orientation = find_orientation(xmp=entries[XMP].values if XMP in entries else b"")
-    bounded = tags.number(COMPRESSION, 1) == _NOT_COMPRESSED and parts <= _FEW_PARTS
+    is_raw = COMPRESSION not in tags or tags.number(COMPRESSION, 0) == _NOT_COMPRESSED
+    bounded = is_raw and parts <= _FEW_PARTS
     return Container(
         "TIFF",
         width,

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image, ImageOps
 
 from samples import PictureError, decode
+from samples.decode import examine
 from samples.rendering import as_rgb
 from tests.conftest import ROOT
-from tests.samples.hostile_images import ENDURED, HOSTILE, UNUSUAL
+from tests.samples.hostile_images import ENDURED, HOSTILE, UNUSUAL, grey_tiff
 
 #: Processor time of one file. The files here took from 3 s to minutes, or gigabytes, before they were looked at first.
 SECONDS = 1.5
@@ -72,6 +73,7 @@ def test_files_that_declare_much_take_little_memory() -> None:
     code = f"""
 import resource
 from samples import PictureError, decode
+from samples.decode import examine
 from tests.samples.hostile_images import ENDURED, HOSTILE
 decode(ENDURED["webp, 3000 frames"]())
 who = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
@@ -97,3 +99,8 @@ def test_a_callers_own_image_is_measured_before_it_is_decoded() -> None:
     with pytest.raises(PictureError, match="10000 x 10000 pixels is too large"):
         decode(image)
     assert image._im is None
+
+
+def test_a_tiff_whose_compression_is_no_whole_number_is_not_decoded_in_this_process() -> None:
+    data = grey_tiff(64, 64, bytes(4096), t259=(5, b"\x08\x00\x00\x00"))
+    assert examine(data).work is None

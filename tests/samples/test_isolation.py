@@ -54,6 +54,21 @@ def test_an_image_decoded_apart_has_the_same_pixels() -> None:
     assert len(isolation._workers._idle) == 1
 
 
+def test_a_small_image_never_waits_for_large_ones(costly: Container) -> None:
+    def endure() -> None:
+        with pytest.raises(PictureError):
+            isolation.render_apart(costly, seconds=1.5, memory=_MUCH)
+
+    threads = [threading.Thread(target=endure) for _ in range(3 * usable_cores())]
+    for thread in threads:
+        thread.start()
+    isolation.render_apart(examine(encoded(1, "WEBP")), seconds=20, memory=_MUCH)
+    waiting = sum(thread.is_alive() for thread in threads)
+    for thread in threads:
+        thread.join()
+    assert waiting > usable_cores()
+
+
 def test_the_limit_of_processor_time_ends_the_process_and_the_next_image_is_decoded(costly: Container) -> None:
     with pytest.raises(PictureError, match=r"takes over 0\.2 s of processor time") as caught:
         isolation.render_apart(costly, seconds=0.2, memory=_MUCH)

@@ -54,6 +54,13 @@ def test_a_form_in_another_charset_is_refused(server: Server, charset: str) -> N
     assert (answer.status_code, charset in answer.text) == (415, True)
 
 
+@pytest.mark.parametrize("parameters", ["x-charset=utf-8; charset=zlib", "charset=utf-8; charset=zlib", "charset =zlib"])
+def test_no_spelling_hides_another_charset(server: Server, parameters: str) -> None:
+    content_type = {"Content-Type": f"multipart/form-data; {parameters}; boundary=b"}
+    answer = server.client.post("/search", content=b"--b--\r\n", headers=content_type)
+    assert (answer.status_code, "zlib" in answer.text) == (415, True)
+
+
 def test_a_text_field_has_a_limit(server: Server) -> None:
     data = {"gallery": "people", "where": json.dumps({"camera": list(range(100_000))})}
     answer = server.client.post("/search", files=files(5), data=data)
