@@ -1,8 +1,9 @@
 """The audit: who searched, enrolled and removed what, and when. No images, no embeddings.
 
 A file of lines of JSON, to which several processes may write. Each line is whole: a write that fails in
-its middle is taken back, and a line that a killed process left torn is ended before the next one. A file
-that was moved or deleted, as by logrotate, is made again before the next line.
+its middle is taken back, and a line that a killed process left torn is ended before the next one. The
+file is opened for each line: one that was moved or deleted, as by logrotate, is made again, and no
+process that is idle keeps the space of a deleted one.
 """
 
 from __future__ import annotations
@@ -46,11 +47,9 @@ class Audit:
 
     def __init__(self, path: Path | None) -> None:
         self._path, self._lock = path, threading.Lock()
-        self._file: int | None = None
-        self._is_stale = False
         if path is not None:
             try:
-                self._file = _open(path)
+                os.close(_open(path))
             except OSError as error:
                 raise ConfigError(f"{path}: the audit cannot be written: {error.strerror}", AUDIT) from error
 
@@ -82,8 +81,7 @@ class Audit:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"time": now, "action": action, **fields}, ensure_ascii=False, default=str) + "\n"
         try:
-            with self._lock:
-                file = self._current(self._path)
+            with self._lock, _opened(self._path) as file:
                 with _alone(file):
                     _append(file, line.encode("utf-8", "replace"))
                 if durable:
@@ -93,42 +91,25 @@ class Audit:
             code = "audit_full" if error.errno in _FULL else "audit"
             raise AuditError("the audit cannot be written, so the request was not carried out", None, code) from error
 
-    def reopen(self) -> None:
-        """Have the file opened again before the next line. Takes no lock, so that a signal's handler may call it."""
-        self._is_stale = True
 
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            if self._file is not None:
-                os.close(self._file)
-                self._file = None
-
-    def _current(self, path: Path) -> int:
-        """The open file that has the path now."""
-        if self._file is not None and (self._is_stale or _has_moved(self._file, path)):
-            os.close(self._file)
-            self._file = None
-        if self._file is None:
-            self._is_stale = False
-            self._file = _open(path)
-        return self._file
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    file = _open(path)
+    try:
+        yield file
+    finally:
+        os.close(file)
 
 
 def _open(path: Path) -> int:
+    if path.is_fifo():  # not to wait for a reader, and not to write without one
+        return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     is_new = not path.exists()
     file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, _MODE)
     if is_new:
         with suppress(OSError):
             sync_folder(path.parent)
     return file
-
-
-def _has_moved(file: int, path: Path) -> bool:
-    try:
-        return not os.path.samestat(os.fstat(file), path.stat())
-    except FileNotFoundError:
-        return True
 
 
 @contextmanager

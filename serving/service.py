@@ -89,7 +89,6 @@ class ReIDService:
         """Open what is served."""
         end_with_supervisor()
         call_on_reload(access.reload)
-        call_on_reload(audit.reopen)
         accept_reloads()
         try:
             app.state.desk = self.desk = Desk(named_galleries(), limits, metrics)
@@ -117,7 +116,6 @@ class ReIDService:
     def close(self) -> None:
         """Close the galleries."""
         self.desk.close()
-        audit.close()
 
 
 ReIDService.add_asgi_middleware(  # type: ignore[attr-defined]

@@ -117,14 +117,31 @@ def test_a_full_disk_and_a_pipe_are_files_too(tmp_path: Path) -> None:
         Audit(tmp_path / "no" / "audit")
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["with SIGHUP", "without"])
-def test_a_rotated_file_loses_no_line(told: bool, path: Path) -> None:
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="shows open files on Linux alone")
+def test_an_idle_process_keeps_no_space_of_a_deleted_file(path: Path) -> None:
+    Audit(path).write("search")
+    path.unlink()
+    assert not [file for file in Path("/proc/self/fd").iterdir() if str(path) in os.path.realpath(file)]
+
+
+def test_a_pipe_that_nothing_reads_or_that_is_full_is_not_written_to(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        Audit(tmp_path / "pipe")
+    with open(tmp_path / "pipe", "r+b", buffering=0):
+        audit = Audit(tmp_path / "pipe")
+        with pytest.raises(AuditError):
+            for _ in range(100):
+                audit.write("search", filler="x" * 3000)
+    with pytest.raises(AuditError):
+        audit.write("search")
+
+
+def test_a_rotated_file_loses_no_line(path: Path) -> None:
     one, other = Audit(path), Audit(path)  # as of two processes
     for audit in (one, other):
         audit.write("before")
     path.rename(path.with_suffix(".1"))
-    if told:
-        one.reopen()
     for audit in (one, other, one):
         audit.write("after")
     assert actions(path.with_suffix(".1")) == ["before", "before"]
