@@ -206,7 +206,8 @@ def test_an_item_without_a_kind_is_of_the_networks(gallery: Gallery, monkeypatch
 
 
 def test_the_command_names_key_and_value(filled: Gallery, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for text, said in (('{"camera": 1, "camera": 2}', '--where: "camera" is named twice'), ("[1]", "--where: must be an object")):
+    twice = ('{"camera": 1, "camera": 2}', '--where: "camera" is named twice')
+    for text, said in (twice, ("[1]", "--where: must be an object")):
         code = trireid.main(["search", "--gallery", str(filled.folder), "--rgb", "x.png", "--where", text])
         assert (code, said in capsys.readouterr().err) == (2, True)
 

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -130,9 +131,11 @@ def test_a_pipe_that_nothing_reads_or_that_is_full_is_not_written_to(tmp_path: P
         Audit(tmp_path / "pipe")
     with open(tmp_path / "pipe", "r+b", buffering=0):
         audit = Audit(tmp_path / "pipe")
-        with pytest.raises(AuditError):
-            for _ in range(100):
+        written = 0
+        with suppress(AuditError):
+            for written in range(100):
                 audit.write("search", filler="x" * 3000)
+        assert 0 < written < 99
     with pytest.raises(AuditError):
         audit.write("search")
 
