@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import takewhile
 from pathlib import Path
 from typing import Final, Self
 from urllib.parse import quote, unquote
@@ -28,7 +29,8 @@ TOKENS: Final = "TRIREID_TOKENS"
 LEAST_LENGTH: Final = 16
 _MAX_FILE_BYTES: Final = 1 << 20
 _LINE: Final = "NAME SCOPE,SCOPE TOKEN [EXPIRES]"
-_HASHED: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_HASH_PREFIX: Final = "sha256:"
+_HASHED: Final = re.compile(_HASH_PREFIX + "[0-9a-f]{64}")
 _EXPIRES: Final = "expires="
 
 
@@ -135,12 +137,12 @@ class TokenStore:
     def parse(cls, lines: Iterable[str], source: str) -> Self:
         """Read lines `NAME SCOPE,SCOPE TOKEN [EXPIRES]`.
 
-        `#` starts a comment. A scope is limited to a gallery as in `search:people` (its name percent-encoded). The token may
+        `#` before a word starts a comment. A scope is limited to a gallery as in `search:people` (its name percent-encoded). The token may
         be given as `sha256:HEX`. EXPIRES is an ISO 8601 time, in UTC where it has no offset.
         """
         tokens: dict[bytes, Principal] = {}
         for number, line in enumerate(lines, 1):
-            words = line.split("#")[0].split()
+            words = list(takewhile(lambda word: not word.startswith("#"), line.split()))
             if words:
                 digest, principal = _parse_line(words, f"{source}, line {number}")
                 if digest in tokens or principal.name in {known.name for known in tokens.values()}:
@@ -184,7 +186,11 @@ def _parse_line(words: Sequence[str], where: str) -> tuple[bytes, Principal]:
     grants = frozenset(_parse_grant(text, where) for text in scopes.split(","))
     principal = Principal(name, grants, _parse_expiry(words[3], where) if len(words) == 4 else None)
     if _HASHED.fullmatch(token):
-        return bytes.fromhex(token.removeprefix("sha256:")), principal
+        return bytes.fromhex(token.removeprefix(_HASH_PREFIX)), principal
+    if token.lower().startswith(_HASH_PREFIX):
+        raise ConfigError(
+            f"{where}: after {_HASH_PREFIX} come 64 digits of lowercase hexadecimal, as sha256sum prints them", where
+        )
     if len(token) < LEAST_LENGTH:
         raise ConfigError(f"{where}: a token has {LEAST_LENGTH} characters at least; this one is too easy to guess", where)
     return hashlib.sha256(token.encode()).digest(), principal

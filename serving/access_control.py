@@ -27,8 +27,8 @@ PRINCIPAL: Final = "trireid.principal"
 _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 #: Headers that proxies add.
 _PROXIED: Final = re.compile(
-    r"via|forwarded|x-forwarded(-.*)?|x-(real|client|cluster-client|envoy-external|original-forwarded)-.*|"
-    r"(true-client|cf-connecting|fastly-client)-ip"
+    r"via|forwarded|cdn-loop|(.*-)?client-?ip|x-client-.*|(cf|fly)-.*|true-client-.*|fastly-.*|"
+    r"x[-_](forwarded|real|cluster|envoy|original|originating|rewrite|amzn|azure|arr|appengine|proxyuser)([-_].*)?"
 )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import ClassVar, Final
 
 import uvicorn.config
@@ -28,6 +29,7 @@ _DRAIN_SECONDS: Final = 0.5
 _STALL_SECONDS: Final = 60.0
 #: Seconds in which a client can read why it was rejected.
 _LINGER_SECONDS: Final = 1.0
+_AUTHORITY: Final = re.compile(rb"https?://([^/?#]+)")
 _MESSAGES: Final = {
     400: ("bad_request", "the request is not valid HTTP/1.1, or carries trailers"),
     408: ("slow_head", "the request line and headers took too long to arrive"),
@@ -102,6 +104,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._discarded_bytes = 0
         if len(self.pipeline) >= MAX_PIPELINE:
             self._reject(431)
+        if not self._is_for_its_host():
+            self._reject(400)
         if not self._rejected:
             super().on_headers_complete()
             if self._draining:
@@ -173,6 +177,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _is_idle(self) -> bool:
         return (self._running is None or self._running.response_complete) and not self.pipeline
+
+    def _is_for_its_host(self) -> bool:
+        """Whether the request target names no host, or the one of the Host header."""
+        if self.url[:1] in (b"/", b"*"):
+            return True
+        named = _AUTHORITY.match(self.url)
+        return named is not None and (b"host", named[1]) in self.headers
 
     def _is_within_bounds(self, size: int) -> bool:
         self._size += size

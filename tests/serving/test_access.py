@@ -83,6 +83,11 @@ def test_whoami_says_what_a_token_is_good_for(guarded: Server, server: Server) -
         {"X-Real-IP": "127.0.0.1"},
         {"X-Forwarded-Proto": "https"},
         {"X-Forwarded-Host": "127.0.0.1"},
+        {"X_Forwarded_For": "127.0.0.1"},
+        {"CDN-Loop": "edge"},
+        {"Client-IP": "127.0.0.1"},
+        {"X-Original-URL": "/remove"},
+        {"X-Amzn-Trace-Id": "Root=1"},
     ],
     ids=str,
 )
@@ -147,12 +152,20 @@ def test_logs_are_json_with_the_request_and_without_tokens(guarded: Server) -> N
         (["ann search 0123456789abcdef", "ann enroll 0123456789abcdeX"], "line 2: this name"),
         (["ann search 0123456789abcdef", "bob enroll 0123456789abcdef"], "line 2: this name or token"),
         (["# nobody"], "holds no token"),
+        (["ann search sha256:" + "AB" * 32], "64 digits of lowercase hexadecimal"),
+        (["ann search sha256:0123456789"], "64 digits of lowercase hexadecimal"),
     ],
 )
 def test_a_bad_file_of_tokens_is_one_line_that_tells_no_token(lines: list[str], fault: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(fault)) as caught:
         TokenStore.parse(lines, "tokens")
     assert "0123456789" not in str(caught.value)
+
+
+def test_a_token_is_not_cut_at_a_number_sign() -> None:
+    tokens = TokenStore.parse(["ann search 0123456789abcdef#rest # of Ann"], "tokens")
+    assert tokens.find("Bearer 0123456789abcdef") is None
+    assert tokens.find("Bearer 0123456789abcdef#rest") is not None
 
 
 def test_a_token_may_be_written_as_its_digest(tmp_path: Path) -> None:

@@ -174,3 +174,18 @@ def test_a_request_that_arrives_in_one_piece_is_no_head(bounded: Server) -> None
     for _ in range(3):
         sent = {"rgb": ("a.png", b"a" * 50_000)}
         assert bounded.client.post("/search", files=sent, headers=bearer("ann")).status_code == 415
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        (b"GET http://evil.example/livez", b"400"),
+        (b"GET http://127.0.0.1@evil.example/livez", b"400"),
+        (b"CONNECT evil.example:443", b"400"),
+        (b"GET http://127.0.0.1/livez", b"200"),
+    ],
+)
+def test_a_target_that_names_another_host_is_refused(bounded: Server, request_line: bytes, status: bytes) -> None:
+    with connect(bounded) as connection:
+        connection.sendall(request_line + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        assert receive(connection).split(b" ")[1] == status
