@@ -137,8 +137,9 @@ class TokenStore:
     def parse(cls, lines: Iterable[str], source: str) -> Self:
         """Read lines `NAME SCOPE,SCOPE TOKEN [EXPIRES]`.
 
-        `#` before a word starts a comment. A scope is limited to a gallery as in `search:people` (its name percent-encoded). The token may
-        be given as `sha256:HEX`. EXPIRES is an ISO 8601 time, in UTC where it has no offset.
+        `#` before a word starts a comment. A scope is limited to a gallery as in `search:people` (its name
+        percent-encoded). The token may be given as `sha256:HEX`. EXPIRES is an ISO 8601 time, in UTC if it
+        has no offset.
         """
         tokens: dict[bytes, Principal] = {}
         for number, line in enumerate(lines, 1):
