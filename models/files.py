@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from samples import CheckpointError
 
 #: What the entries of an archive may hold unpacked, as a multiple of the file's size: `torch.save` does not compress.
 _UNPACKED: Final = 4
+_SHARD: Final = re.compile(r"-\d+-of-(?P<count>\d+)\.")
 _LITTLE: Final = b"little"
 
 
@@ -48,6 +50,7 @@ def read_weights(path: Path, chosen: str | None = None) -> dict[str, Tensor]:
 
 def read_content(path: Path) -> Any:
     """Return all that a checkpoint holds: tensors, `models.unpickle.Array`, and plain values. Raises CheckpointError."""
+    _refuse_shard(path)
     kind = recognise_file(path)
     if kind is FileKind.SAFETENSORS:
         return _read_safetensors(path)
@@ -72,6 +75,18 @@ def read_content(path: Path) -> Any:
             "fetch or copy it again",
             os.fspath(path),
         ) from error
+
+
+def _refuse_shard(path: Path) -> None:
+    """Refuse a file that holds but a part of the weights, as Hugging Face's libraries write large ones."""
+    part = _SHARD.search(path.name)
+    if path.name.endswith(".index.json") or (part is not None and int(part["count"]) > 1):
+        what = "one of several files" if part else "the index of several files"
+        raise CheckpointError(
+            f"{path}: {what} that hold the weights together; save them as one, safetensors.torch.save_file(model.state_dict(),"
+            " FILE), where they were made",
+            os.fspath(path),
+        )
 
 
 def _describe(error: Exception) -> str:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from models.config import Backbone, Head, NetworkConfig
 from models.research_keys import check_keys, check_overrides
-from models.yaml_file import Settings, decode_literal, override, read_yaml
+from models.yaml_file import Overridden, Settings, decode_literal, override, read_yaml
 from samples import ConfigError
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -57,7 +57,8 @@ def network_config(settings: Settings, shapes: Shapes) -> NetworkConfig:
         ConfigError: a key changes the network in a way that is not supported, is not known but like one that is, or has a
             value that makes no sense; or, with both values, YAML and shapes disagree.
     """
-    settings = _expand(settings)
+    expanded = _expand(settings)
+    settings = Overridden(expanded, settings.overridden) if isinstance(settings, Overridden) else expanded
     check_keys(settings)
     _check_supported(settings, shapes)
     backbone = _backbone(settings, shapes)
@@ -213,6 +214,8 @@ def _agree(settings: Settings, config: NetworkConfig, shapes: Shapes, needs_came
 
 def _disagreement(settings: Settings, key: str, wanted: object, held: object, note: str = "") -> ConfigError:
     says = "the research code's default is" if _given(settings, key) is _ABSENT else "the YAML says"
+    if isinstance(settings, Overridden) and key in settings.overridden:
+        says = "--opts says"
     return ConfigError(f"{key}: {says} {wanted}, the checkpoint {held}{note}", key)
 
 

@@ -26,7 +26,7 @@ _HEADS = ("sdtps.", "fusion.")
 _DROPPED = ("head.", "fc_norm.", "pre_logits.", "fc.")
 
 
-def load_start_weights(network: ReIdNetwork, path: str | PathLike[str]) -> None:
+def load_start_weights(network: ReIdNetwork, path: str | PathLike[str], *, weights: str | None = None) -> None:
     """Fill a network's backbone with pretrained weights, in place; head, reductions and camera table stay as they are.
 
     `path`: OpenAI's `ViT-B-16.pt` (the JIT archive it comes as, or its state_dict) for CLIP's ViT, a timm ViT-B/16 file for the
@@ -34,7 +34,7 @@ def load_start_weights(network: ReIdNetwork, path: str | PathLike[str]) -> None:
     CheckpointError, naming the keys, where file and backbone do not fit.
     """
     file = Path(path)
-    state = _backbone_state(file, network.config.backbone)
+    state = _backbone_state(file, network.config.backbone, weights)
     base = network.backbone.base
     own = {key: value for key, value in base.state_dict().items() if key != "sie_embed"}
     missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
@@ -76,8 +76,8 @@ def take_over(network: ReIdNetwork, donor: ReIdNetwork, path: str | PathLike[str
     network.load_state_dict({key: state[key] for key in fits}, strict=False)
 
 
-def _backbone_state(path: Path, backbone: Backbone) -> dict[str, Tensor]:
-    state = _archive_weights(path) if is_archive(path) else read_weights(path)
+def _backbone_state(path: Path, backbone: Backbone, weights: str | None) -> dict[str, Tensor]:
+    state = _archive_weights(path) if is_archive(path) else read_weights(path, weights)
     if backbone is Backbone.CLIP and any(key.startswith(_CLIP_PREFIX) for key in state):
         state = {key.removeprefix(_CLIP_PREFIX): value for key, value in state.items() if key.startswith(_CLIP_PREFIX)}
     return {key: value.float() for key, value in state.items() if not key.startswith(_DROPPED) and not is_counter(key)}

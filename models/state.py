@@ -50,7 +50,8 @@ def choose_state(content: Any, path: Path, chosen: str | None = None) -> State:
     if len(sets) > 1:
         names = ", ".join(name or "(the file itself)" for name in sets)
         raise CheckpointError(
-            f"{path}: holds several sets of weights: {names}; say which one is meant: --weights NAME (in Python weights=NAME)",
+            f"{path}: holds several sets of weights: {names}; say which one is meant: --weights NAME"
+            " (in Python weights=NAME, in a training configuration start_weights: NAME)",
             "weights",
         )
     return next(iter(sets.values()))

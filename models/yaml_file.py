@@ -48,6 +48,15 @@ def read_yaml(config: str | PathLike[str] | Settings) -> Settings:
     return config
 
 
+class Overridden(dict[str, Any]):
+    """Settings of which some are not the YAML's own. `overridden`: their keys, as in `MODEL.SIE_COE`."""
+
+    def __init__(self, settings: Settings, overridden: frozenset[str]) -> None:
+        """Hold these settings."""
+        super().__init__(settings)
+        self.overridden = overridden
+
+
 def override(settings: Settings, pairs: Sequence[str]) -> Settings:
     """Return the settings with the values of `KEY VALUE` pairs. Raises ConfigError."""
     if len(pairs) % 2:
@@ -60,7 +69,7 @@ def override(settings: Settings, pairs: Sequence[str]) -> Settings:
         for part in reversed(key.split(".")):
             value = {part: value}
         settings = _merge(settings, value)
-    return settings
+    return Overridden(settings, frozenset(pairs[::2]))
 
 
 def decode_literal(value: Any) -> Any:

@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from samples import MODALITIES, PictureError, TrireidError
 from samples.distinct_json import parse_distinct
+from samples.readers.modality_names import modality_of
 from serving.desk import Pictures
 from serving.schemas import Form
 
@@ -117,9 +118,19 @@ def validate_json(form_type: type[Fields], body: bytes) -> Fields:
     return validate(form_type, values)
 
 
+#: What other services call a field, where letters alone do not tell.
+_SYNONYMS: Final[dict[str, str]] = {
+    **dict.fromkeys(("topk", "top_k", "limit", "size"), "k"),
+    **dict.fromkeys(("filter", "filters"), "where"),
+    **dict.fromkeys(("pid", "person_id", "vehicle_id", "label"), "identity"),
+}
+
+
 def unknown_field(name: str, known: Iterable[str], found: str = "a field") -> TrireidError:
     """Create the error for a field that is not read, with the name that was probably meant."""
-    near = difflib.get_close_matches(name.lower(), list(known), n=1)
+    names = list(known)
+    meant = modality_of(name) or _SYNONYMS.get(name.lower())
+    near = [meant] if meant in names else difflib.get_close_matches(name.lower(), names, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     return TrireidError(f"{name[:100]}: is not read as {found}{hint}", name[:100], "invalid")
 

@@ -74,7 +74,7 @@ def test_overrides_reach_export_and_verify(golden: Path, tmp_path: Path, capsys:
     off = ("--config", CONFIG, "--opts", "MODEL.USE_SDTPS", "False")
     code, said = run(capsys, "export", "onnx", CHECKPOINT, *off, "-o", str(tmp_path / "n.onnx"))
     assert code == 2
-    assert "MODEL.USE_SDTPS: the YAML says False, the checkpoint True" in said
+    assert "MODEL.USE_SDTPS: --opts says False, the checkpoint True" in said
     verify = ("verify", str(golden), "--against", CHECKPOINT, "--config", CONFIG)
     assert run(capsys, *verify)[0] == 0
     assert run(capsys, *verify, "--opts", "MODEL.SIE_COE", "3.0")[0] == 1

@@ -174,11 +174,15 @@ class UpkeepSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One training run. `start`: start weights (CLIP's, timm's, a checkpoint of the family), None for none."""
+    """One training run. `start`: start weights (CLIP's, timm's, a checkpoint of the family), None for none.
+
+    `start_weights`: which of its sets of weights, if it holds several, as in `ema`.
+    """
 
     network: NetworkConfig
     data: DataSettings
     start: str | None = None
+    start_weights: str | None = None
     batch: BatchSettings = field(default_factory=BatchSettings)
     sdtps: SdtpsSettings = field(default_factory=SdtpsSettings)
     loss: LossSettings = field(default_factory=LossSettings)
@@ -203,6 +207,8 @@ class Settings:
         _at_least(self.data.validation_identities, 2, "data.validation_identities", "retrieval needs a wrong answer")
         if not self.upkeep.patterns or not set(self.upkeep.patterns) <= {1, 2, 3}:
             raise ConfigError(f"upkeep.patterns: must be among 1, 2, 3, not {list(self.upkeep.patterns)}", "upkeep.patterns")
+        if self.start_weights is not None and self.start is None:
+            raise ConfigError("start_weights: says which weights of start to take; set start, too", "start_weights")
         if self.optimiser.frozen and self.start is None:
             raise ConfigError("optimiser.frozen: a frozen backbone needs start weights; set start", "optimiser.frozen")
         self._check_head()

@@ -25,7 +25,7 @@ def start_network(settings: Settings) -> ReIdNetwork:
     torch.manual_seed(settings.seed)
     network = ReIdNetwork(settings.network)
     if settings.start is not None:
-        _fill(network, Path(settings.start))
+        _fill(network, Path(settings.start), settings.start_weights)
     if settings.network.head is Head.SDTPS:
         network.sdtps.train_with(settings.sdtps.attention_gradient, settings.sdtps.gumbel, settings.sdtps.tau)
     if settings.optimiser.frozen:
@@ -45,15 +45,15 @@ def _identities(settings: Settings) -> dict[str, Any]:
     return {key: getattr(settings.data, key) for key in _SAME}
 
 
-def _fill(network: ReIdNetwork, path: Path) -> None:
+def _fill(network: ReIdNetwork, path: Path, chosen: str | None) -> None:
     """A checkpoint of the family fills what it holds of the network; any other fills the backbone.
 
     One that carries its own configuration may be of another picture size or head (`models.start.take_over`); one that does
     not must be of the same network.
     """
-    if path.is_file() and path.suffix != ".pt" and any(key.startswith(_FAMILY) for key in read_weights(path)):
+    if path.is_file() and path.suffix != ".pt" and any(key.startswith(_FAMILY) for key in read_weights(path, chosen)):
         content = read_content(path)
         config = content["config"] if "training" in content else yaml_of(network.config)
-        take_over(network, load_checkpoint(path, config), path)
+        take_over(network, load_checkpoint(path, config, weights=chosen), path)
     else:
-        load_start_weights(network, path)
+        load_start_weights(network, path, weights=chosen)

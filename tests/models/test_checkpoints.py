@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models import ReIdNetwork, load_checkpoint, published_state, yaml_of
+from models.files import read_weights
 from samples import CheckpointError, ConfigError
 from tests.goldens.make import CONFIG
 
@@ -140,3 +141,10 @@ def test_switches_that_are_not_supported_are_named(tmp_path: Path, state: dict[s
     settings = {**SETTINGS, "MODEL": {**SETTINGS["MODEL"], key: value}}
     with pytest.raises(ConfigError, match=f"MODEL.{key}"):
         load_checkpoint(save(tmp_path, state), settings)
+
+
+@pytest.mark.parametrize("name", ["model-00001-of-00002.safetensors", "model.safetensors.index.json"])
+def test_a_part_of_the_weights_is_called_that(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(CheckpointError, match="of several files that hold the weights together"):
+        read_weights(tmp_path / name)

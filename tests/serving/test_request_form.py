@@ -69,7 +69,7 @@ def test_a_text_field_has_a_limit(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("image", None), ("file", None), ("RGB", "rgb"), ("ni", "nir"), ("thermal", None), ("rbg", "rgb")]
+    ("name", "near"), [("image", None), ("file", None), ("RGB", "rgb"), ("ni", "nir"), ("thermal", "tir"), ("rbg", "rgb")]
 )
 def test_a_file_under_another_name_is_named(server: Server, name: str, near: str | None) -> None:
     answer = server.client.post("/search", files={name: ("a.png", encoded(1))}, data={"gallery": "people"})
@@ -79,7 +79,9 @@ def test_a_file_under_another_name_is_named(server: Server, name: str, near: str
     assert near is None or f"did you mean {near}?" in error["message"]
 
 
-@pytest.mark.parametrize(("name", "near"), [("identty", "identity"), ("cam", "camera"), ("whatever", None)])
+@pytest.mark.parametrize(
+    ("name", "near"), [("identty", "identity"), ("cam", "camera"), ("pid", "identity"), ("whatever", None)]
+)
 def test_an_unknown_field_is_named_with_the_nearest_one(server: Server, name: str, near: str | None) -> None:
     answer = server.client.post("/enroll", files=files(5), data={"gallery": "people", name: "1"})
     error = answer.json()["error"]

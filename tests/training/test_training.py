@@ -292,6 +292,18 @@ def test_start_weights_of_a_bare_backbone_fill_it(settings: Settings, tmp_path: 
         assert torch.equal(value, base[name]), name
 
 
+def test_start_weights_says_which_of_several_are_meant(settings: Settings, tmp_path: Path) -> None:
+    base = ReIdNetwork(settings.network).backbone.base.state_dict()
+    path = tmp_path / "both.pth"
+    torch.save({"model": {name: value * 0 for name, value in base.items()}, "ema": base}, path)
+    with pytest.raises(CheckpointError, match="start_weights: NAME"):
+        start_network(replace(settings, start=str(path)))
+    network = start_network(replace(settings, start=str(path), start_weights="ema"))
+    assert all(torch.equal(value, base[name]) for name, value in network.backbone.base.state_dict().items())
+    with pytest.raises(ConfigError, match="start_weights: says which weights of start"):
+        replace(settings, start=None, start_weights="ema")
+
+
 def test_a_start_on_smaller_pictures_brings_all_but_the_head(changed: Changed, data: Data, tmp_path: Path) -> None:
     """The two stages of the embedded defaults: positions are resized, the classifier of the same identities comes along."""
     small = {"image_size": (32, 16), "head": Head.NONE}
