@@ -43,6 +43,9 @@ def index(source: Source, gallery: Gallery, *, resume: bool = False) -> IndexRep
     the same, too, it is passed over, so that indexing again after an interruption embeds nothing twice. `resume` passes over
     known ids with known facts without even reading their images. Entries with an error, and images that cannot be read, are
     written to a CSV report inside the gallery and do not stop the rest.
+
+    Raises:
+        GalleryError: The gallery may only be read, or its store cannot take anything (the disk is full, another writes).
     """
     gallery.check_writable()
     tells = source.tells

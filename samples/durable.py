@@ -15,6 +15,7 @@ from samples.errors import GalleryError
 #: Rights of what holds vectors, images or names of people, whatever the umask: the owner's alone.
 PRIVATE_FILE: Final = 0o600
 PRIVATE_FOLDER: Final = 0o700
+_DRAFT: Final = ".draft-"
 
 
 def write_whole(path: Path, *parts: bytes) -> None:
@@ -27,8 +28,12 @@ def write_whole(path: Path, *parts: bytes) -> None:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder that its owner alone may enter; one that is there and empty becomes such, if it is the caller's."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    """Make a folder that its owner alone may enter, and such parents of it as are not there.
+
+    One that is there and empty becomes such, if it is the caller's.
+    """
+    if not folder.parent.exists():  # one that others may write to would let them put another folder in this one's place
+        make_private(folder.parent)
     try:
         folder.mkdir(PRIVATE_FOLDER)
     except FileExistsError:
@@ -59,11 +64,10 @@ def draft_folder(target: Path, last: str) -> Iterator[Path]:
         GalleryError: `target` is not a new or empty folder.
         OSError: The folder cannot be made or written.
     """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise GalleryError(f"{target}: is there already; name a new or empty folder", str(target))
+    _refuse_taken(target)
     is_new = not target.exists()
     make_private(target)
-    draft, moved = Path(tempfile.mkdtemp(prefix=".draft-", dir=target)), []
+    draft, moved = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=target)), []
     try:
         draft.chmod(PRIVATE_FOLDER)
         yield draft
@@ -83,6 +87,17 @@ def draft_folder(target: Path, last: str) -> Iterator[Path]:
         if is_new:
             target.rmdir()
         raise
+
+
+def _refuse_taken(target: Path) -> None:
+    """Raise GalleryError unless a folder is new or empty, and say so if a killed process left its draft there."""
+    if target.is_dir() and (left := next(target.glob(f"{_DRAFT}*"), None)) is not None:
+        raise GalleryError(
+            f"{target}: holds {left.name} of an export that is at work or was cut short; delete that, or name another folder",
+            str(target),
+        )
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise GalleryError(f"{target}: is there already; name a new or empty folder", str(target))
 
 
 @contextmanager

@@ -57,10 +57,10 @@ def test_what_a_gallery_writes_is_its_owners_alone(tmp_path: Path, embedder: Emb
         assert_private(folder)
         export(folder, tmp_path / "out")
         export(folder, tmp_path / "empty")
-        back_up(folder, tmp_path / "backup")
+        back_up(folder, tmp_path / "new" / "of its own" / "backup")
         gallery.compact()
         assert_private(folder)
-    for written in ("a.gallery", "out", "empty", "backup"):
+    for written in ("a.gallery", "out", "empty", "new"):
         assert_private(tmp_path / written)
 
 
@@ -118,6 +118,7 @@ def test_a_read_only_copy_can_be_read_and_stays_as_it_is(copy: Path, tmp_path: P
             lambda: gallery.remove(ids=["i1"]),
             gallery.compact,
             lambda: gallery.remove_older(1),
+            lambda: index(open_source("synthetic:person:1"), gallery),
         ):
             with pytest.raises(GalleryError, match="is read-only; give its folder and files rights") as error:
                 change()
@@ -155,6 +156,13 @@ def test_a_read_only_copy_whose_log_holds_changes_is_not_read_without_them(tmp_p
     unlock(taken)
     with Gallery.open(taken) as gallery:
         assert len(gallery) == 1
+
+
+def test_what_a_killed_export_left_is_named(tmp_path: Path, embedder: Embedder) -> None:
+    Gallery.open(tmp_path / "a.gallery", embedder).close()
+    (tmp_path / "out" / ".draft-x1").mkdir(parents=True)
+    with pytest.raises(GalleryError, match=r"out: holds \.draft-x1 of an export that is at work or was cut short; delete that"):
+        export(tmp_path / "a.gallery", tmp_path / "out")
 
 
 def test_one_who_may_only_read_sees_what_another_writes(tmp_path: Path, embedder: Embedder) -> None:
