@@ -230,10 +230,6 @@ class Gallery:
             self._erase()
         return merged
 
-    def check_writable(self) -> None:
-        """Raise GalleryError, code `read_only`, for a gallery that may only be read."""
-        self._writer.check_writable()
-
     def known_marks(self) -> set[str]:
         """What tells the images that are embedded, as `merging.mark_of` makes it."""
         with self._reading:
