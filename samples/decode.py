@@ -131,6 +131,9 @@ def content(picture: str | os.PathLike[str] | bytes, field: str | None = None) -
     """The bytes of an image file, at most MAX_BYTES. Raises PictureError where it cannot be read, or is larger."""
     if isinstance(picture, bytes):
         return picture
+    if not isinstance(picture, str | os.PathLike):
+        kind = type(picture).__name__
+        raise PictureError(f"{_named(field)}an image is a path, bytes, a PIL image or an array, not {kind}", field, "format")
     try:
         return read_regular(picture, MAX_BYTES)
     except FileTooLargeError as error:

@@ -29,7 +29,7 @@ _PERCENTILES: Final = (0.5, 99.5)
 _STRIP_ROWS: Final = 256
 _FIXED: Final = re.compile(r"counts:(\d{1,5}):(\d{1,5})")
 #: Of sides, by which an image's shape differs from the network's where a crop's does not.
-_FAR: Final = 3.0
+_FAR: Final = 2.5
 
 log = logging.getLogger(__name__)
 

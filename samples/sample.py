@@ -65,8 +65,10 @@ class Sample:
             known: Other fields of the sample.
 
         Raises:
-            PictureError: The frame is no such array, or the box holds no pixel of it.
+            PictureError: The modality is not one; the frame is no such array, or the box holds no pixel of it.
         """
+        if modality not in MODALITIES:
+            raise PictureError(f"modality: {modality!r} is not one of {', '.join(MODALITIES)}", "modality", "format")
         if not isinstance(frame, np.ndarray) or frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] != 3):
             shape = list(getattr(frame, "shape", ())) or type(frame).__name__
             raise PictureError(f"{modality}: a frame must be an array [H, W, 3] or [H, W], not {shape}", modality, "format")

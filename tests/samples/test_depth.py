@@ -164,3 +164,21 @@ def test_a_query_is_read_as_the_gallery_reads_its_items(
         for _ in range(2):
             gallery.add([Sample(tir=counts(7000, 9040))])
         assert sum("stretched" in record.message for record in caplog.records) == 1
+
+
+def test_a_frame_of_four_to_three_is_far_from_a_crop_of_a_person() -> None:
+    notes = ImageNotes()
+    for height, width in ((480, 640), (1080, 1920), (128, 64), (128, 100)):
+        notes.note_shape((height, width), (256, 128))
+    assert notes.far_shapes == 2
+
+
+@pytest.mark.parametrize("image", [[[1, 2], [3, 4]], 7, {"rgb": "a.png"}])
+def test_an_image_that_is_none_is_named(image: Any, embedder: Embedder) -> None:
+    with pytest.raises(PictureError, match="an image is a path, bytes, a PIL image or an array, not"):
+        embedder.embed([Sample(rgb=image)])
+
+
+def test_a_modality_of_a_frame_is_one_of_three() -> None:
+    with pytest.raises(PictureError, match="modality: 'thermal' is not one of rgb, nir, tir"):
+        Sample.from_bgr(np.zeros((64, 32), np.uint8), modality="thermal")  # type: ignore[arg-type]
