@@ -36,7 +36,9 @@ class Erasure:
     """Finishes what removals begin, on a connection of its own: no writer waits for the readers that it waits for."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._lock, self._complaint = folder, threading.Lock(), ""
+        self._folder, self._complaint = folder, ""
+        #: `_lock` is for the connection; `_clearing` for all that is cleared, which no answer waits for.
+        self._lock, self._clearing = threading.Lock(), threading.Lock()
         self._store = Store(folder)
         self._store.run("PRAGMA busy_timeout = 0")
 
@@ -75,15 +77,23 @@ class Erasure:
             self._store.close()
 
     def _attempt(self, is_brief: bool) -> bool:
+        if is_brief:
+            point, _ = self._begin()
+            return point is None
+        with self._clearing:
+            point, is_log_empty = self._begin()
+            if point is None:
+                return True
+            return is_log_empty and self._scrub() and self._record(point)
+
+    def _begin(self) -> tuple[str | None, bool]:
+        """Drop the saved index and empty the log; returns up to where, None if nothing is pending, and whether that is done."""
         with self._lock:
             point = self._store.erasable()
             if self._store.erased() == point:
-                return True
+                return None, True
             drop_snapshot(self._folder)
-            if is_brief:
-                with_reserve(self._folder, self._empty_log)
-                return False
-            return with_reserve(self._folder, lambda: self._empty_log() and self._scrub() and self._record(point))
+            return point, with_reserve(self._folder, self._empty_log)
 
     def _empty_log(self) -> bool:
         """Bring all of the log into the store's file and cut it to nothing, unless a reader or a writer is in the way."""
@@ -98,6 +108,10 @@ class Erasure:
         return outcome == 0
 
     def _record(self, point: str) -> bool:
+        with self._lock:
+            return with_reserve(self._folder, lambda: self._record_now(point))
+
+    def _record_now(self, point: str) -> bool:
         self._store.run(f"PRAGMA busy_timeout = {_MARK_MILLISECONDS}")
         try:
             with self._store.transaction():

@@ -8,8 +8,10 @@ import re
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ import pytest
 
 import trireid
 from gallery import Gallery
+from gallery.scrubbing import scrub
 from gallery.stats import stats
 from gallery.store import FILE
 from tests.conftest import ROOT
@@ -178,6 +181,30 @@ def test_no_copy_stays_where_rows_were_moved_between_pages(tmp_path: Path) -> No
             assert found == live
         assert gallery._reader.run("PRAGMA integrity_check") == [("ok",)]
         assert indexed(gallery) == len(live)
+
+
+def test_answers_do_not_wait_while_a_large_store_is_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_clearing, may_end = threading.Event(), threading.Event()
+
+    def clear(file: Path) -> int:
+        is_clearing.set()
+        assert may_end.wait(60)
+        return scrub(file)
+
+    monkeypatch.setattr("gallery.scrubbing._SEGMENT", 4096)
+    monkeypatch.setattr("gallery.erasure.scrub", clear)
+    with filled(tmp_path / "a.gallery") as gallery, ThreadPoolExecutor(1) as pool:
+        assert gallery.remove(identity="person 1") == 10
+        assert is_clearing.wait(30)
+        try:
+            answer = pool.submit(
+                lambda: (gallery.erasure_pending, gallery.remove(identity="person 2"), gallery.erasure_pending)
+            )
+            assert answer.result(30) == (True, 10, True)
+        finally:
+            may_end.set()
+        wait_until_erased(gallery)
+        assert not traces(tmp_path / "a.gallery")
 
 
 def test_a_large_store_is_cleared_after_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
