@@ -16,6 +16,7 @@ from samples.files import MAX_TEXT_BYTES, read_regular
 Settings = Mapping[str, Any]
 
 BASE: Final = "_BASE_"
+_MERGED: Final = "tag:yaml.org,2002:merge"  # of `<<`
 _MAX_NODES: Final = 100_000  # of a file with its aliases written out
 _MAX_BASES: Final = 8
 _MAX_LITERAL: Final = 1000
@@ -27,6 +28,19 @@ class _Loader(yaml.SafeLoader):
     def construct_any_tuple(self, node: yaml.SequenceNode) -> tuple[Any, ...]:
         """Return a sequence as a tuple."""
         return tuple(self.construct_sequence(node, deep=True))
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping. Raises ConstructorError for a key that is there twice, of which one would be lost."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGED:
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        problem=f"{key.value} is there twice; delete or join one", problem_mark=key.start_mark
+                    )
+                seen.add(key.value)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 _Loader.add_constructor("tag:yaml.org,2002:python/tuple", _Loader.construct_any_tuple)

@@ -237,3 +237,12 @@ def test_hostile_and_broken_files_are_refused_quickly(tmp_path: Path, text: str,
     assert words in caught.value.message
     assert "\n" not in caught.value.message
     assert len(caught.value.message) < 400
+
+
+@pytest.mark.parametrize("text", ["MODEL: {SIE_COE: 1}\nMODEL: {HEAD: 12}\n", "MODEL:\n  SIE_COE: 1\n  SIE_COE: 3\n"])
+def test_a_key_that_is_there_twice_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.yml").write_text(text)
+    with pytest.raises(ConfigError, match=r"is there twice; delete or join one"):
+        read_yaml(tmp_path / "a.yml")
+    (tmp_path / "b.yml").write_text("A: &a {X: 1, Y: 2}\nMODEL: {<<: *a, X: 3}\nTEST: *a\n")
+    assert read_yaml(tmp_path / "b.yml")["MODEL"] == {"X": 3, "Y": 2}
