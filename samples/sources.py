@@ -17,10 +17,10 @@ from samples.source import Entry, Source
 
 #: Pictures that a camera takes of each identity of a synthetic source.
 SHOTS: Final = 2
-FORMS: Final = (
-    "rgbnt201:DIR, rgbnt100:DIR, msvr310:DIR, manifest.csv, manifest.tsv, manifest.parquet, a folder, synthetic:KIND:IDENTITIES"
-)
 _DATA_SETS: Final = {**READERS, **RGB_READERS}
+FORMS: Final = ", ".join(
+    (*(f"{name}:DIR" for name in _DATA_SETS), "manifest.csv, .tsv or .parquet, a folder, synthetic:KIND:IDENTITIES")
+)
 _TABLES: Final = (".csv", ".tsv", ".parquet")
 #: What else people keep tables in, and what to do with it.
 _OTHER_TABLES: Final = {

@@ -1,4 +1,4 @@
-"""The field's RGB data sets, as they lie on disk once unpacked: Market-1501, CUHK03-NP, MSMT17, VeRi-776, GRID.
+"""The field's RGB data sets, as they lie on disk once unpacked: Market-1501, CUHK03-NP, MSMT17, VeRi-776, GRID, VIPeR.
 
 Each follows its protocol: junk is left out, distractors are in the gallery without an identity. Cameras count from 0.
 """
@@ -31,6 +31,7 @@ class Layout:
     folders: dict[Split, str]
     names: re.Pattern[str]
     kind: Kind = "person"
+    cameras: tuple[Split, ...] = ()  #: the splits in the order of their cameras, if names do not say these
 
     def __call__(self, folder: Path, split: Split) -> Source:
         """Read a split of the data set below a folder, or in it."""
@@ -43,7 +44,7 @@ class Layout:
 
         def entries() -> Iterator[Entry]:
             for location in used:
-                yield read_entry("/".join(location), partial(self._read, tree, location), role=role_of(parts[location]))
+                yield read_entry("/".join(location), partial(self._read, tree, location, split), role=role_of(parts[location]))
 
         return Source(f"{self.scheme}:{folder}@{split}", len(used), entries, (*tree.not_used, *passed), tells=_TELLS)
 
@@ -66,13 +67,14 @@ class Layout:
         special: dict[str, Part] = {"-1": "junk", "0000": "distractor"}
         return special.get(said["identity"])
 
-    def _read(self, tree: Tree, location: Parts) -> Sample:
+    def _read(self, tree: Tree, location: Parts, split: Split) -> Sample:
         name = "/".join(location)
         said = self.names.match(location[-1])
         if said is None:
             raise SourceError(f"{name}: its name does not say identity and camera as the data set's names do", name)
         identity = None if self._part(location, "gallery") == "distractor" else said["identity"]
-        return Sample(rgb=tree.path(location), identity=identity, camera=int(said["camera"]) - 1, kind=self.kind)
+        camera = self.cameras.index(split) if self.cameras else int(said["camera"]) - 1
+        return Sample(rgb=tree.path(location), identity=identity, camera=camera, kind=self.kind)
 
 
 def _listed(folders: Sequence[Path]) -> str:
@@ -91,6 +93,13 @@ _LAYOUTS: Final = (
         ("GRID", "grid", "underground_reid"),
         {"query": "probe", "gallery": "gallery"},
         re.compile(r"(?P<identity>\d+)_(?P<camera>\d+)_"),
+    ),
+    Layout(
+        "viper",
+        ("VIPeR", "VIPeR.v1.0", "viper"),
+        {"query": "cam_a", "gallery": "cam_b"},
+        re.compile(r"(?P<identity>\d+)_\d+"),
+        cameras=("query", "gallery"),
     ),
 )
 _MSMT17_HOMES: Final = (".", "MSMT17_V1", "MSMT17", "MSMT17_V2")

@@ -257,3 +257,16 @@ def test_msmt17_is_read_by_its_lists(tmp_path: Path) -> None:
     assert first.sample.camera == 13
     assert "does not exist" in str(gone.fault)
     assert "does not say" in str(odd.fault)
+
+
+def test_viper_asks_with_one_camera_in_the_other(tmp_path: Path) -> None:
+    for name in ("cam_a/000_45.bmp", "cam_b/000_90.bmp", "cam_b/001_0.bmp"):
+        (tmp_path / "VIPeR" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "VIPeR" / name).write_bytes(encoded(1))
+    said = {split: [entry.sample for entry in open_source(f"viper:{tmp_path}@{split}")] for split in ("query", "gallery")}
+    facts = {split: [(each.identity, each.camera) for each in samples if each] for split, samples in said.items()}
+    assert facts == {"query": [("000", 0)], "gallery": [("000", 1), ("001", 1)]}
+    with pytest.raises(SourceError, match="has no train"):
+        open_source(f"viper:{tmp_path}@train")
+    with pytest.raises(SourceError, match="viper:DIR"):
+        open_source(str(tmp_path / "none"))
