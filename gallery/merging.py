@@ -7,6 +7,7 @@ with the same images is another item, unless the source gave it no id and nothin
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -16,7 +17,7 @@ import numpy as np
 from gallery.items import Item, Known, StoredPicture
 from gallery.store import Store
 from gallery.stored_values import bounded, check_texts
-from gallery.where import COLUMNS
+from gallery.where import COLUMNS, instant_of
 from samples import Sample
 from samples.text import forms_of, normalize_text
 
@@ -165,11 +166,18 @@ def _facts(each: Known) -> dict[str, Any]:
 
 def _merged_facts(known: Known, given: Item | Sample, tells: frozenset[str] | None) -> dict[str, Any]:
     """The facts of an item after its source has spoken: what it tells, and the others as they are known."""
-    facts = {name: normalize_text(getattr(given if tells is None or name in tells else known, name)) for name in _FACTS}
+    told = set(_FACTS) if tells is None else {*tells, *(["expires"] if _is_expired(known) else [])}
+    facts = {name: normalize_text(getattr(given if name in told else known, name)) for name in _FACTS}
     attributes = normalize_text(dict(given.attributes))
     if tells is not None:
         attributes = {name: value for name, value in known.attributes.items() if name not in tells} | attributes
     return {**facts, "attributes": _as_stored(attributes)}
+
+
+def _is_expired(known: Known) -> bool:
+    """Whether an item is past its `expires`: no search finds it, so that bringing it again must not leave it so."""
+    expiry = instant_of(known.expires)
+    return expiry is not None and expiry <= time.time()
 
 
 def _as_stored(attributes: Mapping[str, Any]) -> Any:

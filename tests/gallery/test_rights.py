@@ -60,6 +60,16 @@ def test_manifests_bring_purpose_and_expiry(tmp_path: Path, gallery: Gallery) ->
     assert [hit.id for hit in gallery.search(Sample(rgb=encoded(ord("b"))), 10)] == ["a.png"]
 
 
+def test_an_expired_item_that_comes_again_without_an_expiry_is_found(tmp_path: Path, gallery: Gallery) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(3))
+    (tmp_path / "m.csv").write_text(f"rgb,identity,expires\na.png,Ann,{BEFORE}\n")
+    (tmp_path / "again.csv").write_text("rgb,identity\na.png,Ann\n")
+    for name, found in (("m.csv", []), ("m.csv", []), ("again.csv", ["a.png"]), ("again.csv", ["a.png"])):
+        index(open_source(str(tmp_path / name)), gallery)
+        assert [hit.id for hit in gallery.search(Sample(rgb=encoded(3)), 10)] == found
+    assert len(gallery) == 1
+
+
 @pytest.mark.parametrize(
     "name", ["rgb", "nir", "tir", "id", "identity", "camera", "scene", "time", "kind", "purpose", "expires", " nir"]
 )
