@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 done in part or failed on the way, 2 what was given cannot
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import logging
 import os
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from gallery import Hit, IndexReport
     from samples.source import NotUsed, Source
     from serving.schemas import HitAnswer
+
+#: What was given may not be used, whatever is tried again.
+_DENIED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,7 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 1
     except OSError as error:
-        return _fail(f"{error.filename or 'the system'}: {error.strerror}", 1)
+        return _fail_by_system(error)
+
+
+def _fail_by_system(error: OSError) -> int:
+    where = error.filename or "the system"
+    if error.errno in _DENIED:
+        return _fail(f"{where}: {error.strerror}; give rights to it, or name another")
+    return _fail(f"{where}: {error.strerror}", 1)
 
 
 def _export_onnx(given: argparse.Namespace) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -296,3 +298,17 @@ def test_items_and_queries_of_a_gallery_are_read_alike(folder: Path, tmp_path: P
     with pytest.raises(GalleryError, match="its items were read by 8bit"):
         Gallery.open(path, embedder, thermal="stretch")
     Gallery.open(path, embedder, thermal="8bit").close()
+
+
+@pytest.mark.parametrize(("number", "code"), [("EACCES", 2), ("EROFS", 2), ("EIO", 1)])
+def test_a_place_that_may_not_be_written_is_an_error_of_what_was_given(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: str, code: int
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(getattr(errno, number), os.strerror(getattr(errno, number)), "there")
+
+    monkeypatch.setattr(Gallery, "open", refuse)
+    (folder / "m.csv").write_text("rgb\na.png\n")
+    assert trireid.main(["index", str(folder / "m.csv"), "--gallery", str(folder / "g.gallery")]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"trireid: there: {os.strerror(getattr(errno, number))}")
