@@ -78,6 +78,7 @@ def _offsets(descriptor: int, size: int) -> range:
 
 
 def _scrub_here(path: str) -> int:
+    path = os.path.realpath(path)  # SQLite has the log of a store that is a link next to the file that it leads to
     where = f"file:{quote(os.path.abspath(path))}?mode=rw"
     database = sqlite3.connect(where, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
     try:

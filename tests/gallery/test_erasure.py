@@ -207,6 +207,18 @@ def test_answers_do_not_wait_while_a_large_store_is_cleared(tmp_path: Path, monk
         assert not traces(tmp_path / "a.gallery")
 
 
+def test_a_store_that_is_a_link_is_cleared_where_it_leads(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "a.gallery", tmp_path / "disk"
+    filled(folder).close()
+    elsewhere.mkdir()
+    (folder / FILE).rename(elsewhere / FILE)
+    (folder / FILE).symlink_to(elsewhere / FILE)
+    with Gallery.open(folder, NoNetwork()) as gallery:
+        assert gallery.remove(identity="person 1") == 10
+        wait_until_erased(gallery)
+        assert not traces(elsewhere)
+
+
 def test_a_large_store_is_cleared_after_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gallery.scrubbing._SEGMENT", 4096)
     folder = tmp_path / "a.gallery"
