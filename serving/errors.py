@@ -65,7 +65,7 @@ def answer_to(error: TrireidError) -> JSONResponse:
 
 def answer_with_status(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """The answer to a request that HTTP itself has a status for."""
-    closing = {"Connection": "close"} if status in (408, 413) else {}
+    closing = {"Connection": "close"} if status == 408 else {}  # at 413 the rest is discarded, so that the client sees it
     return error_answer(status, _CODES.get(status, "error"), detail, None, {**(headers or {}), **closing})
 
 

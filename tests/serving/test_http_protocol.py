@@ -147,6 +147,9 @@ def test_an_answer_before_the_end_of_a_body_is_read_by_an_honest_client(guarded:
     """A body that is not wanted is discarded, so that the client sees why."""
     sent = {"rgb": ("a.png", b"a" * 1_500_000)}
     assert guarded.client.post("/search", files=sent).status_code == 401
+    for _ in range(5):
+        large = {"rgb": ("a.png", b"a" * 8_000_000)}
+        assert guarded.client.post("/search", files=large, headers=bearer("ann")).status_code == 413
     assert guarded.client.post("/search", files=files(5), headers=bearer("ann")).status_code == 200
 
 
