@@ -18,8 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from samples.cache_folder import cache_folder, make_private
-from samples.durable import draft_of
+from samples.cache_folder import cache_folder
+from samples.durable import draft_of, make_private
 
 #: Smaller files are read each time.
 LARGE: Final = 32 << 20

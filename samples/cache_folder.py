@@ -8,8 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from samples.durable import PRIVATE_FOLDER
+
 _NAME: Final = "trireid"
-_PRIVATE: Final = 0o700
 
 
 def cache_folder() -> Path:
@@ -34,21 +35,11 @@ def temporary_folder() -> Path:
         OSError: it cannot be made, or another user has made one of its name.
     """
     folder = Path(tempfile.gettempdir()).absolute() / f"{_NAME}-{os.getuid()}"
-    folder.mkdir(mode=_PRIVATE, exist_ok=True)
+    folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
     held = folder.lstat()
     if folder.is_symlink() or held.st_uid != os.getuid() or held.st_mode & 0o022:
         raise PermissionError(1, "exists, and other users can write to it", str(folder))
     return folder
-
-
-def make_private(folder: Path) -> None:
-    """Make a folder that only this user can enter, with its parents, if it does not exist.
-
-    Raises:
-        OSError: it cannot be made.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(mode=_PRIVATE, exist_ok=True)
 
 
 def _home() -> Path:

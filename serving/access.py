@@ -22,6 +22,7 @@ from typing import Final, Self
 from urllib.parse import quote, unquote
 
 from samples import ConfigError
+from samples.files import open_regular
 
 #: Environment variables: a file of tokens, or the same lines separated by `;`.
 TOKENS_FILE: Final = "TRIREID_TOKENS_FILE"
@@ -157,9 +158,8 @@ class TokenStore:
 def _read_lines(file: Path) -> list[str]:
     """The lines of a file that its owner alone can read."""
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not hold the start up
-        with open(descriptor, "rb") as opened:
-            _check_rights(file, os.fstat(descriptor))
+        with open_regular(file) as opened:
+            _check_rights(file, os.fstat(opened.fileno()))
             content = opened.read(_MAX_FILE_BYTES + 1)
         if len(content) > _MAX_FILE_BYTES:
             raise ConfigError(f"{file}: the file of tokens is over 1 MiB", str(file))
@@ -169,8 +169,6 @@ def _read_lines(file: Path) -> list[str]:
 
 
 def _check_rights(file: Path, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise ConfigError(f"{file}: the file of tokens is not a regular file", str(file))
     if stat.S_IMODE(status.st_mode) & 0o077:
         mode = f"{stat.S_IMODE(status.st_mode):04o}"
         raise ConfigError(f"{file}: other users can read the tokens (mode {mode}); run: chmod 600 {file}", str(file))

@@ -27,7 +27,8 @@ from gallery import SUFFIX, Gallery, index, is_gallery
 from gallery.place import meta_of, settled
 from gallery.store import Store
 from samples import KINDS, ConfigError, GalleryError, Kind
-from samples.cache_folder import cache_folder, make_private, temporary_folder
+from samples.cache_folder import cache_folder, temporary_folder
+from samples.durable import make_private
 from samples.sources import open_source
 from serving.logs import log
 from serving.settings import DEMO_FOLDER, GALLERIES, named_demo_folder, named_galleries

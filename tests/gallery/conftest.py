@@ -1,6 +1,8 @@
-"""What tests of the gallery share: a second network."""
+"""What tests of the gallery share: a second network, and what the first one is given."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
@@ -13,3 +15,17 @@ def successor(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
     """Another network, of another dimension, that selects no patches."""
     path = tmp_path_factory.mktemp("successor") / "next.onnx"
     return load_artifact(export_tiny(path, seed=7, channels=96, head="none"))
+
+
+@pytest.fixture
+def embedded(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The size of every batch that the network is given."""
+    sizes: list[int] = []
+    run = embedder.run
+
+    def counted(images: Any, camera: Any, present: Any) -> Any:
+        sizes.append(len(images))
+        return run(images, camera, present)
+
+    monkeypatch.setattr(embedder, "run", counted)
+    return sizes

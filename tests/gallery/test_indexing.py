@@ -73,20 +73,6 @@ def rows(gallery: Gallery, query: str) -> list[Any]:
         return database.execute(query).fetchall()
 
 
-@pytest.fixture
-def embedded(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The size of every batch that the network is given."""
-    sizes: list[int] = []
-    run = embedder.run
-
-    def counted(images: Any, camera: Any, present: Any) -> Any:
-        sizes.append(len(images))
-        return run(images, camera, present)
-
-    monkeypatch.setattr(embedder, "run", counted)
-    return sizes
-
-
 def test_a_file_is_read_once_and_decoded_once(tmp_path: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     source = triplets_on_disk(tmp_path / "crops", 40)
     decoded: list[object] = []

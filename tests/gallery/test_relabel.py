@@ -31,20 +31,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def embedded(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The size of every batch that the network is given."""
-    sizes: list[int] = []
-    run = embedder.run
-
-    def counted(images: Any, camera: Any, present: Any) -> Any:
-        sizes.append(len(images))
-        return run(images, camera, present)
-
-    monkeypatch.setattr(embedder, "run", counted)
-    return sizes
-
-
 def table(folder: Path, text: str) -> Source:
     (folder / "m.csv").write_text(text)
     return open_source(str(folder / "m.csv"))
