@@ -1,4 +1,4 @@
-"""Images that cost far more than their bytes, and the largest that are taken, sent to a real server beside ordinary searches.
+"""Sends images that cost far more than their bytes, and the largest that are taken, to a real server, with ordinary searches.
 
     python -m benchmarks.hostile_images [--at-once 8] [--items 500]
 
@@ -78,7 +78,7 @@ def _large() -> Mapping[str, Make]:
 
 
 def _run(server: Served, ordinary: Sample, title: str, path: str, makes: Mapping[str, Make], at_once: int) -> None:
-    """Send images, so many at once, with ordinary searches one after the other; print what came of it."""
+    """Send images, several at once, with ordinary searches one after the other; print what came of it."""
     contents = {name: make() for name, make in makes.items()}
     before = server.usage().memory
     with _searching(server, ordinary) as others, _watching(server) as peak, ThreadPoolExecutor(at_once) as pool:

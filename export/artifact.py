@@ -33,7 +33,7 @@ def load_artifact(
     L2-normalised.
 
     Args:
-        path: An ONNX artifact; a foreign ONNX with its JSON card beside it; a TensorRT plan; or a checkpoint.
+        path: An ONNX artifact; an external ONNX with its JSON card next to it; a TensorRT plan; or a checkpoint.
         threads: Of a forward pass on the CPU; None takes TRIREID_THREADS, else leaves it to the runtime.
         provider: `cpu` or `cuda`; None takes the environment's TRIREID_PROVIDER, else the best there is.
         config: The training configuration of a checkpoint.

@@ -27,7 +27,6 @@ LARGE: Final = 32 << 20
 SETTLED: Final = 2.0
 _ENTRIES: Final = 256
 _MOST_BYTES: Final = 1 << 16
-_MODE: Final = 0o600
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -82,7 +81,5 @@ def _write(known: dict[str, str]) -> None:
     newest = dict(list(known.items())[-_ENTRIES:])
     with suppress(OSError):
         make_private(_path().parent)
-        with draft_of(_path()) as draft:
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
-            with os.fdopen(descriptor, "w") as file:
-                json.dump(newest, file)
+        with draft_of(_path(), private=True) as draft, draft.open("w") as file:
+            json.dump(newest, file)

@@ -39,7 +39,7 @@ def acting(**who: Any) -> Iterator[Actor]:
 
 
 def note_replaced(ids: Iterable[str]) -> None:
-    """Tell whoever acts that items were replaced."""
+    """Tell the actor that items were replaced."""
     if actor := _ACTOR.get():
         actor.replaced.update(ids)
 

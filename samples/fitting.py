@@ -13,7 +13,7 @@ RESIZES: Final = {
     "bilinear": Image.Resampling.BILINEAR,
     "area": Image.Resampling.BOX,
 }
-#: Whether the shape of an image is given up, or kept with black beside it.
+#: Whether the shape of an image is given up, or kept and padded with black.
 FITS: Final = ("stretch", "letterbox")
 
 

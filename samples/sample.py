@@ -106,5 +106,5 @@ _AROUND: Final = " \t\r\n\"'`"
 
 
 def is_field_name(name: str) -> bool:
-    """Whether an attribute of this name could be taken for a field of a sample, by whoever passes over case and quotes."""
+    """Whether an attribute of this name could be taken for a field of a sample, by a reader that ignores case and quotes."""
     return unicodedata.normalize("NFKC", name).strip(_AROUND).casefold() in FIELDS

@@ -126,7 +126,7 @@ def _alone(file: int) -> Iterator[None]:
 
 
 def _append(file: int, line: bytes) -> None:
-    """Append a whole line or nothing; the file is not another process's meanwhile."""
+    """Append a whole line or nothing; the caller holds the file's lock."""
     before = os.fstat(file).st_size if _is_regular(file) else 0
     if before and os.pread(file, 1, before - 1) != b"\n":
         line = b"\n" + line

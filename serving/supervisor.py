@@ -1,6 +1,6 @@
 """The supervisor of the worker processes: BentoML's (circus), without a way in from outside.
 
-BentoML gives circus two TCP ports of 127.0.0.1 without authentication, and whoever connects can
+BentoML gives circus two TCP ports of 127.0.0.1 without authentication, and any process that connects can
 have it start programs. Here its endpoints exist inside the process alone. It also closes its copy of
 the listening socket before the workers stop, so that no connection is left to be reset, and passes
 SIGHUP on to them.
