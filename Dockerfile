@@ -9,16 +9,18 @@ FROM python:${PYTHON} AS build
 ARG VARIANT=cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /source
-COPY pyproject.toml README.md LICENSE trireid.py ./
-COPY assets assets
+COPY pyproject.toml README.md LICENSE ./
+COPY demo demo
 COPY evaluation evaluation
 COPY export export
 COPY gallery gallery
+COPY inference inference
 COPY locks locks
 COPY models models
 COPY samples samples
 COPY serving serving
 COPY training training
+COPY trireid trireid
 # Every package in the version and with the hashes of locks/, and without pip: what is copied from here can install nothing.
 RUN python -m venv --without-pip /opt/trireid \
  && python -m pip --python /opt/trireid/bin/python install --require-hashes --requirement "locks/${VARIANT}.txt" \

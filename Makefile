@@ -4,9 +4,12 @@ CHECK := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 PYTHON ?= $(shell for python in python3.11 python3.12 python3; do $$python -c '$(CHECK)' 2>/dev/null && { echo $$python; break; }; done)
 PORT ?= 3000
 BIN := .venv/bin
+# mypy does not follow an editable install: it reads the package through links.
+TREE := .venv/tree/trireid
+LAYERS := demo evaluation export gallery inference models samples serving training
 export BENTOML_DO_NOT_TRACK := true
 
-.PHONY: install serve test lint lock sbom clean
+.PHONY: install serve test lint wheel bento lock sbom clean
 
 install: .venv/.installed
 
@@ -28,9 +31,18 @@ test: install lint .venv/.focus
 	@touch $@
 
 lint: install
+	@rm -rf $(TREE) && mkdir -p $(TREE) && for name in $(LAYERS) trireid/*; do ln -s ../../../$$name $(TREE)/; done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+wheel: install
+	@rm -rf build/lib dist/*.whl
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+FILE ?= bentofile.yaml
+bento: wheel
+	$(BIN)/bentoml build -f $(FILE)
 
 # The packages of the container and their hashes. Its tool asks PyPI, and writes no address.
 COMPILE := build/lock/bin/uv pip compile --quiet --no-config --no-header --no-emit-index-url --generate-hashes --python-platform x86_64-unknown-linux-gnu --python-version 3.11 --upgrade
@@ -51,4 +63,4 @@ build/lock build/sbom:
 	@$@/bin/python -m pip install --quiet --disable-pip-version-check '$(TOOL)' || { rm -rf $@; exit 1; }
 
 clean:
-	rm -rf .venv build *.egg-info sbom.json
+	rm -rf .venv build dist *.egg-info sbom.json

@@ -2,7 +2,7 @@
 
     python -m benchmarks.embedder_service [--callers 1] [--rounds 3] [--seconds 10]
 
-In process: `serving.batching.BatchingEmbedder`, as the service has it. On its own: a BentoML service with a batchable API, in
+In process: `trireid.serving.batching.BatchingEmbedder`, as the service has it. On its own: a BentoML service with a batchable API, in
 another process, that the callers reach as BentoML's services reach each other, with pixels as they leave decoding. Prints calls
 per second and the median latency. With 16 callers BentoML 1.4.39 loses connections between the two (ServerDisconnectedError),
 and the second way cannot be measured.
@@ -26,9 +26,9 @@ import numpy as np
 from bentoml.exceptions import BentoMLException
 from numpy.typing import NDArray
 
-from assets import default_artifact
-from export import load_artifact
-from serving.batching import BatchingEmbedder
+from trireid.inference import load_artifact
+from trireid.inference.embedded import default_artifact
+from trireid.serving.batching import BatchingEmbedder
 
 _MOST_CALLERS: Final = 64
 _BATCH: Final = 8

@@ -33,7 +33,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.index import Keys, Memory, VectorIndex, Vectors
+from trireid.gallery.index import Keys, Memory, VectorIndex, Vectors
 
 CHUNK: Final = 20_000
 CAMERAS: Final = 8

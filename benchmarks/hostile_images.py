@@ -28,8 +28,8 @@ from PIL import Image
 
 from benchmarks.load.queries import filled, queries
 from benchmarks.load.served import Served, serving
-from samples import Sample
 from tests.samples.hostile_images import ENDURED, HOSTILE, saved
+from trireid.samples import Sample
 
 _SIDE: Final = 7000
 _EVERY: Final = 0.05

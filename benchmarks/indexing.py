@@ -5,7 +5,7 @@
 
 For each network (the embedded person network where none is named; `--vit-b`: an untrained one of 12 x 768, exported first) and
 form of picture (256 x 128 crops as PNG and as JPEG, 1280 x 720 frames as JPEG) a folder of triplets is drawn. Then, in turns,
-the bare embedder runs over the decoded batches in memory, and `gallery.index` over the folder into a fresh gallery; both have
+the bare embedder runs over the decoded batches in memory, and `index` over the folder into a fresh gallery; both have
 the same batch size and threads. Prints samples (three pictures each) per second, and the median, lowest and highest ratio of
 index to bare over the rounds, and the time on cores that a sample takes in both, which a busy machine disturbs less. One round
 before them does not count. `--memory`: the peak of memory of a
@@ -30,17 +30,17 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
-from assets import default_artifact
-from export import Embedder, load_artifact
-from export.embedder import pixels
-from gallery import Gallery, index
-from gallery.indexing import BATCH, decoding_threads
-from gallery.pictures import digest, thumbnail
-from samples import MODALITIES, Sample, decode
-from samples import pixels as fitted
-from samples.source import Source
-from samples.sources import open_source
-from samples.synthetic.source import synthetic_samples
+from trireid.demo.synthetic.source import synthetic_samples
+from trireid.gallery import Gallery, index
+from trireid.gallery.indexing import BATCH, decoding_threads
+from trireid.gallery.pictures import digest, thumbnail
+from trireid.inference import Embedder, load_artifact
+from trireid.inference.embedded import default_artifact
+from trireid.inference.embedder import pixels
+from trireid.samples import MODALITIES, Sample, decode
+from trireid.samples import pixels as fitted
+from trireid.samples.source import Source
+from trireid.samples.sources import open_source
 
 FORMS = {
     "png": ("PNG", "256 x 128 PNG"),
@@ -57,7 +57,7 @@ QUALITY = 90
 _PEAK = """
 import sys, trireid
 from training.memory import peak_megabytes
-trireid.main(sys.argv[1:])
+trireid.cli.main(sys.argv[1:])
 print(peak_megabytes())
 """
 
@@ -177,8 +177,8 @@ def vit_b(folder: Path) -> Path:
     """Export an untrained network of the published size."""
     import torch
 
-    from export import export_onnx
-    from models import NetworkConfig, ReIdNetwork
+    from trireid.export import export_onnx
+    from trireid.models import NetworkConfig, ReIdNetwork
 
     torch.manual_seed(0)
     export_onnx(ReIdNetwork(NetworkConfig()), folder / "vit-b.onnx")

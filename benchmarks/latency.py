@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from assets import DEFAULTS, default_artifact
-from export import Embedder, load_artifact
-from export.embedder import Embeddings
-from samples import Sample, to_batch
+from trireid.inference import Embedder, load_artifact
+from trireid.inference.embedded import DEFAULTS, default_artifact
+from trireid.inference.embedder import Embeddings
+from trireid.samples import Sample, to_batch
 
 SIDE = 2048
 

@@ -12,8 +12,8 @@ import time
 
 import numpy as np
 
-from evaluation import evaluate
-from training.memory import peak_megabytes
+from trireid.evaluation import evaluate
+from trireid.training.memory import peak_megabytes
 
 
 def main() -> None:

@@ -17,13 +17,13 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from assets import default_artifact
-from evaluation import Scores, evaluate_distance
-from export import load_artifact
-from export.retrieval import Embedded, Subset, embed_source, subsets_of
-from gallery.scoring import Segments, mask_of
-from samples import KINDS
-from samples.sources import open_source
+from trireid.evaluation import Scores, evaluate_distance
+from trireid.gallery.scoring import Segments, mask_of
+from trireid.inference import load_artifact
+from trireid.inference.embedded import default_artifact
+from trireid.inference.retrieval import Embedded, Subset, embed_source, subsets_of
+from trireid.samples import KINDS
+from trireid.samples.sources import open_source
 
 Floats = NDArray[np.float32]
 Score = Callable[[Floats, int, Floats, NDArray[np.int64]], Floats]

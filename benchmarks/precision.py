@@ -14,9 +14,10 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.latency import in_turns
-from export import export_onnx, load_artifact
-from export.precision import PRECISIONS
-from models import ReIdNetwork, load_checkpoint
+from trireid.export import export_onnx
+from trireid.export.precision import PRECISIONS
+from trireid.inference import load_artifact
+from trireid.models import ReIdNetwork, load_checkpoint
 
 
 def main() -> None:

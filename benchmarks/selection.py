@@ -1,4 +1,4 @@
-"""SDTPS exported two ways: with masks over all patches (what `models.sdtps` does), and with the kept patches gathered.
+"""SDTPS exported two ways: with masks over all patches (what `trireid.models.sdtps` does), and with the kept patches gathered.
 
     python -m benchmarks.selection [--runs N]
 
@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.latency import in_turns, sgemm_rate
-from export import export_onnx, load_artifact
-from export.tracing import OPSET
-from models import NetworkConfig, ReIdNetwork
-from models.sdtps import NAMES, Sdtps, Selection, TokenAggregation, TokenSparse
+from trireid.export import export_onnx
+from trireid.export.tracing import OPSET
+from trireid.inference import load_artifact
+from trireid.models import NetworkConfig, ReIdNetwork
+from trireid.models.sdtps import NAMES, Sdtps, Selection, TokenAggregation, TokenSparse
 
 NETWORKS = {
     "4 blocks of 128": NetworkConfig(width=128, depth=4, channels=128),
@@ -76,7 +77,7 @@ def exported(config: NetworkConfig, folder: Path) -> dict[str, Path]:
     gather.load_state_dict(masks.state_dict())
     paths = {name: folder / f"{name}.onnx" for name in ("masks", "gather", f"masks, opset {OLD_OPSET}")}
     for path, network, opset in zip(paths.values(), (masks, gather, masks), (OPSET, OPSET, OLD_OPSET), strict=True):
-        with patch("export.tracing.OPSET", opset):
+        with patch("trireid.export.tracing.OPSET", opset):
             export_onnx(network, path)
     return paths
 

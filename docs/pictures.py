@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from assets import default_artifact
-from evaluation.rank_list import Ranked, rank_list
-from export import load_artifact
-from samples import KINDS, Kind, Sample, to_batch
-from samples.synthetic.source import synthetic_samples
+from trireid.demo.synthetic.source import synthetic_samples
+from trireid.evaluation.rank_list import Ranked, rank_list
+from trireid.inference import load_artifact
+from trireid.inference.embedded import default_artifact
+from trireid.samples import KINDS, Kind, Sample, to_batch
 
 IDENTITIES, QUERIES, HITS = 50, (5, 88, 221), 5
 HALF = {"person": (128, 64), "vehicle": (64, 128)}

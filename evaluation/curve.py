@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.metrics import RANKS, Scores
+from trireid.evaluation.metrics import RANKS, Scores
 
 
 def plot_cmc(curves: Mapping[str, Scores], title: str, path: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from evaluation.metrics import Floats, normalise
+from trireid.evaluation.metrics import Floats, normalise
 
 Indices = NDArray[np.int64]
 _BLOCK_BYTES = 128 * 2**20

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluation.metrics import Scores
+from trireid.evaluation.metrics import Scores
 
 #: The columns of scores, in percent.
 COLUMNS = ("mAP", "Rank-1", "Rank-5", "Rank-10", "mINP")

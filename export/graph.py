@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models import ReIdNetwork
-from models.norm import unit
+from trireid.models import ReIdNetwork
+from trireid.models.norm import unit
 
 
 class ArtifactGraph(nn.Module):
@@ -28,7 +28,7 @@ class ArtifactGraph(nn.Module):
         return stages["embedding"], stages["kept"]
 
     def stages(self, images: Tensor, camera: Tensor, present: Tensor) -> dict[str, Tensor]:
-        """Every stage of the way by name, as `export.card.STAGES` says; a network without SDTPS has no scores."""
+        """Every stage of the way by name, as `trireid.inference.card.STAGES` says; a network without SDTPS has no scores."""
         # The cast comes first: TensorRT can do nothing else with bytes.
         normal = (images.float() * self.scale + self.shift).permute(0, 1, 4, 2, 3)
         features = self.network.features(normal, camera, present)

@@ -12,22 +12,22 @@ from typing import Any
 
 import onnx
 
-from export.artifact import CHECKPOINTS, load_artifact
-from export.card import METADATA_KEY, Card
-from export.content import content_of
-from export.graph import ArtifactGraph
-from export.network_card import card_of, fingerprint
-from export.plan import SUFFIXES
-from export.precision import PRECISIONS, convert
-from export.target import check_target
-from export.torch_runtime import TorchEmbedder
-from export.tracing import traced
-from export.verification import Report, compare
-from models import ReIdNetwork
-from samples import Kind, SourceError, VerificationError
-from samples.durable import draft_of, write_whole
-from samples.source import Source
-from samples.sources import open_source
+from trireid.export.graph import ArtifactGraph
+from trireid.export.precision import PRECISIONS, convert
+from trireid.export.target import check_target
+from trireid.export.tracing import traced
+from trireid.export.verification import Report, compare
+from trireid.inference.artifact import CHECKPOINTS, load_artifact
+from trireid.inference.card import METADATA_KEY, Card
+from trireid.inference.content import content_of
+from trireid.inference.network_card import card_of, fingerprint
+from trireid.inference.tensorrt.plan import SUFFIXES
+from trireid.inference.torch import TorchEmbedder
+from trireid.models import ReIdNetwork
+from trireid.samples import Kind, SourceError, VerificationError
+from trireid.samples.durable import draft_of, write_whole
+from trireid.samples.source import Source
+from trireid.samples.sources import open_source
 
 #: What a precision other than fp32 is measured on where nothing is said.
 TRIAL_SOURCE = "synthetic:{kind}:16"
@@ -48,7 +48,7 @@ def export_onnx(
 
     `precision`: `fp32`, `fp16` (for GPUs) or `int8` (for CPUs). `batch`: a fixed batch size, None for a dynamic one. `name`,
     `kind`, `measured` go into the card. `data`: a SOURCE on which the two are compared beside trial pictures; the others than
-    fp32 take 16 drawn identities where none is given. What they are held to: see `export.verification`. Beside the artifact,
+    fp32 take 16 drawn identities where none is given. What they are held to: see `trireid.export.verification`. Beside the artifact,
     FILE.report.json says all that was found.
 
     Raises VerificationError where they disagree, and then leaves the report alone; ArtifactError where nothing can be written

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from samples import ArtifactError
+from trireid.samples import ArtifactError
 
 
 def check_target(target: Path, suffix: str, others: Sequence[str]) -> None:

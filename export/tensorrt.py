@@ -8,16 +8,16 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
-from export import tensorrt_timing as timing
-from export.artifact import CHECKPOINTS, load_artifact
-from export.onnx_runtime import OnnxEmbedder
-from export.plan import Gpu, Plan, Profile, write_plan
-from export.target import check_target
-from export.tensorrt_cuda import probe_gpu
-from export.tensorrt_library import Library, load_library, one_line
-from export.tensorrt_runtime import TensorRtEmbedder
-from export.tensorrt_verification import TOLERANCES, verify
-from samples import ArtifactError
+from trireid.export import tensorrt_timing as timing
+from trireid.export.target import check_target
+from trireid.export.tensorrt_verification import TOLERANCES, verify
+from trireid.inference.artifact import CHECKPOINTS, load_artifact
+from trireid.inference.onnx_runtime import OnnxEmbedder
+from trireid.inference.tensorrt.cuda import probe_gpu
+from trireid.inference.tensorrt.library import Library, load_library, one_line
+from trireid.inference.tensorrt.plan import Gpu, Plan, Profile, write_plan
+from trireid.inference.tensorrt.runtime import TensorRtEmbedder
+from trireid.samples import ArtifactError
 
 DEFAULT_PROFILE: Final = Profile(1, 8, 32)
 

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from export.plan import Gpu
-from export.tensorrt_library import Library
-from samples.cache_folder import cache_folder
-from samples.durable import write_whole
+from trireid.inference.tensorrt.library import Library
+from trireid.inference.tensorrt.plan import Gpu
+from trireid.samples.cache_folder import cache_folder
+from trireid.samples.durable import write_whole
 
 log = logging.getLogger(__name__)
 

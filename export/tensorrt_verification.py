@@ -8,10 +8,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from export.embedder import Embedder, Tokens
-from export.plan import Profile
-from export.trial import trial
-from samples import ArtifactError
+from trireid.export.probe_inputs import trial
+from trireid.inference.embedder import Embedder, Tokens
+from trireid.inference.tensorrt.plan import Profile
+from trireid.samples import ArtifactError
 
 
 @dataclass(frozen=True)

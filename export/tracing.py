@@ -11,10 +11,10 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from export.card import INNER_STAGES, INPUTS, OUTPUTS
-from export.graph import ArtifactGraph
-from models import Head
-from samples import ArtifactError
+from trireid.export.graph import ArtifactGraph
+from trireid.inference.card import INNER_STAGES, INPUTS, OUTPUTS
+from trireid.models import Head
+from trireid.samples import ArtifactError
 
 #: 23 has Gelu and Attention as single operators: a default network runs in 8.1 ms instead of 12.8 with opset 18.
 OPSET: Final = 23
@@ -39,7 +39,7 @@ class _Staged(nn.Module):
 def traced(graph: ArtifactGraph, batch: int | None) -> onnx.ModelProto:
     """The graph as ONNX; `batch`: fixed, or None for a dynamic one.
 
-    The inner stages are values of known names (`export.card.INNER_STAGES`), not outputs. Nodes are named after the modules that
+    The inner stages are values of known names (`trireid.inference.card.INNER_STAGES`), not outputs. Nodes are named after the modules that
     they came from. Raises ArtifactError where the exporter fixes the batch.
     """
     height, width = graph.network.config.image_size

@@ -8,14 +8,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation import Scores
-from export.card import STAGES, Card
-from export.embedder import Embedder
-from export.kept import KeptReport, KeptSets
-from export.retrieval import ALL, Embedded, decoded, retrieval
-from export.trial import SIZES, Batch, trial
-from samples import MODALITIES, ArtifactError, Sample, SourceError
-from samples.source import Source
+from trireid.evaluation import Scores
+from trireid.export.kept import KeptReport, KeptSets
+from trireid.export.probe_inputs import SIZES, Batch, trial
+from trireid.inference.card import STAGES, Card
+from trireid.inference.embedder import Embedder
+from trireid.inference.retrieval import ALL, Embedded, decoded, retrieval
+from trireid.samples import MODALITIES, ArtifactError, Sample, SourceError
+from trireid.samples.source import Source
 
 #: How alike embeddings must be, by precision: the worst cosine.
 COSINES: Final = {"fp32": 1 - 1e-6, "fp16": 0.9995, "int8": 0.995}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from export.verification import Report, Stage
+from trireid.export.verification import Report, Stage
 
 
 def text(report: Report) -> str:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from samples.text import forms_of
+from trireid.samples.text import forms_of
 
 Scalar = str | int | float | bool
 _VALUE: Final = "json_extract(attributes, ?)"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Final
 
-from gallery.moment import Moment
-from gallery.store import Store
-from gallery.stored_values import bounded
+from trireid.gallery.moment import Moment
+from trireid.gallery.store import Store
+from trireid.gallery.stored_values import bounded
 
 #: Of galleries with more names no list is kept.
 MOST_NAMES: Final = 10_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from gallery.store import FILE, Store
-from samples.durable import draft_folder, write_private
+from trireid.gallery.store import FILE, Store
+from trireid.samples.durable import draft_folder, write_private
 
 
 def back_up(folder: Path, target: Path) -> int:

@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.reading import Reading
-from gallery.scoring import Segments
+from trireid.gallery.reading import Reading
+from trireid.gallery.scoring import Segments
 
 Probability = Callable[[float], float]
 #: Fewer pairs of one identity say too little.

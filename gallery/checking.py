@@ -13,15 +13,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from gallery.opening import connect
-from gallery.place import no_gallery
-from gallery.schema_check import VersionError
-from gallery.scoring import mask_of
-from gallery.store import FILE, KNOWN, PICTURES, Store
-from gallery.stored_values import bounded, image_errors, item_errors
-from gallery.where import COLUMNS
-from samples import MODALITIES, GalleryError
-from samples.files import is_regular
+from trireid.gallery.opening import connect
+from trireid.gallery.place import no_gallery
+from trireid.gallery.schema_check import VersionError
+from trireid.gallery.scoring import mask_of
+from trireid.gallery.store import FILE, KNOWN, PICTURES, Store
+from trireid.gallery.stored_values import bounded, image_errors, item_errors
+from trireid.gallery.where import COLUMNS
+from trireid.samples import MODALITIES, GalleryError
+from trireid.samples.files import is_regular
 
 _UNIT: Final = 1e-3
 _SHOWN: Final = 20

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from typing import Final
 
-from gallery.reserve import disk_full
-from gallery.store import FILE, Store
-from samples import GalleryError
+from trireid.gallery.reserve import disk_full
+from trireid.gallery.store import FILE, Store
+from trireid.samples import GalleryError
 
 #: Pages given back in one transaction, where there is no room to write the file again.
 _STEP: Final = 256

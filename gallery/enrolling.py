@@ -10,14 +10,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from export.embedder import check_directions
-from gallery.items import Item
-from gallery.limits import check_limits
-from gallery.pictures import digest, stored_pictures
-from gallery.where import checked_text, instant_of
-from samples import GalleryError, Sample
-from samples.sample import FIELDS
-from samples.text import normalize_sample
+from trireid.gallery.items import Item
+from trireid.gallery.limits import check_limits
+from trireid.gallery.pictures import digest, stored_pictures
+from trireid.gallery.where import checked_text, instant_of
+from trireid.inference.embedder import check_directions
+from trireid.samples import GalleryError, Sample
+from trireid.samples.sample import FIELDS
+from trireid.samples.text import normalize_sample
 
 TEXTS: Final = ("id", "identity", "scene", "time", "purpose", "expires")
 _CAMERA_LIMIT: Final = 2**63

@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 from typing import Final
 
-from gallery.reserve import with_reserve
-from gallery.scrubbing import BUSY, is_large, scrub
-from gallery.snapshot import drop_dead_drafts, drop_snapshot
-from gallery.store import FILE, Store
-from samples import GalleryError
+from trireid.gallery.reserve import with_reserve
+from trireid.gallery.scrubbing import BUSY, is_large, scrub
+from trireid.gallery.snapshot import drop_dead_drafts, drop_snapshot
+from trireid.gallery.store import FILE, Store
+from trireid.samples import GalleryError
 
 #: How long an answer waits for readers that are in the way; the rest is left to the upkeep.
 WAIT: Final = 1.0

@@ -14,16 +14,16 @@ from typing import Any, Final
 
 import numpy as np
 
-from gallery.items import Known, StoredPicture
-from gallery.store import Store
-from gallery.where import COLUMNS, Condition
-from samples import MODALITIES, Modality, PictureError
-from samples.cells import write_text, write_value
-from samples.decode import content, examine
-from samples.durable import draft_folder, draft_of, make_private, write_private
-from samples.files import is_regular
-from samples.readers.columns import write_header
-from samples.sample import is_field_name
+from trireid.gallery.items import Known, StoredPicture
+from trireid.gallery.store import Store
+from trireid.gallery.where import COLUMNS, Condition
+from trireid.samples import MODALITIES, Modality, PictureError
+from trireid.samples.cells import write_text, write_value
+from trireid.samples.decode import content, examine
+from trireid.samples.durable import draft_folder, draft_of, make_private, write_private
+from trireid.samples.files import is_regular
+from trireid.samples.readers.columns import write_header
+from trireid.samples.sample import is_field_name
 
 MANIFEST: Final = "manifest.csv"
 EMBEDDINGS: Final = "embeddings.npy"

@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.items import Position
-from gallery.store import Store
-from gallery.where import Condition
+from trireid.gallery.items import Position
+from trireid.gallery.store import Store
+from trireid.gallery.where import Condition
 
 Keys = NDArray[np.int64]
 #: How many filters are remembered.

@@ -14,17 +14,15 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from export import Embedder, load_artifact
-from export.embedder import BATCH
-from gallery.compaction import compact_store
-from gallery.enrolling import item_of
-from gallery.erasure import WAIT, Erasure
-from gallery.hits import Answer, Hit
-from gallery.items import Item, StoredPicture, bytes_of
-from gallery.limits import check_limits
-from gallery.merging import Merged, Merger, Offer, is_known, known_marks
-from gallery.pictures import prepare, with_contents
-from gallery.place import (
+from trireid.gallery.compaction import compact_store
+from trireid.gallery.enrolling import item_of
+from trireid.gallery.erasure import WAIT, Erasure
+from trireid.gallery.hits import Answer, Hit
+from trireid.gallery.items import Item, StoredPicture, bytes_of
+from trireid.gallery.limits import check_limits
+from trireid.gallery.merging import Merged, Merger, Offer, is_known, known_marks
+from trireid.gallery.pictures import prepare, with_contents
+from trireid.gallery.place import (
     Settings,
     artifact_path,
     check_network,
@@ -36,18 +34,20 @@ from gallery.place import (
     settings_of,
     settled,
 )
-from gallery.reading import Reading
-from gallery.removal import remove_items, select, select_ids
-from gallery.reserve import keep_reserve, require_reserve, with_reserve
-from gallery.retention import check_share
-from gallery.searching import Asked, Query, Search, cameras_of
-from gallery.snapshot import SNAPSHOT, save_snapshot
-from gallery.store import MovedError, Store
-from gallery.upkeep import Upkeep
-from gallery.view import MUCH, View
-from gallery.where import Condition, parse_filter
-from samples import GalleryError, Sample
-from samples.depth import Depth, LoggedNotes, reading_images
+from trireid.gallery.reading import Reading
+from trireid.gallery.removal import remove_items, select, select_ids
+from trireid.gallery.reserve import keep_reserve, require_reserve, with_reserve
+from trireid.gallery.retention import check_share
+from trireid.gallery.searching import Asked, Query, Search, cameras_of
+from trireid.gallery.snapshot import SNAPSHOT, save_snapshot
+from trireid.gallery.store import MovedError, Store
+from trireid.gallery.upkeep import Upkeep
+from trireid.gallery.view import MUCH, View
+from trireid.gallery.where import Condition, parse_filter
+from trireid.inference import Embedder, load_artifact
+from trireid.inference.embedder import BATCH
+from trireid.samples import GalleryError, Sample
+from trireid.samples.depth import Depth, LoggedNotes, reading_images
 
 #: A gallery of so many items or more saves its index when it is closed.
 WORTH_A_SNAPSHOT: Final = 5_000
@@ -98,7 +98,7 @@ class Gallery:
 
         `memory` (`float32`, `float16`, `int8`) and `recall` (of the ten nearest, 0.99 at first) are remembered in the gallery
         where they are given, as is `thermal`, how 16-bit images are read (`auto`, `8bit`, `stretch`, `counts:LOW:HIGH`; see
-        `samples.depth`). `load` opens the recorded artifact, and that of another network which the gallery moves to while
+        `trireid.samples.depth`). `load` opens the recorded artifact, and that of another network which the gallery moves to while
         it is open. Raises GalleryError where the folder holds no gallery or one of another network, ArtifactError where the
         recorded artifact is gone.
         """

@@ -10,8 +10,8 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.items import Known
-from samples import MODALITIES, Kind, Modality
+from trireid.gallery.items import Known
+from trireid.samples import MODALITIES, Kind, Modality
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from samples import GalleryError
-from samples.cells import write_text
-from samples.durable import draft_of, make_private
-from samples.source import NotUsed
+from trireid.samples import GalleryError
+from trireid.samples.cells import write_text
+from trireid.samples.durable import draft_of, make_private
+from trireid.samples.source import NotUsed
 
 
 @dataclass

@@ -15,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from export.embedder import Cameras, Images, Present
-from gallery.enrolling import item_of
-from gallery.gallery import Gallery
-from gallery.index_report import IndexReport
-from gallery.merging import Merged, Offer, mark_of, no_embedding
-from gallery.pictures import PreparedSample
-from gallery.prefetch import Prefetch
-from gallery.preparation import Preparation, Prepared
-from samples import TrireidError
-from samples.depth import ImageNotes
-from samples.printable import printable
-from samples.source import Entry, Source
+from trireid.gallery.enrolling import item_of
+from trireid.gallery.gallery import Gallery
+from trireid.gallery.index_report import IndexReport
+from trireid.gallery.merging import Merged, Offer, mark_of, no_embedding
+from trireid.gallery.pictures import PreparedSample
+from trireid.gallery.prefetch import Prefetch
+from trireid.gallery.preparation import Preparation, Prepared
+from trireid.inference.embedder import Cameras, Images, Present
+from trireid.samples import TrireidError
+from trireid.samples.depth import ImageNotes
+from trireid.samples.printable import printable
+from trireid.samples.source import Entry, Source
 
 BATCH: Final = 32
 #: How many samples are decoded ahead of the network: enough for the next batch, and one more for when pictures differ in size.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samples import Modality
+from trireid.samples import Modality
 
 
 @dataclass(frozen=True)

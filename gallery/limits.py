@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from gallery.hits import Hit
-from gallery.items import Item
-from gallery.where import checked_text, instant_of
-from samples import GalleryError, Sample
+from trireid.gallery.hits import Hit
+from trireid.gallery.items import Item
+from trireid.gallery.where import checked_text, instant_of
+from trireid.samples import GalleryError, Sample
 
 #: Characters of an id, an identity and every other text of an item.
 MAX_TEXT: Final = 1000

@@ -14,12 +14,12 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from gallery.items import Item, Known, StoredPicture
-from gallery.store import Store
-from gallery.stored_values import bounded, check_texts
-from gallery.where import COLUMNS, instant_of
-from samples import Sample
-from samples.text import forms_of, normalize_text
+from trireid.gallery.items import Item, Known, StoredPicture
+from trireid.gallery.store import Store
+from trireid.gallery.stored_values import bounded, check_texts
+from trireid.gallery.where import COLUMNS, instant_of
+from trireid.samples import Sample
+from trireid.samples.text import forms_of, normalize_text
 
 #: `contradicted`: the facts are not those that the same source gave of these images before; `repeated`: its id is that of
 #: other images of the same source; `gone`: the item whose embedding was to be taken is there no more.

@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.index import Keys, Seen
-from gallery.items import Position
-from gallery.scoring import Floats, Segments
+from trireid.gallery.index import Keys, Seen
+from trireid.gallery.items import Position
+from trireid.gallery.scoring import Floats, Segments
 
 #: The embeddings [n, D] as they were made of items by their keys; NaN where a key is gone.
 Fetch = Callable[[Keys], Floats]

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from gallery.schema_check import check_schema
-from gallery.where import instant_of
-from samples.decode import MAX_BYTES
+from trireid.gallery.schema_check import check_schema
+from trireid.gallery.where import instant_of
+from trireid.samples.decode import MAX_BYTES
 
 BUSY_SECONDS: Final = 30.0
 #: The largest value is an image that is kept inside, in a row with its thumbnail.

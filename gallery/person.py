@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gallery.exporting import export_person
-from gallery.items import Known, StoredPicture
-from gallery.store import Store
-from gallery.where import COLUMNS, condition
-from samples import GalleryError
-from samples.files import is_regular
-from samples.text import forms_of
+from trireid.gallery.exporting import export_person
+from trireid.gallery.items import Known, StoredPicture
+from trireid.gallery.store import Store
+from trireid.gallery.where import COLUMNS, condition
+from trireid.samples import GalleryError
+from trireid.samples.files import is_regular
+from trireid.samples.text import forms_of
 
 
 def find_identity(folder: Path, identity: str) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def find_identity(folder: Path, identity: str) -> dict[str, Any]:
 
 
 def export_identity(folder: Path, identity: str, target: Path) -> tuple[int, list[str]]:
-    """Write out all items of an identity with their embeddings and images: see `gallery.exporting.export_person`.
+    """Write out all items of an identity with their embeddings and images: see `trireid.gallery.exporting.export_person`.
 
     Raises:
         GalleryError: There is no gallery, or no item of the identity in it.

@@ -12,9 +12,9 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from gallery.items import StoredPicture
-from samples import Modality, Picture, Sample, pixels
-from samples.decode import Pixels, Size, content, decoded, field_of
+from trireid.gallery.items import StoredPicture
+from trireid.samples import Modality, Picture, Sample, pixels
+from trireid.samples.decode import Pixels, Size, content, decoded, field_of
 
 THUMBNAIL_SIDE: Final = 256  #: no less than the height of a crop in the field, which then needs no resizing
 _QUALITY: Final = 75

@@ -9,13 +9,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Final
 
-from assets import DEFAULTS, default_artifact
-from export import Embedder
-from gallery.index import Memory
-from gallery.store import FILE, Store
-from samples import KINDS, GalleryError, Kind
-from samples.depth import Depth
-from samples.files import is_regular
+from trireid.gallery.index import Memory
+from trireid.gallery.store import FILE, Store
+from trireid.inference import Embedder
+from trireid.inference.embedded import DEFAULTS, default_artifact
+from trireid.samples import KINDS, GalleryError, Kind
+from trireid.samples.depth import Depth
+from trireid.samples.files import is_regular
 
 SUFFIX: Final = ".gallery"
 

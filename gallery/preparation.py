@@ -7,14 +7,14 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, fields
 from typing import Any
 
-from export.card import Card
-from export.embedder import Cameras, Images, Present, pixels
-from gallery.merging import mark_of
-from gallery.pictures import PreparedSample, digest, prepare, references, with_contents
-from samples import Sample, TrireidError
-from samples.budget import FILES
-from samples.depth import ImageNotes, reading_images
-from samples.source import Entry
+from trireid.gallery.merging import mark_of
+from trireid.gallery.pictures import PreparedSample, digest, prepare, references, with_contents
+from trireid.inference.card import Card
+from trireid.inference.embedder import Cameras, Images, Present, pixels
+from trireid.samples import Sample, TrireidError
+from trireid.samples.budget import FILES
+from trireid.samples.depth import ImageNotes, reading_images
+from trireid.samples.source import Entry
 
 
 @dataclass(frozen=True)

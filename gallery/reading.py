@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.attribute_names import AttributeNames
-from gallery.filters import Filters
-from gallery.index import Keys
-from gallery.items import Known
-from gallery.moment import Moment
-from gallery.scoring import Floats
-from gallery.store import Store
-from gallery.where import Condition
+from trireid.gallery.attribute_names import AttributeNames
+from trireid.gallery.filters import Filters
+from trireid.gallery.index import Keys
+from trireid.gallery.items import Known
+from trireid.gallery.moment import Moment
+from trireid.gallery.scoring import Floats
+from trireid.gallery.store import Store
+from trireid.gallery.where import Condition
 
 
 class Reading:

@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from export import Embedder
-from gallery.erasure import WAIT, Erasure
-from gallery.place import description, settings_of
-from gallery.schema import vectors_table
-from gallery.store import Store
-from samples import GalleryError, Sample, TrireidError
-from samples.depth import LoggedNotes, reading_images
-from samples.printable import printable
+from trireid.gallery.erasure import WAIT, Erasure
+from trireid.gallery.place import description, settings_of
+from trireid.gallery.schema import vectors_table
+from trireid.gallery.store import Store
+from trireid.inference import Embedder
+from trireid.samples import GalleryError, Sample, TrireidError
+from trireid.samples.depth import LoggedNotes, reading_images
+from trireid.samples.printable import printable
 
 BATCH: Final = 32
 #: The last so many are embedded while writers wait.

@@ -11,12 +11,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from gallery.erasure import WAIT, Erasure
-from gallery.reserve import keep_reserve, release_reserve
-from gallery.retention import check_share, due, keep_days_of, older_than
-from gallery.store import Store
-from gallery.where import Condition, condition
-from samples import GalleryError
+from trireid.gallery.erasure import WAIT, Erasure
+from trireid.gallery.reserve import keep_reserve, release_reserve
+from trireid.gallery.retention import check_share, due, keep_days_of, older_than
+from trireid.gallery.store import Store
+from trireid.gallery.where import Condition, condition
+from trireid.samples import GalleryError
 
 _PIECE: Final = 64
 

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
-from samples import GalleryError
-from samples.durable import PRIVATE_FILE
+from trireid.samples import GalleryError
+from trireid.samples.durable import PRIVATE_FILE
 
 RESERVE: Final = "gallery.db.reserve"
 #: Bytes that a removal may write before its log is emptied.

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from gallery.store import Store
-from gallery.where import EXPIRED, Condition
-from samples import GalleryError
+from trireid.gallery.store import Store
+from trireid.gallery.where import EXPIRED, Condition
+from trireid.samples import GalleryError
 
 KEEP_DAYS: Final = "keep_days"
 _DAY: Final = 86_400.0

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from gallery.gallery import Gallery
-from samples import TrireidError
+from trireid.gallery.gallery import Gallery
+from trireid.samples import TrireidError
 
 EVERY_SECONDS: Final = 3600.0
 

@@ -13,9 +13,9 @@ from collections import Counter
 from functools import cache
 from typing import Final
 
-from gallery.old_schemas import SCHEMA_1, SCHEMA_2
-from gallery.schema import SCHEMA, UPGRADES, VERSION, vectors_table
-from gallery.where import instant_of
+from trireid.gallery.old_schemas import SCHEMA_1, SCHEMA_2
+from trireid.gallery.schema import SCHEMA, UPGRADES, VERSION, vectors_table
+from trireid.gallery.where import instant_of
 
 VERSIONS: Final = ("1", "2", str(VERSION))
 _MOST_OBJECTS: Final = 64

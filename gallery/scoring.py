@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from export import Card
-from samples import MODALITIES
+from trireid.inference import Card
+from trireid.samples import MODALITIES
 
 Floats = NDArray[np.float32]
 Masks = NDArray[np.int64]

@@ -10,16 +10,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation import rerank
-from gallery.calibration import Calibration
-from gallery.hits import Hit, first_of_each_identity, hit, ranked
-from gallery.index import Keys
-from gallery.limits import limit_answer
-from gallery.reading import Reading
-from gallery.scoring import Segments, mask_of
-from gallery.where import Filter, check_attributes, condition
-from samples import MODALITIES, GalleryError, Kind, Modality, Sample
-from samples.bounds import MAX_K
+from trireid.evaluation import rerank
+from trireid.gallery.calibration import Calibration
+from trireid.gallery.hits import Hit, first_of_each_identity, hit, ranked
+from trireid.gallery.index import Keys
+from trireid.gallery.limits import limit_answer
+from trireid.gallery.reading import Reading
+from trireid.gallery.scoring import Segments, mask_of
+from trireid.gallery.where import Filter, check_attributes, condition
+from trireid.samples import MODALITIES, GalleryError, Kind, Modality, Sample
+from trireid.samples.bounds import MAX_K
 
 #: Re-ranking looks at so many of the best.
 SHORTLIST: Final = 200

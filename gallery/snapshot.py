@@ -14,11 +14,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from gallery.index import Seen, VectorIndex
-from gallery.items import Position
-from gallery.store import Store
-from samples import GalleryError
-from samples.durable import sync_folder
+from trireid.gallery.index import Seen, VectorIndex
+from trireid.gallery.items import Position
+from trireid.gallery.store import Store
+from trireid.samples import GalleryError
+from trireid.samples.durable import sync_folder
 
 SNAPSHOT: Final = "gallery.index"
 

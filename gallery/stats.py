@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gallery.erasure import is_pending
-from gallery.place import recorded_kind
-from gallery.retention import keep_days_of
-from gallery.snapshot import SNAPSHOT
-from gallery.store import Store
-from gallery.stored_values import bounded, damaged
-from samples import MODALITIES
+from trireid.gallery.erasure import is_pending
+from trireid.gallery.place import recorded_kind
+from trireid.gallery.retention import keep_days_of
+from trireid.gallery.snapshot import SNAPSHOT
+from trireid.gallery.store import Store
+from trireid.gallery.stored_values import bounded, damaged
+from trireid.samples import MODALITIES
 
 
 def stats(folder: Path) -> dict[str, Any]:

@@ -19,17 +19,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.actor import current_actor, note_replaced
-from gallery.index import LAST_KEY
-from gallery.items import Added, Item, Known, Position, StoredPicture
-from gallery.limits import attributes_text
-from gallery.opening import BUSY_SECONDS, connect
-from gallery.reserve import disk_full, is_out_of_room, with_reserve
-from gallery.rights import warn_of_wide_rights
-from gallery.schema import SCHEMA, UPGRADES, VERSION, upgrade, vectors_table
-from gallery.schema_check import VersionError
-from gallery.scoring import mask_of
-from gallery.stored_values import (
+from trireid.gallery.actor import current_actor, note_replaced
+from trireid.gallery.index import LAST_KEY
+from trireid.gallery.items import Added, Item, Known, Position, StoredPicture
+from trireid.gallery.limits import attributes_text
+from trireid.gallery.opening import BUSY_SECONDS, connect
+from trireid.gallery.reserve import disk_full, is_out_of_room, with_reserve
+from trireid.gallery.rights import warn_of_wide_rights
+from trireid.gallery.schema import SCHEMA, UPGRADES, VERSION, upgrade, vectors_table
+from trireid.gallery.schema_check import VersionError
+from trireid.gallery.scoring import mask_of
+from trireid.gallery.stored_values import (
     MOST_ATTRIBUTES,
     MOST_AUDIT,
     MOST_THUMBNAIL,
@@ -46,10 +46,10 @@ from gallery.stored_values import (
     damaged,
     load_object,
 )
-from gallery.where import COLUMNS, EXPIRED, Condition, instant_of
-from samples import MODALITIES, GalleryError
-from samples.durable import make_private, sync, sync_folder, write_private
-from samples.text import forms_of
+from trireid.gallery.where import COLUMNS, EXPIRED, Condition, instant_of
+from trireid.samples import MODALITIES, GalleryError
+from trireid.samples.durable import make_private, sync, sync_folder, write_private
+from trireid.samples.text import forms_of
 
 FILE: Final = "gallery.db"
 _BLOCK: Final = 8192

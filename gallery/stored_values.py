@@ -16,11 +16,11 @@ from typing import Any, Final, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.index import LAST_KEY, Memory
-from gallery.items import Known, StoredPicture
-from gallery.scoring import ALL
-from samples import KINDS, MODALITIES, ConfigError, GalleryError
-from samples.depth import Depth
+from trireid.gallery.index import LAST_KEY, Memory
+from trireid.gallery.items import Known, StoredPicture
+from trireid.gallery.scoring import ALL
+from trireid.samples import KINDS, MODALITIES, ConfigError, GalleryError
+from trireid.samples.depth import Depth
 
 #: Characters of an id, identity or other field, of a path, and of what is recorded of the gallery.
 MOST_TEXT: Final = 4096

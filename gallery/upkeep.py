@@ -7,8 +7,8 @@ import weakref
 from pathlib import Path
 from typing import Final
 
-from gallery.erasure import Erasure
-from gallery.reserve import keep_reserve
+from trireid.gallery.erasure import Erasure
+from trireid.gallery.reserve import keep_reserve
 
 #: Seconds between two looks: while an erasure is pending at first and at most, and while nothing is.
 _FIRST: Final = 0.05

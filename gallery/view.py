@@ -17,18 +17,18 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from export import Card
-from gallery.attribute_names import AttributeNames
-from gallery.calibration import Calibration
-from gallery.filters import Filters
-from gallery.index import VectorIndex
-from gallery.items import Position
-from gallery.moment import Moment
-from gallery.reading import Reading
-from gallery.scoring import ALL, Segments
-from gallery.snapshot import load_snapshot
-from gallery.store import MovedError, Store
-from gallery.stored_values import check_keys, check_masks
+from trireid.gallery.attribute_names import AttributeNames
+from trireid.gallery.calibration import Calibration
+from trireid.gallery.filters import Filters
+from trireid.gallery.index import VectorIndex
+from trireid.gallery.items import Position
+from trireid.gallery.moment import Moment
+from trireid.gallery.reading import Reading
+from trireid.gallery.scoring import ALL, Segments
+from trireid.gallery.snapshot import load_snapshot
+from trireid.gallery.store import MovedError, Store
+from trireid.gallery.stored_values import check_keys, check_masks
+from trireid.inference import Card
 
 #: While more than so many items are taken in at once, searches that begin join those that read what was before.
 MUCH: Final = 512

@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from numbers import Integral, Real
 from typing import Any, Final
 
-from gallery.attribute_filters import as_number, equals, is_plain_number, ranges
-from samples import KINDS, GalleryError, Kind
-from samples.sample import FIELDS
-from samples.text import forms_of, normalize_text
+from trireid.gallery.attribute_filters import as_number, equals, is_plain_number, ranges
+from trireid.samples import KINDS, GalleryError, Kind
+from trireid.samples.sample import FIELDS
+from trireid.samples.text import forms_of, normalize_text
 
 COLUMNS: Final = ("id", "identity", "camera", "scene", "time", "kind", "purpose", "expires")
 MAX_KEYS: Final = 64

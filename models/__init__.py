@@ -1,11 +1,11 @@
 """The networks of the family, in PyTorch: backbone, token selection, embedding, checkpoints."""
 
-from models.checkpoints import load_checkpoint, published_state
-from models.config import Backbone, Head, NetworkConfig
-from models.network import Features, ReIdNetwork
-from models.research_yaml import network_config, read_research_yaml, yaml_of
-from models.start import load_start_weights
-from models.yaml_file import read_yaml
+from trireid.models.checkpoints import load_checkpoint, published_state
+from trireid.models.config import Backbone, Head, NetworkConfig
+from trireid.models.network import Features, ReIdNetwork
+from trireid.models.research_yaml import network_config, read_research_yaml, yaml_of
+from trireid.models.start import load_start_weights
+from trireid.models.yaml_file import read_yaml
 
 __all__ = [
     "Backbone",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.config import HEAD_WIDTH
+from trireid.models.config import HEAD_WIDTH
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.files import read_weights
-from models.network import ReIdNetwork
-from models.recognise import looks_like
-from models.research_yaml import network_config
-from models.state import is_counter
-from models.yaml_file import read_yaml
-from samples import CheckpointError, ConfigError
+from trireid.models.files import read_weights
+from trireid.models.network import ReIdNetwork
+from trireid.models.recognise import looks_like
+from trireid.models.research_yaml import network_config
+from trireid.models.state import is_counter
+from trireid.models.yaml_file import read_yaml
+from trireid.samples import CheckpointError, ConfigError
 
 #: Parts that only training needs: classifiers and batch-norm necks. Dropped on purpose.
 TRAINING_ONLY = ("classifier", "bottleneck")

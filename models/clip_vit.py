@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.attention import attend, fused_projection
-from models.camera import camera_vectors
-from models.config import NetworkConfig
-from models.position import sine_cosine
+from trireid.models.attention import attend, fused_projection
+from trireid.models.camera import camera_vectors
+from trireid.models.config import NetworkConfig
+from trireid.models.position import sine_cosine
 
 
 class QuickGELU(nn.Module):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
 
-from samples import ConfigError
+from trireid.samples import ConfigError
 
 HEAD_WIDTH = 64  # channels of one attention head, in every ViT of the family
 
@@ -33,7 +33,7 @@ class NetworkConfig:
 
     `image_size` in pixels (height, width), `patch` and `stride` in pixels; `width`: channels of the ViT's blocks; `channels`:
     C, of the tokens it puts out; `cameras`: number of camera embeddings, 0 for none; `sie_coe`: factor on them;
-    `sparse_ratio`, `aggregation_ratio`, `beta`: see `models.sdtps`; `moe_heads`: see `models.demo_head`; `mean`, `std`: of
+    `sparse_ratio`, `aggregation_ratio`, `beta`: see `trireid.models.sdtps`; `moe_heads`: see `trireid.models.demo_head`; `mean`, `std`: of
     pixels in [0, 1].
     """
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.attention import attend, fused_projection
-from models.clip_vit import QuickGELU
-from models.config import Head, NetworkConfig
+from trireid.models.attention import attend, fused_projection
+from trireid.models.clip_vit import QuickGELU
+from trireid.models.config import Head, NetworkConfig
 
 #: The seven subsets, in the order of the output, as indices of modalities (rgb, nir, tir).
 SUBSETS = {"r": (0,), "n": (1,), "t": (2,), "rn": (0, 1), "rt": (0, 2), "nt": (1, 2), "rnt": (0, 1, 2)}

@@ -8,8 +8,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from samples import CheckpointError
-from samples.files import open_regular
+from trireid.samples import CheckpointError
+from trireid.samples.files import open_regular
 
 
 class FileKind(Enum):

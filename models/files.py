@@ -14,10 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from models.file_kind import FileKind, recognise_file
-from models.state import choose_state
-from models.unpickle import ForbiddenGlobalError, WeightsUnpickler
-from samples import CheckpointError
+from trireid.models.file_kind import FileKind, recognise_file
+from trireid.models.state import choose_state
+from trireid.models.unpickle import ForbiddenGlobalError, WeightsUnpickler
+from trireid.samples import CheckpointError
 
 #: What the entries of an archive may hold unpacked, as a multiple of the file's size: `torch.save` does not compress.
 _UNPACKED: Final = 4
@@ -29,7 +29,7 @@ def read_weights(path: Path, chosen: str | None = None) -> dict[str, Tensor]:
     """Return the tensors of a checkpoint by name.
 
     Nothing in the file is run. Wrapping mappings (`state_dict`, `model`, ...), prefixes that trainers leave (`module.`,
-    `_orig_mod.`, ...) and counters are taken off; see `models.state`.
+    `_orig_mod.`, ...) and counters are taken off; see `trireid.models.state`.
 
     Args:
         path: Of `torch.save`, in either of its forms, of pickle, or of safetensors, whatever its extension.
@@ -49,7 +49,7 @@ def read_weights(path: Path, chosen: str | None = None) -> dict[str, Tensor]:
 
 
 def read_content(path: Path) -> Any:
-    """Return all that a checkpoint holds: tensors, `models.unpickle.Array`, and plain values. Raises CheckpointError."""
+    """Return all that a checkpoint holds: tensors, `trireid.models.unpickle.Array`, and plain values. Raises CheckpointError."""
     _refuse_shard(path)
     kind = recognise_file(path)
     if kind is FileKind.SAFETENSORS:

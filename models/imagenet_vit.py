@@ -9,10 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.attention import attend
-from models.camera import camera_vectors
-from models.config import NetworkConfig
-from models.position import sine_cosine
+from trireid.models.attention import attend
+from trireid.models.camera import camera_vectors
+from trireid.models.config import NetworkConfig
+from trireid.models.position import sine_cosine
 
 EPSILON = 1e-6
 

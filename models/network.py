@@ -7,11 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.clip_vit import ClipBackbone, QuickGELU
-from models.config import Backbone, Head, NetworkConfig
-from models.demo_head import DemoHead
-from models.imagenet_vit import ImageNetBackbone
-from models.sdtps import NAMES, Sdtps, Selection
+from trireid.models.clip_vit import ClipBackbone, QuickGELU
+from trireid.models.config import Backbone, Head, NetworkConfig
+from trireid.models.demo_head import DemoHead
+from trireid.models.imagenet_vit import ImageNetBackbone
+from trireid.models.sdtps import NAMES, Sdtps, Selection
 
 PATTERNS = {1: "global", 2: "head", 3: "both"}
 

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from models.yaml_file import Settings
-from samples import ConfigError
+from trireid.models.yaml_file import Settings
+from trireid.samples import ConfigError
 
 #: Sections that say something about the network, and their keys that are read.
 READ: Final[Mapping[str, tuple[str, ...]]] = {

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any, TypeVar
 
-from models.config import Backbone, Head, NetworkConfig
-from models.research_keys import check_keys, check_overrides
-from models.yaml_file import Overridden, Settings, decode_literal, override, read_yaml
-from samples import ConfigError
+from trireid.models.config import Backbone, Head, NetworkConfig
+from trireid.models.research_keys import check_keys, check_overrides
+from trireid.models.yaml_file import Overridden, Settings, decode_literal, override, read_yaml
+from trireid.samples import ConfigError
 
 Shapes = Mapping[str, tuple[int, ...]]
 Value = TypeVar("Value")

@@ -26,8 +26,8 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.config import NetworkConfig
-from models.norm import unit
+from trireid.models.config import NetworkConfig
+from trireid.models.norm import unit
 
 NAMES = ("rgb", "nir", "tir")
 #: The ways on which gradient leaves the head: through the tokens themselves, through what makes the scores (predictor, own and

@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.config import Backbone
-from models.files import read_weights
-from models.network import ReIdNetwork
-from models.position import resized
-from models.recognise import looks_like
-from models.state import is_counter
-from samples import CheckpointError
+from trireid.models.config import Backbone
+from trireid.models.files import read_weights
+from trireid.models.network import ReIdNetwork
+from trireid.models.position import resized
+from trireid.models.recognise import looks_like
+from trireid.models.state import is_counter
+from trireid.samples import CheckpointError
 
 _CLIP_PREFIX = "visual."
 _POSITIONS = {Backbone.CLIP: "positional_embedding", Backbone.IMAGENET: "pos_embed"}

@@ -10,8 +10,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from models.unpickle import Array
-from samples import CheckpointError
+from trireid.models.unpickle import Array
+from trireid.samples import CheckpointError
 
 _DEPTH: Final = 6
 _LISTED: Final = 6

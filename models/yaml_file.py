@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import yaml
 
-from samples import ConfigError
-from samples.files import MAX_TEXT_BYTES, read_regular
+from trireid.samples import ConfigError
+from trireid.samples.files import MAX_TEXT_BYTES, read_regular
 
 Settings = Mapping[str, Any]
 

@@ -1,18 +1,23 @@
-"""Samples: the triplet and what is known of it, from file names and bytes to pixels. Nothing here needs torch."""
+"""Samples: the triplet and its metadata, from file names and bytes to pixels. Nothing here needs torch."""
 
-from samples.decode import Batch, decode, pixels, to_batch
-from samples.errors import (
-    ArtifactError,
-    CheckpointError,
-    ConfigError,
-    GalleryError,
-    PictureError,
-    ServiceError,
-    SourceError,
-    TrireidError,
-    VerificationError,
-)
-from samples.sample import KINDS, MODALITIES, Kind, Modality, Picture, Sample
+from typing import TYPE_CHECKING, Final
+
+from trireid.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from trireid.samples.decode import Batch, decode, pixels, to_batch
+    from trireid.samples.errors import (
+        ArtifactError,
+        CheckpointError,
+        ConfigError,
+        GalleryError,
+        PictureError,
+        ServiceError,
+        SourceError,
+        TrireidError,
+        VerificationError,
+    )
+    from trireid.samples.sample import KINDS, MODALITIES, Kind, Modality, Picture, Sample
 
 __all__ = [
     "KINDS",
@@ -35,3 +40,30 @@ __all__ = [
     "pixels",
     "to_batch",
 ]
+_MODULES: Final = {
+    "ArtifactError": "trireid.samples.errors",
+    "Batch": "trireid.samples.decode",
+    "CheckpointError": "trireid.samples.errors",
+    "ConfigError": "trireid.samples.errors",
+    "GalleryError": "trireid.samples.errors",
+    "KINDS": "trireid.samples.sample",
+    "Kind": "trireid.samples.sample",
+    "MODALITIES": "trireid.samples.sample",
+    "Modality": "trireid.samples.sample",
+    "Picture": "trireid.samples.sample",
+    "PictureError": "trireid.samples.errors",
+    "Sample": "trireid.samples.sample",
+    "ServiceError": "trireid.samples.errors",
+    "SourceError": "trireid.samples.errors",
+    "TrireidError": "trireid.samples.errors",
+    "VerificationError": "trireid.samples.errors",
+    "decode": "trireid.samples.decode",
+    "pixels": "trireid.samples.decode",
+    "to_batch": "trireid.samples.decode",
+}
+
+__getattr__ = lazy_names(__name__, _MODULES)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

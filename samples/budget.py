@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from samples.deadline import time_left
-from samples.errors import DeadlineError
+from trireid.samples.deadline import time_left
+from trireid.samples.errors import DeadlineError
 
 
 class Allowance:

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from samples.durable import PRIVATE_FOLDER
+from trireid.samples.durable import PRIVATE_FOLDER
 
 _NAME: Final = "trireid"
 

@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from samples import isolation
-from samples.budget import CORES, DECODING, one_of
-from samples.containers import Container, reader_of
-from samples.depth import current_notes
-from samples.errors import PictureError
-from samples.files import FileTooLargeError, read_regular
-from samples.fitting import Fit, fit_image
-from samples.rendering import narrow_noted, render, upright_copy
-from samples.sample import MODALITIES, Modality, Picture, Sample
+from trireid.samples import isolation
+from trireid.samples.budget import CORES, DECODING, one_of
+from trireid.samples.containers import Container, reader_of
+from trireid.samples.depth import current_notes
+from trireid.samples.errors import PictureError
+from trireid.samples.files import FileTooLargeError, read_regular
+from trireid.samples.fitting import Fit, fit_image
+from trireid.samples.rendering import narrow_noted, render, upright_copy
+from trireid.samples.sample import MODALITIES, Modality, Picture, Sample
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 MIN_SIDE: Final = 8
@@ -57,7 +57,7 @@ class Batch:
 def decode(picture: Picture, field: str | None = None) -> Image.Image:
     """Decode an image in any form to an upright 8-bit RGB image.
 
-    EXIF orientation is applied; grey, palette, CMYK and 16-bit (see `samples.depth`) images are converted; an alpha channel is
+    EXIF orientation is applied; grey, palette, CMYK and 16-bit (see `trireid.samples.depth`) images are converted; an alpha channel is
     dropped, as the field's training code does. A file is examined before it is decoded, and decoded in a process of its own
     unless its structure shows that it takes little time; see docs/security.md.
 

@@ -1,4 +1,4 @@
-"""The process that decodes images for another one, which may kill it: `python -m samples.decode_worker SHARED`.
+"""The process that decodes images for another one, which may kill it: `python -m trireid.samples.decode_worker SHARED`.
 
 Reads requests from the socket on descriptor 0, and answers each; an image's bytes, and its pixels
 after them, are in the file whose descriptor is `SHARED`. It ends when the other end of the socket is
@@ -19,11 +19,11 @@ from typing import Any, Final
 
 from PIL import Image
 
-from samples.containers import Container
-from samples.depth import Depth, ImageNotes, reading_images
-from samples.errors import PictureError
-from samples.messages import read_shared, receive_message, send_message, strips, write_shared
-from samples.rendering import render
+from trireid.samples.containers import Container
+from trireid.samples.depth import Depth, ImageNotes, reading_images
+from trireid.samples.errors import PictureError
+from trireid.samples.messages import read_shared, receive_message, send_message, strips, write_shared
+from trireid.samples.rendering import render
 
 #: Behind requests that need no decoding apart.
 _NICENESS: Final = 5

@@ -17,7 +17,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from samples.errors import ConfigError
+from trireid.samples.errors import ConfigError
 
 Mode = Literal["auto", "8bit", "stretch", "counts"]
 FORMS: Final = "8bit, stretch, counts, counts:LOW:HIGH"

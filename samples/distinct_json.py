@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import Any
 
-from samples.errors import TrireidError
+from trireid.samples.errors import TrireidError
 
 
 def parse_distinct(text: str | bytes) -> Any:

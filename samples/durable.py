@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from samples.errors import GalleryError
+from trireid.samples.errors import GalleryError
 
 #: Rights of what holds vectors, images or names of people, whatever the umask: the owner's alone.
 PRIVATE_FILE: Final = 0o600

@@ -20,12 +20,13 @@ from typing import Final
 
 from PIL import Image
 
-from samples.budget import one_of, usable_cores
-from samples.containers import Container
-from samples.deadline import time_left
-from samples.depth import current_notes
-from samples.errors import DeadlineError, PictureError
-from samples.messages import create_shared_file, read_shared, receive_message, send_message, strips, write_shared
+import trireid
+from trireid.samples.budget import one_of, usable_cores
+from trireid.samples.containers import Container
+from trireid.samples.deadline import time_left
+from trireid.samples.depth import current_notes
+from trireid.samples.errors import DeadlineError, PictureError
+from trireid.samples.messages import create_shared_file, read_shared, receive_message, send_message, strips, write_shared
 
 #: Whether this system has what the processes need; where not, everything is decoded in the caller's.
 AVAILABLE: Final = os.name == "posix"
@@ -65,7 +66,7 @@ class _Worker:
     def __init__(self) -> None:
         self._shared = create_shared_file()
         self._socket, theirs = socket.socketpair()
-        root = str(Path(__file__).resolve().parents[(__package__ or "").count(".") + 1])
+        root = str(Path(trireid.__path__[0]).resolve().parent)
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         with theirs:
             self._process = subprocess.Popen(

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from samples.containers.container import Container, corrupt
-from samples.depth import current_notes
-from samples.errors import PictureError
+from trireid.samples.containers.container import Container, corrupt
+from trireid.samples.depth import current_notes
+from trireid.samples.errors import PictureError
 
 _EIGHT_BIT: Final = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 _SIXTEEN_BIT: Final = ("I;16", "I;16B", "I;16L", "I;16N")

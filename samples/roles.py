@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final, Literal, get_args
 
-from samples.source import NotUsed, Role
+from trireid.samples.source import NotUsed, Role
 
 Split = Literal["train", "query", "gallery"]
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from samples.errors import PictureError, TrireidError
+from trireid.samples.errors import PictureError, TrireidError
 
 Modality = Literal["rgb", "nir", "tir"]
 Kind = Literal["person", "vehicle"]

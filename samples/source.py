@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from samples.errors import SourceError, TrireidError
-from samples.sample import Sample
-from samples.text import normalize_sample, normalize_text
+from trireid.samples.errors import SourceError, TrireidError
+from trireid.samples.sample import Sample
+from trireid.samples.text import normalize_sample, normalize_text
 
 #: The part that a sample plays in the field's protocols.
 Role = Literal["train", "query", "gallery", "distractor"]

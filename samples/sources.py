@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from samples.errors import SourceError
-from samples.readers.datasets import READERS
-from samples.readers.folder import read_folder
-from samples.readers.manifest import read_manifest
-from samples.readers.rgb_datasets import RGB_READERS
-from samples.roles import SPLITS, Split
-from samples.sample import KINDS
-from samples.source import Entry, Source
+from trireid.samples.errors import SourceError
+from trireid.samples.readers.datasets import READERS
+from trireid.samples.readers.folder import read_folder
+from trireid.samples.readers.manifest import read_manifest
+from trireid.samples.readers.rgb_datasets import RGB_READERS
+from trireid.samples.roles import SPLITS, Split
+from trireid.samples.source import Source
 
-#: Pictures that a camera takes of each identity of a synthetic source.
-SHOTS: Final = 2
+#: The group of entry points by which a package adds a scheme: NAME = "package.module:function", called with the name, the split
+#: and options, which returns a Source.
+PLUGINS: Final = "trireid.sources"
 _DATA_SETS: Final = {**READERS, **RGB_READERS}
 FORMS: Final = ", ".join(
     (*(f"{name}:DIR" for name in _DATA_SETS), "manifest.csv, .tsv or .parquet, a folder, synthetic:KIND:IDENTITIES")
@@ -30,7 +31,14 @@ _OTHER_TABLES: Final = {
 }
 
 
-def open_source(name: str, split: Split = "gallery", *, allow_outside: bool = False, pattern: str | None = None) -> Source:
+def open_source(
+    name: str,
+    split: Split = "gallery",
+    *,
+    allow_outside: bool = False,
+    pattern: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Source:
     """Open the source that a name stands for.
 
     Args:
@@ -38,6 +46,7 @@ def open_source(name: str, split: Split = "gallery", *, allow_outside: bool = Fa
         split: The split to take otherwise. A source that does not tell splits apart gives all of its samples for each.
         allow_outside: A manifest's images may lie outside its folder.
         pattern: What the names of a folder's images say, as in `{identity}_c{camera}_{*}`.
+        options: For a scheme of another package, as `world` and `shots` of `synthetic`.
 
     Raises:
         SourceError: The name stands for no source, or the source cannot be read as a whole.
@@ -45,10 +54,10 @@ def open_source(name: str, split: Split = "gallery", *, allow_outside: bool = Fa
     scheme, _, rest = name.partition(":")
     if pattern is not None and not Path(_split_of(name, split)[0]).is_dir():
         raise SourceError(f"--pattern is for a folder; {name} is not one", "--pattern")
-    if scheme == "synthetic":
-        return _synthetic(name)
     if scheme in _DATA_SETS:
         return _data_set(name, scheme, rest, split)
+    if rest and (plugged := _plugged_in(scheme)):
+        return plugged(name, split, **(options or {}))
     base, split = _split_of(name, split)
     path = Path(base)
     if path.is_dir():
@@ -82,18 +91,7 @@ def _data_set(name: str, scheme: str, rest: str, split: Split) -> Source:
     return _DATA_SETS[scheme](Path(rest), split)
 
 
-def _synthetic(name: str) -> Source:
-    from samples.synthetic import World  # the drawing code is not loaded for other sources
-    from samples.synthetic.source import synthetic_samples
-
-    _, *parts = name.split(":")
-    kind = next((known for known in KINDS if parts and parts[0] == known), None)
-    if kind is None or len(parts) != 2 or not parts[1].isdecimal() or int(parts[1]) < 1:
-        raise SourceError(f"{name}: expected synthetic:KIND:IDENTITIES, as in synthetic:person:50", name)
-    identities = int(parts[1])
-
-    def entries() -> Iterator[Entry]:
-        for sample in synthetic_samples(kind, identities, shots=SHOTS):
-            yield Entry(str(sample.id), sample)
-
-    return Source(name, identities * len(World(kind=kind).cameras_of(0)) * SHOTS, entries)
+def _plugged_in(scheme: str) -> Callable[..., Source] | None:
+    """What opens `SCHEME:...`: a function that an installed package names in its entry points, group `trireid.sources`."""
+    found = entry_points(group=PLUGINS, name=scheme) if scheme.isidentifier() else ()
+    return next((each.load() for each in found), None)

@@ -6,8 +6,8 @@ import unicodedata
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from samples.errors import TrireidError
-from samples.sample import Sample
+from trireid.samples.errors import TrireidError
+from trireid.samples.sample import Sample
 
 _TEXTS: Final = ("id", "identity", "scene", "time", "purpose", "expires")
 S = TypeVar("S", bound=Sample)

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Final, Self
 from urllib.parse import quote, unquote
 
-from samples import ConfigError
-from samples.files import open_regular
+from trireid.samples import ConfigError
+from trireid.samples.files import open_regular
 
 #: Environment variables: a file of tokens, or the same lines separated by `;`.
 TOKENS_FILE: Final = "TRIREID_TOKENS_FILE"

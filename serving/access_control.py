@@ -15,12 +15,12 @@ from typing import Any, Final
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
-from samples import ConfigError, GalleryError
-from serving.access import ANONYMOUS, LOCAL_USER, Principal, Scope, TokenStore, has_expired
-from serving.errors import AccessError
-from serving.limits import Limits, MetricsAccess
-from serving.logs import event, log
-from serving.rate import RateLimit
+from trireid.samples import ConfigError, GalleryError
+from trireid.serving.access import ANONYMOUS, LOCAL_USER, Principal, Scope, TokenStore, has_expired
+from trireid.serving.errors import AccessError
+from trireid.serving.limits import Limits, MetricsAccess
+from trireid.serving.logs import event, log
+from trireid.serving.rate import RateLimit
 
 #: Where the principal of a request is in its ASGI scope.
 PRINCIPAL: Final = "trireid.principal"

@@ -10,8 +10,8 @@ from typing import Final
 
 from starlette.exceptions import HTTPException
 
-from serving.deadline import BusyError
-from serving.metrics import Metrics
+from trireid.serving.deadline import BusyError
+from trireid.serving.metrics import Metrics
 
 #: Of the space that is free for temporary files when the server starts.
 _SHARE: Final = 0.5

@@ -22,24 +22,24 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from samples import GalleryError, TrireidError
-from serving.access import Principal, TokenStore
-from serving.access import Scope as Access
-from serving.access_control import PRINCIPAL, AccessControl, choose_gallery
-from serving.admission import AdmissionControl
-from serving.audit import Audit
-from serving.body_limit import limit_body
-from serving.deadline import BusyError, deadline
-from serving.desk import Desk, Pictures
-from serving.docs_page import docs_page
-from serving.errors import INTERNAL, AccessError, answer_to, answer_with_status, error_answer
-from serving.limits import Limits
-from serving.logs import log
-from serving.metrics import CONTENT_TYPE
-from serving.openapi import document
-from serving.operations import OPERATIONS, ROUTE, VERSION_PREFIX, Operation
-from serving.request_audit import RequestAudit, describe_answer, describe_fields
-from serving.request_form import (
+from trireid.samples import GalleryError, TrireidError
+from trireid.serving.access import Principal, TokenStore
+from trireid.serving.access import Scope as Access
+from trireid.serving.access_control import PRINCIPAL, AccessControl, choose_gallery
+from trireid.serving.admission import AdmissionControl
+from trireid.serving.audit import Audit
+from trireid.serving.body_limit import limit_body
+from trireid.serving.deadline import BusyError, deadline
+from trireid.serving.desk import Desk, Pictures
+from trireid.serving.docs_page import docs_page
+from trireid.serving.errors import INTERNAL, AccessError, answer_to, answer_with_status, error_answer
+from trireid.serving.limits import Limits
+from trireid.serving.logs import log
+from trireid.serving.metrics import CONTENT_TYPE
+from trireid.serving.openapi import document
+from trireid.serving.operations import OPERATIONS, ROUTE, VERSION_PREFIX, Operation
+from trireid.serving.request_audit import RequestAudit, describe_answer, describe_fields
+from trireid.serving.request_form import (
     MAX_JSON_BYTES,
     media_type,
     read_form,
@@ -49,14 +49,7 @@ from serving.request_form import (
     validate,
     validate_json,
 )
-from serving.schemas import (
-    EmbedForm,
-    EnrollForm,
-    Form,
-    RemoveForm,
-    SearchForm,
-    WhoAmI,
-)
+from trireid.serving.schemas import EmbedForm, EnrollForm, Form, RemoveForm, SearchForm, WhoAmI
 
 UI: Final = Path(__file__).parent / "ui"
 #: Requests at work at the same time: enough that a forward pass finds others to share it with.

@@ -20,9 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from samples import ConfigError, TrireidError
-from samples.durable import sync_folder
-from serving.logs import event, log
+from trireid.samples import ConfigError, TrireidError
+from trireid.samples.durable import sync_folder
+from trireid.serving.logs import event, log
 
 #: Environment variable: the file to write to; without it the lines go to the log.
 AUDIT: Final = "TRIREID_AUDIT"

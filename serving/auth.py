@@ -16,11 +16,11 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.access_control import PRINCIPAL
-from serving.errors import answer_with_status
-from serving.logs import event
-from serving.metrics import Metrics
-from serving.operations import ROUTE
+from trireid.serving.access_control import PRINCIPAL
+from trireid.serving.errors import answer_with_status
+from trireid.serving.logs import event
+from trireid.serving.metrics import Metrics
+from trireid.serving.operations import ROUTE
 
 #: Where the request's id is in its ASGI scope.
 REQUEST_ID: Final = "trireid.request_id"

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export import Embedder
-from export.embedder import Cameras, Embeddings, Images, Present, Tokens, check_directions, pixels
-from samples import Sample
-from serving.deadline import late, time_left
-from serving.stages import stage
+from trireid.inference import Embedder
+from trireid.inference.embedder import Cameras, Embeddings, Images, Present, Tokens, check_directions, pixels
+from trireid.samples import Sample
+from trireid.serving.deadline import late, time_left
+from trireid.serving.stages import stage
 
 
 @dataclass(eq=False)

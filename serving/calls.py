@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from samples import Picture, PictureError, Sample, TrireidError, decode
-from samples.decode import content
-from serving.schemas import (
+from trireid.samples import Picture, PictureError, Sample, TrireidError, decode
+from trireid.samples.decode import content
+from trireid.serving.schemas import (
     EmbedAnswer,
     EnrollAnswer,
     GalleriesAnswer,

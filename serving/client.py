@@ -21,10 +21,10 @@ from typing import Concatenate, Final, ParamSpec, Self
 import httpx
 from pydantic import ValidationError
 
-from samples import ServiceError, TrireidError
-from serving import calls
-from serving.calls import Answer, Call
-from serving.schemas import ErrorAnswer
+from trireid.samples import ServiceError, TrireidError
+from trireid.serving import calls
+from trireid.serving.calls import Answer, Call
+from trireid.serving.schemas import ErrorAnswer
 
 P = ParamSpec("P")
 Outcome = httpx.Response | httpx.RequestError
@@ -122,7 +122,7 @@ def _later(make: Callable[P, Call[Answer]]) -> Callable[Concatenate[AsyncClient,
 
 class Client(_Settings):
     """A client that waits; safe for several threads. Every method raises ServiceError where the server refuses, fails or cannot
-    be reached, and PictureError for a picture that cannot be read here. What the methods take is told in `serving.calls`.
+    be reached, and PictureError for a picture that cannot be read here. What the methods take is told in `trireid.serving.calls`.
     """
 
     embed = _now(calls.embed)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from samples import TrireidError
-from samples.deadline import deadline, time_left
+from trireid.samples import TrireidError
+from trireid.samples.deadline import deadline, time_left
 
 __all__ = ["BusyError", "deadline", "late", "time_left"]
 

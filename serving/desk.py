@@ -11,18 +11,18 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 
-from export import Embedder, load_artifact
-from export.embedder import pixels
-from gallery import Gallery, artifact_of, gallery_name
-from gallery.place import check_network, meta_of
-from gallery.retention_timer import RetentionTimer
-from gallery.stats import stats
-from samples import MODALITIES, GalleryError, Modality, PictureError, Sample
-from samples.budget import FILES
-from serving.batching import BatchingEmbedder
-from serving.limits import Limits
-from serving.metrics import Metrics
-from serving.schemas import (
+from trireid.gallery import Gallery, artifact_of, gallery_name
+from trireid.gallery.place import check_network, meta_of
+from trireid.gallery.retention_timer import RetentionTimer
+from trireid.gallery.stats import stats
+from trireid.inference import Embedder, load_artifact
+from trireid.inference.embedder import pixels
+from trireid.samples import MODALITIES, GalleryError, Modality, PictureError, Sample
+from trireid.samples.budget import FILES
+from trireid.serving.batching import BatchingEmbedder
+from trireid.serving.limits import Limits
+from trireid.serving.metrics import Metrics
+from trireid.serving.schemas import (
     CameraCount,
     DayCount,
     EmbedAnswer,
@@ -38,7 +38,7 @@ from serving.schemas import (
     SearchAnswer,
     SearchForm,
 )
-from serving.stages import collected, stage
+from trireid.serving.stages import collected, stage
 
 #: Pictures as they were uploaded, not read yet: what waits for its turn holds no memory.
 Pictures = Mapping[Modality, BinaryIO]

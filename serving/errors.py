@@ -8,8 +8,8 @@ from typing import Final
 
 from starlette.responses import JSONResponse
 
-from samples import TrireidError
-from serving.schemas import Error, ErrorAnswer
+from trireid.samples import TrireidError
+from trireid.serving.schemas import Error, ErrorAnswer
 
 _STATUS: Final = {
     "format": 415,

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from samples import TrireidError
-from serving.access import TOKENS_FILE
-from serving.audit import AUDIT
-from serving.demo import settle_galleries
-from serving.logs import set_up_logs
-from serving.settings import ROOT_PATH, check_bentoml_home, check_temporary_folder, make_absolute, root_path
+from trireid.samples import TrireidError
+from trireid.serving.access import TOKENS_FILE
+from trireid.serving.audit import AUDIT
+from trireid.serving.logs import set_up_logs
+from trireid.serving.served_galleries import resolve_galleries
+from trireid.serving.settings import ROOT_PATH, check_bentoml_home, check_temporary_folder, make_absolute, root_path
 
 
 def serve(galleries: Sequence[Path], host: str, port: int, prefix: str | None = None) -> int:
@@ -28,11 +28,19 @@ def serve(galleries: Sequence[Path], host: str, port: int, prefix: str | None = 
     check_temporary_folder()
     _check_free(host, port)
     check_bentoml_home()
-    settle_galleries(galleries)
+    resolve_galleries(galleries)
     make_absolute(TOKENS_FILE, AUDIT)
-    # From where the rooms are, so that folders of the same names in the user's own are not taken for them.
-    os.chdir(Path(__file__).resolve().parent.parent)
-    command = [sys.executable, "-m", "bentoml", "serve", "serving.service:ReIDService", "--host", host, "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "bentoml",
+        "serve",
+        "trireid.serving.service:ReIDService",
+        "--host",
+        host,
+        "--port",
+        str(port),
+    ]
     sys.stdout.flush()
     os.execv(sys.executable, command)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, Final, Self
 
-from samples import ConfigError
+from trireid.samples import ConfigError
 
 _MIB: Final = 2**20
 

@@ -9,8 +9,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from samples import ConfigError
-from samples.printable import printable
+from trireid.samples import ConfigError
+from trireid.samples.printable import printable
 
 #: Environment variable.
 FORMAT: Final = "TRIREID_LOG"

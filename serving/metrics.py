@@ -15,7 +15,7 @@ from typing import Final
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from serving.stages import Times
+from trireid.serving.stages import Times
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _FOLDER: Final = "TRIREID_METRICS_FOLDER"

@@ -1,6 +1,6 @@
 """The OpenAPI document, made from the table of operations and the schemas.
 
-python -m serving.openapi > docs/openapi.json
+python -m trireid.serving.openapi > docs/openapi.json
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from samples import MODALITIES
-from serving.operations import OPERATIONS, VERSION_PREFIX, Operation
-from serving.schemas import ErrorAnswer, Form
+from trireid.samples import MODALITIES
+from trireid.serving.operations import OPERATIONS, VERSION_PREFIX, Operation
+from trireid.serving.schemas import ErrorAnswer, Form
 
 VERSION: Final = "1"
 _REF: Final = "#/components/schemas/{model}"

@@ -7,8 +7,8 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from serving.access import Scope
-from serving.schemas import (
+from trireid.serving.access import Scope
+from trireid.serving.schemas import (
     EmbedAnswer,
     EmbedForm,
     EnrollAnswer,

@@ -18,16 +18,16 @@ import anyio
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from gallery.actor import acting
-from samples import TrireidError
-from serving.access import Principal
-from serving.access_control import PRINCIPAL
-from serving.audit import Audit, AuditError
-from serving.auth import REQUEST_ID
-from serving.errors import INTERNAL
-from serving.logs import log
-from serving.operations import ROUTE
-from serving.schemas import Form, SearchAnswer
+from trireid.gallery.actor import acting
+from trireid.samples import TrireidError
+from trireid.serving.access import Principal
+from trireid.serving.access_control import PRINCIPAL
+from trireid.serving.audit import Audit, AuditError
+from trireid.serving.auth import REQUEST_ID
+from trireid.serving.errors import INTERNAL
+from trireid.serving.logs import log
+from trireid.serving.operations import ROUTE
+from trireid.serving.schemas import Form, SearchAnswer
 
 _ENTRY_BYTES: Final = 8
 

@@ -12,11 +12,11 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
-from samples import MODALITIES, PictureError, TrireidError
-from samples.distinct_json import parse_distinct
-from samples.readers.modality_names import modality_of
-from serving.desk import Pictures
-from serving.schemas import Form
+from trireid.samples import MODALITIES, PictureError, TrireidError
+from trireid.samples.distinct_json import parse_distinct
+from trireid.samples.readers.modality_names import modality_of
+from trireid.serving.desk import Pictures
+from trireid.serving.schemas import Form
 
 #: Bytes of a JSON body, and of one text field of a form.
 MAX_JSON_BYTES: Final = 1 << 20

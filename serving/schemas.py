@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, model_validator
 
-from samples import Kind, TrireidError
-from samples.bounds import MAX_K
-from samples.distinct_json import parse_distinct
+from trireid.samples import Kind, TrireidError
+from trireid.samples.bounds import MAX_K
+from trireid.samples.distinct_json import parse_distinct
 
 _INT64 = 2**63
 

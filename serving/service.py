@@ -14,23 +14,23 @@ from typing import Final, NoReturn
 
 import bentoml
 
-from export.installation import conflicts
-from samples import TrireidError
-from samples.printable import printable
-from serving.access import TOKENS, TOKENS_FILE, TokenStore
-from serving.access_control import AccessControl
-from serving.app import create_app
-from serving.audit import AUDIT, Audit
-from serving.auth import AuthMiddleware
-from serving.demo import settle_galleries
-from serving.desk import Desk, check
-from serving.http_protocol import use_bounded_http
-from serving.limits import Limits
-from serving.logs import event, log, set_up_logs
-from serving.metrics import Metrics, share_metrics
-from serving.reload import accept_reloads, call_on_reload
-from serving.settings import check_temporary_folder, make_absolute, named_galleries, root_path, workers
-from serving.supervisor import become_supervisor, end_with_supervisor, supervise_privately
+from trireid.inference.installation import conflicts
+from trireid.samples import TrireidError
+from trireid.samples.printable import printable
+from trireid.serving.access import TOKENS, TOKENS_FILE, TokenStore
+from trireid.serving.access_control import AccessControl
+from trireid.serving.app import create_app
+from trireid.serving.audit import AUDIT, Audit
+from trireid.serving.auth import AuthMiddleware
+from trireid.serving.desk import Desk, check
+from trireid.serving.http_protocol import use_bounded_http
+from trireid.serving.limits import Limits
+from trireid.serving.logs import event, log, set_up_logs
+from trireid.serving.metrics import Metrics, share_metrics
+from trireid.serving.reload import accept_reloads, call_on_reload
+from trireid.serving.served_galleries import resolve_galleries
+from trireid.serving.settings import check_temporary_folder, make_absolute, named_galleries, root_path, workers
+from trireid.serving.supervisor import become_supervisor, end_with_supervisor, supervise_privately
 
 #: BentoML's own deadline answers in another form, and must come later than ours.
 _LONGER: Final = 60
@@ -107,7 +107,7 @@ class ReIDService:
         _allow_connections()
         make_absolute(TOKENS_FILE, AUDIT)
         try:
-            check(settle_galleries())
+            check(resolve_galleries())
         except TrireidError as error:
             _refuse(error)
         _say_who_may_ask()

@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from gallery import SUFFIX
-from samples import ConfigError
+from trireid.gallery import SUFFIX
+from trireid.samples import ConfigError
 
 #: Environment variable: gallery folders, separated as in PATH.
 GALLERIES: Final = "TRIREID_GALLERIES"
@@ -18,8 +18,6 @@ WORKERS: Final = "TRIREID_WORKERS"
 MAX_WORKERS: Final = 64
 #: Environment variable: a folder whose gallery folders (`*.gallery`) are served, where `TRIREID_GALLERIES` names none.
 GALLERY_ROOT: Final = "TRIREID_GALLERY_ROOT"
-#: Environment variable: where the demo galleries are.
-DEMO_FOLDER: Final = "TRIREID_DEMO_FOLDER"
 #: Environment variable: the path below which a proxy serves this, where it does not strip it.
 ROOT_PATH: Final = "TRIREID_ROOT_PATH"
 #: Environment variable of BentoML: the folder where it keeps its own files.
@@ -55,12 +53,6 @@ def make_absolute(*variables: str) -> None:
     for variable in variables:
         if os.environ.get(variable):
             os.environ[variable] = os.path.abspath(os.environ[variable])
-
-
-def named_demo_folder() -> Path | None:
-    """Return the absolute folder for demo galleries that the environment names, or None."""
-    named = os.environ.get(DEMO_FOLDER)
-    return Path(named).absolute() if named else None
 
 
 def check_bentoml_home() -> None:

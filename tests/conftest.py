@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from export import Embedder, load_artifact
-from gallery import Gallery
-from samples import Sample
+from trireid.gallery import Gallery
+from trireid.inference import Embedder, load_artifact
+from trireid.samples import Sample
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDENS = Path(__file__).parent / "goldens"
+#: The folders of the root that are subpackages of `trireid`.
+SUBPACKAGES = ("demo", "evaluation", "export", "gallery", "inference", "models", "samples", "serving", "training")
+
+
+def build_wheel(folder: Path) -> Path:
+    """Build the wheel into a folder, from a copy of the sources: a build writes into its folder."""
+    with TemporaryDirectory() as copy:
+        for name in ("trireid", *SUBPACKAGES):
+            shutil.copytree(ROOT / name, Path(copy) / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / name, copy)
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), "."]
+        subprocess.run(command, cwd=copy, check=True, capture_output=True, timeout=240)
+    (wheel,) = folder.glob("trireid-*.whl")
+    return wheel
 
 
 def shared(part: str) -> Path:
@@ -71,8 +90,8 @@ def embedder(artifact: Path) -> Embedder:
 @pytest.fixture(scope="session")
 def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ONNX artifact of the small golden SDTPS network."""
-    from export import export_onnx
-    from models import load_checkpoint
+    from trireid.export import export_onnx
+    from trireid.models import load_checkpoint
 
     path = tmp_path_factory.mktemp("golden") / "golden.onnx"
     export_onnx(load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml"), path)
@@ -98,8 +117,8 @@ def export_tiny(path: Path, seed: int, **changes: Any) -> Path:
     """Export a small untrained network."""
     import torch
 
-    from export import export_onnx
-    from models import NetworkConfig, ReIdNetwork
+    from trireid.export import export_onnx
+    from trireid.models import NetworkConfig, ReIdNetwork
 
     torch.manual_seed(seed)
     sizes: dict[str, Any] = {"image_size": (64, 32), "width": 64, "depth": 1, "channels": 32, "cameras": 4}

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-import trireid
+import trireid.cli
 from tests.conftest import GOLDENS, encoded
 
 CHECKPOINT, CONFIG = str(GOLDENS / "tiny_sdtps.pth"), str(GOLDENS / "tiny_sdtps.yml")
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    code = trireid.main(arguments)
+    code = trireid.cli.main(arguments)
     said = capsys.readouterr()
     return code, said.out + said.err
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from export import load_artifact
-from gallery import Gallery
 from tests.conftest import GOLDENS, ROOT, encoded, free_port, shared
+from trireid.gallery import Gallery
+from trireid.inference import load_artifact
 
 Done = subprocess.CompletedProcess[str]
 
@@ -175,7 +175,7 @@ def test_a_port_that_is_taken_is_said_in_one_line(filled: Path) -> None:
 
 
 def test_a_gallery_records_its_artifact_so_search_needs_no_model(filled: Path, artifact: Path, tmp_path: Path) -> None:
-    from gallery import artifact_of
+    from trireid.gallery import artifact_of
 
     assert artifact_of(filled) == artifact
     moved = tmp_path / "moved.onnx"

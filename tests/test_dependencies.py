@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, SUBPACKAGES
 
 VARIANTS = ("cpu", "gpu")
 #: Lower bounds that are above known security faults, and the first version without one: docs/security.md.
@@ -101,11 +101,9 @@ def imported(path: Path) -> set[str]:
 
 
 def test_what_is_imported_is_declared() -> None:
-    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    packages = [each.rstrip("*") for each in setuptools["packages"]["find"]["include"]]
-    files = [file for package in packages for file in (ROOT / package).rglob("*.py")] + [ROOT / "trireid.py"]
+    files = [file for package in ("trireid", *SUBPACKAGES) for file in (ROOT / package).rglob("*.py")]
     names = {name for file in files for name in imported(file)}
-    foreign = names - set(sys.stdlib_module_names) - set(packages) - OPTIONAL - {"trireid", "faiss", "onnxruntime"}
+    foreign = names - set(sys.stdlib_module_names) - OPTIONAL - {"trireid", "faiss", "onnxruntime"}
     ours = {canonicalize_name(each.name) for each in declared("torch", "plot")}
     known = packages_distributions()
     missing = {name for name in foreign if not {canonicalize_name(each) for each in known.get(name, [name])} & ours}

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.pictures import PictureSet, normalised
-from training.sampler import IdentitySampler
-from training.settings import Settings
+from trireid.training.pictures import PictureSet, normalised
+from trireid.training.sampler import IdentitySampler
+from trireid.training.settings import Settings
 
 
 class Batch(NamedTuple):

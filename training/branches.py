@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models import Features, Head, NetworkConfig
-from training.losses import batch_hard_triplet, centre_share, identity_loss, segment_triplet
-from training.settings import LossSettings
+from trireid.models import Features, Head, NetworkConfig
+from trireid.training.losses import batch_hard_triplet, centre_share, identity_loss, segment_triplet
+from trireid.training.settings import LossSettings
 
 
 class Outcome(NamedTuple):

@@ -1,21 +1,17 @@
-"""What `trireid train`, `diagnose` and `experiment` do with their arguments."""
+"""What `trireid train` and `diagnose` do with their arguments."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
-from samples import ConfigError, TrireidError
-from samples.printable import printable
-from training.arms import ARMS
-from training.data import list_not_used
-from training.diagnosis import as_mapping, as_text, diagnose_file
-from training.experiment import Scale, run_experiment
-from training.loop import train
-from training.settings_file import read_settings
+from trireid.samples import TrireidError
+from trireid.samples.printable import printable
+from trireid.training.data import list_not_used
+from trireid.training.diagnosis import as_mapping, as_text, diagnose_file
+from trireid.training.loop import train
+from trireid.training.settings_file import read_settings
 
 
 def train_command(config: str, folder: str | None) -> int:
@@ -43,19 +39,3 @@ def diagnose_command(target: str, *, as_json: bool) -> int:
     diagnosis = diagnose_file(Path(target))
     print(json.dumps(as_mapping(diagnosis), indent=1) if as_json else as_text(diagnosis))
     return 1 if diagnosis.faults else 0
-
-
-def experiment_command(given: argparse.Namespace) -> int:
-    """Run the arms, then write the report where asked."""
-    folder = Path(given.folder)
-    arms = [name.strip() for name in given.arms.split(";")] if given.arms else list(ARMS)
-    changes = {name: value for name in ("epochs", "threads") if (value := getattr(given, name)) is not None}
-    if given.report_only and not given.report:
-        raise ConfigError("--report-only: say where to, with --report FILE.md", "report")
-    if not given.report_only:
-        run_experiment(folder, arms, given.seeds, replace(Scale(), **changes))
-    if given.report:
-        from training.report import write_report
-
-        write_report(folder, arms, given.seeds, Path(given.report))
-    return 0

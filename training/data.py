@@ -7,20 +7,16 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
-from models import NetworkConfig
-from samples import ConfigError, Sample, SourceError
-from samples.source import NotUsed
-from samples.sources import open_source
-from samples.synthetic.seeds import Split
-from samples.synthetic.source import synthetic_samples
-from training.pictures import PictureSet
-from training.settings import BatchSettings, DataSettings
-
-_SPLITS: Final[dict[str, Split]] = {"train": "train", "gallery": "test"}
+from trireid.models import NetworkConfig
+from trireid.samples import ConfigError, Sample, SourceError
+from trireid.samples.roles import Split
+from trireid.samples.source import NotUsed
+from trireid.samples.sources import open_source
+from trireid.training.pictures import PictureSet
+from trireid.training.settings import BatchSettings, DataSettings
 
 
 @dataclass(frozen=True)
@@ -60,11 +56,11 @@ def held_out(whole: PictureSet, identities: int, source: str) -> tuple[PictureSe
 
 def list_not_used(settings: DataSettings) -> list[NotUsed]:
     """List what a run's sources hold and training passes over."""
-    parts = {"train": settings.source, "gallery": settings.test}
+    parts: dict[Split, str | None] = {"train": settings.source, "gallery": settings.test}
     found: list[NotUsed] = []
     for split, name in parts.items():
         if name is not None:
-            source = open_source(name, "train" if split == "train" else "gallery", allow_outside=settings.allow_outside)
+            source = open_source(name, split, allow_outside=settings.allow_outside)
             found += [each for each in source.not_used if each not in found]
     return found
 
@@ -99,7 +95,7 @@ def _counted(items: range | list[str], one: str, many: str) -> str:
     return f"{len(items)} {one if len(items) == 1 else many}"
 
 
-def _pictures(settings: DataSettings, source: str, part: str, network: NetworkConfig) -> PictureSet:
+def _pictures(settings: DataSettings, source: str, part: Split, network: NetworkConfig) -> PictureSet:
     """Decoded pictures of a source, from the cache where they are there."""
     if settings.cache is None:
         return _decoded(settings, source, part, network)
@@ -124,24 +120,14 @@ def _pictures(settings: DataSettings, source: str, part: str, network: NetworkCo
     return pictures
 
 
-def _decoded(settings: DataSettings, source: str, part: str, network: NetworkConfig) -> PictureSet:
+def _decoded(settings: DataSettings, source: str, part: Split, network: NetworkConfig) -> PictureSet:
     samples = _samples(settings, source, part)
     return PictureSet.of(samples, network.image_size, title=f"reading {source}")
 
 
-def _samples(settings: DataSettings, source: str, part: str) -> Iterator[Sample]:
-    opened = open_source(source, "train" if part == "train" else "gallery", allow_outside=settings.allow_outside)
-    if source.startswith("synthetic:"):  # the source itself draws test identities only
-        _, kind, identities = source.split(":")
-        yield from synthetic_samples(
-            "person" if kind == "person" else "vehicle",
-            int(identities),
-            split=_SPLITS[part],
-            seed=settings.world,
-            shots=settings.shots,
-        )
-        return
-    for entry in opened:
+def _samples(settings: DataSettings, source: str, part: Split) -> Iterator[Sample]:
+    options = {"world": settings.world, "shots": settings.shots} if source.startswith("synthetic:") else None
+    for entry in open_source(source, part, allow_outside=settings.allow_outside, options=options):
         if entry.sample is None:
             raise SourceError(f"{source}: {entry.fault}; mend or remove it before training", entry.place)
         if entry.sample.identity is None:

@@ -10,17 +10,17 @@ from typing import Any, Final
 
 import torch
 
-from models import Features, Head, ReIdNetwork
-from models.sdtps import AttentionGradient, Gumbel
-from training.batch import Batch, Batches
-from training.branches import Branches
-from training.data import Data
-from training.files import read_own
-from training.gradients import Gradients, PathGradient, measure
-from training.settings import Settings
-from training.settings_file import read_settings, settings_of
-from training.start import start_network
-from training.validation import embedding
+from trireid.models import Features, Head, ReIdNetwork
+from trireid.models.sdtps import AttentionGradient, Gumbel
+from trireid.training.batch import Batch, Batches
+from trireid.training.branches import Branches
+from trireid.training.data import Data
+from trireid.training.files import read_own
+from trireid.training.gradients import Gradients, PathGradient, measure
+from trireid.training.settings import Settings
+from trireid.training.settings_file import read_settings, settings_of
+from trireid.training.start import start_network
+from trireid.training.validation import embedding
 
 #: A module's gradient norm over this explodes: losses of this kind give 0.01 to 1000.
 EXPLODING: Final = 1e5

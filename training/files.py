@@ -11,11 +11,11 @@ from typing import Any
 import torch
 import yaml
 
-import models.files
-from models import yaml_of
-from models.start import is_archive
-from samples import ConfigError, TrireidError
-from training.settings import Settings
+import trireid.models.files
+from trireid.models import yaml_of
+from trireid.models.start import is_archive
+from trireid.samples import ConfigError, TrireidError
+from trireid.training.settings import Settings
 
 #: Weights, Adam's two moments, the best checkpoint, and the temporary file of the largest.
 _COPIES = 8
@@ -79,5 +79,5 @@ def read_content(path: Path) -> dict[str, Any]:
     """All that a file of `torch.save` holds; nothing of another, which `save_checkpoint` cannot have written."""
     if path.suffix == ".safetensors" or is_archive(path):
         return {}
-    content = models.files.read_content(path)
+    content = trireid.models.files.read_content(path)
     return content if isinstance(content, dict) else {}

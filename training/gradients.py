@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models import ReIdNetwork
-from models.sdtps import NAMES, PATHS
-from training.batch import Batch
-from training.branches import Branches, total_loss
-from training.optimiser import BACKBONE, Squares, root_mean_square
+from trireid.models import ReIdNetwork
+from trireid.models.sdtps import NAMES, PATHS
+from trireid.training.batch import Batch
+from trireid.training.branches import Branches, total_loss
+from trireid.training.optimiser import BACKBONE, Squares, root_mean_square
 
 Vectors = tuple[Tensor, ...]
 
@@ -33,7 +33,7 @@ class Gradients:
     """Norms of one batch's gradient.
 
     `modules`: at the parameters of each module; `branches`: at the backbone's parameters, of each branch's loss; `paths`:
-    through each path of the head (`models.sdtps.PATHS`; None: nothing flows there). `mask_share`: the mask path's part of
+    through each path of the head (`trireid.models.sdtps.PATHS`; None: nothing flows there). `mask_share`: the mask path's part of
     the whole gradient, projected on it, at the backbone and at the score predictors. `update_share`: the same of the step
     that Adam takes for this gradient, in which each number is divided by its root mean square so far: 1 means that the mask
     alone says where Adam goes.

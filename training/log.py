@@ -8,8 +8,8 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from training.event_file import EventFile
-from training.files import write_text
+from trireid.training.event_file import EventFile
+from trireid.training.files import write_text
 
 
 class Table:

@@ -19,22 +19,22 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from evaluation import Scores
-from models import ReIdNetwork, load_checkpoint, published_state
-from samples import ConfigError, TrireidError
-from training.batch import Batch, Batches
-from training.branches import Branches, Outcome, total_loss
-from training.data import Data, list_not_used
-from training.files import check_room, save, save_checkpoint, write_text
-from training.gradients import columns, measure
-from training.log import Log, Table
-from training.machine import SCALED, device_of, in_precision
-from training.memory import peak_megabytes
-from training.optimiser import make_optimiser, squares_of
-from training.schedule import set_rates
-from training.settings import Settings
-from training.start import start_branches, start_network
-from training.validation import figures, validate
+from trireid.evaluation import Scores
+from trireid.models import ReIdNetwork, load_checkpoint, published_state
+from trireid.samples import ConfigError, TrireidError
+from trireid.training.batch import Batch, Batches
+from trireid.training.branches import Branches, Outcome, total_loss
+from trireid.training.data import Data, list_not_used
+from trireid.training.files import check_room, save, save_checkpoint, write_text
+from trireid.training.gradients import columns, measure
+from trireid.training.log import Log, Table
+from trireid.training.machine import SCALED, device_of, in_precision
+from trireid.training.memory import peak_megabytes
+from trireid.training.optimiser import make_optimiser, squares_of
+from trireid.training.schedule import set_rates
+from trireid.training.settings import Settings
+from trireid.training.start import start_branches, start_network
+from trireid.training.validation import figures, validate
 
 
 @dataclass

@@ -8,9 +8,9 @@ from typing import Final
 
 import torch
 
-from samples import ConfigError
-from training.half import HalfProducts
-from training.settings import Precision
+from trireid.samples import ConfigError
+from trireid.training.half import HalfProducts
+from trireid.training.settings import Precision
 
 #: Precisions whose small gradients vanish without a gradient scaler.
 SCALED: Final = (Precision.FLOAT16, Precision.EMULATED)

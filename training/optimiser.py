@@ -8,7 +8,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from training.settings import OptimiserName, OptimiserSettings
+from trireid.training.settings import OptimiserName, OptimiserSettings
 
 BACKBONE = "backbone.base."
 #: By a parameter's name: Adam's running mean of its squared gradient, and the steps that are in it.

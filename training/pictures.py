@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from models import NetworkConfig
-from samples import Kind, Sample, to_batch
-from samples.synthetic.seeds import Split
-from samples.synthetic.source import synthetic_samples
+from trireid.models import NetworkConfig
+from trireid.samples import Sample, to_batch
 
 
 @dataclass(frozen=True)
@@ -50,12 +48,6 @@ class PictureSet:
             identities.append(str(sample.identity))
             cameras.append(-1 if sample.camera is None else sample.camera)
         return cls(np.stack(images), np.array(identities), np.array(cameras, np.int64), np.stack(present))
-
-
-def synthetic_set(kind: Kind, identities: int, size: tuple[int, int], *, split: Split, shots: int, seed: int = 0) -> PictureSet:
-    """A drawn set: `identities` seen by 4 cameras each, `shots` times."""
-    drawn: Iterator[Sample] = synthetic_samples(kind, identities, split=split, seed=seed, shots=shots)
-    return PictureSet.of(drawn, size, identities * shots * 4, f"drawing {kind} {split}")
 
 
 def normalised(images: NDArray[np.uint8], config: NetworkConfig) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from samples import SourceError
+from trireid.samples import SourceError
 
 
 class IdentitySampler:

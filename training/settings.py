@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum, StrEnum
 from typing import Any, Final
 
-from models import Head, NetworkConfig
-from models.sdtps import AttentionGradient, Gumbel
-from samples import ConfigError
-from training.augment import Augmentation
+from trireid.models import Head, NetworkConfig
+from trireid.models.sdtps import AttentionGradient, Gumbel
+from trireid.samples import ConfigError
+from trireid.training.augment import Augmentation
 
 #: What a number may be, both ends included; a key that is None is left alone.
 _RANGES: Final[dict[str, tuple[float, float]]] = {
@@ -54,7 +54,7 @@ class OptimiserName(StrEnum):
 
 
 class Precision(StrEnum):
-    """Of activations and gradients while training. `EMULATED` rounds float32 to float16's values (`training.half`)."""
+    """Of activations and gradients while training. `EMULATED` rounds float32 to float16's values (`trireid.training.half`)."""
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"
@@ -91,7 +91,7 @@ class BatchSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SdtpsSettings:
-    """How the SDTPS head trains: see `models.sdtps`."""
+    """How the SDTPS head trains: see `trireid.models.sdtps`."""
 
     attention_gradient: AttentionGradient = AttentionGradient.FULL
     gumbel: Gumbel = Gumbel.OFF
@@ -102,7 +102,7 @@ class SdtpsSettings:
 class LossSettings:
     """Weights of the losses on each branch; `margin`: of the triplet loss, None for the soft one.
 
-    `centre`: weight of the features' common part, which spreads their cosines (`training.losses.centre_share`). `segments`:
+    `centre`: weight of the features' common part, which spreads their cosines (`trireid.training.losses.centre_share`). `segments`:
     weight of the triplet loss on each segment of C channels apart, which is what is compared where modalities are missing.
     """
 

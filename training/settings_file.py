@@ -10,9 +10,9 @@ from enum import Enum
 from os import PathLike
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from models import read_yaml
-from samples import ConfigError
-from training.settings import Settings
+from trireid.models import read_yaml
+from trireid.samples import ConfigError
+from trireid.training.settings import Settings
 
 Made = TypeVar("Made")
 

@@ -7,13 +7,13 @@ from typing import Any, Final
 
 import torch
 
-from models import Head, ReIdNetwork, load_checkpoint, load_start_weights, yaml_of
-from models.files import read_weights
-from models.start import take_over
-from training.branches import Branches
-from training.files import read_content
-from training.optimiser import freeze
-from training.settings import Settings
+from trireid.models import Head, ReIdNetwork, load_checkpoint, load_start_weights, yaml_of
+from trireid.models.files import read_weights
+from trireid.models.start import take_over
+from trireid.training.branches import Branches
+from trireid.training.files import read_content
+from trireid.training.optimiser import freeze
+from trireid.training.settings import Settings
 
 _FAMILY: Final = "BACKBONE."
 #: What says which identities a run trains on, in their order.
@@ -48,7 +48,7 @@ def _identities(settings: Settings) -> dict[str, Any]:
 def _fill(network: ReIdNetwork, path: Path, chosen: str | None) -> None:
     """A checkpoint of the family fills what it holds of the network; any other fills the backbone.
 
-    One that carries its own configuration may be of another picture size or head (`models.start.take_over`); one that does
+    One that carries its own configuration may be of another picture size or head (`trireid.models.start.take_over`); one that does
     not must be of the same network.
     """
     if path.is_file() and path.suffix != ".pt" and any(key.startswith(_FAMILY) for key in read_weights(path, chosen)):

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evaluation import Scores, evaluate
-from models import Features, ReIdNetwork
-from training.pictures import PictureSet, normalised
+from trireid.evaluation import Scores, evaluate
+from trireid.models import Features, ReIdNetwork
+from trireid.training.pictures import PictureSet, normalised
 
 _BATCH = 32
 

@@ -26,7 +26,7 @@ from benchmarks.load.bare import Bare, bare
 from benchmarks.load.clients import Tally, saturate
 from benchmarks.load.queries import filled, queries, request
 from benchmarks.load.served import Usage, serving
-from samples import Sample
+from trireid.samples import Sample
 
 _CORES = len(os.sched_getaffinity(0))
 _ALONE = 10.0

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.load.queries import K
-from export import Embedder, load_artifact
-from export.embedder import Cameras, Embeddings, Images, Present, Tokens, pixels
-from gallery import Gallery, artifact_of
-from samples import Sample
+from trireid.gallery import Gallery, artifact_of
+from trireid.inference import Embedder, load_artifact
+from trireid.inference.embedder import Cameras, Embeddings, Images, Present, Tokens, pixels
+from trireid.samples import Sample
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from assets import default_artifact
-from export import load_artifact
-from gallery import Gallery, index, is_gallery
-from samples import MODALITIES, Modality, Sample
-from samples.sources import open_source
-from samples.synthetic.source import synthetic_samples
+from trireid.demo.synthetic.source import synthetic_samples
+from trireid.gallery import Gallery, index, is_gallery
+from trireid.inference import load_artifact
+from trireid.inference.embedded import default_artifact
+from trireid.samples import MODALITIES, Modality, Sample
+from trireid.samples.sources import open_source
 
 K: Final = 10
 SIZE: Final = (256, 128)

@@ -9,7 +9,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.index.contract import Vectors
+from trireid.gallery.index.contract import Vectors
 
 Codes = NDArray[np.uint8]
 

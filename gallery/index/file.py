@@ -19,9 +19,9 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from samples import GalleryError
-from samples.durable import PRIVATE_FILE
-from samples.files import open_regular
+from trireid.samples import GalleryError
+from trireid.samples.durable import PRIVATE_FILE
+from trireid.samples.files import open_regular
 
 MARK: Final = b"TRIREIDX"
 _NUMBER: Final = 4

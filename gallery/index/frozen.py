@@ -9,15 +9,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.index import file
-from gallery.index.codec import Codec, Memory
-from gallery.index.contract import LAST_KEY
-from gallery.index.lists import Lists
-from gallery.index.partition import Partition
-from gallery.index.rewriting import joined, sizes_of
-from gallery.index.sealed import Sealed, Tier
-from gallery.index.state import State, cells_of
-from gallery.index.tuning import Effort
+from trireid.gallery.index import file
+from trireid.gallery.index.codec import Codec, Memory
+from trireid.gallery.index.contract import LAST_KEY
+from trireid.gallery.index.lists import Lists
+from trireid.gallery.index.partition import Partition
+from trireid.gallery.index.rewriting import joined, sizes_of
+from trireid.gallery.index.sealed import Sealed, Tier
+from trireid.gallery.index.state import State, cells_of
+from trireid.gallery.index.tuning import Effort
 
 #: The order of a file's arrays and what its header holds: another number is another form.
 LAYOUT: Final = 2

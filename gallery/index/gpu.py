@@ -8,7 +8,7 @@ from typing import Any, Final
 import faiss
 import numpy as np
 
-from gallery.index.contract import Keys, Scores, Vectors
+from trireid.gallery.index.contract import Keys, Scores, Vectors
 
 #: FAISS finds no more neighbours than this on a GPU.
 MOST: Final = 2048

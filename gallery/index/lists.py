@@ -8,10 +8,10 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.index.codec import Codec, Codes
-from gallery.index.contract import Keys, Scores, Vectors
-from gallery.index.gpu import MOST, GpuCopy, gpus
-from gallery.index.partition import Look, Partition
+from trireid.gallery.index.codec import Codec, Codes
+from trireid.gallery.index.contract import Keys, Scores, Vectors
+from trireid.gallery.index.gpu import MOST, GpuCopy, gpus
+from trireid.gallery.index.partition import Look, Partition
 
 #: The key of a place in a result where nothing was found.
 NOTHING: Final = -1

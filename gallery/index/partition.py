@@ -14,7 +14,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.index.contract import Keys, Scores, Vectors
+from trireid.gallery.index.contract import Keys, Scores, Vectors
 
 #: Rounds of k-means, and training vectors per cell.
 ROUNDS: Final = 6

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gallery.index.contract import Fetch, Keys, Scores, Vectors
-from gallery.index.lists import NOTHING
+from trireid.gallery.index.contract import Fetch, Keys, Scores, Vectors
+from trireid.gallery.index.lists import NOTHING
 
 
 def best(found: Sequence[tuple[Scores, Keys]], k: int) -> tuple[Scores, Keys]:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.index.codec import Codec, Codes
-from gallery.index.contract import Keys
-from gallery.index.lists import NOTHING, Lists
-from gallery.index.partition import Partition
-from gallery.index.sealed import Sealed, Tier
+from trireid.gallery.index.codec import Codec, Codes
+from trireid.gallery.index.contract import Keys
+from trireid.gallery.index.lists import NOTHING, Lists
+from trireid.gallery.index.partition import Partition
+from trireid.gallery.index.sealed import Sealed, Tier
 
 Proceed = Callable[[], None]
 #: Regrouping gathers so many bytes of codes at a time, and assigns so many vectors.

@@ -13,10 +13,10 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.index.codec import Codec, Codes
-from gallery.index.contract import Keys, Scores
-from gallery.index.lists import NOTHING, Lists
-from gallery.index.partition import Look, Partition
+from trireid.gallery.index.codec import Codec, Codes
+from trireid.gallery.index.contract import Keys, Scores
+from trireid.gallery.index.lists import NOTHING, Lists
+from trireid.gallery.index.partition import Look, Partition
 
 
 class Sealed:

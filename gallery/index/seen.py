@@ -10,17 +10,17 @@ from typing import Any, Final
 import faiss
 import numpy as np
 
-from gallery.index import frozen
-from gallery.index.codec import Memory
-from gallery.index.contract import Fetch, Keys, Scores, Vectors
-from gallery.index.lists import NOTHING, Lists
-from gallery.index.lock import ReadWriteLock
-from gallery.index.partition import Look
-from gallery.index.results import best, scored_again
-from gallery.index.selection import Selection, selection
-from gallery.index.state import State, decoded
-from gallery.index.threads import ALL, threads
-from samples import GalleryError
+from trireid.gallery.index import frozen
+from trireid.gallery.index.codec import Memory
+from trireid.gallery.index.contract import Fetch, Keys, Scores, Vectors
+from trireid.gallery.index.lists import NOTHING, Lists
+from trireid.gallery.index.lock import ReadWriteLock
+from trireid.gallery.index.partition import Look
+from trireid.gallery.index.results import best, scored_again
+from trireid.gallery.index.selection import Selection, selection
+from trireid.gallery.index.state import State, decoded
+from trireid.gallery.index.threads import ALL, threads
+from trireid.samples import GalleryError
 
 #: Queries worked on at a time.
 QUERY_BATCH: Final = 256

@@ -8,7 +8,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.index.contract import Keys
+from trireid.gallery.index.contract import Keys
 
 Bits = NDArray[np.uint8]
 

@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.index.contract import Keys, Vectors
-from gallery.index.lists import NOTHING, Lists
-from gallery.index.partition import Partition
-from gallery.index.sealed import Tier
-from gallery.index.tuning import Effort
+from trireid.gallery.index.contract import Keys, Vectors
+from trireid.gallery.index.lists import NOTHING, Lists
+from trireid.gallery.index.partition import Partition
+from trireid.gallery.index.sealed import Tier
+from trireid.gallery.index.tuning import Effort
 
 _SEED: Final = 7
 

@@ -11,10 +11,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.index.contract import Keys, Scores, Vectors
-from gallery.index.lists import NOTHING
-from gallery.index.partition import Look
-from gallery.index.sealed import Sealed
+from trireid.gallery.index.contract import Keys, Scores, Vectors
+from trireid.gallery.index.lists import NOTHING
+from trireid.gallery.index.partition import Look
+from trireid.gallery.index.sealed import Sealed
 
 #: How many of the index's vectors are asked as queries, and how many of them at a time.
 QUERIES: Final = 256

@@ -14,20 +14,20 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.index import frozen
-from gallery.index.codec import SAMPLE, Codec, Memory
-from gallery.index.contract import LAST_KEY, Fetch, Keys, Scores, Vectors
-from gallery.index.lists import NOTHING, Lists
-from gallery.index.lock import ReadWriteLock
-from gallery.index.partition import PER_CELL, Partition, cells_for
-from gallery.index.rewriting import merged, regrouped
-from gallery.index.sealed import Sealed, Tier
-from gallery.index.seen import Seen
-from gallery.index.selection import Selection, selection
-from gallery.index.state import State, cells_of, decoded, drawn
-from gallery.index.threads import ALL, threads
-from gallery.index.tuning import QUERIES, Effort, tuned
-from samples import GalleryError
+from trireid.gallery.index import frozen
+from trireid.gallery.index.codec import SAMPLE, Codec, Memory
+from trireid.gallery.index.contract import LAST_KEY, Fetch, Keys, Scores, Vectors
+from trireid.gallery.index.lists import NOTHING, Lists
+from trireid.gallery.index.lock import ReadWriteLock
+from trireid.gallery.index.partition import PER_CELL, Partition, cells_for
+from trireid.gallery.index.rewriting import merged, regrouped
+from trireid.gallery.index.sealed import Sealed, Tier
+from trireid.gallery.index.seen import Seen
+from trireid.gallery.index.selection import Selection, selection
+from trireid.gallery.index.state import State, cells_of, decoded, drawn
+from trireid.gallery.index.threads import ALL, threads
+from trireid.gallery.index.tuning import QUERIES, Effort, tuned
+from trireid.samples import GalleryError
 
 #: Up to this many vectors every one is compared (measured: see docs/gallery-index.md).
 CROSSOVER: Final = 10_000

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from samples.containers.bmp import read_bmp
-from samples.containers.container import Container
-from samples.containers.jpeg import read_jpeg
-from samples.containers.png import MAGIC, read_png
-from samples.containers.tiff import PREFIXES, read_tiff
-from samples.containers.webp import read_webp
+from trireid.samples.containers.bmp import read_bmp
+from trireid.samples.containers.container import Container
+from trireid.samples.containers.jpeg import read_jpeg
+from trireid.samples.containers.png import MAGIC, read_png
+from trireid.samples.containers.tiff import PREFIXES, read_tiff
+from trireid.samples.containers.webp import read_webp
 
 __all__ = ["Container", "reader_of"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from samples.containers.container import Container, corrupt, too_much
+from trireid.samples.containers.container import Container, corrupt, too_much
 
 _CORE: Final = 12
 _HEADERS: Final = (40, 52, 56, 64, 108, 124)

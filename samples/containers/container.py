@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from samples.errors import PictureError
+from trireid.samples.errors import PictureError
 
 #: Bytes of metadata (Exif, XMP, ICC, text) in one file; compressed text counts with its inflated size.
 MAX_METADATA: Final = 8 << 20

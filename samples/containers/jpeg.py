@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from samples.containers.container import Container, MetadataCount, corrupt, too_much
-from samples.containers.orientation import find_orientation
+from trireid.samples.containers.container import Container, MetadataCount, corrupt, too_much
+from trireid.samples.containers.orientation import find_orientation
 
 MAX_SEGMENTS: Final = 4096
 #: Quantization and Huffman tables before the first scan; those of one image have 2.7 KB.

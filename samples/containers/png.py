@@ -7,8 +7,8 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Final
 
-from samples.containers.container import MAX_PARTS, Container, MetadataCount, corrupt, too_much
-from samples.containers.orientation import find_orientation
+from trireid.samples.containers.container import MAX_PARTS, Container, MetadataCount, corrupt, too_much
+from trireid.samples.containers.orientation import find_orientation
 
 MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 #: Chunks beside those of pixels.

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from samples.containers.container import MAX_PARTS, Container, MetadataCount, corrupt, too_much
-from samples.containers.orientation import find_orientation
+from trireid.samples.containers.container import MAX_PARTS, Container, MetadataCount, corrupt, too_much
+from trireid.samples.containers.orientation import find_orientation
 
 PREFIXES: Final = (b"MM\0*", b"II*\0", b"MM*\0", b"II\0*", b"MM\0+", b"II+\0")
 MAX_ENTRIES: Final = 4096

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from samples.containers.container import Container, MetadataCount, corrupt, too_much
-from samples.containers.orientation import find_orientation
+from trireid.samples.containers.container import Container, MetadataCount, corrupt, too_much
+from trireid.samples.containers.orientation import find_orientation
 
 #: An animation has one for each frame.
 MAX_CHUNKS: Final = 4096

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from samples.cells import is_blank, read_text, write_text
-from samples.errors import SourceError
-from samples.readers.modality_names import modality_of
-from samples.readers.table import Table, looks_like_image
-from samples.roles import WORDS, part_of
-from samples.sample import MODALITIES
-from samples.source import NotUsed
+from trireid.samples.cells import is_blank, read_text, write_text
+from trireid.samples.errors import SourceError
+from trireid.samples.readers.modality_names import modality_of
+from trireid.samples.readers.table import Table, looks_like_image
+from trireid.samples.roles import WORDS, part_of
+from trireid.samples.sample import MODALITIES
+from trireid.samples.source import NotUsed
 
 FIELDS: Final = (*MODALITIES, "id", "identity", "camera", "scene", "time", "kind", "purpose", "expires", "role", "split")
 #: Other names that mean a field, whatever the column holds.

@@ -13,12 +13,12 @@ from typing import Final
 
 import numpy as np
 
-from samples.decode import decode
-from samples.errors import SourceError
-from samples.readers.tree import Parts, Tree
-from samples.roles import Split
-from samples.sample import MODALITIES, Kind, Modality, Sample
-from samples.source import Source, read_lazily
+from trireid.samples.decode import decode
+from trireid.samples.errors import SourceError
+from trireid.samples.readers.tree import Parts, Tree
+from trireid.samples.roles import Split
+from trireid.samples.sample import MODALITIES, Kind, Modality, Sample
+from trireid.samples.source import Source, read_lazily
 
 Reader = Callable[[Path, Split], Source]
 

@@ -13,15 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from samples.errors import SourceError
-from samples.readers.folder_levels import Levels, read_levels
-from samples.readers.modality_folders import ImageFile, stem_of, tell_modalities
-from samples.readers.modality_names import modality_of
-from samples.readers.pattern import Pattern
-from samples.readers.tree import Parts, Tree
-from samples.roles import Split, is_in, left_out, role_of
-from samples.sample import MODALITIES, Modality, Sample
-from samples.source import Entry, Source, read_entry
+from trireid.samples.errors import SourceError
+from trireid.samples.readers.folder_levels import Levels, read_levels
+from trireid.samples.readers.modality_folders import ImageFile, stem_of, tell_modalities
+from trireid.samples.readers.modality_names import modality_of
+from trireid.samples.readers.pattern import Pattern
+from trireid.samples.readers.tree import Parts, Tree
+from trireid.samples.roles import Split, is_in, left_out, role_of
+from trireid.samples.sample import MODALITIES, Modality, Sample
+from trireid.samples.source import Entry, Source, read_entry
 
 
 @dataclass

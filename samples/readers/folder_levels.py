@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from samples.errors import SourceError
-from samples.readers.tree import Parts, Tree
-from samples.roles import Part, part_of
-from samples.sample import Kind
+from trireid.samples.errors import SourceError
+from trireid.samples.readers.tree import Parts, Tree
+from trireid.samples.roles import Part, part_of
+from trireid.samples.sample import Kind
 
 _CAMERA: Final = re.compile(r"(?:cam|camera)[ _-]?(?P<value>\d+|[a-z])", re.IGNORECASE)
 _DAY: Final = re.compile(r"\d{4}([-_.])\d{1,2}\1\d{1,2}(?:[ T_-].*)?|\d{1,2}\.\d{1,2}\.\d{4}")

@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from samples.readers.columns import count_fields, read_columns
-from samples.readers.rows import RowReader
-from samples.readers.table import Rows, read_csv, read_parquet
-from samples.roles import Part, Split, is_in, left_out, role_of
-from samples.source import Entry, NotUsed, Source, read_entry
+from trireid.samples.readers.columns import count_fields, read_columns
+from trireid.samples.readers.rows import RowReader
+from trireid.samples.readers.table import Rows, read_csv, read_parquet
+from trireid.samples.roles import Part, Split, is_in, left_out, role_of
+from trireid.samples.source import Entry, NotUsed, Source, read_entry
 
 
 def read_manifest(path: Path, split: Split = "gallery", *, allow_outside: bool = False) -> Source:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from samples.errors import SourceError
-from samples.readers.modality_names import modality_of, modality_of_file, names_modality_among_others
-from samples.readers.pattern import Pattern
-from samples.readers.tree import Parts, Tree
-from samples.sample import MODALITIES, Modality
+from trireid.samples.errors import SourceError
+from trireid.samples.readers.modality_names import modality_of, modality_of_file, names_modality_among_others
+from trireid.samples.readers.pattern import Pattern
+from trireid.samples.readers.tree import Parts, Tree
+from trireid.samples.sample import MODALITIES, Modality
 
 _SHOWN: Final = 3
 _Folders = dict[tuple[Parts, Modality], set[str]]  #: the names of a modality's folders, by the folders above them

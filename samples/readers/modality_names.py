@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import Final
 
-from samples.sample import MODALITIES, Modality
+from trireid.samples.sample import MODALITIES, Modality
 
 #: As one reads them without separators and case. Words of one letter count for folders alone.
 _WORDS: Final[dict[str, Modality]] = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from samples.errors import SourceError
-from samples.readers.modality_names import modality_of
-from samples.sample import Modality
+from trireid.samples.errors import SourceError
+from trireid.samples.readers.modality_names import modality_of
+from trireid.samples.sample import Modality
 
 FIELDS: Final = ("identity", "camera", "scene", "time", "id", "modality")
 _FIELD: Final = re.compile(r"\{([^{}]*)\}")

@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from samples.errors import SourceError
-from samples.files import is_regular
-from samples.readers.tree import Parts, Tree
-from samples.roles import Part, Split, left_out, role_of
-from samples.sample import Kind, Sample
-from samples.source import Entry, Source, read_entry, read_lazily
+from trireid.samples.errors import SourceError
+from trireid.samples.files import is_regular
+from trireid.samples.readers.tree import Parts, Tree
+from trireid.samples.roles import Part, Split, left_out, role_of
+from trireid.samples.sample import Kind, Sample
+from trireid.samples.source import Entry, Source, read_entry, read_lazily
 
 _TELLS: Final = frozenset(("identity", "camera", "kind"))
 

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from samples.cells import is_blank, read_text, read_value, spoiled
-from samples.errors import SourceError
-from samples.files import is_regular
-from samples.readers.columns import Columns, is_moment
-from samples.readers.table import Table
-from samples.roles import WORDS, Part, part_of
-from samples.sample import KINDS, MODALITIES, Kind, Sample
+from trireid.samples.cells import is_blank, read_text, read_value, spoiled
+from trireid.samples.errors import SourceError
+from trireid.samples.files import is_regular
+from trireid.samples.readers.columns import Columns, is_moment
+from trireid.samples.readers.table import Table
+from trireid.samples.roles import WORDS, Part, part_of
+from trireid.samples.sample import KINDS, MODALITIES, Kind, Sample
 
 Row = Mapping[str, Any]
 #: Fields of text in which `7.0` is 7 if every row is a whole number: pandas makes floats of whole numbers where one is missing.

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from samples.errors import SourceError
-from samples.files import open_regular
-from samples.readers.tree import IMAGES
+from trireid.samples.errors import SourceError
+from trireid.samples.files import open_regular
+from trireid.samples.readers.tree import IMAGES
 
 #: With their numbers: as a spreadsheet counts (the header is row 1), or from 1 in a Parquet file.
 Rows = list[tuple[int, list[Any]]]

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from samples.errors import SourceError
-from samples.source import NotUsed
+from trireid.samples.errors import SourceError
+from trireid.samples.source import NotUsed
 
 IMAGES: Final = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff")
 MAX_FILES: Final = 5_000_000

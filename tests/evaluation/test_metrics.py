@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation import evaluate, evaluate_distance, rerank
 from tests.conftest import shared
+from trireid.evaluation import evaluate, evaluate_distance, rerank
 
 
 @pytest.mark.parametrize("protocol", ["camera", "scene"])

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from models import Backbone, NetworkConfig, ReIdNetwork
-from models.position import resized
+from trireid.models import Backbone, NetworkConfig, ReIdNetwork
+from trireid.models.position import resized
 
 _CONFIG = NetworkConfig(
     backbone=Backbone.IMAGENET,

@@ -13,12 +13,13 @@ import onnx
 import pytest
 import torch
 
-from export import Card, Embedder, export_onnx, load_artifact
-from export.graph import ArtifactGraph
-from export.network_card import card_of, fingerprint
-from models import Head, NetworkConfig, ReIdNetwork, load_checkpoint
-from samples import ArtifactError, Sample, VerificationError
 from tests.conftest import GOLDENS, encoded, export_tiny, picture, shared, triplet
+from trireid.export import export_onnx
+from trireid.export.graph import ArtifactGraph
+from trireid.inference import Card, Embedder, load_artifact
+from trireid.inference.network_card import card_of, fingerprint
+from trireid.models import Head, NetworkConfig, ReIdNetwork, load_checkpoint
+from trireid.samples import ArtifactError, Sample, VerificationError
 
 
 def test_an_artifact_gives_the_goldens_embeddings(golden: Path) -> None:
@@ -143,7 +144,7 @@ def test_a_missing_modality_counts_as_zeros_after_normalisation(embedder: Embedd
 
 
 def test_a_failing_export_leaves_its_report_and_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.verification.DIFFERENCE", -1.0)
+    monkeypatch.setattr("trireid.export.verification.DIFFERENCE", -1.0)
     (tmp_path / "a.onnx").write_bytes(b"the one before")
     with pytest.raises(VerificationError, match=r"not written.*differ by.*a\.report\.json says more") as caught:
         export_tiny(tmp_path / "a.onnx", 0)
@@ -218,7 +219,7 @@ def test_a_disk_that_is_full_at_the_end_leaves_no_report_of_what_is_not_there(
 def test_a_place_that_nothing_can_be_written_to_is_said_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, fault: str
 ) -> None:
-    monkeypatch.setattr("export.onnx.traced", lambda *_: pytest.fail("the work has begun"))
+    monkeypatch.setattr("trireid.export.onnx.traced", lambda *_: pytest.fail("the work has begun"))
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
     with pytest.raises(ArtifactError, match=fault):
         export_onnx(network, tmp_path / name)

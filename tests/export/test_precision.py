@@ -10,15 +10,16 @@ import pytest
 import torch
 from onnx import TensorProto
 
-from export import export_onnx, load_artifact
-from export.graph import ArtifactGraph
-from export.half_rounding import with_rounding
-from export.precision import convert
-from export.tracing import traced
-from models import load_checkpoint
-from samples import SourceError, VerificationError
 from tests.conftest import GOLDENS, encoded, shared, triplet
 from tests.export.focus import pretrained_network
+from trireid.export import export_onnx
+from trireid.export.graph import ArtifactGraph
+from trireid.export.precision import convert
+from trireid.export.tracing import traced
+from trireid.inference import load_artifact
+from trireid.inference.fp16_emulation import with_rounding
+from trireid.models import load_checkpoint
+from trireid.samples import SourceError, VerificationError
 
 FEW = "synthetic:person:4"
 
@@ -133,7 +134,7 @@ def test_a_precision_needs_data_on_which_retrieval_can_be_measured(tmp_path: Pat
 
 
 def test_a_precision_that_changes_retrieval_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.verification.MAP_CHANGE", -1.0)
+    monkeypatch.setattr("trireid.export.verification.MAP_CHANGE", -1.0)
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
     with pytest.raises(VerificationError, match="mAP changes by"):
         export_onnx(network, tmp_path / "a.onnx", precision="int8", data=FEW)

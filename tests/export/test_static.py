@@ -7,10 +7,10 @@ from dataclasses import replace
 import onnx
 import pytest
 
-from export import export_onnx
-from export.graph import ArtifactGraph
-from export.tracing import traced
-from models import Backbone, Head, NetworkConfig, ReIdNetwork
+from trireid.export import export_onnx
+from trireid.export.graph import ArtifactGraph
+from trireid.export.tracing import traced
+from trireid.models import Backbone, Head, NetworkConfig, ReIdNetwork
 
 SMALL = NetworkConfig(image_size=(64, 32), width=64, depth=1, channels=64, cameras=4, aggregation_ratio=0.5)
 FAMILY = {

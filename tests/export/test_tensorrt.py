@@ -12,14 +12,14 @@ import numpy as np
 import onnx
 import pytest
 
-import trireid
-from export import Embedder, load_artifact
-from export.card import METADATA_KEY
-from export.plan import Gpu, Profile, read_plan
-from export.tensorrt import export_tensorrt
-from samples import ArtifactError
+import trireid.cli
 from tests.conftest import drop_content
-from tests.export.tensorrt_fake import FakeCuda, FakeTensorRt, Flags, Severity, install
+from tests.inference.tensorrt_fake import FakeCuda, FakeTensorRt, Flags, Severity, install
+from trireid.export.tensorrt import export_tensorrt
+from trireid.inference import Embedder, load_artifact
+from trireid.inference.card import METADATA_KEY
+from trireid.inference.tensorrt.plan import Gpu, Profile, read_plan
+from trireid.samples import ArtifactError
 
 PROFILE = Profile(1, 2, 4)
 
@@ -168,7 +168,7 @@ def test_what_the_parser_says_is_passed_on(api: FakeTensorRt, artifact: Path, ta
 def test_the_first_error_of_the_builder_is_passed_on_in_one_line(
     api: FakeTensorRt, artifact: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("export.tensorrt._let_attention_decompose", lambda *_: None)
+    monkeypatch.setattr("trireid.export.tensorrt._let_attention_decompose", lambda *_: None)
     with pytest.raises(ArtifactError, match=r"cannot build it: Attention operation was not supported by a dedicated kernel$"):
         export_tensorrt(artifact, target)
     assert not os.listdir(target.parent)
@@ -256,7 +256,7 @@ def test_a_full_disk_leaves_nothing(api: FakeTensorRt, artifact: Path, target: P
 def test_the_command_line(
     api: FakeTensorRt, artifact: Path, target: Path, capsys: pytest.CaptureFixture[str], embedder: Embedder
 ) -> None:
-    assert trireid.main(["export", "tensorrt", str(artifact), "-o", str(target), "--batch", "1,2,4"]) == 0
+    assert trireid.cli.main(["export", "tensorrt", str(artifact), "-o", str(target), "--batch", "1,2,4"]) == 0
     out = capsys.readouterr().out
     assert f"{target}: TensorRT {api.__version__}, batch 1,2,4, for NVIDIA H200 (compute capability 9.0)" in out
     assert f"fingerprint {embedder.card.fingerprint[:12]}" in out
@@ -266,7 +266,7 @@ def test_the_command_line(
 @pytest.mark.parametrize("batch", ["1,2", "a,b,c", "1,2,3,4", "-1,2,3", ""])
 def test_a_batch_that_is_none_is_one_line(artifact: Path, target: Path, capsys: pytest.CaptureFixture[str], batch: str) -> None:
     with pytest.raises(SystemExit) as left:
-        trireid.main(["export", "tensorrt", str(artifact), "-o", str(target), f"--batch={batch}"])
+        trireid.cli.main(["export", "tensorrt", str(artifact), "-o", str(target), f"--batch={batch}"])
     assert left.value.code == 2
     assert "give MIN,OPT,MAX, as in 1,8,32" in capsys.readouterr().err
 
@@ -278,12 +278,12 @@ def test_a_full_disk_is_one_line_on_the_command_line(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "replace", full)
-    assert trireid.main(["export", "tensorrt", str(artifact), "-o", str(target), "--batch", "1,2,4"]) == 1
+    assert trireid.cli.main(["export", "tensorrt", str(artifact), "-o", str(target), "--batch", "1,2,4"]) == 1
     assert capsys.readouterr().err == f"trireid: {target}: No space left on device\n"
 
 
 def test_the_log_holds_what_the_library_says(api: FakeTensorRt, caplog: pytest.LogCaptureFixture) -> None:
-    from export.tensorrt_library import load_library
+    from trireid.inference.tensorrt.library import load_library
 
     library = load_library()
     with caplog.at_level(logging.DEBUG):

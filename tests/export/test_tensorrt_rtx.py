@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-import trireid
-from assets import DEFAULTS, default_artifact
-from export import Embedder, export_onnx, load_artifact
-from export.plan import Profile, is_plan, read_plan
-from export.tensorrt import export_tensorrt
-from export.tensorrt_cuda import probe_gpu
-from models import load_checkpoint
-from samples import ArtifactError
+import trireid.cli
 from tests.conftest import shared
+from trireid.export import export_onnx
+from trireid.export.tensorrt import export_tensorrt
+from trireid.inference import Embedder, load_artifact
+from trireid.inference.embedded import DEFAULTS, default_artifact
+from trireid.inference.tensorrt.cuda import probe_gpu
+from trireid.inference.tensorrt.plan import Profile, is_plan, read_plan
+from trireid.models import load_checkpoint
+from trireid.samples import ArtifactError
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed (Linux on x86-64 alone has it)")
 
@@ -93,11 +94,11 @@ def test_the_command_line_builds_the_defaults_and_says_that_they_are_not_verifie
 ) -> None:
     artifact = str(default_artifact(name))
     arguments = ["export", "tensorrt", artifact, "-o", str(tmp_path / "p.plan"), "--library", "tensorrt_rtx"]
-    assert trireid.main([*arguments, "--unverified", "--batch", "1,2,4"]) == 0
+    assert trireid.cli.main([*arguments, "--unverified", "--batch", "1,2,4"]) == 0
     said = capfd.readouterr()
     assert f"TensorRT-RTX {rtx.__version__}, batch 1,2,4, for any GPU that it supports" in said.out
     assert said.err.startswith("NOT verified: ")
     plan, _ = read_plan(tmp_path / "p.plan")
     assert (plan.verified, plan.card.name) == (False, f"trireid-default-{name}")
-    assert trireid.main(["evaluate", "synthetic:person:2", "--model", str(tmp_path / "p.plan")]) == 2
+    assert trireid.cli.main(["evaluate", "synthetic:person:2", "--model", str(tmp_path / "p.plan")]) == 2
     assert "no GPU can be used here" in capfd.readouterr().err

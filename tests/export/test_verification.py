@@ -17,19 +17,19 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-import trireid
-from export import Embedder, load_artifact
-from export.kept import KeptReport, KeptSets
-from export.onnx_runtime import _with_stages
-from export.retrieval import embed_source, retrieval
-from export.torch_runtime import TorchEmbedder
-from export.verification import compare
-from export.verification_text import text
-from models import Head, ReIdNetwork, load_checkpoint
-from samples import ArtifactError
-from samples.sources import open_source
+import trireid.cli
 from tests.conftest import GOLDENS, drop_content, export_tiny
-from tests.export.test_foreign import H, W, described, network
+from tests.inference.test_external import H, W, described, network
+from trireid.export.kept import KeptReport, KeptSets
+from trireid.export.verification import compare
+from trireid.export.verification_text import text
+from trireid.inference import Embedder, load_artifact
+from trireid.inference.onnx_runtime import _with_stages
+from trireid.inference.retrieval import embed_source, retrieval
+from trireid.inference.torch import TorchEmbedder
+from trireid.models import Head, ReIdNetwork, load_checkpoint
+from trireid.samples import ArtifactError
+from trireid.samples.sources import open_source
 
 CHECKPOINT, CONFIG = GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml"
 
@@ -277,10 +277,10 @@ def test_the_command_prints_json_and_fails_where_networks_differ(
     golden: Path, artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given_ = ["--against", str(CHECKPOINT), "--config", str(CONFIG), "--data", "synthetic:person:2", "--json"]
-    assert trireid.main(["verify", str(golden), *given_]) == 0
+    assert trireid.cli.main(["verify", str(golden), *given_]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["holds"], report["samples"], report["faults"]) == (True, 16, [])
     assert report["retrieval"]["mAP"] == pytest.approx(report["retrieval"]["reference_mAP"], abs=1e-6)
     other = export_tiny(tmp_path / "other.onnx", seed=1)
-    assert trireid.main(["verify", str(other), "--against", str(artifact)]) == 1
+    assert trireid.cli.main(["verify", str(other), "--against", str(artifact)]) == 1
     assert "not the same network" in capsys.readouterr().out

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from export import Embedder, load_artifact
 from tests.conftest import export_tiny
+from trireid.inference import Embedder, load_artifact
 
 
 @pytest.fixture(scope="session")

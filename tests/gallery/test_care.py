@@ -16,19 +16,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import trireid
-from export import Embedder, load_artifact
-from gallery import Gallery, index
-from gallery.actor import current_actor
-from gallery.checking import check
-from gallery.exporting import EMBEDDINGS, MANIFEST, export
-from gallery.reembedding import reembed
-from gallery.stats import stats
-from gallery.store import FILE
-from samples import GalleryError, Sample
-from samples.sources import open_source
+import trireid.cli
 from tests.conftest import ROOT, encoded, triplet
-from tests.gallery.victim import NoNetwork, embedding, indexed, item, nearest
+from tests.gallery.crash_worker import NoNetwork, embedding, indexed, item, nearest
+from trireid.gallery import Gallery, index
+from trireid.gallery.actor import current_actor
+from trireid.gallery.checking import check
+from trireid.gallery.exporting import EMBEDDINGS, MANIFEST, export
+from trireid.gallery.reembedding import reembed
+from trireid.gallery.stats import stats
+from trireid.gallery.store import FILE
+from trireid.inference import Embedder, load_artifact
+from trireid.samples import GalleryError, Sample
+from trireid.samples.sources import open_source
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_items_without_pictures_keep_the_gallery_where_it_is(folder: Path, tmp_p
 def test_what_is_enrolled_during_the_move_comes_along(
     folder: Path, successor: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gallery.reembedding._LAST", 0)
+    monkeypatch.setattr("trireid.gallery.reembedding._LAST", 0)
     embed = successor.embed
     enrolled: list[str] = []
 
@@ -110,8 +110,8 @@ def test_a_move_that_is_killed_goes_on_where_it_was(folder: Path, successor: Emb
             raise KeyboardInterrupt
         return embed(samples)
 
-    monkeypatch.setattr("gallery.reembedding.BATCH", 4)
-    monkeypatch.setattr("gallery.reembedding._LAST", 0)
+    monkeypatch.setattr("trireid.gallery.reembedding.BATCH", 4)
+    monkeypatch.setattr("trireid.gallery.reembedding._LAST", 0)
     monkeypatch.setattr(successor, "embed", dying)
     with pytest.raises(KeyboardInterrupt):
         reembed(folder, successor)
@@ -128,9 +128,9 @@ def test_numbers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert found["by_day"] == {"2026-05-02": 1}
     assert found["by_modalities"] == {"rgb+nir+tir": 12, "rgb": 1}
     assert found["bytes"] > 10_000
-    assert trireid.main(["gallery", "stats", str(folder), "--json"]) == 0
+    assert trireid.cli.main(["gallery", "stats", str(folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == found
-    assert trireid.main(["gallery", "stats", str(folder)]) == 0
+    assert trireid.cli.main(["gallery", "stats", str(folder)]) == 0
     assert "by modalities  rgb+nir+tir: 12, rgb: 1" in capsys.readouterr().out
 
 
@@ -138,11 +138,11 @@ def test_a_whole_gallery_has_no_faults(folder: Path, tmp_path: Path, capsys: pyt
     report = check(folder)
     assert (report.items, report.readable, report.faults) == (13, 13, [])
     (tmp_path / "file.png").unlink()
-    assert trireid.main(["gallery", "check", str(folder)]) == 1
+    assert trireid.cli.main(["gallery", "check", str(folder)]) == 1
     out = capsys.readouterr()
     assert "13 items, 12 of them whole" in out.out
     assert "file: its rgb image" in out.err
-    assert trireid.main(["gallery", "check", str(tmp_path / "none")]) == 2
+    assert trireid.cli.main(["gallery", "check", str(tmp_path / "none")]) == 2
 
 
 def test_a_damaged_store_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
@@ -192,14 +192,14 @@ def test_an_export_can_be_indexed_again(folder: Path, tmp_path: Path, embedder: 
 
 
 def test_removing_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert trireid.main(["gallery", "remove", str(folder), "--identity", "p1"]) == 0
-    assert trireid.main(["gallery", "remove", str(folder), "--id", "i0", "i3", "absent"]) == 0
-    assert trireid.main(["gallery", "remove", str(folder), "--older-than", "10000"]) == 0
-    assert trireid.main(["gallery", "compact", str(folder)]) == 0
+    assert trireid.cli.main(["gallery", "remove", str(folder), "--identity", "p1"]) == 0
+    assert trireid.cli.main(["gallery", "remove", str(folder), "--id", "i0", "i3", "absent"]) == 0
+    assert trireid.cli.main(["gallery", "remove", str(folder), "--older-than", "10000"]) == 0
+    assert trireid.cli.main(["gallery", "compact", str(folder)]) == 0
     out = capsys.readouterr().out.splitlines()
     assert ["4 removed; holds 9" in out[0], "2 removed; holds 7" in out[1], "0 removed" in out[2]] == [True] * 3
     with pytest.raises(SystemExit, match="2"):
-        trireid.main(["gallery", "remove", str(folder)])
+        trireid.cli.main(["gallery", "remove", str(folder)])
 
 
 def test_a_store_of_version_1_becomes_one_of_this_version(tmp_path: Path) -> None:

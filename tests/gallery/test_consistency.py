@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gallery import Gallery, Hit, view
-from gallery.index import VectorIndex, vectors
-from samples import MODALITIES, Sample
 from tests.conftest import encoded
-from tests.gallery.victim import NoNetwork, embedding, indexed, item, nearest
+from tests.gallery.crash_worker import NoNetwork, embedding, indexed, item, nearest
+from trireid.gallery import Gallery, Hit, view
+from trireid.gallery.index import VectorIndex, vectors
+from trireid.samples import MODALITIES, Sample
 
 LASTING = Counter(f"i{n}" for n in range(200))
 #: How many others come and go together.

@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gallery import Gallery
-from gallery.actor import current_actor
-from gallery.index import Seen, VectorIndex
-from gallery.snapshot import SNAPSHOT
-from gallery.store import FILE
 from tests.conftest import ROOT
-from tests.gallery.victim import MARK, POINTS, NoNetwork, State, after, embedding, indexed, item, nearest
+from tests.gallery.crash_worker import MARK, POINTS, NoNetwork, State, after, embedding, indexed, item, nearest
+from trireid.gallery import Gallery
+from trireid.gallery.actor import current_actor
+from trireid.gallery.index import Seen, VectorIndex
+from trireid.gallery.snapshot import SNAPSHOT
+from trireid.gallery.store import FILE
 
 #: How often the process is killed: TRIREID_KILLS=200 for the long run.
 KILLS = int(os.environ.get("TRIREID_KILLS", "30"))
@@ -32,7 +32,7 @@ KILLS = int(os.environ.get("TRIREID_KILLS", "30"))
 @pytest.fixture
 def killer() -> Iterator[subprocess.Popen[str]]:
     """The process that forks and kills."""
-    command = [sys.executable, "-m", "tests.gallery.victim"]
+    command = [sys.executable, "-m", "tests.gallery.crash_worker"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         yield process
         assert process.stdin is not None

@@ -18,14 +18,14 @@ from pathlib import Path
 
 import pytest
 
-import trireid
-from gallery import Gallery
-from gallery.scrubbing import scrub
-from gallery.stats import stats
-from gallery.store import FILE
+import trireid.cli
 from tests.conftest import ROOT
+from tests.gallery.crash_worker import NoNetwork, embedding, indexed, item
 from tests.gallery.test_durability import contents, filled, wait_until_erased
-from tests.gallery.victim import NoNetwork, embedding, indexed, item
+from trireid.gallery import Gallery
+from trireid.gallery.scrubbing import scrub
+from trireid.gallery.stats import stats
+from trireid.gallery.store import FILE
 
 GONE = [b"picture of person 1", *(embedding(f"i{n}").tobytes() for n in range(40) if n % 4 == 1)]
 READER = """
@@ -75,7 +75,7 @@ def test_a_reader_in_the_way_delays_the_erasure_and_nothing_else(
 
 
 def test_another_process_finishes_what_one_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gallery.upkeep._IDLE", 0.05)
+    monkeypatch.setattr("trireid.gallery.upkeep._IDLE", 0.05)
     folder = tmp_path / "a.gallery"
     with filled(folder) as watching:
         with reader(folder):
@@ -104,9 +104,9 @@ def test_the_command_line_says_that_an_erasure_is_pending(tmp_path: Path, capsys
     folder = tmp_path / "a.gallery"
     with filled(folder) as gallery, reader(folder):
         gallery.remove(identity="person 1")
-        assert trireid._tell_pending(str(folder)) == 1
+        assert trireid.cli._tell_pending(str(folder)) == 1
         assert "a reader is in the way" in capsys.readouterr().err
-    assert trireid._tell_pending(str(folder)) == 0
+    assert trireid.cli._tell_pending(str(folder)) == 0
 
 
 @contextmanager
@@ -191,8 +191,8 @@ def test_answers_do_not_wait_while_a_large_store_is_cleared(tmp_path: Path, monk
         assert may_end.wait(60)
         return scrub(file)
 
-    monkeypatch.setattr("gallery.scrubbing._SEGMENT", 4096)
-    monkeypatch.setattr("gallery.erasure.scrub", clear)
+    monkeypatch.setattr("trireid.gallery.scrubbing._SEGMENT", 4096)
+    monkeypatch.setattr("trireid.gallery.erasure.scrub", clear)
     with filled(tmp_path / "a.gallery") as gallery, ThreadPoolExecutor(1) as pool:
         assert gallery.remove(identity="person 1") == 10
         assert is_clearing.wait(30)
@@ -220,7 +220,7 @@ def test_a_store_that_is_a_link_is_cleared_where_it_leads(tmp_path: Path) -> Non
 
 
 def test_a_large_store_is_cleared_after_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gallery.scrubbing._SEGMENT", 4096)
+    monkeypatch.setattr("trireid.gallery.scrubbing._SEGMENT", 4096)
     folder = tmp_path / "a.gallery"
     with filled(folder) as gallery:
         assert gallery.remove(identity="person 1") == 10

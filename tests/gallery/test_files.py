@@ -14,17 +14,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import trireid
-from export import Embedder
-from gallery import Gallery, index
-from gallery.backup import back_up
-from gallery.checking import check
-from gallery.exporting import EMBEDDINGS, MANIFEST, export
-from gallery.stats import stats
-from gallery.store import FILE
-from samples import GalleryError, Sample
-from samples.sources import open_source
+import trireid.cli
 from tests.conftest import ROOT, encoded, triplet
+from trireid.gallery import Gallery, index
+from trireid.gallery.backup import back_up
+from trireid.gallery.checking import check
+from trireid.gallery.exporting import EMBEDDINGS, MANIFEST, export
+from trireid.gallery.stats import stats
+from trireid.gallery.store import FILE
+from trireid.inference import Embedder
+from trireid.samples import GalleryError, Sample
+from trireid.samples.sources import open_source
 
 SOMEBODY = 65_534
 
@@ -83,7 +83,7 @@ def test_an_existing_gallery_with_wider_rights_is_left_so_and_warned_of(
 
 
 def lock(folder: Path) -> None:
-    """Take the rights to write from everybody, root included: see `gallery.opening.is_read_only`."""
+    """Take the rights to write from everybody, root included: see `trireid.gallery.opening.is_read_only`."""
     for path in (*folder.rglob("*"), folder):
         path.chmod(0o555 if path.is_dir() else 0o444)
 
@@ -336,7 +336,7 @@ def test_an_export_says_how_to_index_it_again(tmp_path: Path, embedder: Embedder
     (tmp_path / "a.png").write_bytes(encoded(1))
     with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
         gallery.add([Sample(id="a", rgb=tmp_path / "a.png")])
-    assert trireid.main(["gallery", "export", str(tmp_path / "a.gallery"), "-o", str(tmp_path / "out")]) == 0
+    assert trireid.cli.main(["gallery", "export", str(tmp_path / "a.gallery"), "-o", str(tmp_path / "out")]) == 0
     assert f"trireid index {tmp_path / 'out' / MANIFEST} --allow-outside" in capsys.readouterr().out
     (entry,) = open_source(str(tmp_path / "out" / MANIFEST), allow_outside=True)
     assert entry.sample is not None

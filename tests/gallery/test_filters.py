@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import trireid
-from gallery import Gallery
-from gallery.attribute_filters import equals, ranges
-from gallery.stats import stats
-from gallery.store import Store
-from samples import GalleryError
+import trireid.cli
 from tests.conftest import triplet
 from tests.gallery.test_searching import people, query, stored
+from trireid.gallery import Gallery
+from trireid.gallery.attribute_filters import equals, ranges
+from trireid.gallery.stats import stats
+from trireid.gallery.store import Store
+from trireid.samples import GalleryError
 
 __all__ = ["people"]
 
@@ -179,7 +179,7 @@ def test_the_names_are_read_once_and_not_where_something_is_found(people: Galler
 
 
 def test_of_too_many_names_none_is_refused(people: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gallery.attribute_names.MOST_NAMES", 5)
+    monkeypatch.setattr("trireid.gallery.attribute_names.MOST_NAMES", 5)
     people.add_items([stored("a", attributes={f"n{i}": i for i in range(6)})])
     assert found(people, {"other": 1}) == set()
 
@@ -208,7 +208,7 @@ def test_an_item_without_a_kind_is_of_the_networks(gallery: Gallery, monkeypatch
 def test_the_command_names_key_and_value(filled: Gallery, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     twice = ('{"camera": 1, "camera": 2}', '--where: "camera" is named twice')
     for text, said in (twice, ("[1]", "--where: must be an object")):
-        code = trireid.main(["search", "--gallery", str(filled.folder), "--rgb", "x.png", "--where", text])
+        code = trireid.cli.main(["search", "--gallery", str(filled.folder), "--rgb", "x.png", "--where", text])
         assert (code, said in capsys.readouterr().err) == (2, True)
 
 

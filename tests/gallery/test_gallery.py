@@ -17,12 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import PngImagePlugin
 
-from export import Embedder, load_artifact
-from gallery import Gallery, index
-from gallery.store import FILE
-from samples import GalleryError, PictureError, Sample
-from samples.sources import open_source
 from tests.conftest import encoded, triplet
+from trireid.gallery import Gallery, index
+from trireid.gallery.store import FILE
+from trireid.inference import Embedder, load_artifact
+from trireid.samples import GalleryError, PictureError, Sample
+from trireid.samples.sources import open_source
 
 
 def people(count: int) -> list[Sample]:

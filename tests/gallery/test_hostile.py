@@ -11,23 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import Embedder, load_artifact
-from gallery import Gallery
-from gallery.checking import check
-from gallery.exporting import export
-from gallery.index import file as index_file
-from gallery.old_schemas import SCHEMA_1, SCHEMA_2
-from gallery.place import artifact_of
-from gallery.reembedding import reembed
-from gallery.reserve import RESERVE, release_reserve
-from gallery.schema import vectors_table
-from gallery.snapshot import SNAPSHOT
-from gallery.stats import stats
-from gallery.store import FILE
-from samples import GalleryError
 from tests.conftest import triplet
-from tests.gallery.victim import NoNetwork, item
-from trireid import main
+from tests.gallery.crash_worker import NoNetwork, item
+from trireid.cli import main
+from trireid.gallery import Gallery
+from trireid.gallery.checking import check
+from trireid.gallery.exporting import export
+from trireid.gallery.index import file as index_file
+from trireid.gallery.old_schemas import SCHEMA_1, SCHEMA_2
+from trireid.gallery.place import artifact_of
+from trireid.gallery.reembedding import reembed
+from trireid.gallery.reserve import RESERVE, release_reserve
+from trireid.gallery.schema import vectors_table
+from trireid.gallery.snapshot import SNAPSHOT
+from trireid.gallery.stats import stats
+from trireid.gallery.store import FILE
+from trireid.inference import Embedder, load_artifact
+from trireid.samples import GalleryError
 
 Write = Callable[[sqlite3.Connection], object]
 

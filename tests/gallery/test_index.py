@@ -16,14 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gallery.index import Keys, Memory, Scores, VectorIndex, Vectors, gpu, lists, partition, seen
-from gallery.index import vectors as under_test
-from gallery.index.codec import Codec
-from gallery.index.lock import ReadWriteLock
-from gallery.index.sealed import Sealed
-from gallery.index.state import drawn
-from gallery.index.tuning import QUERIES, tuned
-from samples import GalleryError
+from trireid.gallery.index import Keys, Memory, Scores, VectorIndex, Vectors, gpu, lists, partition, seen
+from trireid.gallery.index import vectors as under_test
+from trireid.gallery.index.codec import Codec
+from trireid.gallery.index.lock import ReadWriteLock
+from trireid.gallery.index.sealed import Sealed
+from trireid.gallery.index.state import drawn
+from trireid.gallery.index.tuning import QUERIES, tuned
+from trireid.samples import GalleryError
 
 D = 32
 MODES = list(Memory)

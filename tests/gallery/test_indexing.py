@@ -21,19 +21,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from export import Embedder
-from gallery import Gallery, IndexReport, index, indexing, preparation
-from gallery.indexing import BATCH
-from gallery.pictures import thumbnail
-from gallery.prefetch import Prefetch
-from gallery.reembedding import reembed
-from samples import GalleryError, Sample, SourceError
-from samples.budget import Allowance
-from samples.containers import Container
-from samples.rendering import render
-from samples.source import Entry, Source
-from samples.sources import open_source
 from tests.conftest import ROOT, encoded, triplet
+from trireid.gallery import Gallery, IndexReport, index, indexing, preparation
+from trireid.gallery.indexing import BATCH
+from trireid.gallery.pictures import thumbnail
+from trireid.gallery.prefetch import Prefetch
+from trireid.gallery.reembedding import reembed
+from trireid.inference import Embedder
+from trireid.samples import GalleryError, Sample, SourceError
+from trireid.samples.budget import Allowance
+from trireid.samples.containers import Container
+from trireid.samples.rendering import render
+from trireid.samples.source import Entry, Source
+from trireid.samples.sources import open_source
 
 _PATIENCE = 60.0
 _opened: list[str] = []
@@ -234,7 +234,7 @@ def test_a_batch_is_written_while_the_next_is_embedded(
 def test_what_is_decoded_at_once_is_bounded(tmp_path: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     source = triplets_on_disk(tmp_path / "crops", 30)
     monkeypatch.setattr(indexing, "decoding_threads", lambda: 8)
-    monkeypatch.setattr(sys.modules["samples.decode"], "CORES", threading.Semaphore(8))
+    monkeypatch.setattr(sys.modules["trireid.samples.decode"], "CORES", threading.Semaphore(8))
     lock, now, most = threading.Lock(), [0], [0]
 
     def slow(container: Container) -> Image.Image:
@@ -246,11 +246,11 @@ def test_what_is_decoded_at_once_is_bounded(tmp_path: Path, gallery: Gallery, mo
             now[0] -= 1
         return render(container)
 
-    monkeypatch.setattr(sys.modules["samples.decode"], "render", slow)
-    monkeypatch.setattr(sys.modules["samples.decode"], "DECODING", Allowance(1))  # less than any image: one at a time
+    monkeypatch.setattr(sys.modules["trireid.samples.decode"], "render", slow)
+    monkeypatch.setattr(sys.modules["trireid.samples.decode"], "DECODING", Allowance(1))  # less than any image: one at a time
     index(source, gallery)
     assert most[0] == 1
-    monkeypatch.setattr(sys.modules["samples.decode"], "DECODING", Allowance(1 << 20))
+    monkeypatch.setattr(sys.modules["trireid.samples.decode"], "DECODING", Allowance(1 << 20))
     monkeypatch.setattr(preparation, "FILES", Allowance(1))  # less than any file: one sample at a time
     most[0] = 0
     assert index(triplets_on_disk(tmp_path / "more", 30, first=100), gallery).added == 30
@@ -312,7 +312,7 @@ def test_a_thumbnail_is_small_and_keeps_its_shape() -> None:
 # A `trireid index` whose network takes its time, and which notes how many samples it embeds.
 _SLOW = """
 import sys, time
-import export.onnx_runtime as runtime, trireid
+import export.onnx_runtime as runtime, trireid.cli
 run = runtime.OnnxEmbedder.run
 def slow(self, images, camera, present):
     with open(sys.argv[1], "a") as file:
@@ -320,7 +320,7 @@ def slow(self, images, camera, present):
     time.sleep(0.15)
     return run(self, images, camera, present)
 runtime.OnnxEmbedder.run = slow
-sys.exit(trireid.main(sys.argv[2:]))
+sys.exit(trireid.cli.main(sys.argv[2:]))
 """
 
 

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-import trireid
-from export import Embedder
-from gallery import Gallery, IndexReport, index
-from gallery.indexing import BATCH
-from gallery.reembedding import reembed
-from samples import GalleryError, Sample
-from samples.source import Entry, Source
-from samples.sources import open_source
+import trireid.cli
 from tests.conftest import encoded, triplet
+from trireid.gallery import Gallery, IndexReport, index
+from trireid.gallery.indexing import BATCH
+from trireid.gallery.reembedding import reembed
+from trireid.inference import Embedder
+from trireid.samples import GalleryError, Sample
+from trireid.samples.source import Entry, Source
+from trireid.samples.sources import open_source
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def test_two_runs_at_once_report_what_each_did_itself(tmp_path: Path, artifact: 
             begin.wait(60)
             reports.append(index(source_of(samples), gallery))
 
-    from export import load_artifact
+    from trireid.inference import load_artifact
 
     Gallery.open(tmp_path / "g.gallery", load_artifact(artifact)).close()
     runs = [threading.Thread(target=run) for _ in range(2)]
@@ -214,7 +214,7 @@ def test_the_report_in_json_is_all_that_stdout_holds(
 ) -> None:
     (folder / "m.csv").write_text(",rgb,pid,shade\n0,a.png,Ann,red\n1,gone.png,Bo,\n")
     arguments = ["index", str(folder / "m.csv"), "--gallery", str(tmp_path / "j.gallery"), "--model", str(artifact)]
-    assert trireid.main([*arguments, "--kind", "person", "--json"]) == 1
+    assert trireid.cli.main([*arguments, "--kind", "person", "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert (told["added"], told["updated"], told["known"], told["embedded"], told["items"]) == (1, 0, 0, 1, 1)
     assert told["rejected"] == [{"location": "row 3", "error": f"rgb: {folder}/gone.png does not exist"}]
@@ -235,7 +235,7 @@ def test_the_list_of_what_was_not_used_ends_the_command(
     for name in ("a.png", "b.heic", "._a.png"):
         (crops / name).write_bytes(encoded(0))
     arguments = ["index", str(crops), "--gallery", str(tmp_path / "j.gallery"), "--model", str(artifact)]
-    assert trireid.main(arguments) == 0
+    assert trireid.cli.main(arguments) == 0
     told = capsys.readouterr()
     assert told.out.endswith("1 added, 0 known, 0 rejected; holds 1\n")
     assert told.err.splitlines()[-2:] == [
@@ -251,7 +251,7 @@ def test_a_source_without_images_makes_no_gallery(tmp_path: Path, capsys: pytest
     (crops / "a.avif").write_bytes(b"")
     (crops / "m.csv").write_text("rgb\n")
     for source, gone in ((crops, 1), (crops / "m.csv", 1), (tmp_path / "nowhere", 2)):
-        assert trireid.main(["index", str(source), "--gallery", str(tmp_path / "g.gallery")]) == gone
+        assert trireid.cli.main(["index", str(source), "--gallery", str(tmp_path / "g.gallery")]) == gone
     assert "1 .avif files" in capsys.readouterr().err
     assert not (tmp_path / "g.gallery").exists()
 
@@ -295,6 +295,6 @@ def test_a_place_that_may_not_be_written_is_an_error_of_what_was_given(
 
     monkeypatch.setattr(Gallery, "open", refuse)
     (folder / "m.csv").write_text("rgb\na.png\n")
-    assert trireid.main(["index", str(folder / "m.csv"), "--gallery", str(folder / "g.gallery")]) == code
+    assert trireid.cli.main(["index", str(folder / "m.csv"), "--gallery", str(folder / "g.gallery")]) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"trireid: there: {os.strerror(getattr(errno, number))}")

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-import trireid
-from export import Embedder
-from gallery import Gallery
-from gallery.actor import current_actor
-from gallery.retention import set_keep_days
-from gallery.retention_timer import RetentionTimer
-from gallery.stats import stats
-from samples import GalleryError
+import trireid.cli
 from tests.conftest import triplet
+from tests.gallery.crash_worker import NoNetwork, item
 from tests.gallery.test_durability import filled, wait_until_erased
-from tests.gallery.victim import NoNetwork, item
+from trireid.gallery import Gallery
+from trireid.gallery.actor import current_actor
+from trireid.gallery.retention import set_keep_days
+from trireid.gallery.retention_timer import RetentionTimer
+from trireid.gallery.stats import stats
+from trireid.inference import Embedder
+from trireid.samples import GalleryError
 
 DAY = 86_400.0
 
@@ -44,7 +44,7 @@ def test_a_clock_that_is_ahead_empties_no_gallery(tmp_path: Path, monkeypatch: p
     with filled(folder) as gallery:
         set_keep_days(folder, 30)
         now = time.time()
-        monkeypatch.setattr("gallery.retention.time.time", lambda: now + 40 * DAY)
+        monkeypatch.setattr("trireid.gallery.retention.time.time", lambda: now + 40 * DAY)
         refused = r"40 of 40 items .* clock .* newest item was added .* only with --force"
         with pytest.raises(GalleryError, match=refused):
             gallery.remove_older(30)
@@ -100,23 +100,23 @@ def test_the_command_line_sets_a_rule_and_says_what_would_go(
     with Gallery.open(folder, embedder) as gallery:
         gallery.add([triplet(n, id=f"i{n}", identity="p\n1" if n else "p0") for n in range(3)])
         age(gallery, 40, "id <> 'i0'")
-    assert trireid.main(["gallery", "set", str(folder), "--keep-days", "30"]) == 0
+    assert trireid.cli.main(["gallery", "set", str(folder), "--keep-days", "30"]) == 0
     assert stats(folder)["keep_days"] == 30
     remove = ["gallery", "remove", str(folder)]
     capsys.readouterr()
     asked = ["--older-than", "30"], ["--id", "i0", "absent"], ["--identity", "p0"]
     for what, ids in zip(asked, (["i1", "i2"], ["i0"], ["i0"]), strict=True):
-        assert trireid.main([*remove, *what, "--dry-run"]) == 0
+        assert trireid.cli.main([*remove, *what, "--dry-run"]) == 0
         assert capsys.readouterr().out.splitlines() == [f"{folder}: {len(ids)} of 3 would be removed", *ids]
     for what in (["--older-than", "30"], ["--expired"]):
-        assert trireid.main([*remove, *what]) == 2
+        assert trireid.cli.main([*remove, *what]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert "2 of 3 items" in line
-    assert trireid.main([*remove, "--expired", "--force"]) == 0
+    assert trireid.cli.main([*remove, "--expired", "--force"]) == 0
     assert "2 removed; holds 1" in capsys.readouterr().out
-    assert trireid.main(["gallery", "set", str(folder), "--keep-days", "none"]) == 0
+    assert trireid.cli.main(["gallery", "set", str(folder), "--keep-days", "none"]) == 0
     assert stats(folder)["keep_days"] is None
-    assert trireid.main(["gallery", "set", str(folder), "--keep-days", "-1"]) == 2
+    assert trireid.cli.main(["gallery", "set", str(folder), "--keep-days", "-1"]) == 2
 
 
 @pytest.mark.parametrize("days", [0, -1, float("nan"), float("inf")])

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-import trireid
-from export import Embedder
-from gallery import Gallery, index
-from gallery.person import export_identity
-from gallery.store import FILE
-from samples import GalleryError, Sample
-from samples.sources import open_source
+import trireid.cli
 from tests.conftest import encoded, triplet
+from trireid.gallery import Gallery, index
+from trireid.gallery.person import export_identity
+from trireid.gallery.store import FILE
+from trireid.inference import Embedder
+from trireid.samples import GalleryError, Sample
+from trireid.samples.sources import open_source
 
 LATER, BEFORE = "2999-01-01T00:00:00Z", "2020-01-01T00:00:00+02:00"
 
@@ -119,7 +119,7 @@ def people(tmp_path: Path, embedder: Embedder) -> Path:
 
 
 def test_all_that_is_held_of_a_person_is_found(people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert trireid.main(["gallery", "find", str(people), "--identity", "Ann", "--json"]) == 0
+    assert trireid.cli.main(["gallery", "find", str(people), "--identity", "Ann", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     kept, file, gone = found["items"]
     assert (kept["id"], kept["camera"], kept["scene"], kept["kind"]) == ("kept", 2, "s", "person")
@@ -131,7 +131,7 @@ def test_all_that_is_held_of_a_person_is_found(people: Path, tmp_path: Path, cap
     assert (file["images"]["rgb"]["path"], file["images"]["rgb"]["bytes"]) == (str(tmp_path / "ann.png"), len(encoded(50)))
     assert gone["images"]["tir"]["bytes"] is None
     assert found["audit"] == []
-    assert trireid.main(["gallery", "find", str(people), "--identity", "Ann"]) == 0
+    assert trireid.cli.main(["gallery", "find", str(people), "--identity", "Ann"]) == 0
     out = capsys.readouterr().out
     for part in ("item kept", "access", "2999", '{"coat": "red"}', str(tmp_path / "ann.png"), "kept inside"):
         assert part in out
@@ -140,12 +140,12 @@ def test_all_that_is_held_of_a_person_is_found(people: Path, tmp_path: Path, cap
 
 def test_a_person_who_is_not_held_is_one_line(people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (["find"], ["export", "-o", str(tmp_path / "out")]):
-        assert trireid.main(["gallery", arguments[0], str(people), "--identity", "Zoe", *arguments[1:]]) == 2
+        assert trireid.cli.main(["gallery", arguments[0], str(people), "--identity", "Zoe", *arguments[1:]]) == 2
         out = capsys.readouterr()
         assert (out.out, out.err.count("\n")) == ("", 1)
         assert "holds nothing of identity 'Zoe'" in out.err
     assert not (tmp_path / "out").exists()
-    assert trireid.main(["gallery", "find", str(people), "--identity", "Eve", "--json"]) == 1
+    assert trireid.cli.main(["gallery", "find", str(people), "--identity", "Eve", "--json"]) == 1
     out = capsys.readouterr()
     assert [line["action"] for line in json.loads(out.out)["audit"]] == ["remove"]
     assert "holds no item of identity 'Eve'" in out.err
@@ -155,7 +155,7 @@ def test_a_persons_export_holds_theirs_alone_with_every_image(
     people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert trireid.main(["gallery", "export", str(people), "--identity", "Ann", "-o", str(out)]) == 1
+    assert trireid.cli.main(["gallery", "export", str(people), "--identity", "Ann", "-o", str(out)]) == 1
     assert "not copied: item 3: tir" in capsys.readouterr().err
     entries = [entry for entry in open_source(str(out / "manifest.csv")) if entry.sample]
     assert [(entry.sample.id, entry.sample.identity) for entry in entries if entry.sample] == [("kept", "Ann"), ("file", "Ann")]
@@ -178,10 +178,10 @@ def test_a_persons_export_copies_no_file_that_is_no_image(people: Path, tmp_path
 
 
 def test_the_audit_is_printed(people: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert trireid.main(["gallery", "audit", str(people), "--json"]) == 0
+    assert trireid.cli.main(["gallery", "audit", str(people), "--json"]) == 0
     (line,) = json.loads(capsys.readouterr().out)["audit"]
     assert (line["action"], line["what"]["identity"], line["what"]["removed"]) == ("remove", "Eve", 1)
-    assert trireid.main(["gallery", "audit", str(people)]) == 0
+    assert trireid.cli.main(["gallery", "audit", str(people)]) == 0
     assert "  remove  " in capsys.readouterr().out
 
 

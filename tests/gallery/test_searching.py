@@ -15,17 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gallery import Gallery, view
-from gallery.actor import current_actor
-from gallery.calibration import _cosines, logistic
-from gallery.index import VectorIndex
-from gallery.items import Item, StoredPicture
-from gallery.reading import Reading
-from gallery.scoring import Segments, mask_of
-from gallery.where import instant_of
-from samples import MODALITIES, GalleryError, Sample
 from tests.conftest import encoded
-from tests.gallery.victim import DIMENSION, NoNetwork, embedding
+from tests.gallery.crash_worker import DIMENSION, NoNetwork, embedding
+from trireid.gallery import Gallery, view
+from trireid.gallery.actor import current_actor
+from trireid.gallery.calibration import _cosines, logistic
+from trireid.gallery.index import VectorIndex
+from trireid.gallery.items import Item, StoredPicture
+from trireid.gallery.reading import Reading
+from trireid.gallery.scoring import Segments, mask_of
+from trireid.gallery.where import instant_of
+from trireid.samples import MODALITIES, GalleryError, Sample
 
 SUBSETS = [tuple(m for bit, m in enumerate(MODALITIES) if mask >> bit & 1) for mask in range(1, 8)]
 
@@ -260,7 +260,7 @@ def test_a_segment_of_two_modalities_needs_both() -> None:
     card = Joined().card
     from dataclasses import replace
 
-    from export import Segment
+    from trireid.inference import Segment
 
     parts = (Segment("rgb", "global", 0, 4), Segment("nir", "global", 4, 8), Segment("rgb+nir", "head", 8, 12))
     segments = Segments(replace(card, segments=parts))

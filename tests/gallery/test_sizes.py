@@ -12,19 +12,19 @@ from typing import Any
 
 import pytest
 
-from export import Embedder
-from gallery import Gallery, Hit, index
-from gallery.items import Item, StoredPicture
-from gallery.limits import MAX_ANSWER, MAX_ATTRIBUTES, limit_answer
-from gallery.reserve import RESERVE, SIZE, disk_full, keep_reserve
-from gallery.store import FILE
-from samples import GalleryError
-from samples.sources import open_source
-from serving.errors import answer_to
 from tests.conftest import encoded, triplet
+from tests.gallery.crash_worker import NoNetwork, indexed, item, nearest
 from tests.gallery.test_durability import filled, wait_until_erased
 from tests.gallery.test_erasure import small_disk
-from tests.gallery.victim import NoNetwork, indexed, item, nearest
+from trireid.gallery import Gallery, Hit, index
+from trireid.gallery.items import Item, StoredPicture
+from trireid.gallery.limits import MAX_ANSWER, MAX_ATTRIBUTES, limit_answer
+from trireid.gallery.reserve import RESERVE, SIZE, disk_full, keep_reserve
+from trireid.gallery.store import FILE
+from trireid.inference import Embedder
+from trireid.samples import GalleryError
+from trireid.samples.sources import open_source
+from trireid.serving.errors import answer_to
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from export import Embedder
-from gallery import Gallery, index
-from gallery.person import find_identity
-from samples import Sample, TrireidError
-from samples.sources import open_source
 from tests.conftest import encoded
+from trireid.gallery import Gallery, index
+from trireid.gallery.person import find_identity
+from trireid.inference import Embedder
+from trireid.samples import Sample, TrireidError
+from trireid.samples.sources import open_source
 
 NFC = unicodedata.normalize("NFC", "Zo\u00eb M\u00fcller")
 NFD = unicodedata.normalize("NFD", NFC)

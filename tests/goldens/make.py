@@ -13,8 +13,8 @@ import numpy as np
 import torch
 import yaml
 
-from models import Head, NetworkConfig, ReIdNetwork, load_checkpoint, published_state, yaml_of
 from tests.conftest import GOLDENS, picture
+from trireid.models import Head, NetworkConfig, ReIdNetwork, load_checkpoint, published_state, yaml_of
 
 CONFIG = NetworkConfig(image_size=(64, 32), width=64, depth=1, channels=32, cameras=4, aggregation_ratio=0.5)
 

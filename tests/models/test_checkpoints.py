@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models import ReIdNetwork, load_checkpoint, published_state, yaml_of
-from models.files import read_weights
-from samples import CheckpointError, ConfigError
 from tests.goldens.make import CONFIG
+from trireid.models import ReIdNetwork, load_checkpoint, published_state, yaml_of
+from trireid.models.files import read_weights
+from trireid.samples import CheckpointError, ConfigError
 
 SETTINGS = yaml_of(CONFIG)
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models import Head, ReIdNetwork, load_checkpoint, published_state, yaml_of
-from models.demo_head import SUBSETS, DemoHead, QueryAttention
 from tests.goldens.make import CONFIG
+from trireid.models import Head, ReIdNetwork, load_checkpoint, published_state, yaml_of
+from trireid.models.demo_head import SUBSETS, DemoHead, QueryAttention
 
 HDM = replace(CONFIG, channels=128, head=Head.HDM)
 ATM = replace(HDM, head=Head.HDM_ATM, moe_heads=4)

@@ -26,10 +26,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models import load_checkpoint
-from models.files import read_weights
-from samples import CheckpointError
 from tests.conftest import GOLDENS
+from trireid.models import load_checkpoint
+from trireid.models.files import read_weights
+from trireid.samples import CheckpointError
 
 CONFIG = GOLDENS / "tiny_sdtps.yml"
 State = dict[str, Tensor]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from models import load_checkpoint
 from tests.conftest import GOLDENS, shared
+from trireid.models import load_checkpoint
 
 TOLERANCE = 1e-5
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from models import NetworkConfig, ReIdNetwork, load_checkpoint, published_state, yaml_of
-from samples import ConfigError
 from tests.models.test_start import IMAGENET
+from trireid.models import NetworkConfig, ReIdNetwork, load_checkpoint, published_state, yaml_of
+from trireid.samples import ConfigError
 
 OVERLAPPING = replace(IMAGENET, stride=8, cameras=3, sie_coe=3.0, aggregation_ratio=0.6)
 

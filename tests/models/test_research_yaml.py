@@ -11,7 +11,9 @@ import pytest
 import torch
 import yaml
 
-from models import (
+from tests.conftest import GOLDENS, shared
+from tests.goldens.make import CONFIG
+from trireid.models import (
     Backbone,
     Head,
     NetworkConfig,
@@ -22,9 +24,7 @@ from models import (
     read_yaml,
     yaml_of,
 )
-from samples import ConfigError
-from tests.conftest import GOLDENS, shared
-from tests.goldens.make import CONFIG
+from trireid.samples import ConfigError
 
 CHECKPOINT = GOLDENS / "tiny_sdtps.pth"
 SETTINGS = yaml_of(CONFIG)

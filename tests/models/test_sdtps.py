@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from models import NetworkConfig, ReIdNetwork
-from models.sdtps import Sdtps, TokenAggregation, TokenSparse
-from samples import ConfigError
 from tests.goldens.make import CONFIG
+from trireid.models import NetworkConfig, ReIdNetwork
+from trireid.models.sdtps import Sdtps, TokenAggregation, TokenSparse
+from trireid.samples import ConfigError
 
 
 @pytest.mark.parametrize(("sparse", "aggregation", "kept", "tokens"), [(0.5, 0.4, 64, 25), (0.7, 0.5, 90, 44)])

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models import Backbone, NetworkConfig, ReIdNetwork, load_start_weights
-from models.position import resized
-from samples import CheckpointError
 from tests.goldens.make import CONFIG
+from trireid.models import Backbone, NetworkConfig, ReIdNetwork, load_start_weights
+from trireid.models.position import resized
+from trireid.samples import CheckpointError
 
 #: A backbone pretrained on 64 x 64 pictures: 4 x 4 patches.
 SQUARE = replace(CONFIG, image_size=(64, 64))

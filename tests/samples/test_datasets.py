@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samples import Sample, SourceError, to_batch
-from samples.sources import open_source
 from tests.conftest import encoded, picture, shared
+from trireid.samples import Sample, SourceError, to_batch
+from trireid.samples.sources import open_source
 
 #: Identities and images as published, and cameras (views) as the published names have them (the test names of RGBNT201: two).
 PUBLISHED = {

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from samples import Picture, PictureError, Sample, decode, to_batch
 from tests.conftest import encoded, picture
+from trireid.samples import Picture, PictureError, Sample, decode, to_batch
 
 
 def saved(image: Image.Image, form: str, **options: Any) -> bytes:

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import trireid
-from export import Embedder
-from gallery import Gallery
-from samples import PictureError, Sample, decode
-from samples.depth import Depth, ImageNotes, reading_images
-from samples.errors import ConfigError
+import trireid.cli
 from tests.conftest import picture
+from trireid.gallery import Gallery
+from trireid.inference import Embedder
+from trireid.samples import PictureError, Sample, decode
+from trireid.samples.depth import Depth, ImageNotes, reading_images
+from trireid.samples.errors import ConfigError
 
 SCENE = picture(1)[..., 0]
 
@@ -140,15 +140,15 @@ def test_index_says_what_it_guessed_and_remembers_what_it_is_told(
     (tmp_path / "rgb").mkdir()
     frame.save(tmp_path / "rgb" / "0.png")
     asked = ["index", str(tmp_path), "--model", str(artifact), "--json", "--gallery"]
-    assert trireid.main([*asked, str(tmp_path / "a.gallery")]) == 0
+    assert trireid.cli.main([*asked, str(tmp_path / "a.gallery")]) == 0
     notes = " ".join(json.loads(capsys.readouterr().out)["notes"])
     assert "3 16-bit images use a small part of their range, and were stretched" in notes
     assert "1 images have a shape far from the network's" in notes
-    assert trireid.main([*asked, str(tmp_path / "b.gallery"), "--thermal", "counts:7000:9040"]) == 0
+    assert trireid.cli.main([*asked, str(tmp_path / "b.gallery"), "--thermal", "counts:7000:9040"]) == 0
     assert "stretched" not in " ".join(json.loads(capsys.readouterr().out)["notes"])
-    assert trireid.main(["gallery", "stats", str(tmp_path / "b.gallery"), "--json"]) == 0
+    assert trireid.cli.main(["gallery", "stats", str(tmp_path / "b.gallery"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["thermal"] == "counts:7000:9040"
-    assert trireid.main([*asked, str(tmp_path / "b.gallery"), "--thermal", "warm"]) == 2
+    assert trireid.cli.main([*asked, str(tmp_path / "b.gallery"), "--thermal", "warm"]) == 2
 
 
 def test_a_query_is_read_as_the_gallery_reads_its_items(

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from export.foreign import ForeignCard
-from models.yaml_file import read_yaml
-from samples import ArtifactError, ConfigError, PictureError, SourceError, decode
-from samples.files import MAX_TEXT_BYTES, FileTooLargeError, open_regular, read_regular
-from samples.sources import open_source
 from tests.conftest import encoded
+from trireid.inference.external import ForeignCard
+from trireid.models.yaml_file import read_yaml
+from trireid.samples import ArtifactError, ConfigError, PictureError, SourceError, decode
+from trireid.samples.files import MAX_TEXT_BYTES, FileTooLargeError, open_regular, read_regular
+from trireid.samples.sources import open_source
 
 NOT_REGULAR = r"not a regular file|Is a directory"
 
@@ -59,7 +59,7 @@ def test_what_is_read_is_bounded_also_while_it_grows(tmp_path: Path, monkeypatch
         path.write_bytes(b"x" * 5000)
         return found
 
-    monkeypatch.setattr("samples.files.os.fstat", grow)
+    monkeypatch.setattr("trireid.samples.files.os.fstat", grow)
     with pytest.raises(FileTooLargeError):
         read_regular(path, 1000)
 

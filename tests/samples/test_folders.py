@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from samples import Sample, SourceError
-from samples.readers import tree
-from samples.source import Source
-from samples.sources import open_source
 from tests.conftest import encoded
+from trireid.samples import Sample, SourceError
+from trireid.samples.readers import tree
+from trireid.samples.source import Source
+from trireid.samples.sources import open_source
 
 IMAGE = encoded(0)
 

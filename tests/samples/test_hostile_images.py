@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from samples import PictureError, decode
-from samples.decode import examine
-from samples.rendering import as_rgb
 from tests.conftest import ROOT
 from tests.samples.hostile_images import ENDURED, HOSTILE, UNUSUAL, grey_tiff
+from trireid.samples import PictureError, decode
+from trireid.samples.decode import examine
+from trireid.samples.rendering import as_rgb
 
 #: Processor time of one file. The files here took from 3 s to minutes, or gigabytes, before they were looked at first.
 SECONDS = 1.5

@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samples import PictureError, Sample, TrireidError, decode, isolation, to_batch
-from samples.budget import usable_cores
-from samples.containers import Container
-from samples.deadline import deadline
-from samples.decode import examine
-from samples.errors import DeadlineError
-from samples.rendering import render
 from tests.conftest import ROOT, encoded
 from tests.samples.hostile_images import photo, rle_bmp, saved
+from trireid.samples import PictureError, Sample, TrireidError, decode, isolation, to_batch
+from trireid.samples.budget import usable_cores
+from trireid.samples.containers import Container
+from trireid.samples.deadline import deadline
+from trireid.samples.decode import examine
+from trireid.samples.errors import DeadlineError
+from trireid.samples.rendering import render
 
 _MUCH = 1 << 30
 _PATIENCE = 30.0
@@ -210,7 +210,7 @@ def alive(pid: int) -> bool:
 def test_the_process_needs_pillow_and_numpy_alone() -> None:
     code = """
 import sys
-import samples.decode_worker
+import trireid.samples.decode_worker
 loaded = {name.split(".")[0] for name in sys.modules}
 assert not loaded & {"onnxruntime", "faiss", "torch", "bentoml", "gallery", "export", "serving"}, loaded
 """

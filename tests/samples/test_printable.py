@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import trireid
-from export import Embedder
-from gallery import Gallery
-from samples import Sample
-from samples.printable import printable
+import trireid.cli
 from tests.conftest import encoded
+from trireid.gallery import Gallery
+from trireid.inference import Embedder
+from trireid.samples import Sample
+from trireid.samples.printable import printable
 
 HOSTILE = "a\x1b[2J\x1b]0;owned\x07\r\n\x9b31m\u202e\u2066\u200b\u2028\x7f"
 
@@ -80,7 +80,7 @@ def test_no_command_prints_control_characters(
     (tmp_path / f"{HOSTILE}.png").chmod(0o600)
     for command in commands:
         try:
-            trireid.main(command)
+            trireid.cli.main(command)
         except SystemExit as stopped:
             assert stopped.code == 2  # noqa: PT017
         out, err = capfd.readouterr()
@@ -91,7 +91,7 @@ def test_no_command_prints_control_characters(
 
 
 def test_warnings_are_printable(tmp_path: Path) -> None:
-    assert trireid.main(["gallery", "stats", str(tmp_path)]) == 2
+    assert trireid.cli.main(["gallery", "stats", str(tmp_path)]) == 2
     assert logging.lastResort is not None
     record = logging.LogRecord("x", logging.WARNING, "", 0, "%s", (HOSTILE,), None)
     assert logging.lastResort.format(record) == printable(HOSTILE)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from samples import Sample, SourceError, TrireidError
-from samples.sources import open_source
 from tests.conftest import encoded
+from trireid.samples import Sample, SourceError, TrireidError
+from trireid.samples.sources import open_source
 
 
 def manifest(folder: Path, text: str) -> str:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from samples import Sample, SourceError
-from samples.cells import read_text, write_text
-from samples.readers.columns import write_header
-from samples.source import Source
-from samples.sources import open_source
 from tests.conftest import encoded
+from trireid.samples import Sample, SourceError
+from trireid.samples.cells import read_text, write_text
+from trireid.samples.readers.columns import write_header
+from trireid.samples.source import Source
+from trireid.samples.sources import open_source
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from export import Embedder, load_artifact
-from gallery import Gallery
 from tests.conftest import ROOT, export_tiny, free_port, triplet
+from trireid.gallery import Gallery
+from trireid.inference import Embedder, load_artifact
 
 #: Tokens of the guarded server, by what they may do.
 TOKENS = {

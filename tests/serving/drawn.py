@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from assets import default_artifact
-from export import load_artifact
-from gallery import Gallery
-from samples import MODALITIES, Kind, Sample
-from samples.synthetic.source import synthetic_samples
+from trireid.demo.synthetic.source import synthetic_samples
+from trireid.gallery import Gallery
+from trireid.inference import load_artifact
+from trireid.inference.embedded import default_artifact
+from trireid.samples import MODALITIES, Kind, Sample
 
 NAMES = ("Ada", "Ben", "Chloë", "Dev", "Eli", "Fay", "Gus", "Hal")
 _FIRST = datetime(2026, 3, 2, 8, 15, tzinfo=UTC)

@@ -21,14 +21,14 @@ from statistics import median
 import httpx
 import pytest
 
-from export import Embedder
-from gallery import Gallery
-from samples import ServiceError
-from serving.client import Client
 from tests.conftest import triplet
 from tests.serving.abuse import Abuse, malformed, whole_files, with_mutated_pictures
 from tests.serving.conftest import Server, filled, running
 from tests.serving.test_service import files
+from trireid.gallery import Gallery
+from trireid.inference import Embedder
+from trireid.samples import ServiceError
+from trireid.serving.client import Client
 
 CASES = int(os.environ.get("TRIREID_ABUSE", "250"))
 BODY_SECONDS = 3.0

@@ -12,14 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
-from samples import ConfigError
-from serving.access import Scope, TokenStore
-from serving.access_control import AccessControl
-from serving.app import create_app
-from serving.limits import Limits
-from serving.rate import RateLimit
 from tests.serving.conftest import TOKENS, Server
 from tests.serving.test_service import files
+from trireid.samples import ConfigError
+from trireid.serving.access import Scope, TokenStore
+from trireid.serving.access_control import AccessControl
+from trireid.serving.app import create_app
+from trireid.serving.limits import Limits
+from trireid.serving.rate import RateLimit
 
 
 def bearer(name: str) -> dict[str, str]:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from starlette.exceptions import HTTPException
 
-from serving.admission import AdmissionControl
-from serving.deadline import BusyError
 from tests.serving.conftest import Server
 from tests.serving.test_access import bearer
 from tests.serving.test_http_protocol import connect
 from tests.serving.test_service import files
+from trireid.serving.admission import AdmissionControl
+from trireid.serving.deadline import BusyError
 
 Usage = namedtuple("Usage", "total used free")
 

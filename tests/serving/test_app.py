@@ -7,8 +7,8 @@ import asyncio
 import httpx
 import pytest
 
-from samples import GalleryError
-from serving.app import create_app
+from trireid.samples import GalleryError
+from trireid.serving.app import create_app
 
 
 class FailingDesk:
@@ -25,7 +25,7 @@ def answer_to(error: Exception, monkeypatch: pytest.MonkeyPatch) -> httpx.Respon
     """What is answered where the desk's listing fails."""
     app = create_app()
     app.state.desk = FailingDesk(error)
-    monkeypatch.setattr("serving.desk.Desk.listing", FailingDesk.listing)
+    monkeypatch.setattr("trireid.serving.desk.Desk.listing", FailingDesk.listing)
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)

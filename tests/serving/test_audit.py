@@ -18,23 +18,23 @@ import httpx
 import pytest
 from starlette.requests import Request
 
-import trireid
-from export import Embedder
-from gallery import Gallery
-from gallery.actor import acting, current_actor, note_replaced
-from samples import ConfigError, GalleryError
-from serving.access import Principal
-from serving.access_control import PRINCIPAL
-from serving.app import create_app
-from serving.audit import Audit, AuditError
-from serving.auth import REQUEST_ID
-from serving.desk import Desk
-from serving.limits import Limits
-from serving.logs import log
-from serving.operations import ROUTE
-from serving.request_audit import RequestAudit
+import trireid.cli
 from tests.serving.conftest import TOKENS, Server, filled
 from tests.serving.test_service import files
+from trireid.gallery import Gallery
+from trireid.gallery.actor import acting, current_actor, note_replaced
+from trireid.inference import Embedder
+from trireid.samples import ConfigError, GalleryError
+from trireid.serving.access import Principal
+from trireid.serving.access_control import PRINCIPAL
+from trireid.serving.app import create_app
+from trireid.serving.audit import Audit, AuditError
+from trireid.serving.auth import REQUEST_ID
+from trireid.serving.desk import Desk
+from trireid.serving.limits import Limits
+from trireid.serving.logs import log
+from trireid.serving.operations import ROUTE
+from trireid.serving.request_audit import RequestAudit
 
 
 @pytest.fixture
@@ -334,7 +334,7 @@ def test_everything_that_is_done_or_told_has_its_lines(tmp_path: Path, embedder:
 
 def test_a_removal_at_the_command_line_names_its_user(tmp_path: Path, embedder: Embedder) -> None:
     folder = filled(tmp_path / "people.gallery", embedder)
-    assert trireid.main(["gallery", "remove", str(folder), "--identity", "1"]) == 0
+    assert trireid.cli.main(["gallery", "remove", str(folder), "--identity", "1"]) == 0
     with Gallery.open(folder, create=False) as gallery:
         ((_, action, what),) = gallery.audit()
     assert (action, what["by"]["uid"]) == ("remove", os.getuid())

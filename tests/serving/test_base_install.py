@@ -21,14 +21,14 @@ def run(code: str, blocked: str = BLOCKED) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["index", "--help"], ["gallery", "--help"], ["--version"]], ids=str)
 def test_help_needs_no_extra(arguments: list[str]) -> None:
-    done = run(f"import trireid\ntrireid.main({arguments!r})")
+    done = run(f"import trireid.cli\ntrireid.main({arguments!r})")
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_client_needs_no_extra(server: Server, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encoded(15))
     asked = ["search", "--url", str(server.client.base_url), "--gallery", "people", "--rgb", str(tmp_path / "a.png"), "--json"]
-    done = run(f"import trireid\nsys.exit(trireid.main({asked!r}))")
+    done = run(f"import trireid.cli\nsys.exit(trireid.cli.main({asked!r}))")
     assert (done.returncode, done.stderr) == (0, "")
     assert '"hits"' in done.stdout
 
@@ -36,6 +36,6 @@ def test_the_client_needs_no_extra(server: Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("blocked", "extra"), [("onnxruntime", "cpu"), ("faiss", "cpu")])
 def test_a_missing_extra_is_named(blocked: str, extra: str, tmp_path: Path) -> None:
     asked = ["search", "--gallery", str(tmp_path / "x"), "--rgb", str(tmp_path / "a.png")]
-    done = run(f"import trireid\nsys.exit(trireid.main({asked!r}))", blocked)
+    done = run(f"import trireid.cli\nsys.exit(trireid.cli.main({asked!r}))", blocked)
     assert done.returncode == 2
     assert done.stderr == f"trireid: {blocked} is not installed; run: pip install 'trireid[{extra}]'\n"

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export import Embedder
-from export.embedder import Cameras, Embeddings, Images, Present, Tokens
-from serving.batching import BatchingEmbedder
-from serving.deadline import BusyError, deadline
+from trireid.inference import Embedder
+from trireid.inference.embedder import Cameras, Embeddings, Images, Present, Tokens
+from trireid.serving.batching import BatchingEmbedder
+from trireid.serving.deadline import BusyError, deadline
 
 
 class Network(Embedder):

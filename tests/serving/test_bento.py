@@ -10,19 +10,20 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import httpx
 import pytest
 import yaml
 
-from assets import default_artifact
-from export import load_artifact
-from gallery import Gallery
-from tests.conftest import ROOT, triplet
+from tests.conftest import ROOT, SUBPACKAGES, build_wheel, triplet
 from tests.serving.conftest import start_command, stop
+from trireid.gallery import Gallery
+from trireid.inference import load_artifact
+from trireid.inference.embedded import default_artifact
 
 VARIANTS = {"cpu": "bentofile.yaml", "gpu": "bentofile.gpu.yaml"}
-ROOMS = ("assets", "evaluation", "export", "gallery", "samples", "serving")
+LAYERS = ("trireid", *SUBPACKAGES)
 BENTOML = [sys.executable, "-m", "bentoml"]
 
 
@@ -61,6 +62,7 @@ def bento(tmp_path_factory: pytest.TempPathFactory) -> Bento:
     uv.write_text("#!/bin/sh\nexit 1\n")
     uv.chmod(0o755)
     home = folder / "home"
+    build_wheel(ROOT / "dist")
     environment = {**os.environ, "BENTOML_HOME": str(home), "PATH": f"{uv.parent}{os.pathsep}{os.environ['PATH']}"}
     subprocess.run(
         [*BENTOML, "build", "--version", "built"], cwd=ROOT, env=environment, check=True, timeout=240, capture_output=True
@@ -68,18 +70,18 @@ def bento(tmp_path_factory: pytest.TempPathFactory) -> Bento:
     return Bento(home / "bentos" / "trireid-service" / "built", home)
 
 
-def test_it_holds_what_serves_and_nothing_else(bento: Bento) -> None:
+def test_it_carries_the_wheel_and_nothing_else(bento: Bento) -> None:
     source = bento.folder / "src"
     held = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()} - {"bentofile.yaml"}
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", *ROOMS, "trireid.py", "LICENSE"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert held == set(listed.stdout.splitlines())
-    assert {"assets/person.onnx", "assets/vehicle.onnx", "serving/service.py"} <= held
+    assert held == {"LICENSE"}
+    (wheel,) = (bento.folder / "env" / "python" / "wheels").iterdir()
+    assert read("bentofile.yaml")["python"]["wheels"] == [f"dist/{wheel.name}"]
+    with ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert {name.split("/")[0] for name in names} == {"trireid", wheel.name.split("-py3")[0] + ".dist-info"}
+    listed = subprocess.run(["git", "ls-files", *LAYERS], cwd=ROOT, check=True, capture_output=True, text=True)
+    files = {name if name.startswith("trireid/") else f"trireid/{name}" for name in listed.stdout.splitlines()}
+    assert {name for name in names if name.startswith("trireid/")} == files
 
 
 def test_it_names_no_index_and_no_torch(bento: Bento) -> None:
@@ -112,8 +114,7 @@ def test_it_serves_a_gallery_outside_by_its_own_artifact(bento: Bento, tmp_path:
 
 
 def test_the_image_is_made_from_the_packages_and_nothing_else() -> None:
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
-    wanted = {"pyproject.toml", "README.md", "LICENSE", "trireid.py", "locks", *(package.rstrip("*") for package in packages)}
+    wanted = {"pyproject.toml", "README.md", "LICENSE", "locks", "trireid", *SUBPACKAGES}
     lines = [line.split() for line in (ROOT / "Dockerfile").read_text().splitlines()]
     copied = {name for line in lines if line[:1] == ["COPY"] and not line[1].startswith("--") for name in line[1:-1]}
     ignored = (ROOT / ".dockerignore").read_text().splitlines()

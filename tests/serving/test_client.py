@@ -22,12 +22,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gallery import Gallery
-from samples import PictureError, Sample, ServiceError, TrireidError
-from serving.client import AsyncClient, Client
-from serving.schemas import EmbedAnswer
 from tests.conftest import ROOT, picture, triplet
 from tests.serving.conftest import TOKENS, Server
+from trireid.gallery import Gallery
+from trireid.samples import PictureError, Sample, ServiceError, TrireidError
+from trireid.serving.client import AsyncClient, Client
+from trireid.serving.schemas import EmbedAnswer
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def scripted(*script: Any, retry_after: str | None = None) -> Iterator[tuple[str
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The client's waits, which take no time."""
     waited: list[float] = []
-    monkeypatch.setattr("serving.client.time.sleep", waited.append)
+    monkeypatch.setattr("trireid.serving.client.time.sleep", waited.append)
     return waited
 
 
@@ -325,9 +325,9 @@ def test_search_at_a_url_prints_what_search_in_a_folder_does(guarded: Server, tm
 def test_what_makes_no_sense_together_is_one_clear_line(
     arguments: list[str], code: int, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import trireid
+    import trireid.cli
 
-    assert trireid.main(["search", *arguments]) == code
+    assert trireid.cli.main(["search", *arguments]) == code
     told = capsys.readouterr().err
     assert line in told
     assert told.count("\n") == 1
@@ -336,12 +336,12 @@ def test_what_makes_no_sense_together_is_one_clear_line(
 def test_a_server_that_refuses_or_is_away_is_one_clear_line(
     guarded: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import trireid
+    import trireid.cli
 
     Image.fromarray(picture(15)).save(tmp_path / "q.png")
     monkeypatch.delenv("TRIREID_TOKEN", raising=False)
-    assert trireid.main(["search", "--url", str(guarded.client.base_url), "--rgb", str(tmp_path / "q.png")]) == 2
+    assert trireid.cli.main(["search", "--url", str(guarded.client.base_url), "--rgb", str(tmp_path / "q.png")]) == 2
     assert "a token is needed" in capsys.readouterr().err
-    monkeypatch.setattr("serving.client.time.sleep", lambda _: None)
-    assert trireid.main(["search", "--url", "http://127.0.0.1:1", "--rgb", str(tmp_path / "q.png")]) == 1
+    monkeypatch.setattr("trireid.serving.client.time.sleep", lambda _: None)
+    assert trireid.cli.main(["search", "--url", "http://127.0.0.1:1", "--rgb", str(tmp_path / "q.png")]) == 1
     assert "no answer" in capsys.readouterr().err

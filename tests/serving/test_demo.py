@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from export import Embedder, load_artifact
-from gallery import Gallery
-from samples import KINDS, ConfigError, GalleryError
-from serving import demo
-from serving.logs import log
-from serving.settings import BENTOML_HOME, DEMO_FOLDER, GALLERIES, GALLERY_ROOT, check_bentoml_home
 from tests.conftest import ROOT, free_port, triplet
 from tests.serving.conftest import filled
+from trireid.demo import galleries as demo
+from trireid.demo.galleries import DEMO_FOLDER
+from trireid.gallery import Gallery
+from trireid.inference import Embedder, load_artifact
+from trireid.samples import KINDS, ConfigError, GalleryError
+from trireid.serving.logs import log
+from trireid.serving.served_galleries import resolve_galleries
+from trireid.serving.settings import BENTOML_HOME, GALLERIES, GALLERY_ROOT, check_bentoml_home
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def test_a_gallery_of_another_network_in_the_working_directory_stays(
     own = filled(Path("galleries/person.gallery"), load_artifact(other_artifact))
     monkeypatch.setattr(log, "propagate", True)
     before = {path: path.read_bytes() for path in own.iterdir()}
-    served = demo.settle_galleries()
+    served = resolve_galleries()
     assert {path: path.read_bytes() for path in own.iterdir()} == before
     assert own.absolute() not in served
     assert "trireid serve galleries/person.gallery" in caplog.text

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from export import Embedder
-from serving.http_protocol import MAX_HEAD_BYTES, MAX_PIPELINE
 from tests.serving.conftest import Server, filled, read_memory, running
 from tests.serving.test_access import bearer
 from tests.serving.test_service import files
+from trireid.inference import Embedder
+from trireid.serving.http_protocol import MAX_HEAD_BYTES, MAX_PIPELINE
 
 HEAD_SECONDS = 1.0
 GET = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -154,8 +154,8 @@ def test_an_answer_before_the_end_of_a_body_is_read_by_an_honest_client(guarded:
 
 
 def test_limits_of_connections_and_heads_are_checked_at_the_start() -> None:
-    from samples import ConfigError
-    from serving.limits import Limits
+    from trireid.samples import ConfigError
+    from trireid.serving.limits import Limits
 
     for name in ("TRIREID_HEAD_SECONDS", "TRIREID_CONNECTIONS"):
         with pytest.raises(ConfigError, match=name):

@@ -14,17 +14,17 @@ from typing import Any
 import httpx
 import pytest
 
-from samples import ConfigError
-from serving.app import create_app
-from serving.deadline import time_left
-from serving.limits import Limits, MetricsAccess
-from serving.schemas import EmbedAnswer
-from serving.settings import workers
-from serving.stages import collected, stage
 from tests.conftest import encoded
 from tests.serving.conftest import Server, running
 from tests.serving.test_access import bearer
 from tests.serving.test_service import files
+from trireid.samples import ConfigError
+from trireid.serving.app import create_app
+from trireid.serving.deadline import time_left
+from trireid.serving.limits import Limits, MetricsAccess
+from trireid.serving.schemas import EmbedAnswer
+from trireid.serving.settings import workers
+from trireid.serving.stages import collected, stage
 
 
 def test_limits_come_from_the_environment() -> None:
@@ -82,7 +82,7 @@ class SlowDesk:
 def asked(desk: SlowDesk, limits: Limits, count: int, headers: dict[str, str] | None = None) -> list[httpx.Response]:
     """The answers to requests that come at the same time."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("serving.app.Desk.embed", SlowDesk.embed)
+        patched.setattr("trireid.serving.app.Desk.embed", SlowDesk.embed)
         app = create_app(limits)
     app.state.desk = desk
 
@@ -202,10 +202,10 @@ def test_a_request_in_flight_is_answered_when_the_server_is_told_to_stop(server:
 def test_a_gallery_that_moves_to_another_network_is_served_by_it_at_once(
     other_artifact: Path, embedder: Any, tmp_path: Path
 ) -> None:
-    from export import load_artifact
-    from gallery import Gallery
-    from gallery.reembedding import reembed
     from tests.conftest import triplet
+    from trireid.gallery import Gallery
+    from trireid.gallery.reembedding import reembed
+    from trireid.inference import load_artifact
 
     folder = tmp_path / "moving.gallery"
     with Gallery.open(folder, embedder) as gallery:

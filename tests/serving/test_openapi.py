@@ -8,15 +8,15 @@ from typing import Any
 import httpx
 import pytest
 
-from samples import MODALITIES
-from serving.openapi import document
 from tests.conftest import ROOT
 from tests.serving.conftest import Server
 from tests.serving.test_service import files
+from trireid.samples import MODALITIES
+from trireid.serving.openapi import document
 
 
 def test_the_committed_document_is_the_one_that_is_served(server: Server) -> None:
-    """Made anew by `python -m serving.openapi > docs/openapi.json`."""
+    """Made anew by `python -m trireid.serving.openapi > docs/openapi.json`."""
     committed = json.loads((ROOT / "docs" / "openapi.json").read_text(encoding="utf-8"))
     assert committed == json.loads(json.dumps(document()))
     assert committed == server.client.get("/openapi.json").json()

@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 import pytest
 from selenium.webdriver.chrome.webdriver import WebDriver
 
-from samples import Sample
 from tests.conftest import ROOT, shared
 from tests.serving.browser import chromium, console, need_browser, requested
 from tests.serving.conftest import TOKENS, Server, running
 from tests.serving.drawn import NAMES, drawn, fill, written
 from tests.serving.page import ENTER, ESCAPE, SPACE, TAB, Page
+from trireid.samples import Sample
 
 UI = ROOT / "serving" / "ui"
 PHONE: dict[str, Any] = {"width": 360, "height": 740}

@@ -11,13 +11,13 @@ from urllib.parse import urljoin
 
 import pytest
 
-from export import Embedder
-from samples import ConfigError
-from serving.settings import root_path
 from tests.conftest import ROOT
 from tests.serving.conftest import Server, filled, running
 from tests.serving.test_scopes import ask
 from tests.serving.test_service import files
+from trireid.inference import Embedder
+from trireid.samples import ConfigError
+from trireid.serving.settings import root_path
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_a_prefix_that_is_not_a_path_is_refused(path: str, monkeypatch: pytest.M
 def test_a_server_without_a_folder_for_temporary_files_says_so_in_one_line() -> None:
     code = (
         "import tempfile, sys, trireid; tempfile._candidate_tempdir_list = lambda: ['/proc/none'];"
-        "sys.exit(trireid.main(['serve']))"
+        "sys.exit(trireid.cli.main(['serve']))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2

@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from export import Embedder
-from gallery import Gallery
 from tests.conftest import encoded, triplet
 from tests.serving.conftest import running
+from trireid.gallery import Gallery
+from trireid.inference import Embedder
 
 
 @pytest.fixture

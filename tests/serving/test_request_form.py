@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from serving.request_form import MAX_JSON_BYTES
-from serving.schemas import MAX_IDS
 from tests.conftest import encoded
 from tests.serving.conftest import Server, read_memory
 from tests.serving.test_service import files
+from trireid.serving.request_form import MAX_JSON_BYTES
+from trireid.serving.schemas import MAX_IDS
 
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=b"}
 

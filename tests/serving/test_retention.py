@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from export import Embedder
-from gallery import Gallery
-from gallery.retention import set_keep_days
-from serving.desk import Desk
-from serving.limits import Limits
-from serving.metrics import Metrics
 from tests.serving.conftest import filled
+from trireid.gallery import Gallery
+from trireid.gallery.retention import set_keep_days
+from trireid.inference import Embedder
+from trireid.serving.desk import Desk
+from trireid.serving.limits import Limits
+from trireid.serving.metrics import Metrics
 
 
 def test_a_server_removes_what_is_older_than_its_gallery_keeps_items(tmp_path: Path, embedder: Embedder) -> None:

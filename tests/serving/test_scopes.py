@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from export import Embedder, load_artifact
-from gallery import Gallery
-from samples import ConfigError
-from serving.access import Grant, Scope, TokenStore
-from serving.operations import OPERATIONS
 from tests.serving.conftest import TOKENS, Server, filled, running
 from tests.serving.test_access import bearer
 from tests.serving.test_service import files
+from trireid.gallery import Gallery
+from trireid.inference import Embedder, load_artifact
+from trireid.samples import ConfigError
+from trireid.serving.access import Grant, Scope, TokenStore
+from trireid.serving.operations import OPERATIONS
 
 #: Spellings of a path that a router, a proxy or a check of prefixes may read in different ways.
 SPELLINGS: dict[str, Callable[[str], str]] = {

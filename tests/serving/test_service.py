@@ -10,11 +10,11 @@ import httpx
 import numpy as np
 import pytest
 
-from export import Embedder
-from gallery import Gallery
 from tests.conftest import encoded, shared, triplet
 from tests.samples.test_decode import bomb, saved
 from tests.serving.conftest import Server, start, stop
+from trireid.gallery import Gallery
+from trireid.inference import Embedder
 
 Files = dict[str, Any]
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from samples import ConfigError
-from serving.demo import ensure_demo_galleries, settle_galleries
-from serving.settings import DEMO_FOLDER, GALLERIES, GALLERY_ROOT, make_absolute, named_galleries
+from trireid.demo.galleries import DEMO_FOLDER, ensure_demo_galleries
+from trireid.samples import ConfigError
+from trireid.serving.served_galleries import resolve_galleries
+from trireid.serving.settings import GALLERIES, GALLERY_ROOT, make_absolute, named_galleries
 
 
 @pytest.fixture
@@ -27,14 +28,14 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_galleries_below_a_root_are_served_wherever_the_next_process_runs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = [root / "a.gallery", root / "b.gallery"]
-    assert settle_galleries() == wanted
+    assert resolve_galleries() == wanted
     monkeypatch.chdir("/")
     assert named_galleries() == wanted
 
 
 def test_named_galleries_go_before_the_root(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(GALLERIES, f"volume/b.gallery{os.pathsep}/x.gallery")
-    assert settle_galleries() == [root / "b.gallery", Path("/x.gallery")]
+    assert resolve_galleries() == [root / "b.gallery", Path("/x.gallery")]
 
 
 @pytest.mark.parametrize(("folder", "said"), [("volume/lost+found", "holds no gallery"), ("nowhere", "cannot be read")])
@@ -42,7 +43,7 @@ def test_named_galleries_go_before_the_root(root: Path, monkeypatch: pytest.Monk
 def test_a_root_without_galleries_is_said(folder: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(GALLERY_ROOT, folder)
     with pytest.raises(ConfigError, match=said) as caught:
-        settle_galleries()
+        resolve_galleries()
     assert "\n" not in caught.value.message
 
 

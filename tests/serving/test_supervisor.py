@@ -15,9 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from export import Embedder
 from tests.conftest import ROOT
 from tests.serving.conftest import Server, filled, process_tree, running, start_command, stop
+from trireid.inference import Embedder
 
 LISTENING = "0A"
 
@@ -43,7 +43,7 @@ def command(request: pytest.FixtureRequest) -> list[str]:
     """The two ways to start a server."""
     if request.param == "trireid serve":
         return [sys.executable, "-m", "trireid", "serve"]
-    return [sys.executable, "-m", "bentoml", "serve", "serving.service:ReIDService"]
+    return [sys.executable, "-m", "bentoml", "serve", "trireid.serving.service:ReIDService"]
 
 
 def test_a_server_listens_on_one_port(command: list[str], tmp_path: Path, embedder: Embedder) -> None:
@@ -126,7 +126,7 @@ def test_a_stop_under_load_resets_no_connection(workers: str, tmp_path: Path, em
 def test_reloading_needs_no_port_either(tmp_path: Path, embedder: Embedder) -> None:
     """With `--reload` BentoML's plugin is a process: it speaks through a folder of this user's."""
     folder = filled(tmp_path / "people.gallery", embedder)
-    command = [sys.executable, "-m", "bentoml", "serve", "--reload", "serving.service:ReIDService"]
+    command = [sys.executable, "-m", "bentoml", "serve", "--reload", "trireid.serving.service:ReIDService"]
     process, client = start_command(
         command, tmp_path / "log", ROOT, {"TRIREID_GALLERIES": str(folder), "TMPDIR": str(tmp_path)}
     )

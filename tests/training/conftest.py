@@ -12,17 +12,10 @@ import pytest
 import torch
 
 from tests.goldens.make import CONFIG
-from training.augment import Augmentation
-from training.data import Data
-from training.pictures import PictureSet
-from training.settings import (
-    BatchSettings,
-    DataSettings,
-    OptimiserSettings,
-    ScheduleSettings,
-    Settings,
-    UpkeepSettings,
-)
+from trireid.training.augment import Augmentation
+from trireid.training.data import Data
+from trireid.training.pictures import PictureSet
+from trireid.training.settings import BatchSettings, DataSettings, OptimiserSettings, ScheduleSettings, Settings, UpkeepSettings
 
 torch.set_num_threads(1)  # the networks are tiny: a second thread only waits for a core
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import trireid
-from models import load_checkpoint
-from training.data import list_not_used
-from training.settings import DataSettings
+import trireid.cli
+from trireid.models import load_checkpoint
+from trireid.training.data import list_not_used
+from trireid.training.settings import DataSettings
 
 LINES = {
     "optimiser: {backbone_rat: 1}": "optimiser.backbone_rat: nobody reads this key; is backbone_rate meant?",
@@ -32,7 +32,7 @@ def test_bad_input_is_said_before_the_first_epoch(
     key = section.partition(":")[0]
     kept = [old for old in run_yaml.read_text().splitlines() if not old.startswith(f"{key}:")]
     run_yaml.write_text("\n".join([*kept, section]))
-    assert trireid.main(["train", str(run_yaml), "--folder", str(tmp_path / "run")]) == 2
+    assert trireid.cli.main(["train", str(run_yaml), "--folder", str(tmp_path / "run")]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("trireid: ")
     assert line in said
@@ -41,33 +41,23 @@ def test_bad_input_is_said_before_the_first_epoch(
 
 def test_train_then_diagnose(run_yaml: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_yaml.write_text(run_yaml.read_text().replace("epochs: 20, warmup_epochs: 2", "epochs: 1, warmup_epochs: 0"))
-    assert trireid.main(["train", str(run_yaml)]) == 0
+    assert trireid.cli.main(["train", str(run_yaml)]) == 0
     best = tmp_path / "runs" / "run" / "best.pth"
     assert capsys.readouterr().out.startswith(f"{best}: epoch 1, validation mAP ")
     assert load_checkpoint(best, best.with_suffix(".yml")).config.depth == 1
-    assert trireid.main(["diagnose", str(best), "--json"]) == 0
+    assert trireid.cli.main(["diagnose", str(best), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["faults"] == []
     run_yaml.write_text(run_yaml.read_text().replace("gumbel: on", "gumbel: published"))
-    assert trireid.main(["diagnose", str(run_yaml)]) == 1
+    assert trireid.cli.main(["diagnose", str(run_yaml)]) == 1
     assert "fault: the gradient through the" in capsys.readouterr().out
 
 
 def test_a_run_that_diverges_exits_with_1(run_yaml: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_yaml.write_text(run_yaml.read_text().replace("upkeep: {", "upkeep: {loss_limit: 0.1, "))
-    assert trireid.main(["train", str(run_yaml)]) == 1
+    assert trireid.cli.main(["train", str(run_yaml)]) == 1
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("trireid: stopped at step 0: the loss is ")
     assert (tmp_path / "runs" / "run" / "stopped.pt").exists()
-
-
-def test_experiment_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert trireid.main(["experiment", "--folder", str(tmp_path), "--arms", "full;half"]) == 2
-    assert "--arms: there is no half" in capsys.readouterr().err
-    assert trireid.main(["experiment", "--folder", str(tmp_path), "--report-only"]) == 2
-    assert "say where to, with --report" in capsys.readouterr().err
-    report = str(tmp_path / "report.md")
-    assert trireid.main(["experiment", "--folder", str(tmp_path), "--report-only", "--report", report]) == 2
-    assert "no run in it is finished" in capsys.readouterr().err
 
 
 def test_what_training_passes_over_is_listed(tmp_path: Path) -> None:

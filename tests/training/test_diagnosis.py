@@ -8,21 +8,22 @@ import pytest
 import torch
 from torch import Tensor
 
-import training.diagnosis
-from models import Features, ReIdNetwork
-from models.sdtps import AttentionGradient, Gumbel, Sdtps, TokenAggregation, TokenSparse
-from samples import ConfigError
+import trireid.models.sdtps
+import trireid.training.diagnosis
 from tests.goldens.make import CONFIG
 from tests.training.conftest import Changed
-from training.batch import Batch, Batches
-from training.branches import Branches, total_loss
-from training.data import Data
-from training.diagnosis import Diagnosis, as_mapping, as_text, diagnose, diagnose_file
-from training.gradients import measure, module_of
-from training.loop import Training
-from training.optimiser import root_mean_square, squares_of
-from training.settings import Settings
-from training.start import start_network
+from trireid.models import Features, ReIdNetwork
+from trireid.models.sdtps import AttentionGradient, Gumbel, Sdtps, TokenAggregation, TokenSparse
+from trireid.samples import ConfigError
+from trireid.training.batch import Batch, Batches
+from trireid.training.branches import Branches, total_loss
+from trireid.training.data import Data
+from trireid.training.diagnosis import Diagnosis, as_mapping, as_text, diagnose, diagnose_file
+from trireid.training.gradients import measure, module_of
+from trireid.training.loop import Training
+from trireid.training.optimiser import root_mean_square, squares_of
+from trireid.training.settings import Settings
+from trireid.training.start import start_network
 
 
 def diagnosed(settings: Settings, data: Data) -> Diagnosis:
@@ -59,7 +60,7 @@ def test_norms_are_those_of_a_plain_backward_pass(changed: Changed, data: Data) 
 
 def test_the_paths_add_up_to_the_head(changed: Changed, data: Data) -> None:
     """Tokens, predictor, own and cross are all the ways from the head's loss to the backbone: on vectors, not norms."""
-    import training.gradients as module
+    import trireid.training.gradients as module
 
     network, branches, batch = made(changed(sdtps={"gumbel": Gumbel.ON}), data)
     torch.manual_seed(1)
@@ -95,15 +96,14 @@ def test_detached_scores_are_caught(switch: AttentionGradient, cut: set[str], ch
 
 def test_scores_detached_in_the_code_are_caught(settings: Settings, data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fault itself, whatever the switch says: similarities computed under `no_grad`."""
-    import models.sdtps
 
-    attention = models.sdtps.attention
+    attention = trireid.models.sdtps.attention
 
     def under_no_grad(directions: Tensor, feature: Tensor) -> Tensor:
         with torch.no_grad():
             return attention(directions, feature)
 
-    monkeypatch.setattr(models.sdtps, "attention", under_no_grad)
+    monkeypatch.setattr(trireid.models.sdtps, "attention", under_no_grad)
     faults = diagnosed(settings, data).faults
     assert faults == ["no gradient passes through the own score", "no gradient passes through the cross scores"]
 
@@ -152,7 +152,7 @@ def test_evaluation_that_says_pattern_2_and_reads_both_is_caught(
     def concatenated(features: Features, pattern: int) -> Tensor:
         return features.both
 
-    monkeypatch.setattr(training.diagnosis, "embedding", concatenated)
+    monkeypatch.setattr(trireid.training.diagnosis, "embedding", concatenated)
     faults = diagnosed(settings, data).faults
     assert any("never shows the head features apart (it reports patterns [1, 2, 3])" in fault for fault in faults)
 
@@ -172,8 +172,8 @@ def test_a_dead_module_is_named(settings: Settings, data: Data) -> None:
 
 def test_a_checkpoint_is_diagnosed_with_its_own_settings(run_yaml: Path, tmp_path: Path) -> None:
     run_yaml.write_text(run_yaml.read_text().replace("epochs: 20", "epochs: 1").replace("warmup_epochs: 2", "warmup_epochs: 0"))
-    from training.loop import train
-    from training.settings_file import read_settings
+    from trireid.training.loop import train
+    from trireid.training.settings_file import read_settings
 
     train(read_settings(run_yaml), tmp_path / "run").run()
     found = diagnose_file(tmp_path / "run" / "best.pth")

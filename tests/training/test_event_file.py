@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from training.event_file import EventFile, crc32c
-from training.log import Log, Table
+from trireid.training.event_file import EventFile, crc32c
+from trireid.training.log import Log, Table
 
 
 def records(path: Path) -> list[bytes]:

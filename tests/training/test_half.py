@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models import ReIdNetwork
 from tests.goldens.make import CONFIG
-from training.half import HalfProducts
+from trireid.models import ReIdNetwork
+from trireid.training.half import HalfProducts
 
 
 def test_products_are_rounded_forwards_and_backwards() -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.files import read_weights
 from tests.conftest import ROOT
 from tests.training.conftest import Changed
-from training.data import Data
-from training.loop import Training
+from trireid.models.files import read_weights
+from trireid.training.data import Data
+from trireid.training.loop import Training
 
 
 def trireid_train(config: Path, folder: Path) -> subprocess.Popen[bytes]:

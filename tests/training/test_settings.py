@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from samples import ConfigError
-from training.settings import Precision, Settings
-from training.settings_file import read_settings, settings_of
+from trireid.samples import ConfigError
+from trireid.training.settings import Precision, Settings
+from trireid.training.settings_file import read_settings, settings_of
 
 MINIMAL: dict[str, Any] = {"network": {"image_size": [64, 32], "width": 64}, "data": {"source": "synthetic:person:20"}}
 

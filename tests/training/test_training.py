@@ -19,20 +19,20 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from models import Head, ReIdNetwork, load_checkpoint, published_state
-from samples import CheckpointError, ConfigError, SourceError, TrireidError
 from tests.training.conftest import Changed, coloured
-from training.augment import Augmentation
-from training.batch import Batches
-from training.data import Data, check_batch, held_out
-from training.loop import Training
-from training.losses import batch_hard_triplet, centre_share, identity_loss, segment_triplet
-from training.optimiser import make_optimiser
-from training.sampler import IdentitySampler
-from training.schedule import rate_at
-from training.settings import BatchSettings, DataSettings, OptimiserName, OptimiserSettings, Precision, Settings
-from training.start import start_network
-from training.validation import validate
+from trireid.models import Head, ReIdNetwork, load_checkpoint, published_state
+from trireid.samples import CheckpointError, ConfigError, SourceError, TrireidError
+from trireid.training.augment import Augmentation
+from trireid.training.batch import Batches
+from trireid.training.data import Data, check_batch, held_out
+from trireid.training.loop import Training
+from trireid.training.losses import batch_hard_triplet, centre_share, identity_loss, segment_triplet
+from trireid.training.optimiser import make_optimiser
+from trireid.training.sampler import IdentitySampler
+from trireid.training.schedule import rate_at
+from trireid.training.settings import BatchSettings, DataSettings, OptimiserName, OptimiserSettings, Precision, Settings
+from trireid.training.start import start_network
+from trireid.training.validation import validate
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -397,7 +397,7 @@ def test_a_full_disk_is_said_before_the_first_step(
     settings: Settings, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr("training.files.shutil.disk_usage", lambda path: usage(1, 1, 1000))
+    monkeypatch.setattr("trireid.training.files.shutil.disk_usage", lambda path: usage(1, 1, 1000))
     with pytest.raises(TrireidError, match="0 MB are free, and the run's checkpoints need") as raised:
         Training(settings, data, tmp_path)
     assert raised.value.code == "no_space"

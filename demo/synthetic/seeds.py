@@ -1,0 +1,22 @@
+"""Where randomness comes from: every draw of the world has its own generator, named by integers.
+
+A name never passes through Python's `hash()`, which differs from process to process.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from trireid.samples.sample import KINDS, Kind
+
+Split = Literal["train", "test"]
+
+SPLITS: tuple[Split, ...] = ("train", "test")
+STREAMS = ("traits", "itinerary", "camera", "scene", "shot")
+
+
+def generator(seed: int, stream: str, kind: Kind, *name: int) -> np.random.Generator:
+    """The generator of one draw: equal names give equal numbers, in every process and order."""
+    return np.random.default_rng(np.random.SeedSequence([seed, STREAMS.index(stream), KINDS.index(kind), *name]))

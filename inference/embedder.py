@@ -1,0 +1,142 @@
+"""The one face of every runtime: samples in, embeddings out. Needs no torch."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trireid.inference.card import Card
+from trireid.inference.embedded import default_name
+from trireid.samples import MODALITIES, PictureError, Sample, to_batch
+
+BATCH: Final = 32
+#: An embedding is of unit length; one much shorter was of length 0, or too short for its numbers.
+_LEAST_LENGTH: Final = 0.5
+Embeddings = NDArray[np.float32]
+Images = NDArray[np.uint8]
+Cameras = NDArray[np.int64]
+Present = NDArray[np.bool_]
+Tokens = NDArray[np.int64]
+Run = Callable[[Images, Cameras, Present], tuple[Embeddings, Tokens]]
+
+
+class Embedder(ABC):
+    """A network in some runtime. `card` says what the network is, `path` which file it came from."""
+
+    def __init__(self, path: Path, card: Card) -> None:
+        self.path, self.card = path, card
+
+    @property
+    def source(self) -> str:
+        """What to open it by again: the name of an embedded default, or the file's absolute path."""
+        return default_name(self.path) or os.path.abspath(self.path)
+
+    @property
+    @abstractmethod
+    def runtime(self) -> str:
+        """What it runs in, as in `ONNX Runtime 1.31 on the CPU`."""
+
+    @abstractmethod
+    def run(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
+        """The graph itself: images uint8 [B, 3, H, W, 3], camera int64 [B] in range, present bool [B, 3]
+        -> embedding float32 [B, D] and the kept patches int64 [B, 3, K].
+        """
+
+    def stages(self, images: Images, camera: Cameras, present: Present) -> dict[str, NDArray[Any]]:
+        """What the graph made on the way, by the names of `trireid.inference.card.STAGES`; those that the runtime does not show are left
+        out.
+        """
+        embedding, tokens = self.run(images, camera, present)
+        return {"kept": tokens, "embedding": embedding}
+
+    def decoding(self) -> AbstractContextManager[None]:
+        """Enter this around decoding images for the network; a subclass may measure the time."""
+        return nullcontext()
+
+    def embed(self, samples: Sequence[Sample]) -> Embeddings:
+        """Decode and embed -> float32 [B, D], L2-normalised; a camera outside the network's range embeds as -1.
+
+        Raises PictureError for a bad picture, and, with code `no_direction`, where the network gives none for a sample.
+        """
+        return self.look(samples)[0]
+
+    def look(self, samples: Sequence[Sample]) -> tuple[Embeddings, Tokens]:
+        """As `embed`, and the kept patches int64 [B, 3, K]: all of them of a network that selects none, K = 0 of a foreign one.
+
+        Those of a modality that a sample lacks say nothing.
+        """
+        embeddings = np.empty((len(samples), self.card.dimension), dtype=np.float32)
+        tokens = np.empty((len(samples), len(MODALITIES), self.card.kept), dtype=np.int64)
+        for start in range(0, len(samples), BATCH):
+            part = slice(start, start + BATCH)
+            embeddings[part], tokens[part] = self.run(*pixels(samples[part], self.card))
+        check_directions(embeddings, samples)
+        return embeddings, tokens
+
+
+def check_directions(embeddings: Embeddings, samples: Sequence[Sample]) -> None:
+    """Check that each sample's embedding is a direction, so that cosines with it say something.
+
+    Raises:
+        PictureError: code `no_direction`: the embedding of a sample, which is named, is not finite or has length 0.
+    """
+    for row, reason in find_undirected(embeddings).items():
+        sample = samples[row]
+        name = f"{sample.id}: " if sample.id else ""
+        field = sample.present[0] if sample.present else MODALITIES[0]
+        raise PictureError(f"{name}{reason}", field, "no_direction")
+
+
+def find_undirected(embeddings: Embeddings) -> dict[int, str]:
+    """Return the rows of embeddings [B, D] that are no direction, each with the reason in words."""
+    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1)
+    rows = np.flatnonzero(~(np.isfinite(lengths) & (lengths > _LEAST_LENGTH)))
+    start = "the network gives no direction for it: its embedding "
+    return {
+        row: start + ("has length 0" if np.isfinite(lengths[row]) else "holds numbers that are not finite")
+        for row in rows.tolist()
+    }
+
+
+def pixels(samples: Sequence[Sample], card: Card) -> tuple[Images, Cameras, Present]:
+    """Samples as the graph takes them. Raises PictureError for a bad picture, and where a sample has none that the network
+    sees.
+    """
+    for sample in samples:
+        if sample.present and not set(sample.present) & set(card.modalities):  # none at all is decoding's to say
+            seen = " and ".join(card.modalities)
+            raise PictureError(f"{card.name} sees {seen} only, and the sample has none of it", card.modalities[0], "missing")
+    batch = to_batch(samples, card.fitting)
+    return batch.images, cameras(samples, card), batch.present
+
+
+def cameras(samples: Sequence[Sample], card: Card) -> Cameras:
+    """The camera of each sample as the network knows it, int64 [B]; -1 where unknown or out of its range."""
+    known = (-1 if sample.camera is None else sample.camera for sample in samples)
+    return np.array([camera if 0 <= camera < card.cameras else -1 for camera in known], dtype=np.int64)
+
+
+def in_batches(
+    run: Run, images: Images, camera: Cameras, present: Present, batch: int, *, padded: bool
+) -> tuple[Embeddings, Tokens]:
+    """Run samples through a graph in batches of at most `batch`; `padded`: of exactly that, the last sample repeated."""
+    parts = []
+    for rows, used in batches(len(images), batch, padded=padded):
+        embedding, tokens = run(images[rows], camera[rows], present[rows])
+        parts.append((embedding[:used], tokens[:used]))
+    embeddings, kept = zip(*parts, strict=True)
+    return np.concatenate(embeddings), np.concatenate(kept)
+
+
+def batches(count: int, batch: int, *, padded: bool) -> Iterator[tuple[NDArray[np.intp], int]]:
+    """The rows of each batch, and how many of them are no padding."""
+    for start in range(0, count, batch):
+        used = min(batch, count - start)
+        yield start + np.minimum(np.arange(batch if padded else used), used - 1), used

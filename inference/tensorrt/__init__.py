@@ -1,0 +1,1 @@
+"""TensorRT plans: their files and the runtime that runs them."""

@@ -1,0 +1,1 @@
+"""The comparison of the training notes: docs/experiments.md."""

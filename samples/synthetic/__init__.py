@@ -1,5 +1,0 @@
-"""A synthetic tri-modal world: persons and vehicles that several cameras see in three kinds of light."""
-
-from samples.synthetic.world import World
-
-__all__ = ["World"]
