@@ -1,11 +1,13 @@
-"""The network in the server's own process against the network as a BentoML service of its own: the same callers, in turns.
+"""The network in the server's own process against the network as a BentoML service of its own: the
+same callers, in turns.
 
     python -m benchmarks.embedder_service [--callers 1] [--rounds 3] [--seconds 10]
 
-In process: `trireid.serving.batching.BatchingEmbedder`, as the service has it. On its own: a BentoML service with a batchable API, in
-another process, that the callers reach as BentoML's services reach each other, with pixels as they leave decoding. Prints calls
-per second and the median latency. With 16 callers BentoML 1.4.39 loses connections between the two (ServerDisconnectedError),
-and the second way cannot be measured.
+In process: `trireid.serving.batching.BatchingEmbedder`, as the service has it. On its own: a
+BentoML service with a batchable API, in another process, that the callers reach as BentoML's
+services reach each other, with pixels as they leave decoding. Prints calls per second and the
+median latency. With 16 callers BentoML 1.4.39 loses connections between the two
+(ServerDisconnectedError), and the second way cannot be measured.
 """
 
 from __future__ import annotations
@@ -63,7 +65,9 @@ class CallersService:
     @bentoml.api  # type: ignore[untyped-decorator]
     async def measure(self, way: str, callers: int, seconds: float) -> list[float]:
         """Calls per second and the median latency in milliseconds."""
-        images = np.random.default_rng(0).integers(0, 256, (1, 3, *self.own.card.image_size, 3), dtype=np.uint8)
+        images = np.random.default_rng(0).integers(
+            0, 256, (1, 3, *self.own.card.image_size, 3), dtype=np.uint8
+        )
         limiter = anyio.CapacityLimiter(_MOST_CALLERS)
 
         async def own() -> NDArray[np.float32]:
@@ -74,16 +78,22 @@ class CallersService:
             return found
 
         assert np.abs(await own() - await remote()).max() < 1e-5
-        return list(await load({"in process": own, "a service of its own": remote}[way], callers, seconds))
+        return list(
+            await load({"in process": own, "a service of its own": remote}[way], callers, seconds)
+        )
 
 
 def _embed(embedder: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = embedder.run(images, np.full(len(images), -1), np.ones((len(images), 3), bool))[0]
+    found: NDArray[np.float32] = embedder.run(
+        images, np.full(len(images), -1), np.ones((len(images), 3), bool)
+    )[0]
     return found
 
 
 async def load(call: Call, callers: int, seconds: float) -> tuple[float, float]:
-    """Calls per second, and the median latency in milliseconds, of so many callers that each wait for their answer."""
+    """Calls per second, and the median latency in milliseconds, of so many callers that each wait
+    for their answer.
+    """
     taken: list[float] = []
     until = time.perf_counter() + seconds
 
@@ -104,7 +114,15 @@ def served() -> Iterator[str]:
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
         port = trial.getsockname()[1]
-    command = [sys.executable, "-m", "bentoml", "serve", "benchmarks.embedder_service:CallersService", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "bentoml",
+        "serve",
+        "benchmarks.embedder_service:CallersService",
+        "--port",
+        str(port),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
@@ -130,8 +148,13 @@ def main() -> None:
             time.sleep(1)
         for _ in range(given.rounds):
             for way in ("in process", "a service of its own"):
-                rate, latency = client.measure(way=way, callers=given.callers, seconds=given.seconds)
-                print(f"{given.callers} callers, {way}: {rate:.1f} calls/s, median {latency:.1f} ms", flush=True)
+                rate, latency = client.measure(
+                    way=way, callers=given.callers, seconds=given.seconds
+                )
+                print(
+                    f"{given.callers} callers, {way}: {rate:.1f} calls/s, median {latency:.1f} ms",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -1,17 +1,21 @@
-"""The gallery's index against exact search, in one run: recall, speed, memory, loading, adding, filters; as ratios.
+"""The gallery's index against exact search, in one run: recall, speed, memory, loading, adding,
+filters; as ratios.
 
-    python -m benchmarks.gallery --size 100000 --dimension 768 --memory float32 int8 --compare --table FILE.csv --plot FILE.png
+    python -m benchmarks.gallery --size 100000 --dimension 768 --memory float32 int8 --compare
+    --table FILE.csv --plot FILE.png
 
-The vectors are synthetic, like a trained ReID network's: looks (what people wear), identities around looks, shots around
-identities. look 0.7 + identity 0.7 + camera 0.25 + shot `--noise` (each a Gaussian in a latent space of 192 dimensions with
-falling variance, rank^-0.35), a fixed random map to D dimensions, white noise of 0.2, unit length. `--per` shots an identity,
-50 identities a look, 8 cameras. Queries are other shots of the same identities. At noise 0.75 shots of one identity have a
-cosine of about 0.6, at 0.5 of about 0.75.
+The vectors are synthetic, like a trained ReID network's: looks (what people wear), identities
+around looks, shots around identities. look 0.7 + identity 0.7 + camera 0.25 + shot `--noise` (each
+a Gaussian in a latent space of 192 dimensions with falling variance, rank^-0.35), a fixed random
+map to D dimensions, white noise of 0.2, unit length. `--per` shots an identity, 50 identities a
+look, 8 cameras. Queries are other shots of the same identities. At noise 0.75 shots of one identity
+have a cosine of about 0.6, at 0.5 of about 0.75.
 
-The vectors stand in an SQLite store (a blob by primary key), and the int8 and float16 indexes score their shortlist again
-with what they fetch from there, as the gallery does. `--compare` adds hnswlib and usearch, where they are installed: building
-theirs takes an hour at a million on two cores. Everything runs in a temporary folder; needs about 4 bytes * size * dimension of
-memory twice, and of disk twice.
+The vectors stand in an SQLite store (a blob by primary key), and the int8 and float16 indexes score
+their shortlist again with what they fetch from there, as the gallery does. `--compare` adds hnswlib
+and usearch, where they are installed: building theirs takes an hour at a million on two cores.
+Everything runs in a temporary folder; needs about 4 bytes * size * dimension of memory twice, and
+of disk twice.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -44,7 +49,10 @@ Search = Callable[[Vectors], Keys]
 
 @dataclass(frozen=True)
 class Point:
-    """A line of the table. `bytes`: of memory per vector; `single`, `batch`: milliseconds a query, alone and in 64s."""
+    """A line of the table.
+
+    `bytes`: of memory per vector; `single`, `batch`: milliseconds a query, alone and in 64s.
+    """
 
     index: str
     setting: str
@@ -72,9 +80,14 @@ class World:
     def shots(self, count: int) -> tuple[Vectors, NDArray[np.int64]]:
         """So many vectors [n, D] of random identities, and their cameras [n]."""
         camera = self.draw.integers(0, CAMERAS, count)
-        latent = self.identities[self.draw.integers(0, len(self.identities), count)] + self.cameras[camera]
+        latent = (
+            self.identities[self.draw.integers(0, len(self.identities), count)]
+            + self.cameras[camera]
+        )
         latent += np.float32(self.noise) * self._normal(count, len(self.scale)) * self.scale
-        vectors = latent @ self.map + np.float32(0.2 / self.dimension**0.5) * self._normal(count, self.dimension)
+        vectors = latent @ self.map + np.float32(0.2 / self.dimension**0.5) * self._normal(
+            count, self.dimension
+        )
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), camera
 
     def _normal(self, *shape: int) -> NDArray[np.float32]:
@@ -85,9 +98,14 @@ class Blobs:
     """The vectors as the gallery's store has them: SQLite blobs by primary key."""
 
     def __init__(self, folder: Path, dimension: int) -> None:
-        self._db = sqlite3.connect(folder / "vectors.db", check_same_thread=False, isolation_level=None)
+        self._db = sqlite3.connect(
+            folder / "vectors.db", check_same_thread=False, isolation_level=None
+        )
         self._dimension = dimension
-        for line in ("PRAGMA synchronous = OFF", "CREATE TABLE items (key INTEGER PRIMARY KEY, embedding BLOB)"):
+        for line in (
+            "PRAGMA synchronous = OFF",
+            "CREATE TABLE items (key INTEGER PRIMARY KEY, embedding BLOB)",
+        ):
             self._db.execute(line)
 
     def add(self, keys: Keys, vectors: Vectors) -> None:
@@ -110,7 +128,12 @@ class Blobs:
         cursor = self._db.execute("SELECT key, embedding FROM items ORDER BY key")
         while rows := cursor.fetchmany(CHUNK):
             keys = np.array([key for key, _ in rows], np.int64)
-            yield keys, np.frombuffer(b"".join(blob for _, blob in rows), np.float32).reshape(len(rows), -1)
+            yield (
+                keys,
+                np.frombuffer(b"".join(blob for _, blob in rows), np.float32).reshape(
+                    len(rows), -1
+                ),
+            )
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -122,7 +145,8 @@ def seconds(work: Callable[[], object]) -> float:
 
 def latency(search: Search, queries: Vectors, runs: int) -> float:
     """Median milliseconds of one query alone."""
-    return 1e3 * float(np.median([seconds(lambda i=i: search(queries[i : i + 1])) for i in range(runs)]))  # type: ignore[misc]
+    taken = [seconds(partial(search, queries[i : i + 1])) for i in range(runs)]
+    return 1e3 * float(np.median(taken))
 
 
 def pace(search: Search, queries: Vectors, runs: int = 5) -> float:
@@ -131,8 +155,13 @@ def pace(search: Search, queries: Vectors, runs: int = 5) -> float:
 
 
 def recall(found: Keys, truth: Keys) -> float:
-    """Recall@10: the share of the true keys [Q, 10] that were found [Q, 10]; -1 in the truth does not count."""
-    hits = sum(len(set(mine.tolist()) & set(its.tolist()) - {-1}) for mine, its in zip(found, truth, strict=True))
+    """Recall@10: the share of the true keys [Q, 10] that were found [Q, 10]; -1 in the truth does
+    not count.
+    """
+    hits = sum(
+        len(set(mine.tolist()) & set(its.tolist()) - {-1})
+        for mine, its in zip(found, truth, strict=True)
+    )
     return hits / int((truth >= 0).sum())
 
 
@@ -164,7 +193,10 @@ class Bench:
 
 def prepared(folder: Path, given: argparse.Namespace) -> Bench:
     """Make the world, the store, the flat index and the truth."""
-    world, blobs = World(given.size, given.dimension, given.noise, given.per), Blobs(folder, given.dimension)
+    world, blobs = (
+        World(given.size, given.dimension, given.noise, given.per),
+        Blobs(folder, given.dimension),
+    )
     flat, cameras = faiss.IndexFlatIP(given.dimension), []
     for start in range(0, given.size, CHUNK):
         vectors, camera = world.shots(min(CHUNK, given.size - start))
@@ -173,7 +205,15 @@ def prepared(folder: Path, given: argparse.Namespace) -> Bench:
         cameras.append(camera)
     queries, query_cameras = world.shots(given.queries)
     bench = Bench(
-        world, blobs, folder, flat, np.concatenate(cameras), queries, query_cameras, np.empty(0, np.int64), given.runs
+        world,
+        blobs,
+        folder,
+        flat,
+        np.concatenate(cameras),
+        queries,
+        query_cameras,
+        np.empty(0, np.int64),
+        given.runs,
     )
     bench.truth = bench.exactly(queries)
     return bench
@@ -226,7 +266,14 @@ def point(bench: Bench, index: VectorIndex, setting: str) -> Point:
     memory = index.memory / len(index)
     bare = index.fetch is None and index.memory_mode is not Memory.FLOAT32
     name = f"trireid {index.memory_mode}" + (" without fetch" if bare else "")
-    return Point(name, setting, found, memory, latency(search, bench.queries, bench.runs), pace(search, bench.queries))
+    return Point(
+        name,
+        setting,
+        found,
+        memory,
+        latency(search, bench.queries, bench.runs),
+        pace(search, bench.queries),
+    )
 
 
 def against_flat(bench: Bench, index: VectorIndex, target: float) -> Point:
@@ -236,12 +283,17 @@ def against_flat(bench: Bench, index: VectorIndex, target: float) -> Point:
         flat = latency(bench.exactly, bench.queries, 8), pace(bench.exactly, bench.queries, 1)
         ours = point(bench, index, f"recall {target}")
         turns.append((*flat, flat[0] / ours.single, flat[1] / ours.batch, ours))
-    single, batch, faster_single, faster_batch = (float(np.median([turn[i] for turn in turns])) for i in range(4))
+    single, batch, faster_single, faster_batch = (
+        float(np.median([turn[i] for turn in turns])) for i in range(4)
+    )
     ours = sorted((turn[4] for turn in turns), key=lambda one: one.single)[1]
     print(
         f"  recall@10 {ours.recall:.4f}; one query {ours.single:.2f} ms, flat {single:.1f} ms: {faster_single:.1f} times faster"
     )
-    print(f"  in batches of 64 {ours.batch:.2f} ms a query, flat {batch:.2f} ms: {faster_batch:.1f} times faster", flush=True)
+    print(
+        f"  in batches of 64 {ours.batch:.2f} ms a query, flat {batch:.2f} ms: {faster_batch:.1f} times faster",
+        flush=True,
+    )
     return ours
 
 
@@ -250,20 +302,34 @@ def load(bench: Bench, index: VectorIndex, took: float) -> None:
     path = bench.folder / f"{index.memory_mode}.index"
     saving = seconds(lambda: index.save(path))
     options: dict[str, Any] = {"memory": index.memory_mode, "recall": index.recall}
-    loading = float(np.median([seconds(lambda: VectorIndex.load(path, bench.flat.d, **options)) for _ in range(3)]))
-    print(f"  saved in {saving:.2f} s, loaded in {loading:.2f} s: {took / loading:.1f} times faster than building", flush=True)
+    loading = float(
+        np.median(
+            [seconds(lambda: VectorIndex.load(path, bench.flat.d, **options)) for _ in range(3)]
+        )
+    )
+    print(
+        f"  saved in {saving:.2f} s, loaded in {loading:.2f} s: {took / loading:.1f} times faster than building",
+        flush=True,
+    )
     path.unlink()
 
 
 def filters(bench: Bench, index: VectorIndex) -> None:
-    """Recall and milliseconds of one query where few pass and where most do; the last filter is each query's own."""
+    """Recall and milliseconds of one query where few pass and where most do; the last filter is
+    each query's own.
+    """
     draw = np.random.default_rng(1)
     for share in (1e-4, 1e-2, 0.3):
         among = 1 + np.flatnonzero(draw.random(bench.size) < share)
         few = bench.queries[:32]
-        found = recall(searching(index, among=among)(few), bench.exactly(few, faiss.IDSelectorBatch(among - 1)))
+        found = recall(
+            searching(index, among=among)(few), bench.exactly(few, faiss.IDSelectorBatch(among - 1))
+        )
         taken = latency(searching(index, among=among), bench.queries, 16)
-        print(f"  filter that passes {len(among)} of {bench.size}: recall {found:.4f}, {taken:.2f} ms", flush=True)
+        print(
+            f"  filter that passes {len(among)} of {bench.size}: recall {found:.4f}, {taken:.2f} ms",
+            flush=True,
+        )
     other_cameras(bench, index)
 
 
@@ -277,9 +343,16 @@ def other_cameras(bench: Bench, index: VectorIndex) -> None:
             search = searching(index, **given)
             found.append(search(query))
             taken.append(seconds(lambda search=search, query=query: search(query)))  # type: ignore[misc]
-            truth.append(bench.exactly(query, faiss.IDSelectorNot(faiss.IDSelectorBatch(np.flatnonzero(own)))))
+            truth.append(
+                bench.exactly(
+                    query, faiss.IDSelectorNot(faiss.IDSelectorBatch(np.flatnonzero(own)))
+                )
+            )
         share = recall(np.concatenate(found), np.concatenate(truth))
-        print(f"  not the query's own camera ({way}): recall {share:.4f}, {1e3 * np.median(taken):.2f} ms", flush=True)
+        print(
+            f"  not the query's own camera ({way}): recall {share:.4f}, {1e3 * np.median(taken):.2f} ms",
+            flush=True,
+        )
 
 
 def adding(bench: Bench, index: VectorIndex) -> None:
@@ -291,16 +364,22 @@ def adding(bench: Bench, index: VectorIndex) -> None:
     parts = np.array_split(np.arange(ADDED), rounds)
     taken = 0.0
     for part in parts:
-        quiet += [seconds(lambda i=i: search(bench.queries[i % len(bench.queries)][None])) for i in range(100)]  # type: ignore[misc]
+        quiet += [
+            seconds(partial(search, bench.queries[i % len(bench.queries)][None]))
+            for i in range(100)
+        ]
         writer = threading.Thread(target=index.add, args=(first + part, vectors[part]))
         start = time.perf_counter()
         writer.start()
         while writer.is_alive():
-            busy.append(seconds(lambda: search(bench.queries[len(busy) % len(bench.queries)][None])))
+            busy.append(
+                seconds(lambda: search(bench.queries[len(busy) % len(bench.queries)][None]))
+            )
         taken += time.perf_counter() - start
     (q50, q95), (b50, b95) = (1e3 * np.percentile(times, [50, 95]) for times in (quiet, busy))
     print(
-        f"  while {ADDED} are added ({taken:.1f} s): median {b50:.2f} ms, quiet {q50:.2f} ms: {b50 / q50:.2f} times;", end=" "
+        f"  while {ADDED} are added ({taken:.1f} s): median {b50:.2f} ms, quiet {q50:.2f} ms: {b50 / q50:.2f} times;",
+        end=" ",
     )
     print(f"95th percentile {b95:.2f} against {q95:.2f} ms: {b95 / q95:.2f} times", flush=True)
 
@@ -326,13 +405,17 @@ def hnsw(bench: Bench) -> Iterator[Point]:
             found: Keys = graph.knn_query(queries, K)[0].astype(np.int64)
             return found
 
-        yield compared(bench, "hnswlib M16", f"ef {width}", path.stat().st_size / bench.size, search)
+        yield compared(
+            bench, "hnswlib M16", f"ef {width}", path.stat().st_size / bench.size, search
+        )
     for memory in (Memory.FLOAT32, Memory.INT8):
         by_turns(bench, memory, graph, search)
 
 
 def by_turns(bench: Bench, memory: Memory, graph: Any, search: Search) -> None:
-    """Ours and hnswlib by turns, seven times each, at the least `ef` that finds as much as ours: the ratio of the times."""
+    """Ours and hnswlib by turns, seven times each, at the least `ef` that finds as much as ours:
+    the ratio of the times.
+    """
     index, _ = built(bench, memory, 0.99)
     found = recall(searching(index)(bench.queries), bench.truth)
     for width in range(10, 320, 2):
@@ -341,9 +424,17 @@ def by_turns(bench: Bench, memory: Memory, graph: Any, search: Search) -> None:
             break
     print(f"  {memory} (recall {found:.4f}) and hnswlib (ef {width}, {theirs:.4f}), by turns:")
     for name, timed, runs in (("one query", latency, 60), ("in batches", pace, 5)):
-        times = np.array([[timed(how, bench.queries, runs) for how in (searching(index), search)] for _ in range(7)])
+        times = np.array(
+            [
+                [timed(how, bench.queries, runs) for how in (searching(index), search)]
+                for _ in range(7)
+            ]
+        )
         ratios, ours = np.sort(times[:, 0] / times[:, 1]), np.median(times[:, 0])
-        print(f"    {name} {ours:.3f} ms: {ratios[3]:.2f} times hnswlib's ({ratios[0]:.2f} to {ratios[-1]:.2f})", flush=True)
+        print(
+            f"    {name} {ours:.3f} ms: {ratios[3]:.2f} times hnswlib's ({ratios[0]:.2f} to {ratios[-1]:.2f})",
+            flush=True,
+        )
     index.close()
 
 
@@ -355,8 +446,15 @@ def usearch(bench: Bench) -> Iterator[Point]:
         print("\nusearch is not installed: pip install usearch")
         return
     for kind in ("f32", "i8"):
-        graph = graph_of(ndim=bench.flat.d, metric="cos", dtype=kind, connectivity=16, expansion_add=100)
-        took = seconds(lambda graph=graph: [graph.add(keys, vectors) for keys, vectors in bench.blobs.all()])  # type: ignore[misc]
+        graph = graph_of(
+            ndim=bench.flat.d, metric="cos", dtype=kind, connectivity=16, expansion_add=100
+        )
+
+        def fill(graph: Any = graph) -> None:
+            for keys, vectors in bench.blobs.all():
+                graph.add(keys, vectors)
+
+        took = seconds(fill)
         print(f"\nusearch {kind}: built in {took:.1f} s")
         for width in (10, 20, 40, 80, 160, 320):
             graph.expansion_search = width
@@ -365,13 +463,26 @@ def usearch(bench: Bench) -> Iterator[Point]:
                 found: Keys = np.asarray(graph.search(queries, K).keys).astype(np.int64)
                 return found.reshape(len(queries), -1)
 
-            yield compared(bench, f"usearch {kind}", f"expansion {width}", graph.memory_usage / bench.size, search)
+            yield compared(
+                bench,
+                f"usearch {kind}",
+                f"expansion {width}",
+                graph.memory_usage / bench.size,
+                search,
+            )
 
 
 def compared(bench: Bench, name: str, setting: str, memory: float, search: Search) -> Point:
     """A point of another library's index."""
     found = recall(search(bench.queries), bench.truth)
-    return Point(name, setting, found, memory, latency(search, bench.queries, bench.runs), pace(search, bench.queries))
+    return Point(
+        name,
+        setting,
+        found,
+        memory,
+        latency(search, bench.queries, bench.runs),
+        pace(search, bench.queries),
+    )
 
 
 def flat_point(bench: Bench) -> Point:
@@ -385,7 +496,10 @@ def write_table(path: Path, points: list[Point]) -> None:
     with path.open("w", newline="", encoding="utf-8") as out:
         writer = csv.DictWriter(out, list(asdict(points[0])), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: round(v, 4) if isinstance(v, float) else v for name, v in asdict(p).items()} for p in points)
+        writer.writerows(
+            {name: round(v, 4) if isinstance(v, float) else v for name, v in asdict(p).items()}
+            for p in points
+        )
 
 
 def plot(path: Path, points: list[Point], title: str) -> None:
@@ -398,10 +512,22 @@ def plot(path: Path, points: list[Point], title: str) -> None:
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 5.5), sharey=True)
     for axis, name in zip(axes, ("single", "batch"), strict=True):
         for index in dict.fromkeys(point.index for point in points):
-            own = sorted((point for point in points if point.index == index), key=lambda point: point.recall)
+            own = sorted(
+                (point for point in points if point.index == index), key=lambda point: point.recall
+            )
             label = f"{index}: {own[0].bytes:.0f} bytes a vector"
-            axis.plot([point.recall for point in own], [getattr(point, name) for point in own], "o-", label=label, ms=4)
-        axis.set(yscale="log", xlabel="recall@10", title={"single": "one query", "batch": "in batches of 64"}[name])
+            axis.plot(
+                [point.recall for point in own],
+                [getattr(point, name) for point in own],
+                "o-",
+                label=label,
+                ms=4,
+            )
+        axis.set(
+            yscale="log",
+            xlabel="recall@10",
+            title={"single": "one query", "batch": "in batches of 64"}[name],
+        )
         axis.grid(alpha=0.3, which="both")
     axes[0].set_ylabel("milliseconds a query")
     figure.suptitle(title)

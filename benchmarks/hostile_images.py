@@ -1,9 +1,10 @@
-"""Sends images that cost far more than their bytes, and the largest that are taken, to a real server, with ordinary searches.
+"""Sends images that cost far more than their bytes, and the largest that are taken, to a real
+server, with ordinary searches.
 
     python -m benchmarks.hostile_images [--at-once 8] [--items 500]
 
-Prints for each image its answer and the seconds until it came, then what the ordinary searches met, and the memory of all the
-server's processes. Linux only.
+Prints for each image its answer and the seconds until it came, then what the ordinary searches met,
+and the memory of all the server's processes. Linux only.
 """
 
 from __future__ import annotations
@@ -74,20 +75,40 @@ def _large() -> Mapping[str, Make]:
         "jpeg": saved(image, "JPEG"),
         "tiff, jpeg": saved(image, "TIFF", compression="jpeg"),
     }
-    return {f"{name}, 49 megapixels ({i})": partial(bytes, data) for i in (1, 2) for name, data in files.items()}
+    return {
+        f"{name}, 49 megapixels ({i})": partial(bytes, data)
+        for i in (1, 2)
+        for name, data in files.items()
+    }
 
 
-def _run(server: Served, ordinary: Sample, title: str, path: str, makes: Mapping[str, Make], at_once: int) -> None:
-    """Send images, several at once, with ordinary searches one after the other; print what came of it."""
+def _run(
+    server: Served, ordinary: Sample, title: str, path: str, makes: Mapping[str, Make], at_once: int
+) -> None:
+    """Send images, several at once, with ordinary searches one after the other; print what came of
+    it.
+    """
     contents = {name: make() for name, make in makes.items()}
     before = server.usage().memory
-    with _searching(server, ordinary) as others, _watching(server) as peak, ThreadPoolExecutor(at_once) as pool:
+    with (
+        _searching(server, ordinary) as others,
+        _watching(server) as peak,
+        ThreadPoolExecutor(at_once) as pool,
+    ):
         answers = list(pool.map(lambda content: _send(server, path, content), contents.values()))
         if not answers:
             time.sleep(3)
-    print(f"\n{title}: {len(others.statuses)} ordinary searches: {dict(Counter(others.statuses))};", end=" ")
-    print(f"median {1000 * median(others.seconds):.0f} ms, longest {1000 * max(others.seconds):.0f} ms;", end=" ")
-    print(f"all processes {before:.0f} MiB, at the most {peak[0]:.0f}, then {server.usage().memory:.0f}")
+    print(
+        f"\n{title}: {len(others.statuses)} ordinary searches: {dict(Counter(others.statuses))};",
+        end=" ",
+    )
+    print(
+        f"median {1000 * median(others.seconds):.0f} ms, longest {1000 * max(others.seconds):.0f} ms;",
+        end=" ",
+    )
+    print(
+        f"all processes {before:.0f} MiB, at the most {peak[0]:.0f}, then {server.usage().memory:.0f}"
+    )
     for (name, content), (status, seconds) in zip(contents.items(), answers, strict=True):
         print(f"  {name:50} {len(content):>10,} bytes  {status}  {seconds:6.2f} s")
 
@@ -101,7 +122,9 @@ def _send(server: Served, path: str, content: bytes) -> tuple[str, float]:
 
 def _post(server: Served, path: str, files: Mapping[str, bytes]) -> httpx.Response:
     sent = {name: ("image", content) for name, content in files.items()}
-    return httpx.post(f"http://127.0.0.1:{server.port}{path}", files=sent, timeout=120, trust_env=False)
+    return httpx.post(
+        f"http://127.0.0.1:{server.port}{path}", files=sent, timeout=120, trust_env=False
+    )
 
 
 @contextmanager

@@ -1,15 +1,18 @@
-"""How fast `trireid index` is against the bare embedder, in one run, and where a sample's time on a core goes.
+"""How fast `trireid index` is against the bare embedder, in one run, and where a sample's time on a
+core goes.
 
-    python -m benchmarks.indexing [ARTIFACT ...] [--vit-b] [--samples 192] [--rounds 5] [--forms png jpeg frame]
-    python -m benchmarks.indexing --memory [--samples 192]
+    python -m benchmarks.indexing [ARTIFACT ...] [--vit-b] [--samples 192] [--rounds 5] [--forms png
+    jpeg frame] python -m benchmarks.indexing --memory [--samples 192]
 
-For each network (the embedded person network where none is named; `--vit-b`: an untrained one of 12 x 768, exported first) and
-form of picture (256 x 128 crops as PNG and as JPEG, 1280 x 720 frames as JPEG) a folder of triplets is drawn. Then, in turns,
-the bare embedder runs over the decoded batches in memory, and `index` over the folder into a fresh gallery; both have
-the same batch size and threads. Prints samples (three pictures each) per second, and the median, lowest and highest ratio of
-index to bare over the rounds, and the time on cores that a sample takes in both, which a busy machine disturbs less. One round
-before them does not count. `--memory`: the peak of memory of a
-`trireid index` on a batch of crops, on `--samples` crops, and on four triplets of 8000 x 6000 JPEGs per thread.
+For each network (the embedded person network where none is named; `--vit-b`: an untrained one of 12
+x 768, exported first) and form of picture (256 x 128 crops as PNG and as JPEG, 1280 x 720 frames as
+JPEG) a folder of triplets is drawn. Then, in turns, the bare embedder runs over the decoded batches
+in memory, and `index` over the folder into a fresh gallery; both have the same batch size and
+threads. Prints samples (three pictures each) per second, and the median, lowest and highest ratio
+of index to bare over the rounds, and the time on cores that a sample takes in both, which a busy
+machine disturbs less. One round before them does not count. `--memory`: the peak of memory of a
+`trireid index` on a batch of crops, on `--samples` crops, and on four triplets of 8000 x 6000 JPEGs
+per thread.
 """
 
 from __future__ import annotations
@@ -63,8 +66,12 @@ print(peak_megabytes())
 
 
 def draw(folder: Path, form: str, count: int) -> Source:
-    """Fill a folder with triplets; frames are mosaics of crops, so that they hold as much detail as a camera's."""
-    crops = [{m: Image.fromarray(np.asarray(s.picture(m))) for m in MODALITIES} for s in _crops(count)]
+    """Fill a folder with triplets; frames are mosaics of crops, so that they hold as much detail as
+    a camera's.
+    """
+    crops = [
+        {m: Image.fromarray(np.asarray(s.picture(m))) for m in MODALITIES} for s in _crops(count)
+    ]
     for modality in MODALITIES:
         (folder / modality).mkdir()
         for number, crop in enumerate(crops):
@@ -103,7 +110,10 @@ def spent(work: Callable[[], object]) -> Times:
 def bare_times(embedder: Embedder, source: Source) -> Callable[[], Times]:
     """A measurement of the embedder alone, over batches that are decoded now."""
     samples = [entry.sample for entry in source if entry.sample]
-    batches = [pixels(samples[start : start + BATCH], embedder.card) for start in range(0, len(samples), BATCH)]
+    batches = [
+        pixels(samples[start : start + BATCH], embedder.card)
+        for start in range(0, len(samples), BATCH)
+    ]
 
     def run() -> None:
         for batch in batches:
@@ -125,8 +135,15 @@ def index_times(embedder: Embedder, source: Source) -> Times:
 
 
 def core_milliseconds(source: Source, size: tuple[int, int]) -> dict[str, float]:
-    """Milliseconds on a core that the parts of preparing a sample take, the median of up to 60 samples."""
-    taken: dict[str, list[float]] = {"read and hash": [], "decode": [], "resize": [], "thumbnail": []}
+    """Milliseconds on a core that the parts of preparing a sample take, the median of up to 60
+    samples.
+    """
+    taken: dict[str, list[float]] = {
+        "read and hash": [],
+        "decode": [],
+        "resize": [],
+        "thumbnail": [],
+    }
     for entry, _ in zip(source, range(60), strict=False):
         assert entry.sample is not None
         paths = [Path(str(entry.sample.picture(modality))) for modality in MODALITIES]
@@ -145,30 +162,50 @@ def core_milliseconds(source: Source, size: tuple[int, int]) -> dict[str, float]
 
 
 def compare(name: str, embedder: Embedder, form: str, count: int, rounds: int) -> None:
-    """Measure one network on one form of picture, in turns, and print a line, and one on the core time of preparing."""
+    """Measure one network on one form of picture, in turns, and print a line, and one on the core
+    time of preparing.
+    """
     with tempfile.TemporaryDirectory() as folder:
         source = draw(Path(folder), form, count)
         bare = bare_times(embedder, source)
         pairs = [(bare(), index_times(embedder, source)) for _ in range(rounds + 1)][1:]
         parts = core_milliseconds(source, embedder.card.image_size)
     ratios = sorted(one / whole for (one, _), (whole, _) in pairs)
-    alone, indexed = (count / median(wall for wall, _ in times) for times in zip(*pairs, strict=True))
-    cores = [1e3 * median(cores for _, cores in times) / count for times in zip(*pairs, strict=True)]
+    alone, indexed = (
+        count / median(wall for wall, _ in times) for times in zip(*pairs, strict=True)
+    )
+    cores = [
+        1e3 * median(cores for _, cores in times) / count for times in zip(*pairs, strict=True)
+    ]
     print(
         f"{name}, {FORMS[form][1]}: bare {alone:.2f}, index {indexed:.2f} samples a second;"
         f" ratio {median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
     )
-    print(f"    a sample takes {cores[0]:.1f} ms on cores in the bare embedder, {cores[1]:.1f} in index")
+    print(
+        f"    a sample takes {cores[0]:.1f} ms on cores in the bare embedder, {cores[1]:.1f} in index"
+    )
     listed = ", ".join(f"{part} {taken:.2f}" for part, taken in parts.items())
-    print(f"    preparing a sample takes {sum(parts.values()):.2f} ms on a core: {listed}", flush=True)
+    print(
+        f"    preparing a sample takes {sum(parts.values()):.2f} ms on a core: {listed}", flush=True
+    )
 
 
 def memory(count: int) -> None:
-    """Print the peak of memory of a `trireid index`, whole process, with the embedded person network."""
+    """Print the peak of memory of a `trireid index`, whole process, with the embedded person
+    network.
+    """
     for form, each in (("jpeg", BATCH), ("jpeg", count), ("huge", 4 * decoding_threads())):
         with tempfile.TemporaryDirectory() as folder:
             draw(Path(folder), form, each)
-            command = [sys.executable, "-c", _PEAK, "index", folder, "--gallery", f"{folder}/bench.gallery"]
+            command = [
+                sys.executable,
+                "-c",
+                _PEAK,
+                "index",
+                folder,
+                "--gallery",
+                f"{folder}/bench.gallery",
+            ]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
         print(f"{each} samples, {FORMS[form][1]}: peak {done.stdout.split()[-1]} MiB", flush=True)
 
@@ -187,16 +224,24 @@ def vit_b(folder: Path) -> Path:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.indexing", description="index against the bare embedder")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.indexing", description="index against the bare embedder"
+    )
     parser.add_argument("artifacts", nargs="*", type=Path)
-    parser.add_argument("--vit-b", action="store_true", help="an untrained network of 12 x 768, exported first")
+    parser.add_argument(
+        "--vit-b", action="store_true", help="an untrained network of 12 x 768, exported first"
+    )
     parser.add_argument("--samples", type=int, default=192)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=["png", "jpeg", "frame"])
     parser.add_argument("--memory", action="store_true", help="measure memory instead")
-    parser.add_argument("--threads", type=int, help="of a forward pass (default: what the runtime takes)")
+    parser.add_argument(
+        "--threads", type=int, help="of a forward pass (default: what the runtime takes)"
+    )
     given = parser.parse_args()
-    print(f"{os.cpu_count()} cores, {decoding_threads()} decoding threads, batch {BATCH}, load {os.getloadavg()[0]:.1f}")
+    print(
+        f"{os.cpu_count()} cores, {decoding_threads()} decoding threads, batch {BATCH}, load {os.getloadavg()[0]:.1f}"
+    )
     if given.memory:
         memory(given.samples)
         return

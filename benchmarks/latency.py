@@ -1,10 +1,12 @@
-"""How long one tri-modal query takes to embed, and how fast this machine multiplies matrices, in one run.
+"""How long one tri-modal query takes to embed, and how fast this machine multiplies matrices, in
+one run.
 
     python -m benchmarks.latency [ARTIFACT ...]
 
-Prints the median, 10th and 90th percentile in milliseconds per artifact (the embedded defaults where none is named): decoding
-and resizing apart from the forward pass in ONNX Runtime; and the rate of a 2048-cube float32 matrix product, so that figures
-from different machines can be set against each other.
+Prints the median, 10th and 90th percentile in milliseconds per artifact (the embedded defaults
+where none is named): decoding and resizing apart from the forward pass in ONNX Runtime; and the
+rate of a 2048-cube float32 matrix product, so that figures from different machines can be set
+against each other.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ from trireid.samples import Sample, to_batch
 SIDE = 2048
 
 
-def milliseconds(work: Callable[[], object], runs: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def milliseconds(
+    work: Callable[[], object], runs: int
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Percentiles 10, 50, 90 of `runs` runs, after two that do not count."""
     taken = []
     for _ in range(runs + 2):
@@ -37,9 +41,11 @@ def milliseconds(work: Callable[[], object], runs: int) -> np.ndarray[tuple[int]
     return np.percentile(taken[2:], [10, 50, 90])
 
 
-def in_turns(embedders: Mapping[str, Embedder], runs: int, batch: int = 1) -> tuple[dict[str, float], dict[str, Embeddings]]:
-    """The median forward pass of each in milliseconds, and what it gave; five rounds alternate, so that a drifting machine
-    treats all alike.
+def in_turns(
+    embedders: Mapping[str, Embedder], runs: int, batch: int = 1
+) -> tuple[dict[str, float], dict[str, Embeddings]]:
+    """The median forward pass of each in milliseconds, and what it gave; five rounds alternate, so
+    that a drifting machine treats all alike.
     """
     height, width = next(iter(embedders.values())).card.image_size
     images = np.random.default_rng(0).integers(0, 256, (batch, 3, height, width, 3), dtype=np.uint8)
@@ -55,7 +61,9 @@ def in_turns(embedders: Mapping[str, Embedder], runs: int, batch: int = 1) -> tu
 
 def sgemm_rate() -> float:
     """GFLOP/s of a float32 product of two 2048 x 2048 matrices, the best of five."""
-    left, right = (np.random.default_rng(i).random((SIDE, SIDE), dtype=np.float32) for i in range(2))
+    left, right = (
+        np.random.default_rng(i).random((SIDE, SIDE), dtype=np.float32) for i in range(2)
+    )
     return float(2 * SIDE**3 / milliseconds(lambda: left @ right, 5)[0] / 1e6)
 
 
@@ -65,7 +73,9 @@ def query(embedder: Embedder) -> Sample:
     draw = np.random.default_rng(0)
     pictures = []
     for _ in range(3):
-        coarse = Image.fromarray(draw.integers(0, 256, (16, 16, 3), dtype=np.uint8)).resize((2 * width, 2 * height))
+        coarse = Image.fromarray(draw.integers(0, 256, (16, 16, 3), dtype=np.uint8)).resize(
+            (2 * width, 2 * height)
+        )
         out = io.BytesIO()
         coarse.save(out, "JPEG")
         pictures.append(out.getvalue())
@@ -89,8 +99,12 @@ def report(path: Path, runs: int) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description="how long one tri-modal query takes")
-    parser.add_argument("artifacts", nargs="*", type=Path, default=[default_artifact(name) for name in DEFAULTS])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.latency", description="how long one tri-modal query takes"
+    )
+    parser.add_argument(
+        "artifacts", nargs="*", type=Path, default=[default_artifact(name) for name in DEFAULTS]
+    )
     parser.add_argument("--runs", type=int, default=100)
     given = parser.parse_args()
     print(f"sgemm {SIDE}: {sgemm_rate():.0f} GFLOP/s")

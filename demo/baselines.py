@@ -1,4 +1,6 @@
-"""What a trained network has to beat: features that need no training, each as strong as we could make it."""
+"""What a trained network has to beat: features that need no training, each as strong as we could
+make it.
+"""
 
 from __future__ import annotations
 
@@ -18,24 +20,30 @@ _CHUNK = 16  # images at a time: the float planes of a whole set would fill the 
 
 
 def raw_pixels(images: Images) -> Features:
-    """The pixels themselves, averaged over 4 x 4 blocks, for images uint8 [B, 3, H, W, 3]: float32 [B, D].
+    """The pixels themselves, averaged over 4 x 4 blocks, for images uint8 [B, 3, H, W, 3]: float32
+    [B, D].
 
-    Each modality's mean is taken away and its contrast evened out, which makes nearest neighbours stronger: a camera's
-    exposure counts for less. Rows have unit length. Raises ValueError unless height and width are multiples of 4.
+    Each modality's mean is taken away and its contrast evened out, which makes nearest neighbours
+    stronger: a camera's exposure counts for less. Rows have unit length. Raises ValueError unless
+    height and width are multiples of 4.
     """
     height, width = images.shape[2:4]
     if height % _PIXEL_BLOCK or width % _PIXEL_BLOCK:
-        raise ValueError(f"height and width must be multiples of {_PIXEL_BLOCK}, not {height} and {width}")
+        raise ValueError(
+            f"height and width must be multiples of {_PIXEL_BLOCK}, not {height} and {width}"
+        )
     return _chunked(images, _pixels)
 
 
 def striped_histogram(images: Images) -> Features:
-    """A tri-modal colour histogram in six horizontal stripes, for images uint8 [B, 3, H, W, 3]: float32 [B, D].
+    """A tri-modal colour histogram in six horizontal stripes, for images uint8 [B, 3, H, W, 3]:
+    float32 [B, D].
 
-    Per stripe 8 bins for each channel of RGB, for NIR and for TIR (whose three channels are equal). Three things make it
-    several times as accurate as the plain form: each channel's mean and contrast are evened out over the picture, a
-    value between two bins counts in both, and the outer sixths of the width, mostly background, are left out. Histograms
-    are shares, square-rooted, so that the inner product of two rows is their Bhattacharyya coefficient.
+    Per stripe 8 bins for each channel of RGB, for NIR and for TIR (whose three channels are equal).
+    Three things make it several times as accurate as the plain form: each channel's mean and
+    contrast are evened out over the picture, a value between two bins counts in both, and the outer
+    sixths of the width, mostly background, are left out. Histograms are shares, square-rooted, so
+    that the inner product of two rows is their Bhattacharyya coefficient.
     """
     return _chunked(images, _histograms)
 
@@ -62,7 +70,9 @@ def _histograms(images: Images) -> Features:
 
 
 def _averaged(images: Images, block: int) -> Features:
-    """Means of square blocks: [B, 3, H, W, 3] to float32 [B, 3, H / block, W / block, 3]; a ragged edge is left out."""
+    """Means of square blocks: [B, 3, H, W, 3] to float32 [B, 3, H / block, W / block, 3]; a ragged
+    edge is left out.
+    """
     height, width = images.shape[2] // block, images.shape[3] // block
     whole = images[:, :, : height * block, : width * block]
     total = np.zeros((*images.shape[:2], height, width, images.shape[4]), np.float32)
@@ -74,7 +84,9 @@ def _averaged(images: Images, block: int) -> Features:
 
 
 def _chunked(images: Images, features: Callable[[Images], Features]) -> Features:
-    return np.concatenate([features(images[start : start + _CHUNK]) for start in range(0, len(images), _CHUNK)])
+    return np.concatenate(
+        [features(images[start : start + _CHUNK]) for start in range(0, len(images), _CHUNK)]
+    )
 
 
 def _unit(features: Features) -> Features:

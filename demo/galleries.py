@@ -1,7 +1,8 @@
 """The demo galleries: drawn persons and vehicles, made on first use in the user's cache folder.
 
-Each network has a folder of its own, `FOLDER/FINGERPRINT/person.gallery`, so that another default network never needs the
-place of an earlier one. No gallery is ever deleted; only an interrupted build of this module is.
+Each network has a folder of its own, `FOLDER/FINGERPRINT/person.gallery`, so that another default
+network never needs the place of an earlier one. No gallery is ever deleted; only an interrupted
+build of this module is.
 
 python -m trireid.demo.galleries
 """
@@ -49,9 +50,9 @@ _NAMED: Final = 5
 def ensure_demo_galleries() -> list[Path]:
     """Return the demo galleries' folders, and make those that are absent.
 
-    A gallery is whole or absent. Galleries of the working directory's folder `galleries`, where earlier versions kept
-    them, and demo galleries of other networks that were changed are neither served nor touched: a line of the log says how
-    to serve them.
+    A gallery is whole or absent. Galleries of the working directory's folder `galleries`, where
+    earlier versions kept them, and demo galleries of other networks that were changed are neither
+    served nor touched: a line of the log says how to serve them.
 
     Raises:
         ConfigError: no folder can be written.
@@ -88,7 +89,12 @@ def _open_folder() -> tuple[Path, IO[str]]:
         lock = _open_lock(folder)
     except OSError as error:
         raise _unwritable(error) from error
-    log.warning("%s: %s; the demo galleries are in %s, which the system may empty", first.filename, first.strerror, folder)
+    log.warning(
+        "%s: %s; the demo galleries are in %s, which the system may empty",
+        first.filename,
+        first.strerror,
+        folder,
+    )
     return folder, lock
 
 
@@ -99,8 +105,8 @@ def _open_lock(folder: Path) -> IO[str]:
 
 def _unwritable(error: OSError) -> ConfigError:
     return ConfigError(
-        f"the demo galleries cannot be made in {error.filename}: {error.strerror}; name your galleries in TRIREID_GALLERIES, or a"
-        f" folder that can be written in {DEMO_FOLDER}",
+        f"the demo galleries cannot be made in {error.filename}: {error.strerror}; name your galleries in"
+        f" TRIREID_GALLERIES, or a folder that can be written in {DEMO_FOLDER}",
         DEMO_FOLDER,
     )
 
@@ -112,7 +118,10 @@ def _ensure(folder: Path, kind: Kind) -> Path:
     if is_gallery(target):
         return target
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise GalleryError(f"{target}: exists and is not a gallery; move it away, or set {DEMO_FOLDER}", str(target))
+        raise GalleryError(
+            f"{target}: exists and is not a gallery; move it away, or set {DEMO_FOLDER}",
+            str(target),
+        )
     try:
         make_private(own)
         _remove_abandoned(own)
@@ -147,12 +156,16 @@ def _remove_abandoned(own: Path) -> None:
 
 
 def _mark(gallery: Path) -> None:
-    """Record how far the store of a finished demo gallery is: later, it says whether anything has changed."""
+    """Record how far the store of a finished demo gallery is: later, it says whether anything has
+    changed.
+    """
     settled(gallery, {MARK: _position(gallery)})
 
 
 def is_unchanged(gallery: Path) -> bool:
-    """Whether this is a demo gallery as it was made: nothing enrolled, removed or moved to another network since."""
+    """Whether this is a demo gallery as it was made: nothing enrolled, removed or moved to another
+    network since.
+    """
     try:
         return meta_of(gallery).get(MARK) == _position(gallery)
     except GalleryError:
@@ -167,7 +180,9 @@ def _position(gallery: Path) -> str:
 def _galleries_in(folder: Path) -> list[Path]:
     """The galleries in a folder; none where it cannot be read."""
     with suppress(OSError):
-        return sorted(path for path in folder.iterdir() if path.suffix == SUFFIX and is_gallery(path))
+        return sorted(
+            path for path in folder.iterdir() if path.suffix == SUFFIX and is_gallery(path)
+        )
     return []
 
 
@@ -181,7 +196,11 @@ def _say_how_to_serve(galleries: Iterable[Path]) -> None:
     found = [shlex.quote(str(path)) for path in galleries]
     if found:
         more = f" (and {len(found) - _NAMED} more)" if len(found) > _NAMED else ""
-        log.warning("these galleries are not served; to serve them: trireid serve %s%s", " ".join(found[:_NAMED]), more)
+        log.warning(
+            "these galleries are not served; to serve them: trireid serve %s%s",
+            " ".join(found[:_NAMED]),
+            more,
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""The embedded default networks: trained on the synthetic world, measured on identities never trained on, exported.
+"""The embedded default networks: trained on the synthetic world, measured on identities never
+trained on, exported.
 
-    python -m trireid.demo.train_defaults --kind person --folder runs/person --output demo/assets/person.onnx
+    python -m trireid.demo.train_defaults --kind person --folder runs/person --output
+    demo/assets/person.onnx
 
 An interrupted run goes on where its last save stands.
 """
@@ -52,15 +54,18 @@ Describe = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 @dataclass(frozen=True, kw_only=True)
 class Default:
-    """What an embedded default is made of: its kind, how many drawn identities it sees, how often each camera draws one.
+    """What an embedded default is made of: its kind, how many drawn identities it sees, how often
+    each camera draws one.
 
-    Trained from scratch in three stages: on pictures of half the size, whose steps cost a quarter; on whole ones, the backbone
-    at half the rate; and at half of all rates with a loss on each modality's features apart. AdamW, and loss weights that leave
-    the plateau of equal features sooner. Half of the batches lack a modality or two, so that a query which does is found, too;
-    in the last stage all seven subsets are equally frequent.
+    Trained from scratch in three stages: on pictures of half the size, whose steps cost a quarter;
+    on whole ones, the backbone at half the rate; and at half of all rates with a loss on each
+    modality's features apart. AdamW, and loss weights that leave the plateau of equal features
+    sooner. Half of the batches lack a modality or two, so that a query which does is found, too; in
+    the last stage all seven subsets are equally frequent.
 
-    The first two stages are told the camera of half of the samples. The last has no camera embeddings, nor has what is shipped:
-    a user's camera 3 is not the drawn world's, and to know it made searches worse, most of all with one modality.
+    The first two stages are told the camera of half of the samples. The last has no camera
+    embeddings, nor has what is shipped: a user's camera 3 is not the drawn world's, and to know it
+    made searches worse, most of all with one modality.
     """
 
     kind: Kind
@@ -75,7 +80,9 @@ class Default:
 
     @property
     def network(self) -> NetworkConfig:
-        """A small network of the family: 4 blocks of 128 channels, SDTPS 128 -> 64 -> 25, no camera embeddings."""
+        """A small network of the family: 4 blocks of 128 channels, SDTPS 128 -> 64 -> 25, no camera
+        embeddings.
+        """
         return NetworkConfig(image_size=SIZES[self.kind], width=128, depth=4, channels=128)
 
     @property
@@ -85,15 +92,28 @@ class Default:
 
     @property
     def half_network(self) -> NetworkConfig:
-        """`told_network` on pictures of half the height and width: 32 patches, all kept, made into 25 tokens as of a whole one.
+        """`told_network` on pictures of half the height and width: 32 patches, all kept, made into
+        25 tokens as of a whole one.
 
-        So every weight has the shape it has in the whole network, and the second stage begins with nothing untrained.
+        So every weight has the shape it has in the whole network, and the second stage begins with
+        nothing untrained.
         """
         height, width = SIZES[self.kind]
-        return replace(self.told_network, image_size=(height // 2, width // 2), sparse_ratio=1.0, aggregation_ratio=0.8)
+        return replace(
+            self.told_network,
+            image_size=(height // 2, width // 2),
+            sparse_ratio=1.0,
+            aggregation_ratio=0.8,
+        )
 
     def stage(
-        self, network: NetworkConfig, steps: int, cache: Path, start: Path | None = None, *, last: bool = False
+        self,
+        network: NetworkConfig,
+        steps: int,
+        cache: Path,
+        start: Path | None = None,
+        *,
+        last: bool = False,
     ) -> Settings:
         """The settings of a stage; an epoch is 25 steps, and steps are rounded up to whole epochs."""
         drawn = self.identities + self.validation_identities
@@ -119,7 +139,10 @@ class Default:
                 clip=5.0,
             ),
             schedule=ScheduleSettings(
-                epochs=-(-steps // _EPOCH), steps_per_epoch=_EPOCH, warmup_epochs=2, warmup_rate=rate / 50
+                epochs=-(-steps // _EPOCH),
+                steps_per_epoch=_EPOCH,
+                warmup_epochs=2,
+                warmup_rate=rate / 50,
             ),
             augmentation=Augmentation(
                 pad=10 * min(network.image_size) // 128,
@@ -138,16 +161,21 @@ def train(default: Default, folder: Path) -> ReIdNetwork:
     """Train a default in `folder`, or take its run up where it was left."""
     pictures, half, whole = folder / "pictures", folder / "half", folder / "whole"
     make_training(default.stage(default.half_network, default.half_steps, pictures), half).run()
-    make_training(default.stage(default.told_network, default.steps, pictures, half / "last.pth"), whole).run()
-    last = default.stage(default.network, default.segment_steps, pictures, whole / "last.pth", last=True)
+    make_training(
+        default.stage(default.told_network, default.steps, pictures, half / "last.pth"), whole
+    ).run()
+    last = default.stage(
+        default.network, default.segment_steps, pictures, whole / "last.pth", last=True
+    )
     return make_training(last, folder / "segments").run()
 
 
 def measure(network: ReIdNetwork, kind: Kind) -> dict[str, Any]:
     """What the card says of a default, measured on 100 test identities across cameras.
 
-    mAP and Rank-1 in percent: each pattern, each subset of the modalities (compared by the segments that are there, as a
-    gallery does), and what a network has to beat; percentiles of the cosines of same and other identities.
+    mAP and Rank-1 in percent: each pattern, each subset of the modalities (compared by the segments
+    that are there, as a gallery does), and what a network has to beat; percentiles of the cosines
+    of same and other identities.
     """
     test = synthetic_set(kind, TEST_IDENTITIES, SIZES[kind], split="test", shots=2)
     torch.manual_seed(0)
@@ -158,7 +186,11 @@ def measure(network: ReIdNetwork, kind: Kind) -> dict[str, Any]:
         "network": whole,
         "network, pattern 1 (global)": whole[:, :1],
         "network, pattern 2 (SDTPS)": whole[:, 1:],
-        **{f"network, {'+'.join(part)}": _only(segments, part) for part, segments in shown.items() if part != ALL},
+        **{
+            f"network, {'+'.join(part)}": _only(segments, part)
+            for part, segments in shown.items()
+            if part != ALL
+        },
         "untrained network": _segments(untrained, test, ALL),
         "raw pixels": _described(test, raw_pixels),
         "striped histogram": _described(test, striped_histogram),
@@ -168,9 +200,13 @@ def measure(network: ReIdNetwork, kind: Kind) -> dict[str, Any]:
     return {**scores, "cosines": _cosines(test, normalise(flat["network"]))}
 
 
-def synthetic_set(kind: Kind, identities: int, size: tuple[int, int], *, split: Split, shots: int, seed: int = 0) -> PictureSet:
+def synthetic_set(
+    kind: Kind, identities: int, size: tuple[int, int], *, split: Split, shots: int, seed: int = 0
+) -> PictureSet:
     """A drawn set: `identities` seen by 4 cameras each, `shots` times."""
-    drawn: Iterator[Sample] = synthetic_samples(kind, identities, split=split, seed=seed, shots=shots)
+    drawn: Iterator[Sample] = synthetic_samples(
+        kind, identities, split=split, seed=seed, shots=shots
+    )
     return PictureSet.of(drawn, size, identities * shots * 4, f"drawing {kind} {split}")
 
 
@@ -180,18 +216,23 @@ def _described(test: PictureSet, describe: Describe) -> NDArray[np.float32]:
 
 
 def _cosines(test: PictureSet, features: NDArray[np.float32]) -> dict[str, dict[str, float]]:
-    """Percentiles of the cosines between pictures of different cameras: of one identity, and of two."""
+    """Percentiles of the cosines between pictures of different cameras: of one identity, and of
+    two.
+    """
     cosines, across = features @ features.T, test.cameras[:, None] != test.cameras[None, :]
     same = test.identities[:, None] == test.identities[None, :]
     pairs = {"same identity": cosines[across & same], "other identity": cosines[across & ~same]}
     return {
-        whose: {f"{at} %": round(float(np.percentile(values, at)), 3) for at in (5, 50, 95)} for whose, values in pairs.items()
+        whose: {f"{at} %": round(float(np.percentile(values, at)), 3) for at in (5, 50, 95)}
+        for whose, values in pairs.items()
     }
 
 
 def _retrieval(test: PictureSet, features: NDArray[np.float32]) -> Scores:
     """Every sample is a query once; its own camera's pictures of its identity are dropped."""
-    return evaluate(features, features, test.identities, test.identities, test.cameras, test.cameras)
+    return evaluate(
+        features, features, test.identities, test.identities, test.cameras, test.cameras
+    )
 
 
 def _segments(network: ReIdNetwork, test: PictureSet, shown: Subset) -> NDArray[np.float32]:
@@ -206,7 +247,9 @@ def _segments(network: ReIdNetwork, test: PictureSet, shown: Subset) -> NDArray[
 
 
 def _only(segments: NDArray[np.float32], shown: Subset) -> NDArray[np.float32]:
-    """The segments of these modalities, which is what a gallery compares when the others are absent."""
+    """The segments of these modalities, which is what a gallery compares when the others are
+    absent.
+    """
     return segments[:, :, [ALL.index(modality) for modality in shown]]
 
 
@@ -217,15 +260,30 @@ def _percent(scores: Scores) -> dict[str, float]:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m trireid.demo.train_defaults", description="train, measure and export a default network"
+        prog="python -m trireid.demo.train_defaults",
+        description="train, measure and export a default network",
     )
     parser.add_argument("--kind", choices=KINDS, required=True)
-    parser.add_argument("--half-steps", type=int, default=Default.half_steps, help="of the first stage, on half-size pictures")
-    parser.add_argument("--steps", type=int, default=Default.steps, help="of the second stage, on whole pictures")
-    parser.add_argument("--segment-steps", type=int, default=Default.segment_steps, help="of the third, on each modality apart")
+    parser.add_argument(
+        "--half-steps",
+        type=int,
+        default=Default.half_steps,
+        help="of the first stage, on half-size pictures",
+    )
+    parser.add_argument(
+        "--steps", type=int, default=Default.steps, help="of the second stage, on whole pictures"
+    )
+    parser.add_argument(
+        "--segment-steps",
+        type=int,
+        default=Default.segment_steps,
+        help="of the third, on each modality apart",
+    )
     parser.add_argument("--seed", type=int, default=Default.seed)
     parser.add_argument("--threads", type=int, help="threads of PyTorch (default: all cores)")
-    parser.add_argument("--folder", type=Path, required=True, help="where the run keeps its saves and its log")
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="where the run keeps its saves and its log"
+    )
     parser.add_argument("--output", type=Path, required=True, help="the ONNX artifact to write")
     given = parser.parse_args()
     steps = {name: getattr(given, name) for name in ("half_steps", "steps", "segment_steps")}
@@ -237,9 +295,20 @@ def main() -> None:
         f"python -m trireid.demo.train_defaults --kind {given.kind} --half-steps {given.half_steps} --steps {given.steps} "
         f"--segment-steps {given.segment_steps} --seed {given.seed} --threads {given.threads}"
     )
-    measured = {"training": {"command": command, "seed": given.seed, "data": "drawn pictures"}, "test": results}
-    card = export_onnx(network, given.output, name=f"trireid-default-{given.kind}", kind=given.kind, measured=measured)
-    print(f"{given.output}: {given.output.stat().st_size / 1e6:.1f} MB, fingerprint {card.fingerprint[:12]}")
+    measured = {
+        "training": {"command": command, "seed": given.seed, "data": "drawn pictures"},
+        "test": results,
+    }
+    card = export_onnx(
+        network,
+        given.output,
+        name=f"trireid-default-{given.kind}",
+        kind=given.kind,
+        measured=measured,
+    )
+    print(
+        f"{given.output}: {given.output.stat().st_size / 1e6:.1f} MB, fingerprint {card.fingerprint[:12]}"
+    )
 
 
 if __name__ == "__main__":

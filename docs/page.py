@@ -1,4 +1,5 @@
-"""Make the pictures of the page `/ui/`: the real page, in Chromium, over a small gallery of drawn persons.
+"""Make the pictures of the page `/ui/`: the real page, in Chromium, over a small gallery of drawn
+persons.
 
 python -m docs.page
 """
@@ -27,7 +28,10 @@ def shoot(folder: Path) -> None:
     """One search for somebody whose picture is in no gallery, at a desk and on a phone."""
     query, *known = [sample for sample in drawn("person", 8, shots=2) if sample.tir is not None]
     gallery, pictures = fill(folder / "people.gallery", known, "person"), written(query, folder)
-    with running((gallery,), folder / "log") as server, chromium(*need_browser(), folder / "profile") as browser:
+    with (
+        running((gallery,), folder / "log") as server,
+        chromium(*need_browser(), folder / "profile") as browser,
+    ):
         for name, screen in SCREENS.items():
             page = Page(browser, str(server.client.base_url), folder).open(**screen)
             page.choose(pictures.values())

@@ -33,7 +33,9 @@ def picture(kind: Kind) -> Image.Image:
     rows = []
     for query in QUERIES:
         scores = embeddings @ embeddings[query]
-        order = [i for i in np.argsort(-scores) if samples[i].camera != samples[query].camera][:HITS]
+        order = [i for i in np.argsort(-scores) if samples[i].camera != samples[query].camera][
+            :HITS
+        ]
         hits = [
             Ranked(
                 shown(samples[i], kind),

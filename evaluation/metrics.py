@@ -18,9 +18,10 @@ _BLOCK_BYTES = 256 * 2**20
 class Scores:
     """What a retrieval run scored, as fractions in [0, 1].
 
-    `mAP`: mean average precision; `cmc` float64 [50]: share of queries with a match among the first r + 1 hits (Market-1501's
-    single-match form); `mINP`: mean inverse negative penalty, matches over the rank of the last (Ye et al., "Deep Learning for
-    Person Re-identification: A Survey and Outlook", 2021); `queries`: how many queries had a match left and were counted.
+    `mAP`: mean average precision; `cmc` float64 [50]: share of queries with a match among the first
+    r + 1 hits (Market-1501's single-match form); `mINP`: mean inverse negative penalty, matches
+    over the rank of the last (Ye et al., "Deep Learning for Person Re-identification: A Survey and
+    Outlook", 2021); `queries`: how many queries had a match left and were counted.
     """
 
     mAP: float  # noqa: N815 - the field's own spelling
@@ -52,15 +53,19 @@ def evaluate(
     *,
     other_groups: bool = False,
 ) -> Scores:
-    """Score a retrieval run: features [Q, D] and [G, D] (normalised here), identities and groups [Q] and [G].
+    """Score a retrieval run: features [Q, D] and [G, D] (normalised here), identities and groups
+    [Q] and [G].
 
-    The group is the camera (Market-1501, RGBNT201, RGBNT100) or the scene (MSVR310): gallery items with the query's identity
-    *and* group are dropped; with `other_groups` all of the query's group, whatever their identity. A query with no match left
-    is not counted. Average precision is the mean of the precision at each match. Raises ValueError where lengths disagree or
-    no query has a match.
+    The group is the camera (Market-1501, RGBNT201, RGBNT100) or the scene (MSVR310): gallery items
+    with the query's identity *and* group are dropped; with `other_groups` all of the query's group,
+    whatever their identity. A query with no match left is not counted. Average precision is the
+    mean of the precision at each match. Raises ValueError where lengths disagree or no query has a
+    match.
     """
     queries, gallery = normalise(query_features), normalise(gallery_features)
-    blocks = ((block, -(queries[block] @ gallery.T)) for block in _blocks(len(queries), len(gallery)))
+    blocks = (
+        (block, -(queries[block] @ gallery.T)) for block in _blocks(len(queries), len(gallery))
+    )
     labels = query_ids, gallery_ids, query_groups, gallery_groups
     return _scored(blocks, (len(queries), len(gallery)), *labels, other_groups)
 
@@ -77,7 +82,9 @@ def evaluate_distance(
     """As `evaluate`, from distances [Q, G] (smaller is nearer), such as `rerank` gives."""
     matrix = np.asarray(distance, dtype=np.float32)
     blocks = ((block, matrix[block]) for block in _blocks(*matrix.shape))
-    return _scored(blocks, matrix.shape, query_ids, gallery_ids, query_groups, gallery_groups, other_groups)
+    return _scored(
+        blocks, matrix.shape, query_ids, gallery_ids, query_groups, gallery_groups, other_groups
+    )
 
 
 def _scored(
@@ -91,9 +98,13 @@ def _scored(
 ) -> Scores:
     """Scores from blocks of distances, so that no more than a block is ever held."""
     labels = _Labels.of(query_ids, gallery_ids), _Labels.of(query_groups, gallery_groups)
-    for name, (left, right) in zip(("identities", "groups"), ((x.query, x.gallery) for x in labels), strict=True):
+    for name, (left, right) in zip(
+        ("identities", "groups"), ((x.query, x.gallery) for x in labels), strict=True
+    ):
         if (len(left), len(right)) != shape:
-            raise ValueError(f"{name} number {len(left)} and {len(right)}, features {shape[0]} and {shape[1]}")
+            raise ValueError(
+                f"{name} number {len(left)} and {len(right)}, features {shape[0]} and {shape[1]}"
+            )
     precisions: list[float] = []
     penalties: list[float] = []
     first_match = np.zeros(RANKS, dtype=np.int64)
@@ -110,11 +121,16 @@ def _scored(
     if not precisions:
         raise ValueError("no query has a match in the gallery outside its own group")
     return Scores(
-        float(np.mean(precisions)), float(np.mean(penalties)), np.cumsum(first_match) / len(precisions), len(precisions)
+        float(np.mean(precisions)),
+        float(np.mean(penalties)),
+        np.cumsum(first_match) / len(precisions),
+        len(precisions),
     )
 
 
-def _match_ranks(distance: Floats, match: NDArray[np.bool_], dropped: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _match_ranks(
+    distance: Floats, match: NDArray[np.bool_], dropped: NDArray[np.bool_]
+) -> NDArray[np.int64]:
     """The 0-based ranks of a query's matches among the items that are not dropped."""
     kept = ~dropped
     order = np.argsort(distance[kept], kind="stable")
@@ -122,7 +138,9 @@ def _match_ranks(distance: Floats, match: NDArray[np.bool_], dropped: NDArray[np
 
 
 def _blocks(queries: int, gallery: int) -> Iterator[slice]:
-    """Slices of the queries, small enough that a block's score matrix stays bounded whatever the gallery's size."""
+    """Slices of the queries, small enough that a block's score matrix stays bounded whatever the
+    gallery's size.
+    """
     step = max(1, _BLOCK_BYTES // (4 * max(1, gallery)))
     return (slice(start, start + step) for start in range(0, queries, step))
 
@@ -135,7 +153,12 @@ class _Labels:
     gallery: NDArray[np.int64]
 
     @classmethod
-    def of(cls, query: Sequence[Any] | NDArray[Any], gallery: Sequence[Any] | NDArray[Any]) -> _Labels:
+    def of(
+        cls, query: Sequence[Any] | NDArray[Any], gallery: Sequence[Any] | NDArray[Any]
+    ) -> _Labels:
         codes: dict[Any, int] = {}
-        both = [np.array([codes.setdefault(x, len(codes)) for x in np.asarray(s).tolist()], np.int64) for s in (query, gallery)]
+        both = [
+            np.array([codes.setdefault(x, len(codes)) for x in np.asarray(s).tolist()], np.int64)
+            for s in (query, gallery)
+        ]
         return cls(*both)

@@ -1,4 +1,6 @@
-"""The rank list as an image: a query and its hits, their modalities each, right ones framed green and wrong ones red."""
+"""The rank list as an image: a query and its hits, their modalities each, right ones framed green
+and wrong ones red.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ CAPTION: Final = 16
 
 @dataclass(frozen=True)
 class Ranked:
-    """One hit: its images uint8 [M, H, W, 3], a modality each, whether it is right, and what to write below it."""
+    """One hit: its images uint8 [M, H, W, 3], a modality each, whether it is right, and what to
+    write below it.
+    """
 
     pictures: Pictures
     right: bool
@@ -27,7 +31,9 @@ class Ranked:
 
 
 def rank_list(rows: Sequence[tuple[Pictures, str, Sequence[Ranked]]]) -> Image.Image:
-    """A row per query: its images uint8 [M, H, W, 3] framed blue with a caption, then its hits, best first."""
+    """A row per query: its images uint8 [M, H, W, 3] framed blue with a caption, then its hits,
+    best first.
+    """
     strips = [_row(pictures, caption, hits) for pictures, caption, hits in rows]
     width = max(strip.width for strip in strips)
     sheet = Image.new("RGB", (width, sum(strip.height for strip in strips)), WHITE)

@@ -1,8 +1,9 @@
-"""k-reciprocal re-ranking: what two pictures' neighbourhoods share says more than their distance alone.
+"""k-reciprocal re-ranking: what two pictures' neighbourhoods share says more than their distance
+alone.
 
-Source: Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding" (CVPR 2017). The original holds several
-dense matrices over query and gallery together; here only a block of distances is held at a time, and the encodings, which have
-some dozens of entries a row, are sparse.
+Source: Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding" (CVPR 2017).
+The original holds several dense matrices over query and gallery together; here only a block of
+distances is held at a time, and the encodings, which have some dozens of entries a row, are sparse.
 """
 
 from __future__ import annotations
@@ -19,19 +20,30 @@ Indices = NDArray[np.int64]
 _BLOCK_BYTES = 128 * 2**20
 
 
-def rerank(query_features: ArrayLike, gallery_features: ArrayLike, k1: int = 20, k2: int = 6, lam: float = 0.3) -> Floats:
-    """Re-ranked distances float32 [Q, G], smaller is nearer, of features [Q, D] and [G, D] (normalised here).
+def rerank(
+    query_features: ArrayLike,
+    gallery_features: ArrayLike,
+    k1: int = 20,
+    k2: int = 6,
+    lam: float = 0.3,
+) -> Floats:
+    """Re-ranked distances float32 [Q, G], smaller is nearer, of features [Q, D] and [G, D]
+    (normalised here).
 
-    `k1`: size of the reciprocal neighbourhoods; `k2`: neighbours that an encoding is averaged over; `lam`: weight of the
-    original distance (squared Euclidean, over the row's largest). Raises ValueError where k1 or k2 is under 1 or `lam` is not
-    in [0, 1].
+    `k1`: size of the reciprocal neighbourhoods; `k2`: neighbours that an encoding is averaged over;
+    `lam`: weight of the original distance (squared Euclidean, over the row's largest). Raises
+    ValueError where k1 or k2 is under 1 or `lam` is not in [0, 1].
     """
     if k1 < 1 or k2 < 1 or not 0 <= lam <= 1:
-        raise ValueError(f"k1 and k2 must be at least 1 and lam in [0, 1], not {k1}, {k2} and {lam}")
+        raise ValueError(
+            f"k1 and k2 must be at least 1 and lam in [0, 1], not {k1}, {k2} and {lam}"
+        )
     queries = normalise(query_features)
     features = np.concatenate([queries, normalise(gallery_features)])
     neighbours = _Neighbours.of(features, max(k1 + 1, k2))
-    encodings = _expanded([_encoding(i, features, neighbours, k1) for i in range(len(features))], neighbours, k2)
+    encodings = _expanded(
+        [_encoding(i, features, neighbours, k1) for i in range(len(features))], neighbours, k2
+    )
     return _distances(features, len(queries), neighbours, encodings, lam)
 
 
@@ -80,7 +92,9 @@ def _reciprocal(item: int, order: Indices, k: int) -> Indices:
 
 
 def _encoding(item: int, features: Floats, neighbours: _Neighbours, k1: int) -> _Encoding:
-    """The item's k-reciprocal set, widened by its members' half-size sets that mostly lie in it, weighted by nearness."""
+    """The item's k-reciprocal set, widened by its members' half-size sets that mostly lie in it,
+    weighted by nearness.
+    """
     near = _reciprocal(item, neighbours.order, k1)
     parts = [near]
     for candidate in near:
@@ -88,7 +102,9 @@ def _encoding(item: int, features: Floats, neighbours: _Neighbours, k1: int) -> 
         if len(np.intersect1d(wider, near)) > 2 / 3 * len(wider):
             parts.append(wider)
     columns = np.unique(np.concatenate(parts))
-    distance = np.maximum(2 - 2 * (features[columns] @ features[item]), 0) / neighbours.furthest[item]
+    distance = (
+        np.maximum(2 - 2 * (features[columns] @ features[item]), 0) / neighbours.furthest[item]
+    )
     weights = np.exp(-distance)
     return _Encoding(columns, weights / weights.sum())
 
@@ -99,13 +115,19 @@ def _expanded(encodings: list[_Encoding], neighbours: _Neighbours, k2: int) -> l
 
 
 def _mean(encodings: list[_Encoding]) -> _Encoding:
-    columns, positions = np.unique(np.concatenate([e.columns for e in encodings]), return_inverse=True)
+    columns, positions = np.unique(
+        np.concatenate([e.columns for e in encodings]), return_inverse=True
+    )
     weights = np.bincount(positions, np.concatenate([e.weights for e in encodings]))
     return _Encoding(columns, (weights / len(encodings)).astype(np.float32))
 
 
-def _distances(features: Floats, queries: int, neighbours: _Neighbours, encodings: list[_Encoding], lam: float) -> Floats:
-    """Jaccard distance of the encodings, mixed with the original one, from every query to every gallery item."""
+def _distances(
+    features: Floats, queries: int, neighbours: _Neighbours, encodings: list[_Encoding], lam: float
+) -> Floats:
+    """Jaccard distance of the encodings, mixed with the original one, from every query to every
+    gallery item.
+    """
     holders = _Holders.of(encodings[queries:], len(features))
     out = np.empty((queries, len(features) - queries), np.float32)
     for rows, distance in _distance_blocks(features, queries):
@@ -119,7 +141,10 @@ def _distances(features: Floats, queries: int, neighbours: _Neighbours, encoding
 
 @dataclass(frozen=True)
 class _Holders:
-    """The gallery's encodings by column: `items` and `weights` of column c stand at `starts[c]:starts[c + 1]`."""
+    """The gallery's encodings by column:
+
+    `items` and `weights` of column c stand at `starts[c]:starts[c + 1]`.
+    """
 
     items: Indices
     weights: Floats
@@ -132,7 +157,12 @@ class _Holders:
         items = np.repeat(np.arange(len(encodings)), [len(e.columns) for e in encodings])
         order = np.argsort(flat, kind="stable")
         starts = np.searchsorted(flat[order], np.arange(columns + 1))
-        return cls(items[order], np.concatenate([e.weights for e in encodings])[order], starts, len(encodings))
+        return cls(
+            items[order],
+            np.concatenate([e.weights for e in encodings])[order],
+            starts,
+            len(encodings),
+        )
 
     def shared(self, encoding: _Encoding) -> Floats:
         """Sum over the columns of the smaller weight, with each item: float32 [G]."""

@@ -26,11 +26,15 @@ def as_text(lines: Sequence[Line]) -> str:
     """Aligned columns: labels to the left, percentages with one decimal to the right."""
     labels = list(lines[0][0])
     table = [[*labels, *COLUMNS]]
-    table += [[*(str(label[name]) for name in labels), *(f"{v:.1f}" for v in percentages(s).values())] for label, s in lines]
+    table += [
+        [*(str(label[name]) for name in labels), *(f"{v:.1f}" for v in percentages(s).values())]
+        for label, s in lines
+    ]
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     texts = [
         "  ".join(
-            cell.ljust(w) if i < len(labels) else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(w) if i < len(labels) else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
         )
         for row in table
     ]
@@ -39,7 +43,9 @@ def as_text(lines: Sequence[Line]) -> str:
 
 def as_json(lines: Sequence[Line], about: Mapping[str, Any]) -> str:
     """One object: what the run was about, and a list of rows."""
-    return json.dumps({**about, "rows": [{**label, **percentages(scores)} for label, scores in lines]}, indent=1)
+    return json.dumps(
+        {**about, "rows": [{**label, **percentages(scores)} for label, scores in lines]}, indent=1
+    )
 
 
 def as_csv(lines: Sequence[Line]) -> str:

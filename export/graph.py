@@ -10,7 +10,9 @@ from trireid.models.norm import unit
 
 
 class ArtifactGraph(nn.Module):
-    """Normalisation, network (pattern 3) and L2 norm, in one graph with static shapes but for the batch."""
+    """Normalisation, network (pattern 3) and L2 norm, in one graph with static shapes but for the
+    batch.
+    """
 
     def __init__(self, network: ReIdNetwork) -> None:
         super().__init__()
@@ -20,7 +22,8 @@ class ArtifactGraph(nn.Module):
         self.shift = nn.Buffer(-mean / std, persistent=False)
 
     def forward(self, images: Tensor, camera: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Images uint8 [B, 3, H, W, 3], camera int64 [B], present bool [B, 3] -> embedding [B, D], tokens int64 [B, 3, K].
+        """Images uint8 [B, 3, H, W, 3], camera int64 [B], present bool [B, 3] -> embedding [B, D],
+        tokens int64 [B, 3, K].
 
         A network without SDTPS keeps every patch: its tokens are 0 to N - 1.
         """
@@ -28,7 +31,9 @@ class ArtifactGraph(nn.Module):
         return stages["embedding"], stages["kept"]
 
     def stages(self, images: Tensor, camera: Tensor, present: Tensor) -> dict[str, Tensor]:
-        """Every stage of the way by name, as `trireid.inference.card.STAGES` says; a network without SDTPS has no scores."""
+        """Every stage of the way by name, as `trireid.inference.card.STAGES` says; a network
+        without SDTPS has no scores.
+        """
         # The cast comes first: TensorRT can do nothing else with bytes.
         normal = (images.float() * self.scale + self.shift).permute(0, 1, 4, 2, 3)
         features = self.network.features(normal, camera, present)
@@ -36,5 +41,15 @@ class ArtifactGraph(nn.Module):
             tokens = torch.arange(self.network.config.patches).expand(images.shape[0], 3, -1)
         else:
             tokens = torch.stack([selection.kept for selection in features.selections], dim=1)
-        scores = {"scores": torch.stack([s.scores for s in features.selections], dim=1)} if features.selections else {}
-        return {"input": normal, "tokens": features.tokens, **scores, "kept": tokens, "embedding": unit(features.both)}
+        scores = (
+            {"scores": torch.stack([s.scores for s in features.selections], dim=1)}
+            if features.selections
+            else {}
+        )
+        return {
+            "input": normal,
+            "tokens": features.tokens,
+            **scores,
+            "kept": tokens,
+            "embedding": unit(features.both),
+        }

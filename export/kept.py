@@ -17,9 +17,10 @@ UNSEEN: Final = 1e-2
 
 @dataclass(frozen=True, kw_only=True)
 class KeptReport:
-    """`sets` of kept patches (one a picture): `equal`; `tied`, where the two networks score the picture alike and the swapped
-    patches' scores lie closer together than twice what the scores differ by; `different`. `worst`, `mean`: share of patches in
-    common. `margin`: the largest gap between the scores of swapped patches.
+    """`sets` of kept patches (one a picture): `equal`; `tied`, where the two networks score the
+    picture alike and the swapped patches' scores lie closer together than twice what the scores
+    differ by; `different`. `worst`, `mean`: share of patches in common. `margin`: the largest gap
+    between the scores of swapped patches.
     """
 
     sets: int
@@ -41,12 +42,17 @@ class KeptSets:
         self._tied = 0
 
     def add(
-        self, reference: Mapping[str, NDArray[Any]], candidate: Mapping[str, NDArray[Any]], alike: NDArray[np.bool_]
+        self,
+        reference: Mapping[str, NDArray[Any]],
+        candidate: Mapping[str, NDArray[Any]],
+        alike: NDArray[np.bool_],
     ) -> NDArray[np.bool_]:
-        """Add a batch of stages: `kept` int64 [B, 3, K] and, where there are any, `scores` [B, 3, N].
+        """Add a batch of stages: `kept` int64 [B, 3, K] and, where there are any, `scores` [B, 3,
+        N].
 
-        `alike` bool [B, 3]: whether the two networks score a picture alike, up to what the precision explains; where they do
-        not, a swapped patch is no tie. -> bool [B]: of which samples a set is tied.
+        `alike` bool [B, 3]: whether the two networks score a picture alike, up to what the
+        precision explains; where they do not, a swapped patch is no tie. -> bool [B]: of which
+        samples a set is tied.
         """
         kept = [stages.get("kept") for stages in (reference, candidate)]
         tied: NDArray[np.bool_] = np.zeros(alike.shape, bool)
@@ -73,11 +79,15 @@ class KeptSets:
             margin=max(self._margins, default=0.0),
         )
 
-    def _pair(self, one: NDArray[Any], other: NDArray[Any], scores: list[NDArray[Any]], alike: bool) -> bool:
+    def _pair(
+        self, one: NDArray[Any], other: NDArray[Any], scores: list[NDArray[Any]], alike: bool
+    ) -> bool:
         """Add the two sets of a picture; whether they are tied."""
         lost, won = np.setdiff1d(one, other), np.setdiff1d(other, one)
         self._overlaps.append(1 - max(len(lost), len(won)) / len(one))
-        known = len(lost) == len(won) > 0 and scores and won.min() >= 0 and won.max() < self._patches
+        known = (
+            len(lost) == len(won) > 0 and scores and won.min() >= 0 and won.max() < self._patches
+        )
         if not known:
             return False
         margin = float(scores[0][lost].max() - scores[0][won].min())

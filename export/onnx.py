@@ -1,4 +1,6 @@
-"""Export to ONNX: one file with the card inside, left behind only if it has shown that it is the same network."""
+"""Export to ONNX: one file with the card inside, left behind only if it has shown that it is the
+same network.
+"""
 
 from __future__ import annotations
 
@@ -46,13 +48,15 @@ def export_onnx(
 ) -> Card:
     """Export a network and verify the artifact against it; the file appears only if it agrees.
 
-    `precision`: `fp32`, `fp16` (for GPUs) or `int8` (for CPUs). `batch`: a fixed batch size, None for a dynamic one. `name`,
-    `kind`, `measured` go into the card. `data`: a SOURCE on which the two are compared beside trial pictures; the others than
-    fp32 take 16 drawn identities where none is given. What they are held to: see `trireid.export.verification`. Beside the artifact,
+    `precision`: `fp32`, `fp16` (for GPUs) or `int8` (for CPUs). `batch`: a fixed batch size, None
+    for a dynamic one. `name`, `kind`, `measured` go into the card. `data`: a SOURCE on which the
+    two are compared beside trial pictures; the others than fp32 take 16 drawn identities where none
+    is given. What they are held to: see `trireid.export.verification`. Beside the artifact,
     FILE.report.json says all that was found.
 
-    Raises VerificationError where they disagree, and then leaves the report alone; ArtifactError where nothing can be written
-    there; SourceError where another precision than fp32 cannot be measured on the data; ValueError for an unknown precision.
+    Raises VerificationError where they disagree, and then leaves the report alone; ArtifactError
+    where nothing can be written there; SourceError where another precision than fp32 cannot be
+    measured on the data; ValueError for an unknown precision.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision: {precision!r} is not one of {', '.join(PRECISIONS)}")
@@ -62,10 +66,16 @@ def export_onnx(
     card = card_of(network, name or target.stem, kind, precision)
     card = replace(card, fingerprint=fingerprint(network, card))
     source = _source(data, card)
-    with draft_of(report_path(target)) as beside, draft_of(target) as draft:  # the report of what is there, or neither
+    # the report of what is there, or neither
+    with draft_of(report_path(target)) as beside, draft_of(target) as draft:
         model = convert(traced(ArtifactGraph(network).eval(), batch), precision)
         _write(model, card, draft)
-        report = compare(TorchEmbedder(network, target, "cpu"), load_artifact(draft, provider="cpu"), source, precision)
+        report = compare(
+            TorchEmbedder(network, target, "cpu"),
+            load_artifact(draft, provider="cpu"),
+            source,
+            precision,
+        )
         _check_measured(report)
         text = json.dumps(report.to_json(), indent=2).encode()
         if not report.holds:

@@ -1,7 +1,7 @@
 """Precisions: the fp32 graph in half precision for GPUs, or with 8-bit weights for CPUs.
 
-What decides which patches are kept stays in float32 in both: a score that is off by its rounding swaps patches, and a swapped
-patch changes the embedding by far more.
+What decides which patches are kept stays in float32 in both: a score that is off by its rounding
+swaps patches, and a swapped patch changes the embedding by far more.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ def convert(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
 
 
 def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Matrix products, convolutions and attention in float16; the residual stream, norms, softmax, scores and selection in
-    float32.
+    """Matrix products, convolutions and attention in float16; the residual stream, norms, softmax,
+    scores and selection in float32.
 
-    A ViT cast to float16 as a whole breaks: norms and softmax lose their sums (cosine 0.14 was seen against 0.9997).
+    A ViT cast to float16 as a whole breaks: norms and softmax lose their sums (cosine 0.14 was seen
+    against 0.9997).
     """
     halved = onnx.ModelProto()
     halved.CopyFrom(model)
@@ -57,7 +58,11 @@ def _is_heavy(node: NodeProto) -> bool:
 
 def _selects(node: NodeProto) -> bool:
     module = node.name.partition("/")[0]
-    return module.startswith(_SELECTION) and not module.endswith(_AGGREGATION) and f"{_AGGREGATION}." not in module
+    return (
+        module.startswith(_SELECTION)
+        and not module.endswith(_AGGREGATION)
+        and f"{_AGGREGATION}." not in module
+    )
 
 
 def _half(node: NodeProto, weights: dict[str, TensorProto]) -> list[NodeProto]:
@@ -71,13 +76,19 @@ def _half(node: NodeProto, weights: dict[str, TensorProto]) -> list[NodeProto]:
             weights.setdefault(half, _half_weight(weights[name], half))
         else:
             half = f"{name}.half.{node.name}"
-            casts.append(helper.make_node("Cast", [name], [half], f"{half}/Cast", to=TensorProto.FLOAT16))
+            casts.append(
+                helper.make_node("Cast", [name], [half], f"{half}/Cast", to=TensorProto.FLOAT16)
+            )
         node.input[index] = half
     (out,) = node.output
     node.output[0] = f"{out}.half"
     if node.op_type == "Attention":
         node.attribute.append(helper.make_attribute("softmax_precision", TensorProto.FLOAT))
-    return [*casts, node, helper.make_node("Cast", [node.output[0]], [out], f"{out}/Cast", to=TensorProto.FLOAT)]
+    return [
+        *casts,
+        node,
+        helper.make_node("Cast", [node.output[0]], [out], f"{out}/Cast", to=TensorProto.FLOAT),
+    ]
 
 
 def _half_weight(tensor: TensorProto, name: str) -> TensorProto:
@@ -85,9 +96,11 @@ def _half_weight(tensor: TensorProto, name: str) -> TensorProto:
 
 
 def _quantised(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Weights of matrix products in 8 bits, one scale per channel; activations are quantised as they come.
+    """Weights of matrix products in 8 bits, one scale per channel; activations are quantised as
+    they come.
 
-    `reduce_range` keeps weights to 7 bits: CPUs without VNNI add pairs of products in 16 bits, which 8 bits overflow.
+    `reduce_range` keeps weights to 7 bits: CPUs without VNNI add pairs of products in 16 bits,
+    which 8 bits overflow.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -109,7 +122,9 @@ def _quantised(model: onnx.ModelProto) -> onnx.ModelProto:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The quantiser warns, through the root logger, that it was not run on a preprocessed graph; ours needs none."""
+    """The quantiser warns, through the root logger, that it was not run on a preprocessed graph;
+    ours needs none.
+    """
     logging.disable(logging.WARNING)
     try:
         yield
@@ -118,7 +133,9 @@ def _quiet() -> Iterator[None]:
 
 
 def _without_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph without notes of inner shapes: the quantiser transposes weights and leaves the notes as they were."""
+    """The graph without notes of inner shapes: the quantiser transposes weights and leaves the
+    notes as they were.
+    """
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
     del bare.graph.value_info[:]

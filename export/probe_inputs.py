@@ -19,11 +19,15 @@ Batch = tuple[Images, Cameras, Present]
 
 
 def trial(card: Card, size: int) -> Batch:
-    """Smooth random pictures, cameras (unknown among them) and modalities missing, the same for the same card and size."""
+    """Smooth random pictures, cameras (unknown among them) and modalities missing, the same for the
+    same card and size.
+    """
     draw = np.random.default_rng(size)
     height, width = card.image_size
     many = len(MODALITIES)
-    cells = draw.integers(0, 256, (size, many, -(-height // _CELL), -(-width // _CELL), _COLOURS), dtype=np.uint8)
+    cells = draw.integers(
+        0, 256, (size, many, -(-height // _CELL), -(-width // _CELL), _COLOURS), dtype=np.uint8
+    )
     coarse = cells.repeat(_CELL, axis=2).repeat(_CELL, axis=3)[:, :, :height, :width]
     images = coarse ^ draw.integers(0, 32, coarse.shape, dtype=np.uint8)
     present = draw.random((size, many)) < _PRESENT

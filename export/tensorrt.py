@@ -1,4 +1,6 @@
-"""Building TensorRT and TensorRT-RTX engines from ONNX artifacts, left behind only if they proved the same network."""
+"""Building TensorRT and TensorRT-RTX engines from ONNX artifacts, left behind only if they proved
+the same network.
+"""
 
 from __future__ import annotations
 
@@ -31,19 +33,26 @@ def export_tensorrt(
     unverified: bool = False,
     timing_cache: str | PathLike[str] | None = None,
 ) -> Plan:
-    """Build a plan from an ONNX artifact and hold it against it on the GPU; the file appears only if they agree.
+    """Build a plan from an ONNX artifact and hold it against it on the GPU; the file appears only
+    if they agree.
 
-    `batch`: None takes 1,8,32, or the artifact's own where that is fixed. `library`: `tensorrt` or `tensorrt_rtx`; None takes
-    the first that is installed. `unverified`: where there is no GPU, write TensorRT-RTX's plan nonetheless, and marked so.
-    `timing_cache`: TensorRT's; None takes one in the user's cache folder. Raises ArtifactError where something is missing, the
-    artifact is none that TensorRT can take, or the engine differs from it; OSError where the file cannot be written.
+    `batch`: None takes 1,8,32, or the artifact's own where that is fixed. `library`: `tensorrt` or
+    `tensorrt_rtx`; None takes the first that is installed. `unverified`: where there is no GPU,
+    write TensorRT-RTX's plan nonetheless, and marked so. `timing_cache`: TensorRT's; None takes one
+    in the user's cache folder. Raises ArtifactError where something is missing, the artifact is
+    none that TensorRT can take, or the engine differs from it; OSError where the file cannot be
+    written.
     """
     source, target = Path(artifact), Path(path)
     check_target(target, ".plan", CHECKPOINTS)
     reference = _reference(source)
     tools = load_library(library)
     gpu = _gpu(tools, unverified)
-    cache = None if tools.is_rtx or gpu is None else Path(timing_cache or timing.default_path(tools, gpu))
+    cache = (
+        None
+        if tools.is_rtx or gpu is None
+        else Path(timing_cache or timing.default_path(tools, gpu))
+    )
     engine, profile = _built(tools, source, batch, cache)
     plan = Plan(
         card=reference.card,
@@ -63,10 +72,16 @@ def export_tensorrt(
 def _reference(source: Path) -> OnnxEmbedder:
     """The artifact in ONNX Runtime, if it is one that TensorRT can take."""
     if source.suffix in CHECKPOINTS:
-        raise ArtifactError(f"{source}: is a checkpoint; export it with `trireid export onnx` first", os.fspath(source))
+        raise ArtifactError(
+            f"{source}: is a checkpoint; export it with `trireid export onnx` first",
+            os.fspath(source),
+        )
     reference = load_artifact(source, provider="cpu")
     if not isinstance(reference, OnnxEmbedder):
-        raise ArtifactError(f"{source}: TensorRT builds from an ONNX artifact of `trireid export onnx`", os.fspath(source))
+        raise ArtifactError(
+            f"{source}: TensorRT builds from an ONNX artifact of `trireid export onnx`",
+            os.fspath(source),
+        )
     if reference.card.precision not in TOLERANCES:
         raise ArtifactError(
             f"{source}: has precision {reference.card.precision}, which is for ONNX Runtime on CPUs; "
@@ -95,7 +110,9 @@ def _gpu(library: Library, unverified: bool) -> Gpu | None:
         return None
 
 
-def _built(library: Library, source: Path, asked: Profile | None, cache: Path | None) -> tuple[bytes, Profile]:
+def _built(
+    library: Library, source: Path, asked: Profile | None, cache: Path | None
+) -> tuple[bytes, Profile]:
     """The engine's bytes, and the batch sizes it was built for."""
     builder = library.make("Builder")
     network = _parsed(library, builder, source)
@@ -107,7 +124,9 @@ def _built(library: Library, source: Path, asked: Profile | None, cache: Path | 
         timing.attach(config, cache)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        raise ArtifactError(f"{source}: {library.title} cannot build it: {library.complaint()}", os.fspath(source))
+        raise ArtifactError(
+            f"{source}: {library.title} cannot build it: {library.complaint()}", os.fspath(source)
+        )
     if cache is not None:
         timing.keep(config, cache)
     return bytes(engine), profile
@@ -115,7 +134,8 @@ def _built(library: Library, source: Path, asked: Profile | None, cache: Path | 
 
 def _parsed(library: Library, builder: Any, source: Path) -> Any:
     api = library.api
-    strongly = getattr(api.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)  # always so where the flag is gone
+    # always so where the flag is gone
+    strongly = getattr(api.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     network = builder.create_network(0 if strongly is None else 1 << int(strongly))
     parser = api.OnnxParser(network, library.logger)
     if not parser.parse(source.read_bytes()):
@@ -127,9 +147,11 @@ def _parsed(library: Library, builder: Any, source: Path) -> Any:
 
 
 def _let_attention_decompose(api: Any, network: Any) -> None:
-    """Allow attention to be computed by several kernels where there is no single one for it, as for float32.
+    """Allow attention to be computed by several kernels where there is no single one for it, as for
+    float32.
 
-    `get_layer` gives every layer as the base class; its class is put right by hand, as NVIDIA's own Python samples do.
+    `get_layer` gives every layer as the base class; its class is put right by hand, as NVIDIA's own
+    Python samples do.
     """
     kind = getattr(api.LayerType, "ATTENTION_INPUT", None)
     for index in range(network.num_layers if kind is not None else 0):
@@ -145,7 +167,10 @@ def _profile(network: Any, asked: Profile | None, source: Path) -> Profile:
         return asked or DEFAULT_PROFILE
     fixed = Profile(size, size, size)
     if asked not in (None, fixed):
-        raise ArtifactError(f"{source}: has a fixed batch of {size}, so --batch can only be {fixed}, not {asked}", "batch")
+        raise ArtifactError(
+            f"{source}: has a fixed batch of {size}, so --batch can only be {fixed}, not {asked}",
+            "batch",
+        )
     return fixed
 
 
@@ -161,5 +186,8 @@ def _add_profile(builder: Any, network: Any, config: Any, profile: Profile) -> N
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
         rest = tuple(tensor.shape)[1:]
-        chosen.set_shape(tensor.name, *((size, *rest) for size in (profile.minimum, profile.optimum, profile.maximum)))
+        chosen.set_shape(
+            tensor.name,
+            *((size, *rest) for size in (profile.minimum, profile.optimum, profile.maximum)),
+        )
     config.add_optimization_profile(chosen)

@@ -1,4 +1,6 @@
-"""Holding a built engine against the ONNX artifact that it was built from, in ONNX Runtime on the CPU. Needs no torch."""
+"""Holding a built engine against the ONNX artifact that it was built from, in ONNX Runtime on the
+CPU. Needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +18,20 @@ from trireid.samples import ArtifactError
 
 @dataclass(frozen=True)
 class Tolerance:
-    """At worst: `cosine` of an embedding with the ONNX's, `difference` of one number of it, `swapped` share of kept patches."""
+    """At worst:
+
+    `cosine` of an embedding with the ONNX's, `difference` of one number of it, `swapped` share of
+    kept patches.
+    """
 
     cosine: float
     difference: float
     swapped: float
 
 
-#: By precision. Float32 is computed as float32 (TF32 is off); of the kept patches one in a set may differ always, as at a tie.
-#: A swapped patch changes an embedding by more than float32's tolerance, so that is for samples of which none is swapped.
+#: By precision. Float32 is computed as float32 (TF32 is off); of the kept patches one in a set may
+#: differ always, as at a tie. A swapped patch changes an embedding by more than float32's
+#: tolerance, so that is for samples of which none is swapped.
 TOLERANCES: Final = {"fp32": Tolerance(0.9999, 1e-3, 0.0), "fp16": Tolerance(0.999, 1e-2, 0.05)}
 
 
@@ -36,14 +43,21 @@ def verify(built: Embedder, reference: Embedder, profile: Profile) -> dict[str, 
     tolerance = TOLERANCES[built.card.precision]
     sizes = sorted({profile.minimum, profile.optimum, profile.maximum, profile.maximum + 1})
     cosines, differences, swaps = (
-        np.concatenate(each) for each in zip(*(_compare(built, reference, size) for size in sizes), strict=True)
+        np.concatenate(each)
+        for each in zip(*(_compare(built, reference, size) for size in sizes), strict=True)
     )
     judged = swaps == 0
-    if tolerance.swapped or 2 * judged.sum() < len(judged):  # not so many ties that little is left to judge by
+    # not so many ties that little is left to judge by
+    if tolerance.swapped or 2 * judged.sum() < len(judged):
         judged = np.ones_like(judged)
-    cosine, difference, swapped = float(cosines[judged].min()), float(differences[judged].max()), int(swaps.max())
+    cosine, difference, swapped = (
+        float(cosines[judged].min()),
+        float(differences[judged].max()),
+        int(swaps.max()),
+    )
     allowed = max(1, int(tolerance.swapped * built.card.kept))
-    if not (cosine >= tolerance.cosine and difference <= tolerance.difference):  # so written that NaN fails, too
+    # so written that NaN fails, too
+    if not (cosine >= tolerance.cosine and difference <= tolerance.difference):
         raise ArtifactError(
             f"the engine's embeddings differ from the ONNX by {difference:.2g} (at most {tolerance.difference}), "
             f"cosine {cosine:.6f} (at least {tolerance.cosine}); it is not left behind"
@@ -52,11 +66,19 @@ def verify(built: Embedder, reference: Embedder, profile: Profile) -> dict[str, 
         raise ArtifactError(
             f"the engine keeps {swapped} other patches than the ONNX (at most {allowed}); it is not left behind"
         )
-    return {"tensorrt_min_cosine": cosine, "tensorrt_max_difference": difference, "tensorrt_swapped": swapped}
+    return {
+        "tensorrt_min_cosine": cosine,
+        "tensorrt_max_difference": difference,
+        "tensorrt_swapped": swapped,
+    }
 
 
-def _compare(built: Embedder, reference: Embedder, size: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Of each sample the cosine, the greatest difference, and the most kept patches that differ in a set, all [B]."""
+def _compare(
+    built: Embedder, reference: Embedder, size: int
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Of each sample the cosine, the greatest difference, and the most kept patches that differ in
+    a set, all [B].
+    """
     given = trial(built.card, size)
     (got, tokens), (expected, kept) = built.run(*given), reference.run(*given)
     cosine = np.sum(got * expected, axis=1, dtype=np.float64) / _lengths(got) / _lengths(expected)

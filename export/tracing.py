@@ -16,7 +16,8 @@ from trireid.inference.card import INNER_STAGES, INPUTS, OUTPUTS
 from trireid.models import Head
 from trireid.samples import ArtifactError
 
-#: 23 has Gelu and Attention as single operators: a default network runs in 8.1 ms instead of 12.8 with opset 18.
+#: 23 has Gelu and Attention as single operators: a default network runs in 8.1 ms instead of 12.8
+#: with opset 18.
 OPSET: Final = 23
 #: Metadata key of the exporter: the modules that a node came from.
 _WRAPPER: Final = "artifact."
@@ -33,14 +34,19 @@ class _Staged(nn.Module):
     def forward(self, images: Tensor, camera: Tensor, present: Tensor) -> tuple[Tensor, ...]:
         """The two outputs, then the inner stages that the network has."""
         stages = self.artifact.stages(images, camera, present)
-        return (stages["embedding"], stages["kept"], *(stages[name] for name in INNER_STAGES if name in stages))
+        return (
+            stages["embedding"],
+            stages["kept"],
+            *(stages[name] for name in INNER_STAGES if name in stages),
+        )
 
 
 def traced(graph: ArtifactGraph, batch: int | None) -> onnx.ModelProto:
     """The graph as ONNX; `batch`: fixed, or None for a dynamic one.
 
-    The inner stages are values of known names (`trireid.inference.card.INNER_STAGES`), not outputs. Nodes are named after the modules that
-    they came from. Raises ArtifactError where the exporter fixes the batch.
+    The inner stages are values of known names (`trireid.inference.card.INNER_STAGES`), not outputs.
+    Nodes are named after the modules that they came from. Raises ArtifactError where the exporter
+    fixes the batch.
     """
     height, width = graph.network.config.image_size
     size = batch or 2
@@ -77,7 +83,10 @@ def traced(graph: ArtifactGraph, batch: int | None) -> onnx.ModelProto:
 
 def _outputs(graph: ArtifactGraph) -> list[str]:
     scored = graph.network.config.head is Head.SDTPS
-    return [*OUTPUTS, *(value for name, value in INNER_STAGES.items() if scored or name != "scores")]
+    return [
+        *OUTPUTS,
+        *(value for name, value in INNER_STAGES.items() if scored or name != "scores"),
+    ]
 
 
 def _name_nodes(model: onnx.ModelProto) -> None:
@@ -88,17 +97,26 @@ def _name_nodes(model: onnx.ModelProto) -> None:
 
 
 def _module(scopes: str) -> str:
-    """The innermost module of the exporter's list of scopes, which is written as Python writes a list."""
+    """The innermost module of the exporter's list of scopes, which is written as Python writes a
+    list.
+    """
     modules = [each for each in ast.literal_eval(scopes or "[]") if each.startswith(_WRAPPER)]
     return modules[-1].removeprefix(_WRAPPER) if modules else "graph"
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Drop the exporter's notes (stack traces with paths of the exporting machine): the file depends on the network alone."""
+    """Drop the exporter's notes (stack traces with paths of the exporting machine): the file
+    depends on the network alone.
+    """
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
-    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+    for value in (
+        *model.graph.value_info,
+        *model.graph.input,
+        *model.graph.output,
+        *model.graph.initializer,
+    ):
         del value.metadata_props[:]
         value.doc_string = ""
     del model.graph.metadata_props[:]
@@ -109,4 +127,7 @@ def _strip(model: onnx.ModelProto) -> None:
 def _assert_dynamic(model: onnx.ModelProto) -> None:
     for value in (*model.graph.input, *model.graph.output):
         if not value.type.tensor_type.shape.dim[0].dim_param:
-            raise ArtifactError(f"the exporter fixed the batch of {value.name}: this is a bug, please report it", value.name)
+            raise ArtifactError(
+                f"the exporter fixed the batch of {value.name}: this is a bug, please report it",
+                value.name,
+            )

@@ -1,4 +1,6 @@
-"""Verification: whether two networks are the same, and where on the way from pixels to embedding they part."""
+"""Verification: whether two networks are the same, and where on the way from pixels to embedding
+they part.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +30,12 @@ _TINY: Final = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One stage of the two: worst and mean cosine over pictures (embeddings: samples), largest difference of an element.
+    """One stage of the two: worst and mean cosine over pictures (embeddings: samples), largest
+    difference of an element.
 
-    Scores are compared without their mean. `holds`: whether no picture is further off than the precision explains, in
-    direction or in length; None where one of the two does not show the stage. A stage that is not finite has no figures and
-    does not hold.
+    Scores are compared without their mean. `holds`: whether no picture is further off than the
+    precision explains, in direction or in length; None where one of the two does not show the
+    stage. A stage that is not finite has no figures and does not hold.
     """
 
     name: str
@@ -44,8 +47,9 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a comparison found. `retrieval`: mAP and Rank-1 of both as fractions; where it could not be measured on the samples,
-    `unmeasured` says why. `tied`: how many samples, of which a tie swaps patches, the embedding's figures leave out.
+    """What a comparison found. `retrieval`: mAP and Rank-1 of both as fractions; where it could not
+    be measured on the samples, `unmeasured` says why. `tied`: how many samples, of which a tie
+    swaps patches, the embedding's figures leave out.
     """
 
     candidate: str
@@ -72,12 +76,16 @@ class Report:
         if embedding.worst is None:
             found.append("embeddings are not finite")
         elif not embedding.holds:
-            found.append(f"embeddings have a cosine of {embedding.worst:.6f} at worst (at least {COSINES[self.precision]:.6g})")
+            found.append(
+                f"embeddings have a cosine of {embedding.worst:.6f} at worst (at least {COSINES[self.precision]:.6g})"
+            )
             found[-1] += f" and differ by {embedding.difference:.2g}"
             if self.precision == "fp32":
                 found[-1] += f" (at most {DIFFERENCE})"
         if self.kept is not None and self._selects_otherwise:
-            found.append(f"{self.kept.different} of {self.kept.sets} sets of kept patches differ by more than ties")
+            found.append(
+                f"{self.kept.different} of {self.kept.sets} sets of kept patches differ by more than ties"
+            )
         change = self.retrieval.get("mAP", 0) - self.retrieval.get("reference_mAP", 0)
         if abs(change) > MAP_CHANGE:
             found.append(f"mAP changes by {100 * change:+.2f} points (at most {100 * MAP_CHANGE})")
@@ -90,7 +98,10 @@ class Report:
 
     @property
     def parts_at(self) -> str | None:
-        """The first stage that does not hold, where any does not; `kept` stands between the scores and the embedding."""
+        """The first stage that does not hold, where any does not;
+
+        `kept` stands between the scores and the embedding.
+        """
         off = {stage.name for stage in self.stages if stage.holds is False}
         if self.kept is not None and self.kept.different:
             off.add("kept")
@@ -98,18 +109,31 @@ class Report:
 
     @property
     def _selects_otherwise(self) -> bool:
-        """Whether patches are kept that the scores do not explain; coarse precisions may move the scores themselves."""
+        """Whether patches are kept that the scores do not explain; coarse precisions may move the
+        scores themselves.
+        """
         scores = next(stage for stage in self.stages if stage.name == "scores")
-        return bool(self.kept and self.kept.different) and (self.precision == "fp32" or scores.holds is not False)
+        return bool(self.kept and self.kept.different) and (
+            self.precision == "fp32" or scores.holds is not False
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as JSON has it."""
-        return {**asdict(self), "holds": self.holds, "faults": self.faults, "parts_at": self.parts_at}
+        return {
+            **asdict(self),
+            "holds": self.holds,
+            "faults": self.faults,
+            "parts_at": self.parts_at,
+        }
 
     def figures(self) -> dict[str, Any]:
         """What of it goes into a card: what was measured, on what."""
         embedding = self.embedding
-        kept = {} if self.kept is None else {"kept_overlap_worst": self.kept.worst, "kept_overlap_mean": self.kept.mean}
+        kept = (
+            {}
+            if self.kept is None
+            else {"kept_overlap_worst": self.kept.worst, "kept_overlap_mean": self.kept.mean}
+        )
         return {
             "data": self.data,
             "samples": self.samples,
@@ -122,12 +146,18 @@ class Report:
         }
 
 
-def compare(reference: Embedder, candidate: Embedder, source: Source | None = None, precision: str | None = None) -> Report:
-    """Hold a network against another, stage by stage, on trial pictures (modalities and cameras missing among them) and on a
-    source's samples, on which both are evaluated, too.
+def compare(
+    reference: Embedder,
+    candidate: Embedder,
+    source: Source | None = None,
+    precision: str | None = None,
+) -> Report:
+    """Hold a network against another, stage by stage, on trial pictures (modalities and cameras
+    missing among them) and on a source's samples, on which both are evaluated, too.
 
-    `precision`: what they are held to, `fp32`, `fp16` or `int8`; None takes the coarser of the two cards. Raises ArtifactError
-    where they do not see the same pictures, SourceError where the source has no sample that can be used.
+    `precision`: what they are held to, `fp32`, `fp16` or `int8`; None takes the coarser of the two
+    cards. Raises ArtifactError where they do not see the same pictures, SourceError where the
+    source has no sample that can be used.
     """
     _check_alike(reference.card, candidate.card)
     held_to = precision or _coarser(reference.card, candidate.card)
@@ -152,7 +182,9 @@ def compare(reference: Embedder, candidate: Embedder, source: Source | None = No
 
 @dataclass
 class _Rows:
-    """What was seen of a stage: of each picture the cosine and the likeness, of each batch the largest difference."""
+    """What was seen of a stage: of each picture the cosine and the likeness, of each batch the
+    largest difference.
+    """
 
     cosines: list[NDArray[np.float64]] = field(default_factory=list)
     likenesses: list[NDArray[np.float64]] = field(default_factory=list)
@@ -168,7 +200,9 @@ class _Rows:
 
 
 class _Seen:
-    """Holds two networks against each other, batch by batch, and gathers what was seen of each stage."""
+    """Holds two networks against each other, batch by batch, and gathers what was seen of each
+    stage.
+    """
 
     def __init__(self, precision: str, reference: Embedder, candidate: Embedder) -> None:
         self.precision, self.reference, self.candidate = precision, reference, candidate
@@ -177,7 +211,10 @@ class _Seen:
         self._swapped = _Rows()  # embeddings of the samples in which a tie swaps patches
 
     def add(self, batch: Batch) -> tuple[Any, Any]:
-        """Compare one batch; returns both embeddings. Raises ArtifactError where a stage has another shape."""
+        """Compare one batch; returns both embeddings.
+
+        Raises ArtifactError where a stage has another shape.
+        """
         one, other = self.reference.stages(*batch), self.candidate.stages(*batch)
         for name in one.keys() & other.keys():
             if one[name].shape != other[name].shape:
@@ -197,12 +234,17 @@ class _Seen:
 
     def stages(self) -> tuple[Stage, ...]:
         """What was seen of each stage but the kept patches."""
-        if not self._rows["embedding"].cosines and self._swapped.cosines:  # nothing else to judge by
+        # nothing else to judge by
+        if not self._rows["embedding"].cosines and self._swapped.cosines:
             self._rows["embedding"], self.tied = self._swapped, 0
         return tuple(self._stage(name, rows) for name, rows in self._rows.items())
 
-    def _add_embeddings(self, one: NDArray[Any], other: NDArray[Any], tied: NDArray[np.bool_]) -> None:
-        """At a tie either patch is right, and the embedding is another: float32's bounds say nothing of such a sample."""
+    def _add_embeddings(
+        self, one: NDArray[Any], other: NDArray[Any], tied: NDArray[np.bool_]
+    ) -> None:
+        """At a tie either patch is right, and the embedding is another: float32's bounds say
+        nothing of such a sample.
+        """
         if self.precision != "fp32":
             tied = np.zeros_like(tied)
         for rows, chosen in ((self._rows["embedding"], ~tied), (self._swapped, tied)):
@@ -213,13 +255,20 @@ class _Seen:
     def _stage(self, name: str, rows: _Rows) -> Stage:
         if not rows.cosines:
             return Stage(name=name)
-        cosines, difference = np.concatenate(rows.cosines), float(np.max(rows.differences))  # NaN wins
+        # NaN wins
+        cosines, difference = np.concatenate(rows.cosines), float(np.max(rows.differences))
         if not np.isfinite(difference):
             return Stage(name=name, holds=False)
         holds = bool(np.concatenate(rows.likenesses).min() >= COSINES[self.precision])
         if name == "embedding" and self.precision == "fp32":
             holds = holds and difference <= DIFFERENCE
-        return Stage(name=name, worst=float(cosines.min()), mean=float(cosines.mean()), difference=difference, holds=holds)
+        return Stage(
+            name=name,
+            worst=float(cosines.min()),
+            mean=float(cosines.mean()),
+            difference=difference,
+            holds=holds,
+        )
 
 
 def _on_source(seen: _Seen, source: Source) -> tuple[list[Sample], list[tuple[Any, Any]]]:
@@ -233,12 +282,22 @@ def _on_source(seen: _Seen, source: Source) -> tuple[list[Sample], list[tuple[An
     return samples, pairs
 
 
-def _retrieval(samples: list[Sample], pairs: list[tuple[Any, Any]], card: Card) -> tuple[dict[str, float], str | None]:
-    """mAP and Rank-1 of both, every sample against all; or why they cannot be measured on these samples."""
+def _retrieval(
+    samples: list[Sample], pairs: list[tuple[Any, Any]], card: Card
+) -> tuple[dict[str, float], str | None]:
+    """mAP and Rank-1 of both, every sample against all; or why they cannot be measured on these
+    samples.
+    """
     figures: dict[str, float] = {}
     for prefix, parts in zip(("reference_", ""), zip(*pairs, strict=True), strict=True):
         everything = np.ones((len(samples), len(MODALITIES)), bool)
-        embedded = Embedded(samples, {ALL: np.concatenate(parts)}, [], everything, [str(sample.id) for sample in samples])
+        embedded = Embedded(
+            samples,
+            {ALL: np.concatenate(parts)},
+            [],
+            everything,
+            [str(sample.id) for sample in samples],
+        )
         try:
             scores: Scores = retrieval(embedded, embedded, card)[-1].scores
         except SourceError as error:
@@ -262,7 +321,8 @@ def _cosine(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.
 
 
 def _likeness(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The cosine of rows of equal length, less where lengths differ, too: 1 - d^2 / 2, d their distance by the longer's length.
+    """The cosine of rows of equal length, less where lengths differ, too: 1 - d^2 / 2, d their
+    distance by the longer's length.
 
     A cosine alone does not see pictures that were normalised to another contrast.
     """
@@ -275,11 +335,15 @@ def _check_alike(one: Card, other: Card) -> None:
     for name in ("image_size", "modalities", "dimension"):
         has, wants = getattr(other, name), getattr(one, name)
         if has != wants:
-            raise ArtifactError(f"{other.name} has {name} {has}, {one.name} {wants}: they cannot be compared", name)
+            raise ArtifactError(
+                f"{other.name} has {name} {has}, {one.name} {wants}: they cannot be compared", name
+            )
 
 
 def _coarser(one: Card, other: Card) -> str:
-    """What two cards are held to: a network of a precision of its own, as foreign ones are, is held to float32's."""
+    """What two cards are held to: a network of a precision of its own, as foreign ones are, is held
+    to float32's.
+    """
     held = {card.precision for card in (one, other)}
     return next((name for name in reversed(COSINES) if name in held), "fp32")
 

@@ -8,14 +8,20 @@ from trireid.export.verification import Report, Stage
 
 
 def text(report: Report) -> str:
-    """The report: what was compared, a line for each stage, the kept patches, retrieval, and the verdict."""
+    """The report: what was compared, a line for each stage, the kept patches, retrieval, and the
+    verdict.
+    """
     return "\n".join(_lines(report))
 
 
 def _lines(report: Report) -> Iterator[str]:
     yield report.candidate
     yield f"against {report.reference}"
-    yield f"on {report.data}" + (f", {report.samples} samples" if report.samples else "") + f"; held to {report.precision}"
+    yield (
+        f"on {report.data}"
+        + (f", {report.samples} samples" if report.samples else "")
+        + f"; held to {report.precision}"
+    )
     yield ""
     yield f"{'stage':<10} {'worst cosine':>12} {'mean cosine':>12} {'difference':>11}"
     yield from map(_stage, report.stages)
@@ -24,12 +30,17 @@ def _lines(report: Report) -> Iterator[str]:
     if report.retrieval:
         had, has = (100 * report.retrieval[f"{prefix}mAP"] for prefix in ("reference_", ""))
         first, second = (100 * report.retrieval[f"{prefix}rank1"] for prefix in ("reference_", ""))
-        mean, rank1 = f"{had:.2f} -> {has:.2f} ({has - had:+.2f})", f"{first:.2f} -> {second:.2f} ({second - first:+.2f})"
+        mean, rank1 = (
+            f"{had:.2f} -> {has:.2f} ({has - had:+.2f})",
+            f"{first:.2f} -> {second:.2f} ({second - first:+.2f})",
+        )
         yield f"retrieval: mAP {mean}, Rank-1 {rank1}"
     elif report.unmeasured:
         yield f"retrieval: not measured, for {report.unmeasured}"
     yield ""
-    yield "the same network" if report.holds else f"not the same network: {'; '.join(report.faults)}"
+    yield (
+        "the same network" if report.holds else f"not the same network: {'; '.join(report.faults)}"
+    )
     if report.parts_at:
         yield f"the first stage that is further off than {report.precision} explains: {report.parts_at}"
 

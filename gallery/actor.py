@@ -1,4 +1,6 @@
-"""Who changes a gallery, which a store's audit records with each change; and which items a change replaced."""
+"""Who changes a gallery, which a store's audit records with each change; and which items a change
+replaced.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ _ACTOR: ContextVar[Actor | None] = ContextVar("actor", default=None)
 
 @contextmanager
 def acting(**who: Any) -> Iterator[Actor]:
-    """Record `who` with the changes that are made in the block, also in threads it starts; None values are left out."""
+    """Record `who` with the changes that are made in the block, also in threads it starts;
+
+    None values are left out.
+    """
     actor = Actor({name: value for name, value in who.items() if value is not None})
     token = _ACTOR.set(actor)
     try:
@@ -48,8 +53,9 @@ def current_actor() -> dict[str, Any]:
     """Return who changes galleries: as `acting` says, else the user of the operating system.
 
     Returns:
-        Of the operating system: `uid`, `user`; `login`, the user who logged in, if it is another one; `sudo`, what the
-        environment's SUDO_USER claims, if it is set. The environment's USER and LOGNAME are not believed.
+        Of the operating system: `uid`, `user`; `login`, the user who logged in, if it is another
+        one; `sudo`, what the environment's SUDO_USER claims, if it is set. The environment's USER
+        and LOGNAME are not believed.
     """
     actor = _ACTOR.get()
     return dict(actor.who) if actor else _system_user()

@@ -1,6 +1,8 @@
-"""Conditions on attributes, which are values of JSON: text and number are alike if one is written as the other.
+"""Conditions on attributes, which are values of JSON: text and number are alike if one is written
+as the other.
 
-`3`, `3.0`, `"3"` and `"3.0"` are alike, and so are `true` and `"true"`; `"03"` is text alone, and `1` is not `true`.
+`3`, `3.0`, `"3"` and `"3.0"` are alike, and so are `true` and `"true"`; `"03"` is text alone, and
+`1` is not `true`.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ _TEXT: Final = f"CASE WHEN {_TYPE} = 'text' THEN {_VALUE} END"
 
 
 def equals(path: str, values: Sequence[Scalar]) -> tuple[str, list[Any]]:
-    """Return the condition that the attribute at a path of JSON is like one of some values, and its parameters."""
+    """Return the condition that the attribute at a path of JSON is like one of some values, and its
+    parameters.
+    """
     forms = [form for value in values for form in _forms(value)]
     plain = [form for form in forms if not isinstance(form, bool)]
     kinds = [json.dumps(form) for form in forms if isinstance(form, bool)]
@@ -36,8 +40,11 @@ def equals(path: str, values: Sequence[Scalar]) -> tuple[str, list[Any]]:
     return f"{text} OR {_TYPE} {one_of}", [path, json.dumps(plain), path, path, json.dumps(kinds)]
 
 
-def ranges(path: str, bounds: Sequence[tuple[str, str | int | float | bool]]) -> tuple[str, list[Any]]:
-    """Return the condition that the attribute at a path of JSON compares so with each bound, and its parameters.
+def ranges(
+    path: str, bounds: Sequence[tuple[str, str | int | float | bool]]
+) -> tuple[str, list[Any]]:
+    """Return the condition that the attribute at a path of JSON compares so with each bound, and
+    its parameters.
 
     A number, or text that is written as one, is compared with numbers; other text with text.
     """
@@ -46,7 +53,9 @@ def ranges(path: str, bounds: Sequence[tuple[str, str | int | float | bool]]) ->
         is_number = not isinstance(bound, str) or is_plain_number(bound)
         column = _NUMBER if is_number else _TEXT
         parts.append(f"{column} {operator} ?")
-        values += [path] * column.count("?") + [as_number(bound) if isinstance(bound, str) and is_number else bound]
+        values += [path] * column.count("?") + [
+            as_number(bound) if isinstance(bound, str) and is_number else bound
+        ]
     return " AND ".join(parts), values
 
 
@@ -70,7 +79,11 @@ def as_number(text: str) -> int | float:
 
 def _forms(value: Scalar) -> list[Scalar]:
     """A value in every form that is like it."""
-    if isinstance(value, str) and value.lower() in ("true", "false") and value in (value.lower(), value.title()):
+    if (
+        isinstance(value, str)
+        and value.lower() in ("true", "false")
+        and value in (value.lower(), value.title())
+    ):
         value = value.lower() == "true"
     if isinstance(value, bool):
         return [value, str(value).lower(), str(value)]

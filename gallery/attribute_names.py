@@ -16,8 +16,8 @@ MOST_NAMES: Final = 10_000
 class AttributeNames:
     """The attributes that items of a gallery have.
 
-    Only what was added since is read of the store; a name whose item is gone is looked for once more, and forgotten if no
-    other item has it.
+    Only what was added since is read of the store; a name whose item is gone is looked for once
+    more, and forgotten if no other item has it.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,10 @@ class AttributeNames:
         self._seen = moment.position.key
 
     def _look_again(self, store: Store, name: str) -> None:
-        rows = store.run("SELECT items.key FROM items, json_each(items.attributes) AS each WHERE each.key = ? LIMIT 1", [name])
+        rows = store.run(
+            "SELECT items.key FROM items, json_each(items.attributes) AS each WHERE each.key = ? LIMIT 1",
+            [name],
+        )
         if rows:
             self._holders[name] = rows[0][0]
         else:

@@ -10,7 +10,8 @@ from trireid.samples.durable import draft_folder, write_private
 
 
 def back_up(folder: Path, target: Path) -> int:
-    """Copy a gallery's store as it is at one moment; the index is built from it when the copy is opened.
+    """Copy a gallery's store as it is at one moment; the index is built from it when the copy is
+    opened.
 
     Args:
         folder: The gallery.

@@ -1,8 +1,10 @@
-"""Calibration: from a cosine to something like the probability that two samples show the same identity.
+"""Calibration: from a cosine to something like the probability that two samples show the same
+identity.
 
-Cosines of a network bunch wherever its features lie; what one means shows in the gallery's own identities. A logistic curve is
-fitted to pairs of one identity (across cameras, where there are several) and pairs of two, as likely as each other. Source:
-Platt, "Probabilistic Outputs for Support Vector Machines" (1999).
+Cosines of a network bunch wherever its features lie; what one means shows in the gallery's own
+identities. A logistic curve is fitted to pairs of one identity (across cameras, where there are
+several) and pairs of two, as likely as each other. Source: Platt, "Probabilistic Outputs for
+Support Vector Machines" (1999).
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ _STEEPEST: Final = 30.0
 
 
 class Calibration:
-    """The curves of one view, for each subset of modalities that queries have; fitted on first use, and again as it grows."""
+    """The curves of one view, for each subset of modalities that queries have; fitted on first use,
+    and again as it grows.
+    """
 
     def __init__(self) -> None:
         self._curves: dict[int, tuple[int, Probability | None]] = {}
@@ -67,13 +71,22 @@ def _fitted(reading: Reading, mask: int) -> Probability | None:
 
 
 def _pairs(rows: Sequence[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Places in `rows` of pairs of one identity, from two cameras where cameras are known, and of two identities, [n, 2]."""
+    """Places in `rows` of pairs of one identity, from two cameras where cameras are known, and of
+    two identities, [n, 2].
+    """
     by_identity: dict[str, list[int]] = {}
     for place, (_, identity, _) in enumerate(rows):
         by_identity.setdefault(identity, []).append(place)
-    same = [pair for places in by_identity.values() for pair in combinations(places[:16], 2) if _tells(rows, pair)]
+    same = [
+        pair
+        for places in by_identity.values()
+        for pair in combinations(places[:16], 2)
+        if _tells(rows, pair)
+    ]
     draw = np.random.default_rng(0)
-    other = draw.integers(0, max(1, len(rows)), (MOST_PAIRS, 2)) if rows else np.empty((0, 2), np.int64)
+    other = (
+        draw.integers(0, max(1, len(rows)), (MOST_PAIRS, 2)) if rows else np.empty((0, 2), np.int64)
+    )
     names = np.array([row[1] for row in rows])
     other = other[names[other[:, 0]] != names[other[:, 1]]] if rows else other
     chosen = np.array(same, np.int64).reshape(-1, 2)
@@ -86,9 +99,15 @@ def _tells(rows: Sequence[Any], pair: tuple[int, int]) -> bool:
 
 
 def _cosines(
-    segments: Segments, vectors: NDArray[np.float32], masks: NDArray[np.int64], mask: int, pairs: NDArray[np.int64]
+    segments: Segments,
+    vectors: NDArray[np.float32],
+    masks: NDArray[np.int64],
+    mask: int,
+    pairs: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """Cosines of pairs as a query of these modalities would get them: over the segments that both have."""
+    """Cosines of pairs as a query of these modalities would get them: over the segments that both
+    have.
+    """
     both = masks[pairs[:, 0]] & masks[pairs[:, 1]] & mask
     sides = [segments.reduced(vectors[pairs[:, side]], both) for side in (0, 1)]
     lengths = np.linalg.norm(sides[0], axis=1) * np.linalg.norm(sides[1], axis=1)
@@ -97,22 +116,30 @@ def _cosines(
 
 
 def logistic(same: NDArray[np.float64], other: NDArray[np.float64]) -> Probability:
-    """The logistic curve that tells scores of one identity from scores of two, both kinds weighing the same; it never falls."""
+    """The logistic curve that tells scores of one identity from scores of two, both kinds weighing
+    the same; it never falls.
+    """
     scores = np.concatenate([same, other])
     middle, spread = float(scores.mean()), max(float(scores.std()), 1e-9)
     x = np.stack([(scores - middle) / spread, np.ones(len(scores))], axis=1)
     y = np.concatenate([np.ones(len(same)), np.zeros(len(other))])
-    weight = np.concatenate([np.full(len(same), 0.5 / len(same)), np.full(len(other), 0.5 / len(other))])
+    weight = np.concatenate(
+        [np.full(len(same), 0.5 / len(same)), np.full(len(other), 0.5 / len(other))]
+    )
     slope, offset = _newton(x, y, weight)
     slope = min(max(slope, 0.0), _STEEPEST)
 
     def probability(score: float) -> float:
-        return float(1 / (1 + np.exp(-np.clip(slope * (score - middle) / spread + offset, -50, 50))))
+        return float(
+            1 / (1 + np.exp(-np.clip(slope * (score - middle) / spread + offset, -50, 50)))
+        )
 
     return probability
 
 
-def _newton(x: NDArray[np.float64], y: NDArray[np.float64], weight: NDArray[np.float64]) -> tuple[float, float]:
+def _newton(
+    x: NDArray[np.float64], y: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[float, float]:
     beta = np.zeros(2)
     for _ in range(_STEPS):
         p = 1 / (1 + np.exp(-np.clip(x @ beta, -50, 50)))

@@ -31,7 +31,10 @@ _MOST_PASSED: Final = 1_000_000
 
 @dataclass
 class CheckReport:
-    """`items`: rows of the store; `readable`: those that can be read whole; `faults`: a line for each thing found."""
+    """`items`: rows of the store;
+
+    `readable`: those that can be read whole; `faults`: a line for each thing found.
+    """
 
     items: int = 0
     readable: int = 0
@@ -41,9 +44,10 @@ class CheckReport:
 def check(folder: Path) -> CheckReport:
     """Read everything a gallery holds, and say what is wrong with it.
 
-    It is opened as every command opens it; beyond that, nothing is changed. Looked at are SQLite's own integrity, each item's
-    fields, attributes, embedding and images, and whether the files that it refers to are there. A store that is damaged is read
-    as far as it goes. Raises GalleryError where there is no store at all, or one of another version.
+    It is opened as every command opens it; beyond that, nothing is changed. Looked at are SQLite's
+    own integrity, each item's fields, attributes, embedding and images, and whether the files that
+    it refers to are there. A store that is damaged is read as far as it goes. Raises GalleryError
+    where there is no store at all, or one of another version.
     """
     file = folder / FILE
     if not file.is_file():
@@ -76,7 +80,10 @@ def _integrity(database: sqlite3.Connection) -> Iterator[str]:
 
 
 def _meta(database: sqlite3.Connection, folder: Path, report: CheckReport) -> dict[str, str] | None:
-    """What the store says of itself, upgraded if it is of an older version; None if that cannot be read."""
+    """What the store says of itself, upgraded if it is of an older version;
+
+    None if that cannot be read.
+    """
     meta = None
     try:
         with closing(Store(folder)) as store:
@@ -93,17 +100,23 @@ def _meta(database: sqlite3.Connection, folder: Path, report: CheckReport) -> di
     return meta
 
 
-def _check_items(database: sqlite3.Connection, report: CheckReport, meta: Mapping[str, str]) -> None:
+def _check_items(
+    database: sqlite3.Connection, report: CheckReport, meta: Mapping[str, str]
+) -> None:
     table, dimension = f"vectors_{int(meta['generation'])}", int(meta["dimension"])
     embedding = bounded("embedding", 4 * dimension)
     item = f"SELECT {KNOWN}, {embedding} FROM items LEFT JOIN {table} USING (key) WHERE key = ?"
     images = f"SELECT {PICTURES} FROM pictures WHERE key = ? LIMIT {len(MODALITIES) + 1}"
     counted: Counter[str] = Counter()
-    for key in _keys(database, counted):  # one by one: a page that is damaged costs its own rows only
+    # one by one: a page that is damaged costs its own rows only
+    for key in _keys(database, counted):
         try:
             *values, attributes, vector = database.execute(item, [key]).fetchone()
             pictures = database.execute(images, [key]).fetchall()
-        except (sqlite3.Error, TypeError) as error:  # TypeError: an index leads to a row that is not there
+        except (
+            sqlite3.Error,
+            TypeError,
+        ) as error:  # TypeError: an index leads to a row that is not there
             report.items += 1
             counted[f"rows that cannot be read ({error})"] += 1
             continue
@@ -119,11 +132,15 @@ def _check_items(database: sqlite3.Connection, report: CheckReport, meta: Mappin
 def _keys(database: sqlite3.Connection, counted: Counter[str]) -> Iterator[int]:
     """Every key, growing; those of a damaged page are passed over one by one, up to a bound."""
     key, passed = 0, 0
-    (last,) = database.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'items'").fetchone()
+    (last,) = database.execute(
+        "SELECT max(seq) FROM sqlite_sequence WHERE name = 'items'"
+    ).fetchone()
     last = last if isinstance(last, int) else 0
     while passed < _MOST_PASSED and not (passed and key > last):
         try:
-            row = database.execute("SELECT key FROM items WHERE key > ? ORDER BY key LIMIT 1", [key]).fetchone()
+            row = database.execute(
+                "SELECT key FROM items WHERE key > ? ORDER BY key LIMIT 1", [key]
+            ).fetchone()
         except sqlite3.Error as error:
             counted[f"rows that cannot be read ({error})"] += 1
             key, passed = key + 1, passed + 1
@@ -134,7 +151,9 @@ def _keys(database: sqlite3.Connection, counted: Counter[str]) -> Iterator[int]:
         yield key
 
 
-def _item_faults(known: Mapping[str, Any], attributes: Any, vector: Any, pictures: list[Any], dimension: int) -> Iterator[str]:
+def _item_faults(
+    known: Mapping[str, Any], attributes: Any, vector: Any, pictures: list[Any], dimension: int
+) -> Iterator[str]:
     name = known["id"] if isinstance(known["id"], str) else f"item {known['key']}"
     for error in chain(item_errors(known, attributes), image_errors(pictures)):
         yield f"{name}: {error}"

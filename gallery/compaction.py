@@ -1,4 +1,6 @@
-"""Compaction: the store's file gives its free pages back to the file system, without a copy in a folder for temporary files."""
+"""Compaction: the store's file gives its free pages back to the file system, without a copy in a
+folder for temporary files.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ from trireid.samples import GalleryError
 #: Pages given back in one transaction, where there is no room to write the file again.
 _STEP: Final = 256
 _COPIES: Final = 2.1
-#: In a process of its own, for SQLite asks the environment where to put temporary files. It unlinks them while it writes them,
-#: so that a kill leaves none.
+#: In a process of its own, for SQLite asks the environment where to put temporary files. It unlinks
+#: them while it writes them, so that a kill leaves none.
 _VACUUM: Final = """
 import sqlite3, sys
 database = sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None)
@@ -30,7 +32,8 @@ except sqlite3.Error as error:
 
 
 def compact_store(store: Store) -> None:
-    """Write the store's file again without its free pages; where the disk has no room for that, move its last pages into them.
+    """Write the store's file again without its free pages; where the disk has no room for that,
+    move its last pages into them.
 
     Raises GalleryError where neither is possible.
     """
@@ -38,18 +41,27 @@ def compact_store(store: Store) -> None:
         return
     environment = {**os.environ, "SQLITE_TMPDIR": str(store.folder)}
     command = [sys.executable, "-I", "-c", _VACUUM, str(store.folder / FILE)]
-    outcome = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
+    outcome = subprocess.run(
+        command, env=environment, stderr=subprocess.PIPE, text=True, check=False
+    )
     reason = outcome.stderr.strip()
     if outcome.returncode == 0:
         return
     if reason != "full":
-        raise GalleryError(f"{store.folder}: cannot be compacted: {reason or outcome.returncode}", str(store.folder), "store")
+        raise GalleryError(
+            f"{store.folder}: cannot be compacted: {reason or outcome.returncode}",
+            str(store.folder),
+            "store",
+        )
     if not _give_back_pages(store):
         raise disk_full(store.folder)
 
 
 def _give_back_pages(store: Store) -> bool:
-    """Move pages from the end of the file into free ones, step by step; False for a file that was not made for it."""
+    """Move pages from the end of the file into free ones, step by step;
+
+    False for a file that was not made for it.
+    """
     if store.run("PRAGMA auto_vacuum") != [(2,)]:
         return False
     (free,) = store.run("PRAGMA freelist_count")[0]

@@ -26,8 +26,9 @@ _CAMERA_LIMIT: Final = 2**63
 def item_of(sample: Sample, embedding: NDArray[np.float32], keep: bool) -> Item:
     """The item that a sample makes, its text in Unicode NFC.
 
-    `embedding`: float32 [D], or [0] for an item whose embedding is known. Raises GalleryError for what no store can hold,
-    PictureError for a bad picture, and, code `no_direction`, for an embedding that is not finite or has length 0.
+    `embedding`: float32 [D], or [0] for an item whose embedding is known. Raises GalleryError for
+    what no store can hold, PictureError for a bad picture, and, code `no_direction`, for an
+    embedding that is not finite or has length 0.
     """
     if embedding.size:
         check_directions(embedding[None], [sample])
@@ -41,7 +42,9 @@ def item_of(sample: Sample, embedding: NDArray[np.float32], keep: bool) -> Item:
             checked_text(getattr(sample, name), name)
     if sample.expires is not None and instant_of(sample.expires) is None:
         raise GalleryError(
-            f"expires: {sample.expires!r} is not an ISO 8601 time, as in 2027-01-31T12:00:00Z", "expires", "invalid"
+            f"expires: {sample.expires!r} is not an ISO 8601 time, as in 2027-01-31T12:00:00Z",
+            "expires",
+            "invalid",
         )
     _check_attribute_names(sample.attributes)
     return Item(

@@ -1,8 +1,10 @@
-"""Erasure: what was removed leaves every file of the gallery's folder, even if a process dies or goes on reading.
+"""Erasure: what was removed leaves every file of the gallery's folder, even if a process dies or
+goes on reading.
 
-A removal overwrites the rows in the store's file, but older copies of them lie in its write-ahead log, and their vectors in the
-saved index. How far these have been cleared is recorded in the store: as long as that is behind what was removed, the erasure
-is pending, and each process that has the gallery open goes on trying.
+A removal overwrites the rows in the store's file, but older copies of them lie in its write-ahead
+log, and their vectors in the saved index. How far these have been cleared is recorded in the store:
+as long as that is behind what was removed, the erasure is pending, and each process that has the
+gallery open goes on trying.
 """
 
 from __future__ import annotations
@@ -33,11 +35,14 @@ def is_pending(store: Store) -> bool:
 
 
 class Erasure:
-    """Finishes what removals begin, on a connection of its own: no writer waits for the readers that it waits for."""
+    """Finishes what removals begin, on a connection of its own: no writer waits for the readers
+    that it waits for.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._complaint = folder, ""
-        #: `_lock` is for the connection; `_clearing` for all that is cleared, which no answer waits for.
+        #: `_lock` is for the connection; `_clearing` for all that is cleared, which no answer waits
+        #: for.
         self._lock, self._clearing = threading.Lock(), threading.Lock()
         self._store = Store(folder)
         self._store.run("PRAGMA busy_timeout = 0")
@@ -51,8 +56,9 @@ class Erasure:
     def finish(self, wait: float = 0.0, *, is_brief: bool = False) -> bool:
         """Clear what is pending, within about so many seconds; returns whether nothing is.
 
-        A large store takes longer to clear: with `is_brief` its pages are left to the upkeep. Never raises: a reader in the
-        way, a full disk or a folder that cannot be written leave the erasure pending.
+        A large store takes longer to clear: with `is_brief` its pages are left to the upkeep. Never
+        raises: a reader in the way, a full disk or a folder that cannot be written leave the
+        erasure pending.
         """
         until = time.monotonic() + wait
         try:
@@ -87,7 +93,9 @@ class Erasure:
             return is_log_empty and self._scrub() and self._record(point)
 
     def _begin(self) -> tuple[str | None, bool]:
-        """Drop the saved index and empty the log; returns up to where, None if nothing is pending, and whether that is done."""
+        """Drop the saved index and empty the log; returns up to where, None if nothing is pending,
+        and whether that is done.
+        """
         with self._lock:
             point = self._store.erasable()
             if self._store.erased() == point:
@@ -96,15 +104,23 @@ class Erasure:
             return point, with_reserve(self._folder, self._empty_log)
 
     def _empty_log(self) -> bool:
-        """Bring all of the log into the store's file and cut it to nothing, unless a reader or a writer is in the way."""
+        """Bring all of the log into the store's file and cut it to nothing, unless a reader or a
+        writer is in the way.
+        """
         ((busy, _, _),) = self._store.run("PRAGMA wal_checkpoint(TRUNCATE)")
         return not busy
 
     def _scrub(self) -> bool:
-        """Clear the copies that SQLite has left in pages, unless a reader or a writer is in the way."""
+        """Clear the copies that SQLite has left in pages, unless a reader or a writer is in the
+        way.
+        """
         outcome = scrub(self._folder / FILE)
         if outcome not in (0, BUSY):
-            raise GalleryError(f"{self._folder}: its pages could not be cleared ({outcome})", str(self._folder), "store")
+            raise GalleryError(
+                f"{self._folder}: its pages could not be cleared ({outcome})",
+                str(self._folder),
+                "store",
+            )
         return outcome == 0
 
     def _record(self, point: str) -> bool:
@@ -127,5 +143,9 @@ class Erasure:
     def _complain(self, reason: str) -> None:
         """Log why an erasure waits, once for as long as the reason stays."""
         if reason != self._complaint:
-            log.warning("%s: what was removed is not erased from every file yet, and is tried again: %s", self._folder, reason)
+            log.warning(
+                "%s: what was removed is not erased from every file yet, and is tried again: %s",
+                self._folder,
+                reason,
+            )
         self._complaint = reason

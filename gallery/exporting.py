@@ -1,6 +1,7 @@
 """Taking a gallery elsewhere: a manifest that can be indexed again, with embeddings and images.
 
-Every name of a file that is written is made here of an item's key and a modality; nothing in the store names one.
+Every name of a file that is written is made here of an item's key and a modality; nothing in the
+store names one.
 """
 
 from __future__ import annotations
@@ -38,14 +39,17 @@ Place = Callable[[Path, int, StoredPicture], str | None]
 
 
 def export(folder: Path, target: Path) -> int:
-    """Write a gallery out as a manifest that `index` takes, with embeddings and the images that are kept inside.
+    """Write a gallery out as a manifest that `index` takes, with embeddings and the images that are
+    kept inside.
 
-    `manifest.csv` has a row an item, `embeddings.npy` float32 [n, D] in the same order, `pictures/` the images that have no
-    file of their own; of the others the manifest has the absolute path, so that indexing it takes `--allow-outside`.
+    `manifest.csv` has a row an item, `embeddings.npy` float32 [n, D] in the same order, `pictures/`
+    the images that have no file of their own; of the others the manifest has the absolute path, so
+    that indexing it takes `--allow-outside`.
 
     Args:
         folder: The gallery.
-        target: A new or empty folder. Whatever goes wrong, it never holds a manifest of less than the whole.
+        target: A new or empty folder. Whatever goes wrong, it never holds a manifest of less than
+            the whole.
 
     Returns:
         The number of items.
@@ -65,7 +69,8 @@ def export(folder: Path, target: Path) -> int:
 
 
 def export_person(folder: Path, condition: Condition, target: Path) -> tuple[int, list[str]]:
-    """Write out all items that a condition holds for, each with copies of its images and their thumbnails.
+    """Write out all items that a condition holds for, each with copies of its images and their
+    thumbnails.
 
     Files that were enrolled by reference are copied if they are regular files and images.
 
@@ -91,16 +96,26 @@ def export_person(folder: Path, condition: Condition, target: Path) -> tuple[int
 
 
 def _copy_of(picture: StoredPicture) -> bytes:
-    """The content of an enrolled file. Raises PictureError if it is gone, or not an image: then it is not ours to copy."""
+    """The content of an enrolled file.
+
+    Raises PictureError if it is gone, or not an image: then it is not ours to copy.
+    """
     if picture.path is None:
-        raise PictureError(f"{picture.modality}: is neither kept in the gallery nor in a file", picture.modality, "missing")
+        raise PictureError(
+            f"{picture.modality}: is neither kept in the gallery nor in a file",
+            picture.modality,
+            "missing",
+        )
     data = content(picture.path, f"{picture.modality} ({picture.path})")
     examine(data, f"{picture.modality} ({picture.path})")
     return data
 
 
 def _write_items(store: Store, draft: Path, condition: Condition, place: Place) -> int:
-    """Write the items that a condition holds for; `place` writes an image, and returns what the manifest calls it."""
+    """Write the items that a condition holds for;
+
+    `place` writes an image, and returns what the manifest calls it.
+    """
     meta = store.meta()
     rows: list[Row] = []
     with store.transaction("DEFERRED"):
@@ -111,7 +126,9 @@ def _write_items(store: Store, draft: Path, condition: Condition, place: Place) 
             known, stored = store.known(part), store.embeddings(part, int(meta["generation"]))
             for number, key in enumerate(part, start):
                 embeddings[number] = stored.get(key, np.nan)
-                placed = {picture.modality: place(draft, key, picture) for picture in store.pictures(key)}
+                placed = {
+                    picture.modality: place(draft, key, picture) for picture in store.pictures(key)
+                }
                 rows.append((_fields(known[key], placed), known[key].attributes))
     with draft_of(draft / EMBEDDINGS, private=True) as path, path.open("wb") as file:
         np.save(file, embeddings)
@@ -121,9 +138,13 @@ def _write_items(store: Store, draft: Path, condition: Condition, place: Place) 
 
 def _fields(known: Known, placed: Mapping[Modality, str | None]) -> dict[str, str]:
     """The cells of an item's fields and images."""
-    fields = {name: getattr(known, name) for name in COLUMNS} | {str(name): where for name, where in placed.items()}
+    fields = {name: getattr(known, name) for name in COLUMNS} | {
+        str(name): where for name, where in placed.items()
+    }
     return {
-        name: write_text(value) if isinstance(value, str) else str(value) for name, value in fields.items() if value is not None
+        name: write_text(value) if isinstance(value, str) else str(value)
+        for name, value in fields.items()
+        if value is not None
     }
 
 
@@ -148,16 +169,24 @@ def _write(path: Path, data: bytes) -> None:
 def _write_manifest(path: Path, rows: list[Row]) -> None:
     columns = _columns({name for _, attributes in rows for name in attributes})
     first = [*MODALITIES, *COLUMNS]
-    with draft_of(path, private=True) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+    with (
+        draft_of(path, private=True) as draft,
+        draft.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.DictWriter(file, [*first, *columns.values()], restval="")
-        writer.writerow({name: name for name in first} | {column: write_header(column) for column in columns.values()})
+        writer.writerow(
+            {name: name for name in first}
+            | {column: write_header(column) for column in columns.values()}
+        )
         for fields, attributes in rows:
-            writer.writerow(fields | {columns[name]: write_value(value) for name, value in attributes.items()})
+            writer.writerow(
+                fields | {columns[name]: write_value(value) for name, value in attributes.items()}
+            )
 
 
 def _columns(names: set[str]) -> dict[str, str]:
-    """The column of each attribute: its name, or `attribute_NAME` if that could be taken for a field, is blank, or comes twice
-    but for how its letters are composed.
+    """The column of each attribute: its name, or `attribute_NAME` if that could be taken for a
+    field, is blank, or comes twice but for how its letters are composed.
     """
     columns: dict[str, str] = {}
     for name in sorted(names, key=lambda name: (is_field_name(name), name)):

@@ -19,9 +19,11 @@ REMEMBERED: Final = 16
 
 
 class Filters:
-    """The keys that a condition holds for, growing; of the last conditions only what was added since is asked of the store.
+    """The keys that a condition holds for, growing; of the last conditions only what was added
+    since is asked of the store.
 
-    Items never change but by being added and removed, so what held of a key holds. Removed keys may stay in an answer.
+    Items never change but by being added and removed, so what held of a key holds. Removed keys may
+    stay in an answer.
     """
 
     def __init__(self) -> None:
@@ -32,7 +34,9 @@ class Filters:
         """The keys int64 [n], growing, of a store that is read at a position."""
         mark = condition[0], repr(condition[1])
         with self._lock:
-            seen, keys = self._known.get(mark, (Position(position.generation), np.empty(0, np.int64)))
+            seen, keys = self._known.get(
+                mark, (Position(position.generation), np.empty(0, np.int64))
+            )
         if seen.later_than(position):  # what was removed between the two is not in it
             return store.keys(condition)
         if seen.key < position.key:

@@ -1,4 +1,7 @@
-"""The gallery: enrolled samples that a query is matched against. Truth in the store, speed in the view of it."""
+"""The gallery: enrolled samples that a query is matched against.
+
+Truth in the store, speed in the view of it.
+"""
 
 from __future__ import annotations
 
@@ -59,20 +62,25 @@ log = logging.getLogger(__name__)
 class Gallery:
     """A folder `NAME.gallery` of enrolled samples and one network's embeddings of them.
 
-    Safe for several threads and processes: searches go on while one of them writes, each of them over one state of the gallery,
-    which is what all have committed when it begins (while much is being taken in at once: what it was before).
+    Safe for several threads and processes: searches go on while one of them writes, each of them
+    over one state of the gallery, which is what all have committed when it begins (while much is
+    being taken in at once: what it was before).
     """
 
-    def __init__(self, folder: Path, embedder: Embedder, settings: Settings, load: Load = load_artifact) -> None:
+    def __init__(
+        self, folder: Path, embedder: Embedder, settings: Settings, load: Load = load_artifact
+    ) -> None:
         self.folder, self.embedder, self.settings, self._load = folder, embedder, settings, load
         self._notes = LoggedNotes(settings.thermal)
         self._writing, self._reading = threading.RLock(), threading.RLock()
         self._writer, self._reader, self._erasure = Store(folder), Store(folder), Erasure(folder)
         self._closed = False
         try:
-            self._writer.position()  # a store that cannot be is one error, before an erasure warns of it
+            # a store that cannot be is one error, before an erasure warns of it
+            self._writer.position()
             if not self._writer.read_only:
-                self._erasure.finish(is_brief=True)  # before a saved index is read that may hold what was removed
+                # before a saved index is read that may hold what was removed
+                self._erasure.finish(is_brief=True)
             self._view = self._viewed()
         except BaseException:
             self._close_stores()
@@ -93,14 +101,15 @@ class Gallery:
         thermal: str | None = None,
         load: Load = load_artifact,
     ) -> Gallery:
-        """Open a gallery; with an embedder it is created where absent (unless `create` is off), without one its recorded
-        artifact is loaded.
+        """Open a gallery; with an embedder it is created where absent (unless `create` is off),
+        without one its recorded artifact is loaded.
 
-        `memory` (`float32`, `float16`, `int8`) and `recall` (of the ten nearest, 0.99 at first) are remembered in the gallery
-        where they are given, as is `thermal`, how 16-bit images are read (`auto`, `8bit`, `stretch`, `counts:LOW:HIGH`; see
-        `trireid.samples.depth`). `load` opens the recorded artifact, and that of another network which the gallery moves to while
-        it is open. Raises GalleryError where the folder holds no gallery or one of another network, ArtifactError where the
-        recorded artifact is gone.
+        `memory` (`float32`, `float16`, `int8`) and `recall` (of the ten nearest, 0.99 at first) are
+        remembered in the gallery where they are given, as is `thermal`, how 16-bit images are read
+        (`auto`, `8bit`, `stretch`, `counts:LOW:HIGH`; see `trireid.samples.depth`). `load` opens
+        the recorded artifact, and that of another network which the gallery moves to while it is
+        open. Raises GalleryError where the folder holds no gallery or one of another network,
+        ArtifactError where the recorded artifact is gone.
         """
         folder = Path(path)
         if not is_gallery(folder):
@@ -109,7 +118,10 @@ class Gallery:
             refuse_foreign(folder)
             Store.create(folder, description(embedder))
         depth = None if thermal is None else str(Depth.parse(thermal))
-        meta = settled(folder, {"memory": memory, "recall": None if recall is None else str(recall), "thermal": depth})
+        meta = settled(
+            folder,
+            {"memory": memory, "recall": None if recall is None else str(recall), "thermal": depth},
+        )
         embedder = embedder or load(artifact_path(meta))
         check_network(folder, meta, embedder)
         return cls(folder, embedder, settings_of(meta), load)
@@ -117,11 +129,19 @@ class Gallery:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def close(self) -> None:
-        """Close the gallery. Everything acknowledged is on disk already; a large index is saved for the next opening."""
+        """Close the gallery.
+
+        Everything acknowledged is on disk already; a large index is saved for the next opening.
+        """
         if self._closed:
             return
         if self._upkeep is not None:
@@ -143,12 +163,15 @@ class Gallery:
         with self._reading:
             return len(self._reader)
 
-    def add(self, samples: Sequence[Sample], *, keep: bool = False, replace: bool = True) -> list[str]:
+    def add(
+        self, samples: Sequence[Sample], *, keep: bool = False, replace: bool = True
+    ) -> list[str]:
         """Embed and add samples in one transaction, durable on return; returns their ids.
 
-        An id that is there is replaced; a sample without one gets a random one. `keep` holds the pictures' bytes in the
-        gallery; files are kept by reference either way. Raises PictureError for a bad picture, and without
-        `replace` GalleryError (code `exists`) for an id that is there; then it adds none.
+        An id that is there is replaced; a sample without one gets a random one. `keep` holds the
+        pictures' bytes in the gallery; files are kept by reference either way. Raises PictureError
+        for a bad picture, and without `replace` GalleryError (code `exists`) for an id that is
+        there; then it adds none.
         """
         for sample in samples:  # before a network is put to work
             check_limits(sample)
@@ -156,18 +179,25 @@ class Gallery:
             generation = self.generation
             prepared, embeddings = self._prepare(samples, keep)
             try:
-                return self.add_embedded(prepared, embeddings, keep=keep, generation=generation, replace=replace)
+                return self.add_embedded(
+                    prepared, embeddings, keep=keep, generation=generation, replace=replace
+                )
             except MovedError:  # to another network, while this one embedded
                 self.view()
 
-    def _prepare(self, samples: Sequence[Sample], keep: bool) -> tuple[list[Sample], NDArray[np.float32]]:
+    def _prepare(
+        self, samples: Sequence[Sample], keep: bool
+    ) -> tuple[list[Sample], NDArray[np.float32]]:
         """Decode each image once, for the network and for the store; embed in batches."""
         embedder, prepared = self.embedder, list[Sample]()
         embeddings = np.empty((len(samples), embedder.card.dimension), np.float32)
         for start in range(0, len(samples), BATCH):
             part = samples[start : start + BATCH]
             with embedder.decoding(), reading_images(self._notes):
-                pairs = [prepare(each, with_contents(each), embedder.card.fitting, keep=keep) for each in part]
+                pairs = [
+                    prepare(each, with_contents(each), embedder.card.fitting, keep=keep)
+                    for each in part
+                ]
             embeddings[start : start + len(part)] = embedder.embed([shown for _, shown in pairs])
             prepared += [each for each, _ in pairs]
         return prepared, embeddings
@@ -181,15 +211,20 @@ class Gallery:
         generation: int | None = None,
         replace: bool = True,
     ) -> list[str]:
-        """As `add`, with embeddings float32 [B, D] made by this gallery's network, when its `generation` was this.
+        """As `add`, with embeddings float32 [B, D] made by this gallery's network, when its
+        `generation` was this.
 
-        Raises MovedError where the gallery has moved to another network since, and PictureError, code `no_direction`, where an
-        embedding is not finite or has length 0.
+        Raises MovedError where the gallery has moved to another network since, and PictureError,
+        code `no_direction`, where an embedding is not finite or has length 0.
         """
-        items = [item_of(sample, row, keep) for sample, row in zip(samples, embeddings, strict=True)]
+        items = [
+            item_of(sample, row, keep) for sample, row in zip(samples, embeddings, strict=True)
+        ]
         return self.add_items(items, generation=generation, replace=replace)
 
-    def add_items(self, items: Sequence[Item], *, generation: int | None = None, replace: bool = True) -> list[str]:
+    def add_items(
+        self, items: Sequence[Item], *, generation: int | None = None, replace: bool = True
+    ) -> list[str]:
         """As `add_embedded`, with all that is stored of each sample."""
         for item in items:
             check_limits(item)
@@ -209,7 +244,8 @@ class Gallery:
         """Take what a source offers in one transaction, durable on return.
 
         Args:
-            offers: Items, with embeddings made when this was the gallery's `generation`, or none if one is there.
+            offers: Items, with embeddings made when this was the gallery's `generation`, or none if
+                one is there.
             generation: As `add_embedded` takes it.
             own: The ids that the same source has brought before.
 
@@ -248,8 +284,9 @@ class Gallery:
     def remove(self, *, ids: Sequence[str] | None = None, identity: str | None = None) -> int:
         """Remove items by their ids, or all of an identity; returns how many there were.
 
-        On return no search finds them, and no file of the gallery holds their rows, embeddings and pictures any more, unless
-        a reader was in the way for over a second: then `erasure_pending` holds until that is done. A line of the audit stays.
+        On return no search finds them, and no file of the gallery holds their rows, embeddings and
+        pictures any more, unless a reader was in the way for over a second: then `erasure_pending`
+        holds until that is done. A line of the audit stays.
         """
         if (ids is None) == (identity is None):
             raise GalleryError("give either ids or an identity to remove", "ids")
@@ -260,33 +297,49 @@ class Gallery:
     def remove_older(self, days: float, *, force: bool = False) -> int:
         """Remove what is older than so many days; returns how many there were.
 
-        An item's age is by the earlier of its `time`, if that is ISO 8601, and when it was added. More than half of the
-        gallery is refused with a GalleryError, and nothing removed, unless `force` is given.
+        An item's age is by the earlier of its `time`, if that is ISO 8601, and when it was added.
+        More than half of the gallery is refused with a GalleryError, and nothing removed, unless
+        `force` is given.
         """
         with self._reading:
             what = select(self._reader, older_than_days=days)
         return self._forget(*what, force)
 
     def retain(self, *, force: bool = False) -> int:
-        """Remove what has expired, and what is older than the gallery keeps items (`keep_days`); refuses as `remove_older`."""
+        """Remove what has expired, and what is older than the gallery keeps items (`keep_days`);
+        refuses as `remove_older`.
+        """
         with self._reading:
             what = select(self._reader)
         return self._forget(*what, force)
 
     def matching(
-        self, *, ids: Sequence[str] | None = None, identity: str | None = None, older_than_days: float | None = None
+        self,
+        *,
+        ids: Sequence[str] | None = None,
+        identity: str | None = None,
+        older_than_days: float | None = None,
     ) -> list[str]:
-        """The ids of what `remove`, `remove_older`, or with no argument `retain`, would remove, in the order of adding."""
+        """The ids of what `remove`, `remove_older`, or with no argument `retain`, would remove, in
+        the order of adding.
+        """
         with self._reading:
-            return select_ids(self._reader, ids=ids, identity=identity, older_than_days=older_than_days)
+            return select_ids(
+                self._reader, ids=ids, identity=identity, older_than_days=older_than_days
+            )
 
     @property
     def erasure_pending(self) -> bool:
-        """Whether a file of the gallery may still hold something that was removed or replaced; it is being worked at."""
+        """Whether a file of the gallery may still hold something that was removed or replaced; it
+        is being worked at.
+        """
         return self._erasure.pending
 
     def audit(self) -> list[tuple[str, str, dict[str, Any]]]:
-        """What was removed or moved, oldest first: when (UTC), what was done, to what. Pictures are in no line."""
+        """What was removed or moved, oldest first: when (UTC), what was done, to what.
+
+        Pictures are in no line.
+        """
         with self._reading:
             return self._reader.audited()
 
@@ -303,14 +356,21 @@ class Gallery:
     ) -> list[Hit]:
         """The k best hits (1 to 1000), best first, among the items that `where` lets pass.
 
-        `sample`: the query, or several pictures of one (a tracklet), whose embeddings are averaged. Compared are the
-        modalities that query and item both have; an item that shares none is no hit. `other_cameras` leaves out the items of
-        the query's own camera, which the sample must then have; `rerank` orders the 200 best by k-reciprocal re-ranking;
-        `by_identity` gives the best hit of each identity; `min_score` leaves out what scores less. Raises GalleryError for a
-        bad k or filter, PictureError for a bad picture.
+        `sample`: the query, or several pictures of one (a tracklet), whose embeddings are averaged.
+        Compared are the modalities that query and item both have; an item that shares none is no
+        hit. `other_cameras` leaves out the items of the query's own camera, which the sample must
+        then have; `rerank` orders the 200 best by k-reciprocal re-ranking; `by_identity` gives the
+        best hit of each identity; `min_score` leaves out what scores less. Raises GalleryError for
+        a bad k or filter, PictureError for a bad picture.
         """
         return self.answer(
-            sample, k, where, other_cameras=other_cameras, rerank=rerank, by_identity=by_identity, min_score=min_score
+            sample,
+            k,
+            where,
+            other_cameras=other_cameras,
+            rerank=rerank,
+            by_identity=by_identity,
+            min_score=min_score,
         ).hits
 
     def answer(
@@ -341,10 +401,14 @@ class Gallery:
             with reading_images(self._notes):
                 query = Query.of(samples, *self.embedder.look(samples), segments)
             with self._entered() as (view, reading):
-                search = Search(self.name, self.embedder.card.kind, reading, view.calibration, query)
+                search = Search(
+                    self.name, self.embedder.card.kind, reading, view.calibration, query
+                )
                 found = search.found(asked) if view.segments is segments else None
             if found is not None:  # else the gallery has moved to another network since
-                return Answer(hits=search.hits(found, asked), kept=query.kept, embedding=query.embedding)
+                return Answer(
+                    hits=search.hits(found, asked), kept=query.kept, embedding=query.embedding
+                )
 
     def picture(self, key: int, modality: str) -> StoredPicture | None:
         """What is kept of one picture of an item; `key` as in a hit's `images`."""
@@ -362,13 +426,21 @@ class Gallery:
             return self._reader.digests()
 
     def snapshot(self) -> bool:
-        """Save the index beside the store, so that the next opening need not build it; False where a removal came between."""
+        """Save the index beside the store, so that the next opening need not build it;
+
+        False where a removal came between.
+        """
         with self.reading() as reading:
             moment = reading.moment
-        return save_snapshot(self.folder, moment.index, moment.position, self._writer, self._writing)
+        return save_snapshot(
+            self.folder, moment.index, moment.position, self._writer, self._writing
+        )
 
     def compact(self) -> None:
-        """Give back the space of what was removed, and forget which keys that was. Searches go on; writers wait."""
+        """Give back the space of what was removed, and forget which keys that was.
+
+        Searches go on; writers wait.
+        """
         with self._writing:
             with_reserve(self.folder, self._compact)
         self._erase(WAIT)
@@ -381,7 +453,9 @@ class Gallery:
         compact_store(self._writer)
 
     def view(self) -> View:
-        """The view of the store as it is now, a new one where the gallery has moved to another network."""
+        """The view of the store as it is now, a new one where the gallery has moved to another
+        network.
+        """
         while True:
             view = self._view
             try:
@@ -434,12 +508,19 @@ class Gallery:
         self._writer.check_writable()
 
     def _viewed(self) -> View:
-        return View(self.folder, self.embedder.card, memory=self.settings.memory, recall=self.settings.recall)
+        return View(
+            self.folder,
+            self.embedder.card,
+            memory=self.settings.memory,
+            recall=self.settings.recall,
+        )
 
     def _worth_saving(self) -> bool:
         if self._writer.read_only:
             return False
-        return len(self._view.moment) >= WORTH_A_SNAPSHOT and not (self._view.restored and (self.folder / SNAPSHOT).is_file())
+        return len(self._view.moment) >= WORTH_A_SNAPSHOT and not (
+            self._view.restored and (self.folder / SNAPSHOT).is_file()
+        )
 
     def _remove(self, what: Condition, audited: Mapping[str, Any]) -> int:
         with self._writing:
@@ -457,11 +538,16 @@ class Gallery:
         return self._remove(what, audited)
 
     def _require_reserve(self, items: Sequence[Item]) -> None:
-        """Raise GalleryError where the disk has no room for what a removal of one of these items would write."""
+        """Raise GalleryError where the disk has no room for what a removal of one of these items
+        would write.
+        """
         require_reserve(self.folder, max((2 * bytes_of(item) for item in items), default=0))
 
     def _erase(self, wait: float = 0.0) -> None:
-        """Finish the erasure within so many seconds, or leave it to the upkeep. No lock is held, so that others go on."""
+        """Finish the erasure within so many seconds, or leave it to the upkeep.
+
+        No lock is held, so that others go on.
+        """
         if not self._erasure.finish(wait, is_brief=True) and self._upkeep is not None:
             self._upkeep.hurry()
         keep_reserve(self.folder)

@@ -18,9 +18,10 @@ from trireid.samples import MODALITIES, Kind, Modality
 class Hit:
     """One answer to a query.
 
-    `score`: cosine similarity in [-1, 1] over the modalities that query and item both have; `probability`: a calibrated value
-    in [0, 1], None where the gallery's identities do not suffice for one; `images`: modality -> where its picture is;
-    `attributes_omitted`: the item has attributes that would make the answer too large.
+    `score`: cosine similarity in [-1, 1] over the modalities that query and item both have;
+    `probability`: a calibrated value in [0, 1], None where the gallery's identities do not suffice
+    for one; `images`: modality -> where its picture is; `attributes_omitted`: the item has
+    attributes that would make the answer too large.
     """
 
     rank: int
@@ -38,9 +39,10 @@ class Hit:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Answer:
-    """All that a search says. `kept`: the patches that the network kept of the query's first sample, of the modalities that it
-    has: row by row from 0; every one of a network that selects none, none at all where a foreign one does not tell.
-    `embedding` float32 [D]: what was compared, the mean over the query's samples; columns that none of them has are 0.
+    """All that a search says. `kept`: the patches that the network kept of the query's first
+    sample, of the modalities that it has: row by row from 0; every one of a network that selects
+    none, none at all where a foreign one does not tell. `embedding` float32 [D]: what was compared,
+    the mean over the query's samples; columns that none of them has are 0.
     """
 
     hits: list[Hit]
@@ -61,7 +63,10 @@ def hit(gallery: str, item: Known, score: float, kind: Kind | None) -> Hit:
         kind=item.kind or kind,
         attributes=item.attributes,
         attributes_omitted=item.attributes_omitted,
-        images={modality: f"/pictures/{quote(gallery, safe='')}/{item.key}/{modality}" for modality in there},
+        images={
+            modality: f"/pictures/{quote(gallery, safe='')}/{item.key}/{modality}"
+            for modality in there
+        },
     )
 
 

@@ -19,11 +19,12 @@ from trireid.samples.source import NotUsed
 class IndexReport:
     """What became of a source's entries.
 
-    `added`, of which `replaced` took the place of an item with the same id and other images; `updated`: items whose images
-    were there, and which have other facts now; `known`: nothing new, of which `copies` are exact copies of other entries of
-    this source; `embedded`: samples that the network was run for; `faults`: (place, message) of each that was rejected, in
-    the source's order; `path`: the file that lists them, if there are any. `not_used`: what was given and is passed over;
-    `notes`: how the source was read.
+    `added`, of which `replaced` took the place of an item with the same id and other images;
+    `updated`: items whose images were there, and which have other facts now; `known`: nothing new,
+    of which `copies` are exact copies of other entries of this source; `embedded`: samples that the
+    network was run for; `faults`: (place, message) of each that was rejected, in the source's
+    order; `path`: the file that lists them, if there are any. `not_used`: what was given and is
+    passed over; `notes`: how the source was read.
     """
 
     added: int = 0
@@ -38,7 +39,9 @@ class IndexReport:
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        added = f"{self.added} added" + (f" ({self.replaced} of them replaced)" if self.replaced else "")
+        added = f"{self.added} added" + (
+            f" ({self.replaced} of them replaced)" if self.replaced else ""
+        )
         updated = f", {self.updated} updated" if self.updated else ""
         copies = f" ({self.copies} of them exact copies within the source)" if self.copies else ""
         return f"{added}{updated}, {self.known} known{copies}, {len(self.faults)} rejected"
@@ -62,10 +65,16 @@ class IndexReport:
     def write(self, folder: Path) -> None:
         """Write what was rejected to a file of its own in a folder, and note its path."""
         if folder.is_symlink():
-            raise GalleryError(f"{folder}: is a symbolic link; remove it, so that reports stay in the gallery", str(folder))
+            raise GalleryError(
+                f"{folder}: is a symbolic link; remove it, so that reports stay in the gallery",
+                str(folder),
+            )
         make_private(folder)
         path = folder / f"index-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.csv"
-        with draft_of(path, private=True) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+        with (
+            draft_of(path, private=True) as draft,
+            draft.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.writer(file)
             writer.writerow(("location", "error"))
             writer.writerows((write_text(place), write_text(fault)) for place, fault in self.faults)

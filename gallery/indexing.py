@@ -1,5 +1,5 @@
-"""Filling a gallery from a SOURCE in batches: pictures are decoded ahead of the network, each batch is durable in one step,
-rejected entries are listed in a report.
+"""Filling a gallery from a SOURCE in batches: pictures are decoded ahead of the network, each batch
+is durable in one step, rejected entries are listed in a report.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from trireid.samples.printable import printable
 from trireid.samples.source import Entry, Source
 
 BATCH: Final = 32
-#: How many samples are decoded ahead of the network: enough for the next batch, and one more for when pictures differ in size.
+#: How many samples are decoded ahead of the network: enough for the next batch, and one more for
+#: when pictures differ in size.
 AHEAD: Final = 2 * BATCH
 #: How many entries are written at once, most of which the gallery knows.
 MOST: Final = 8 * BATCH
@@ -39,13 +40,15 @@ REPORTS: Final = "reports"
 def index(source: Source, gallery: Gallery, *, resume: bool = False) -> IndexReport:
     """Add a source's samples to a gallery, with a progress bar on stderr.
 
-    An item whose id and images are there already gets the facts that the source tells, and keeps its embedding; if these are
-    the same, too, it is passed over, so that indexing again after an interruption embeds nothing twice. `resume` passes over
-    known ids with known facts without even reading their images. Entries with an error, and images that cannot be read, are
-    written to a CSV report inside the gallery and do not stop the rest.
+    An item whose id and images are there already gets the facts that the source tells, and keeps
+    its embedding; if these are the same, too, it is passed over, so that indexing again after an
+    interruption embeds nothing twice. `resume` passes over known ids with known facts without even
+    reading their images. Entries with an error, and images that cannot be read, are written to a
+    CSV report inside the gallery and do not stop the rest.
 
     Raises:
-        GalleryError: The gallery may only be read, or its store cannot take anything (the disk is full, another writes).
+        GalleryError: The gallery may only be read, or its store cannot take anything (the disk is
+            full, another writes).
     """
     gallery.check_writable()
     tells = source.tells
@@ -57,7 +60,12 @@ def index(source: Source, gallery: Gallery, *, resume: bool = False) -> IndexRep
         notes,
     )
     with (
-        tqdm(total=len(source), desc=printable(f"indexing {source.name}"), unit="sample", mininterval=0.5) as bar,
+        tqdm(
+            total=len(source),
+            desc=printable(f"indexing {source.name}"),
+            unit="sample",
+            mininterval=0.5,
+        ) as bar,
         Prefetch(prepare, source, threads=decoding_threads(), ahead=AHEAD) as entries,
         _Run(gallery, tells, marks, prepare, bar) as run,
     ):
@@ -72,7 +80,9 @@ def index(source: Source, gallery: Gallery, *, resume: bool = False) -> IndexRep
 
 def decoding_threads() -> int:
     """As many as this process may use cores, 16 at most; two at least, for one may wait for a disk."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     return max(2, min(cores, 16))
 
 
@@ -92,7 +102,8 @@ class _Write:
 class _Run:
     """One indexing run: a batch is collected, another embedded, a third written at the same time.
 
-    `marks`: what the gallery holds, durably; kept up to date. Leaving the `with` block waits for the write under way.
+    `marks`: what the gallery holds, durably; kept up to date. Leaving the `with` block waits for
+    the write under way.
     """
 
     def __init__(
@@ -103,12 +114,19 @@ class _Run:
         prepare: Callable[[Entry], Prepared],
         bar: tqdm[NoReturn],
     ) -> None:
-        self._gallery, self._tells, self._marks, self._prepare, self._bar = gallery, tells, marks, prepare, bar
+        self._gallery, self._tells, self._marks, self._prepare, self._bar = (
+            gallery,
+            tells,
+            marks,
+            prepare,
+            bar,
+        )
         self._generation, self._embedder = gallery.generation, gallery.embedder
         self._report = IndexReport()
         self._faults: list[tuple[int, str, str]] = []
         self._batch: list[_Numbered] = []
-        self._fresh: dict[str, _Numbered] = {}  # of the batch, by mark: those whose images are to be embedded
+        # of the batch, by mark: those whose images are to be embedded
+        self._fresh: dict[str, _Numbered] = {}
         self._own: set[str] = set()  # the ids that this run has written
         self._writing: _Write | None = None
         self._writer = ThreadPoolExecutor(1, "index-writer")
@@ -116,11 +134,18 @@ class _Run:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._writer.shutdown()
 
     def take(self, each: _Numbered) -> None:
-        """Take the next entry: it is counted as known, rejected, or waits for a batch, which is embedded once it is full."""
+        """Take the next entry: it is counted as known, rejected, or waits for a batch, which is
+        embedded once it is full.
+        """
         sample, fault = each[1].sample, each[1].fault
         if fault is not None:
             self._reject(each, fault)
@@ -166,9 +191,13 @@ class _Run:
             self._report.embedded += len(fresh)
             self._bar.set_postfix_str(f"{self._report.embedded} embedded", refresh=False)
         self._settle()
-        offered = [(each, offer) for each in batch if (offer := self._offer(each, embedded)) is not None]
+        offered = [
+            (each, offer) for each in batch if (offer := self._offer(each, embedded)) is not None
+        ]
         batch, offers = [each for each, _ in offered], [offer for _, offer in offered]
-        self._writing = _Write(batch, offers, fresh.keys(), self._writer.submit(self._merge, offers))
+        self._writing = _Write(
+            batch, offers, fresh.keys(), self._writer.submit(self._merge, offers)
+        )
 
     def _offer(self, each: _Numbered, embedded: Mapping[str, NDArray[np.float32]]) -> Offer | None:
         """What is offered to the gallery of an entry; an entry that no store can hold is rejected."""
@@ -185,7 +214,9 @@ class _Run:
         return self._gallery.merge(offers, generation=self._generation, own=self._own)
 
     def _settle(self) -> None:
-        """Wait for the write under way; if the store takes no batch with such an item in it, write it item by item."""
+        """Wait for the write under way; if the store takes no batch with such an item in it, write
+        it item by item.
+        """
         if self._writing is None:
             return
         writing, self._writing = self._writing, None
@@ -210,15 +241,22 @@ class _Run:
 
     def _acknowledge(self, each: _Numbered, merged: Merged) -> None:
         mark, outcome = self._mark(_sample(each)), merged.outcome
-        if outcome == "gone":  # the item that had these images was removed or replaced since: embed them
+        # the item that had these images was removed or replaced since: embed them
+        if outcome == "gone":
             self._marks.discard(mark)
             self.take((each[0], self._prepare(each[1].entry)))
             return
         if outcome == "contradicted":
-            self._reject(each, f"has the images of {merged.id}, and other facts; correct one, or give each an id")
+            self._reject(
+                each,
+                f"has the images of {merged.id}, and other facts; correct one, or give each an id",
+            )
             return
         if outcome == "repeated":
-            self._reject(each, f"id {merged.id} is that of other images of this source, too; give each its own id")
+            self._reject(
+                each,
+                f"id {merged.id} is that of other images of this source, too; give each its own id",
+            )
             return
         self._count(merged)
         self._marks.add(mark)
@@ -252,6 +290,8 @@ def _joined(batch: Sequence[_Numbered]) -> tuple[Images, Cameras, Present]:
 
 
 def _raise_if_no_items(fault: TrireidError) -> None:
-    """Raise a fault that is no item's: the disk is full, another process holds the store, or moves it to another network."""
+    """Raise a fault that is no item's: the disk is full, another process holds the store, or moves
+    it to another network.
+    """
     if fault.code in ("store", "disk_full", "locked", "moved", "read_only"):
         raise fault

@@ -14,7 +14,10 @@ from trireid.samples import Modality
 
 @dataclass(frozen=True)
 class StoredPicture:
-    """A picture of an item: `path` of its file or `data`, its bytes, where kept, and a small JPEG to show."""
+    """A picture of an item:
+
+    `path` of its file or `data`, its bytes, where kept, and a small JPEG to show.
+    """
 
     modality: Modality
     thumbnail: bytes
@@ -47,7 +50,10 @@ def bytes_of(item: Item) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What is known of a stored item, without its embedding and pictures. `present`: its modalities, as a mask."""
+    """What is known of a stored item, without its embedding and pictures.
+
+    `present`: its modalities, as a mask.
+    """
 
     key: int
     id: str
@@ -66,7 +72,9 @@ class Known:
 
 @dataclass(frozen=True)
 class Position:
-    """How far into a store's history a reader has seen: keys and removals up to these, of one generation of embeddings."""
+    """How far into a store's history a reader has seen: keys and removals up to these, of one
+    generation of embeddings.
+    """
 
     generation: int = 0
     key: int = 0
@@ -74,12 +82,18 @@ class Position:
 
     def later_than(self, other: Position) -> bool:
         """Whether this is the later one of two positions in one store's history."""
-        return (self.generation, self.key, self.removal) > (other.generation, other.key, other.removal)
+        return (self.generation, self.key, self.removal) > (
+            other.generation,
+            other.key,
+            other.removal,
+        )
 
 
 @dataclass(frozen=True)
 class Added:
-    """Some of what was added: keys int64 [n], growing, embeddings float32 [n, D], modalities as masks int64 [n]."""
+    """Some of what was added: keys int64 [n], growing, embeddings float32 [n, D], modalities as
+    masks int64 [n].
+    """
 
     keys: NDArray[np.int64]
     embeddings: NDArray[np.float32]

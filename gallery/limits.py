@@ -28,13 +28,15 @@ def check_limits(given: Sample | Item) -> None:
     """Refuse what is too large or of a time to come.
 
     Raises:
-        GalleryError: Names the field: a text over 1000 characters, attributes over 16 KiB as JSON, or a time more than a day
-            after this machine's clock.
+        GalleryError: Names the field: a text over 1000 characters, attributes over 16 KiB as JSON,
+            or a time more than a day after this machine's clock.
     """
     for name in _TEXTS:
         text = getattr(given, name)
         if text is not None and len(text) > MAX_TEXT:
-            raise GalleryError(f"{name}: has {len(text)} characters, and may have {MAX_TEXT}", name, "invalid")
+            raise GalleryError(
+                f"{name}: has {len(text)} characters, and may have {MAX_TEXT}", name, "invalid"
+            )
     attributes_text(given.attributes)
     instant = instant_of(given.time)
     if instant is not None and instant > time.time() + MAX_AHEAD:
@@ -54,11 +56,17 @@ def attributes_text(attributes: Mapping[str, Any]) -> str:
     try:
         text = json.dumps(dict(attributes), ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise GalleryError(f"attributes: can hold text, numbers, lists and objects only: {error}", "attributes") from error
+        raise GalleryError(
+            f"attributes: can hold text, numbers, lists and objects only: {error}", "attributes"
+        ) from error
     checked_text(text, "attributes")
     size = len(text.encode())
     if size > MAX_ATTRIBUTES:
-        raise GalleryError(f"attributes: take {size} bytes as JSON, and may take {MAX_ATTRIBUTES}", "attributes", "invalid")
+        raise GalleryError(
+            f"attributes: take {size} bytes as JSON, and may take {MAX_ATTRIBUTES}",
+            "attributes",
+            "invalid",
+        )
     return text
 
 
@@ -66,6 +74,12 @@ def limit_answer(hits: Iterable[Hit]) -> list[Hit]:
     """Leave out the attributes of the hits that come after an answer's limit; these hits say so."""
     limited, left = [], MAX_ANSWER
     for hit in hits:
-        left -= len(json.dumps(hit.attributes, ensure_ascii=False).encode()) if hit.attributes else 0
-        limited.append(hit if left >= 0 or not hit.attributes else replace(hit, attributes={}, attributes_omitted=True))
+        left -= (
+            len(json.dumps(hit.attributes, ensure_ascii=False).encode()) if hit.attributes else 0
+        )
+        limited.append(
+            hit
+            if left >= 0 or not hit.attributes
+            else replace(hit, attributes={}, attributes_omitted=True)
+        )
     return limited

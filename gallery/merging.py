@@ -1,7 +1,8 @@
 """Adding what a source says: new items, new facts of items with the same images, or nothing new.
 
-An item is known by its id and its images. The same of both with other facts is an update, which keeps the embedding; another id
-with the same images is another item, unless the source gave it no id and nothing else to tell it by: then it is a copy.
+An item is known by its id and its images. The same of both with other facts is an update, which
+keeps the embedding; another id with the same images is another item, unless the source gave it no
+id and nothing else to tell it by: then it is a copy.
 """
 
 from __future__ import annotations
@@ -21,18 +22,20 @@ from trireid.gallery.where import COLUMNS, instant_of
 from trireid.samples import Sample
 from trireid.samples.text import forms_of, normalize_text
 
-#: `contradicted`: the facts are not those that the same source gave of these images before; `repeated`: its id is that of
-#: other images of the same source; `gone`: the item whose embedding was to be taken is there no more.
+#: `contradicted`: the facts are not those that the same source gave of these images before;
+#: `repeated`: its id is that of other images of the same source; `gone`: the item whose embedding
+#: was to be taken is there no more.
 Outcome = Literal["added", "replaced", "updated", "known", "contradicted", "repeated", "gone"]
 _FACTS: Final = tuple(name for name in COLUMNS if name != "id")
 
 
 @dataclass(frozen=True)
 class Offer:
-    """An item that is offered; `item.embedding` is empty if that of an item with the same images is to be taken.
+    """An item that is offered; `item.embedding` is empty if that of an item with the same images is
+    to be taken.
 
-    `is_named`: its id is its own, and not the name of its place in a source. `tells`: the fields and attributes that its
-    source speaks of, None for all; others stay as they are.
+    `is_named`: its id is its own, and not the name of its place in a source. `tells`: the fields
+    and attributes that its source speaks of, None for all; others stay as they are.
     """
 
     item: Item
@@ -55,16 +58,24 @@ class _Held:
 
 
 class Merger:
-    """Takes offers into a store, within a transaction. `own`: the ids that the same source has brought before."""
+    """Takes offers into a store, within a transaction.
+
+    `own`: the ids that the same source has brought before.
+    """
 
     def __init__(self, store: Store, generation: int, has_cameras: bool, own: Set[str]) -> None:
         self._store, self._generation, self._has_cameras = store, generation, has_cameras
-        self._own, self._new = own, set[str]()  # new: of this transaction, also those found as they are
+        # new: of this transaction, also those found as they are
+        self._own, self._new = own, set[str]()
 
     def merge(self, offer: Offer) -> Merged:
         """Take one offer."""
         item, held = self._placed(offer)
-        if held is None and not offer.is_named and (copy := self._copy_of(item, offer.tells)) is not None:
+        if (
+            held is None
+            and not offer.is_named
+            and (copy := self._copy_of(item, offer.tells)) is not None
+        ):
             return Merged("known", copy)
         if held is None:
             return self._insert(item, "added")
@@ -81,7 +92,10 @@ class Merger:
         return self._update(held, replace(item, **facts))
 
     def _placed(self, offer: Offer) -> tuple[Item, _Held | None]:
-        """The item, and the one that has its id. A name that other images have gets a part of the digest behind it."""
+        """The item, and the one that has its id.
+
+        A name that other images have gets a part of the digest behind it.
+        """
         item, held = offer.item, self._held(offer.item.id)
         if held is not None and not offer.is_named and held.digest != item.digest:
             item = replace(item, id=f"{item.id}#{item.digest[:8]}")
@@ -89,7 +103,14 @@ class Merger:
         return item, held
 
     def _held(self, id_: str) -> _Held | None:
-        return next(iter(_held_where(self._store, "id IN (SELECT value FROM json_each(?))", json.dumps(forms_of(id_)))), None)
+        return next(
+            iter(
+                _held_where(
+                    self._store, "id IN (SELECT value FROM json_each(?))", json.dumps(forms_of(id_))
+                )
+            ),
+            None,
+        )
 
     def _copy_of(self, item: Item, tells: frozenset[str] | None) -> str | None:
         """The id of an item with the same images and facts."""
@@ -109,8 +130,15 @@ class Merger:
     def _update(self, held: _Held, item: Item) -> Merged:
         """Replace an item by itself with other facts: its pictures, and its age, stay."""
         key = held.known.key
-        embedding = item.embedding if item.embedding.size else self._store.embeddings([key], self._generation)[key]
-        pictures, added = _with_paths(self._store.pictures(key), item.pictures), self._store.added_at(key)
+        embedding = (
+            item.embedding
+            if item.embedding.size
+            else self._store.embeddings([key], self._generation)[key]
+        )
+        pictures, added = (
+            _with_paths(self._store.pictures(key), item.pictures),
+            self._store.added_at(key),
+        )
         self._store.remove_keys([key])
         self._store.add([replace(item, embedding=embedding, pictures=pictures)], self._generation)
         self._store.run("UPDATE items SET added = ? WHERE id = ?", [added, item.id])
@@ -126,11 +154,15 @@ class Merger:
             return None
         key = rows[0][0]
         pictures = _with_paths(self._store.pictures(key), item.pictures)
-        return replace(item, embedding=self._store.embeddings([key], self._generation)[key], pictures=pictures)
+        return replace(
+            item, embedding=self._store.embeddings([key], self._generation)[key], pictures=pictures
+        )
 
 
 def mark_of(digest: str, camera: int | None, has_cameras: bool) -> str:
-    """Return what two samples share if one embedding is both's: the images, and the camera if the network sees it."""
+    """Return what two samples share if one embedding is both's: the images, and the camera if the
+    network sees it.
+    """
     return f"{digest} {camera}" if has_cameras else digest
 
 
@@ -143,7 +175,9 @@ def known_marks(store: Store, has_cameras: bool) -> set[str]:
 
 def is_known(store: Store, sample: Sample, tells: frozenset[str] | None) -> bool:
     """Return whether an item has a sample's id and facts; its images are not looked at."""
-    for held in _held_where(store, "id IN (SELECT value FROM json_each(?))", json.dumps(forms_of(str(sample.id)))):
+    for held in _held_where(
+        store, "id IN (SELECT value FROM json_each(?))", json.dumps(forms_of(str(sample.id)))
+    ):
         return _merged_facts(held.known, sample, tells) == _facts(held.known)
     return False
 
@@ -154,7 +188,9 @@ def no_embedding() -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def _held_where(store: Store, condition: str, value: str) -> list[_Held]:
-    rows = store.run(f"SELECT key, {bounded('digest')} FROM items WHERE {condition} ORDER BY key", [value])
+    rows = store.run(
+        f"SELECT key, {bounded('digest')} FROM items WHERE {condition} ORDER BY key", [value]
+    )
     check_texts(store.folder, (digest for _, digest in rows), "an item's digest")
     known = store.known([key for key, _ in rows])
     return [_Held(known[key], digest) for key, digest in rows]
@@ -164,24 +200,36 @@ def _facts(each: Known) -> dict[str, Any]:
     return {name: getattr(each, name) for name in (*_FACTS, "attributes")}
 
 
-def _merged_facts(known: Known, given: Item | Sample, tells: frozenset[str] | None) -> dict[str, Any]:
-    """The facts of an item after its source has spoken: what it tells, and the others as they are known."""
+def _merged_facts(
+    known: Known, given: Item | Sample, tells: frozenset[str] | None
+) -> dict[str, Any]:
+    """The facts of an item after its source has spoken: what it tells, and the others as they are
+    known.
+    """
     told = set(_FACTS) if tells is None else {*tells, *(["expires"] if _is_expired(known) else [])}
-    facts = {name: normalize_text(getattr(given if name in told else known, name)) for name in _FACTS}
+    facts = {
+        name: normalize_text(getattr(given if name in told else known, name)) for name in _FACTS
+    }
     attributes = normalize_text(dict(given.attributes))
     if tells is not None:
-        attributes = {name: value for name, value in known.attributes.items() if name not in tells} | attributes
+        attributes = {
+            name: value for name, value in known.attributes.items() if name not in tells
+        } | attributes
     return {**facts, "attributes": _as_stored(attributes)}
 
 
 def _is_expired(known: Known) -> bool:
-    """Whether an item is past its `expires`: no search finds it, so that bringing it again must not leave it so."""
+    """Whether an item is past its `expires`: no search finds it, so that bringing it again must not
+    leave it so.
+    """
     expiry = instant_of(known.expires)
     return expiry is not None and expiry <= time.time()
 
 
 def _as_stored(attributes: Mapping[str, Any]) -> Any:
-    """Attributes as they come back from a store; what no store takes is left as it is, for it to refuse."""
+    """Attributes as they come back from a store; what no store takes is left as it is, for it to
+    refuse.
+    """
     try:
         return json.loads(json.dumps(attributes, allow_nan=False))
     except (TypeError, ValueError, RecursionError):

@@ -1,4 +1,7 @@
-"""What a process derives from the store, as of one position: the index and the modalities of items. Nothing of it changes."""
+"""What a process derives from the store, as of one position: the index and the modalities of items.
+
+Nothing of it changes.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,8 @@ _SUBSETS: Final = range(1, 8)
 
 @dataclass(frozen=True)
 class Moment:
-    """An index and what else searches need of its items. The index holds embeddings without the segments their samples lack,
-    of unit length.
+    """An index and what else searches need of its items. The index holds embeddings without the
+    segments their samples lack, of unit length.
     """
 
     position: Position
@@ -44,13 +47,21 @@ class Moment:
         return int(self.counts[1:].sum())
 
     def search(
-        self, query: Floats, mask: int, k: int, passing: Keys | None, without: Keys | None, fetch: Fetch
+        self,
+        query: Floats,
+        mask: int,
+        k: int,
+        passing: Keys | None,
+        without: Keys | None,
+        fetch: Fetch,
     ) -> tuple[Floats, Keys]:
-        """The k best for a query's embedding [D] of the modalities in `mask`: scores and keys, best first.
+        """The k best for a query's embedding [D] of the modalities in `mask`: scores and keys, best
+        first.
 
-        Items are compared over the segments that both have; an item that shares none is not found. Where items share different
-        segments with the query, cosines of the one kind say another thing than those of the other: they are ranked by how
-        far each stands out among its own kind (see docs/gallery.md), and are not in the order of their scores.
+        Items are compared over the segments that both have; an item that shares none is not found.
+        Where items share different segments with the query, cosines of the one kind say another
+        thing than those of the other: they are ranked by how far each stands out among its own kind
+        (see docs/gallery.md), and are not in the order of their scores.
         """
         groups = list(self._groups(mask))
         found = [self._one(query, mask, subsets, k, passing, without, fetch) for subsets in groups]
@@ -60,7 +71,10 @@ class Moment:
         standing = scores
         if len(groups) > 1:
             standing = np.concatenate(
-                [self._standing(query, mask, each, part) for each, (part, _) in zip(groups, found, strict=True)]
+                [
+                    self._standing(query, mask, each, part)
+                    for each, (part, _) in zip(groups, found, strict=True)
+                ]
             )
         best = np.argsort(-standing, kind="stable")[:k]
         return scores[best], keys[best]
@@ -75,7 +89,9 @@ class Moment:
         return [subset for subset in _SUBSETS if self.counts[subset]]
 
     def _groups(self, mask: int) -> Iterator[tuple[int, ...]]:
-        """The subsets of modalities that items have, together where a query shares the same segments with them."""
+        """The subsets of modalities that items have, together where a query shares the same
+        segments with them.
+        """
         groups: dict[bytes, list[int]] = {}
         for subset in self._there:
             shared = self.segments.columns(subset) & self.segments.columns(mask)
@@ -99,10 +115,14 @@ class Moment:
         without: Keys | None,
         fetch: Fetch,
     ) -> tuple[Floats, Keys]:
-        """The best among the items with these subsets of modalities, which all share the same segments with the query."""
+        """The best among the items with these subsets of modalities, which all share the same
+        segments with the query.
+        """
         if set(subsets) != set(self._there):
             those = self._alike(subsets)
-            passing = those if passing is None else np.intersect1d(those, passing, assume_unique=True)
+            passing = (
+                those if passing is None else np.intersect1d(those, passing, assume_unique=True)
+            )
         columns = self.segments.columns(mask) & self.segments.columns(subsets[0])
         reduced = np.where(columns, query, np.float32(0))
         length = float(np.linalg.norm(reduced))
@@ -115,7 +135,10 @@ class Moment:
         def as_held(keys: Keys) -> Floats:
             return self.segments.reduced(fetch(keys), self.masks(keys))
 
-        scores, keys = (part[0] for part in self.index.search(unit, wanted, passing, without=without, fetch=as_held))
+        scores, keys = (
+            part[0]
+            for part in self.index.search(unit, wanted, passing, without=without, fetch=as_held)
+        )
         scores, keys = scores[keys != _NOTHING], keys[keys != _NOTHING]
         if exact or not len(keys):
             return scores, keys
@@ -123,7 +146,9 @@ class Moment:
         there = np.isfinite(scores)
         return scores[there], keys[there]
 
-    def _standing(self, query: Floats, mask: int, subsets: tuple[int, ...], scores: Floats) -> Floats:
+    def _standing(
+        self, query: Floats, mask: int, subsets: tuple[int, ...], scores: Floats
+    ) -> Floats:
         """Scores less the mean of the query's scores with items like these, over their deviation.
 
         Where there are few like these, the others that have all that these have stand in for them.
@@ -133,7 +158,13 @@ class Moment:
         if len(alike) < _FEW:
             alike = self._alike(tuple(subset for subset in _SUBSETS if subset & shared == shared))
         draw = np.random.default_rng(0)
-        drawn = alike if len(alike) <= _BACKGROUND else draw.choice(alike, _BACKGROUND, replace=False)
-        background = self.segments.scores(query, mask, self.index.vectors(drawn), np.full(len(drawn), shared))
-        standing: Floats = (scores - background.mean()) / max(float(background.std()), _LEAST_DEVIATION)
+        drawn = (
+            alike if len(alike) <= _BACKGROUND else draw.choice(alike, _BACKGROUND, replace=False)
+        )
+        background = self.segments.scores(
+            query, mask, self.index.vectors(drawn), np.full(len(drawn), shared)
+        )
+        standing: Floats = (scores - background.mean()) / max(
+            float(background.std()), _LEAST_DEVIATION
+        )
         return standing

@@ -25,8 +25,9 @@ def find_identity(folder: Path, identity: str) -> dict[str, Any]:
         identity: As enrolled.
 
     Returns:
-        `items`, each with every field, attributes, when it was added (ISO 8601, UTC) and its images (file, bytes, thumbnail);
-        `audit`, the lines that name the identity or one of these items. Embeddings are not printed: `export_identity`.
+        `items`, each with every field, attributes, when it was added (ISO 8601, UTC) and its images
+        (file, bytes, thumbnail); `audit`, the lines that name the identity or one of these items.
+        Embeddings are not printed: `export_identity`.
 
     Raises:
         GalleryError: There is no gallery, or nothing in it names the identity.
@@ -47,7 +48,8 @@ def find_identity(folder: Path, identity: str) -> dict[str, Any]:
 
 
 def export_identity(folder: Path, identity: str, target: Path) -> tuple[int, list[str]]:
-    """Write out all items of an identity with their embeddings and images: see `trireid.gallery.exporting.export_person`.
+    """Write out all items of an identity with their embeddings and images: see
+    `trireid.gallery.exporting.export_person`.
 
     Raises:
         GalleryError: There is no gallery, or no item of the identity in it.
@@ -62,7 +64,9 @@ def export_identity(folder: Path, identity: str, target: Path) -> tuple[int, lis
 
 
 def _nothing(folder: Path, identity: str) -> GalleryError:
-    return GalleryError(f"{folder}: holds nothing of identity {identity!r}", "identity", "unknown_identity")
+    return GalleryError(
+        f"{folder}: holds nothing of identity {identity!r}", "identity", "unknown_identity"
+    )
 
 
 def _described(store: Store, known: Known) -> dict[str, Any]:
@@ -70,7 +74,9 @@ def _described(store: Store, known: Known) -> dict[str, Any]:
     return {
         **{name: getattr(known, name) for name in COLUMNS},
         "attributes": known.attributes,
-        "added": None if added <= 0 else datetime.fromtimestamp(added, UTC).isoformat(timespec="seconds"),
+        "added": None
+        if added <= 0
+        else datetime.fromtimestamp(added, UTC).isoformat(timespec="seconds"),
         "images": {picture.modality: _image(picture) for picture in store.pictures(known.key)},
     }
 
@@ -88,5 +94,7 @@ def _image(picture: StoredPicture) -> dict[str, Any]:
 
 def _names(what: Mapping[str, Any], names: set[str]) -> bool:
     """Whether a line of the audit names one of these, as a value or in a list."""
-    values = [each for value in what.values() for each in (value if isinstance(value, list) else [value])]
+    values = [
+        each for value in what.values() for each in (value if isinstance(value, list) else [value])
+    ]
     return any(isinstance(value, str) and value in names for value in values)

@@ -1,4 +1,6 @@
-"""What a gallery keeps of a picture: a reference or its bytes, a thumbnail to show, and a digest to know it again."""
+"""What a gallery keeps of a picture: a reference or its bytes, a thumbnail to show, and a digest to
+know it again.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,17 @@ from trireid.gallery.items import StoredPicture
 from trireid.samples import Modality, Picture, Sample, pixels
 from trireid.samples.decode import Pixels, Size, content, decoded, field_of
 
-THUMBNAIL_SIDE: Final = 256  #: no less than the height of a crop in the field, which then needs no resizing
+THUMBNAIL_SIDE: Final = (
+    256  #: no less than the height of a crop in the field, which then needs no resizing
+)
 _QUALITY: Final = 75
 _MUCH_LARGER: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedSample(Sample):
-    """A sample whose images were read and decoded already, with the results, so that neither is done again.
+    """A sample whose images were read and decoded already, with the results, so that neither is
+    done again.
 
     `content_digest`: what `digest` gives; `stored`: what `stored_pictures` gives.
     """
@@ -45,7 +50,8 @@ def prepare(
         mark: The digest, if it is known already.
 
     Returns:
-        The sample for the store, and the one for the network, whose images are uint8 arrays [H, W, 3].
+        The sample for the store, and the one for the network, whose images are uint8 arrays [H, W,
+        3].
 
     Raises:
         PictureError: An image cannot be read.
@@ -56,11 +62,16 @@ def prepare(
         stored.append(image)
     known: dict[str, Any] = {each.name: getattr(sample, each.name) for each in fields(Sample)}
     pixels_only: dict[str, Any] = shown
-    return PreparedSample(**known, content_digest=mark or digest(held), stored=stored), replace(sample, **pixels_only)
+    return PreparedSample(**known, content_digest=mark or digest(held), stored=stored), replace(
+        sample, **pixels_only
+    )
 
 
 def with_contents(sample: Sample) -> Sample:
-    """The sample with the bytes of its files in their place. Raises PictureError where one cannot be read."""
+    """The sample with the bytes of its files in their place.
+
+    Raises PictureError where one cannot be read.
+    """
     contents: dict[str, Any] = {}
     for modality in sample.present:
         picture = sample.picture(modality)
@@ -70,9 +81,11 @@ def with_contents(sample: Sample) -> Sample:
 
 
 def stored_pictures(sample: Sample, keep: bool) -> Sequence[StoredPicture]:
-    """A sample's images as the store takes them. `keep`: hold the bytes inside (arrays and images as PNG).
+    """A sample's images as the store takes them. `keep`: hold the bytes inside (arrays and images
+    as PNG).
 
-    Files are kept by reference to their absolute path in any case. Raises PictureError for an image that cannot be read.
+    Files are kept by reference to their absolute path in any case. Raises PictureError for an image
+    that cannot be read.
     """
     if isinstance(sample, PreparedSample):
         return sample.stored
@@ -81,7 +94,8 @@ def stored_pictures(sample: Sample, keep: bool) -> Sequence[StoredPicture]:
 
 
 def digest(sample: Sample) -> str:
-    """SHA-256 over a sample's pictures as they were given: equal for exact duplicates, id and camera aside.
+    """SHA-256 over a sample's pictures as they were given: equal for exact duplicates, id and
+    camera aside.
 
     Raises PictureError where a file cannot be read.
     """
@@ -105,7 +119,8 @@ def references(sample: Sample) -> Sequence[StoredPicture]:
 def thumbnail(image: Image.Image) -> bytes:
     """A JPEG of at most 256 pixels a side.
 
-    Made for speed: a picture much larger is averaged over whole pixels, which leaves 192 to 256 on the longer side.
+    Made for speed: a picture much larger is averaged over whole pixels, which leaves 192 to 256 on
+    the longer side.
     """
     side = max(image.size)
     if side > _MUCH_LARGER * THUMBNAIL_SIDE:

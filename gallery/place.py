@@ -22,8 +22,9 @@ SUFFIX: Final = ".gallery"
 
 @dataclass(frozen=True)
 class Settings:
-    """How a gallery's index is held: `memory` for vectors, `recall` of the ten nearest that search keeps to above the size up
-    to which it compares every item; and `thermal`, how its 16-bit images are read.
+    """How a gallery's index is held: `memory` for vectors, `recall` of the ten nearest that search
+    keeps to above the size up to which it compares every item; and `thermal`, how its 16-bit images
+    are read.
     """
 
     memory: str = "float32"
@@ -32,7 +33,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.memory not in tuple(Memory):
-            raise GalleryError(f"memory: {self.memory!r} is not one of {', '.join(Memory)}", "memory")
+            raise GalleryError(
+                f"memory: {self.memory!r} is not one of {', '.join(Memory)}", "memory"
+            )
         if not 0 < self.recall <= 1:
             raise GalleryError(f"recall must be over 0 and at most 1, not {self.recall}", "recall")
 
@@ -48,12 +51,18 @@ def is_gallery(path: str | PathLike[str]) -> bool:
 
 
 def artifact_of(path: str | PathLike[str]) -> Path:
-    """The artifact file that a gallery was filled with. Raises GalleryError where the folder holds no gallery."""
+    """The artifact file that a gallery was filled with.
+
+    Raises GalleryError where the folder holds no gallery.
+    """
     return artifact_path(meta_of(Path(path)))
 
 
 def fingerprint_of(path: str | PathLike[str]) -> str:
-    """The fingerprint of the network that a gallery was filled with. Raises GalleryError where it holds no gallery."""
+    """The fingerprint of the network that a gallery was filled with.
+
+    Raises GalleryError where it holds no gallery.
+    """
     return meta_of(Path(path))["fingerprint"]
 
 
@@ -70,8 +79,12 @@ def description(embedder: Embedder) -> dict[str, str]:
 
 
 def recorded_kind(meta: Mapping[str, str]) -> Kind | None:
-    """What a gallery's network is for, which its items without a kind of their own are; None if that is not recorded."""
-    recorded = meta.get("kind", meta["artifact"])  # older galleries record the name of an embedded default alone
+    """What a gallery's network is for, which its items without a kind of their own are;
+
+    None if that is not recorded.
+    """
+    # older galleries record the name of an embedded default alone
+    recorded = meta.get("kind", meta["artifact"])
     return next((kind for kind in KINDS if kind == recorded), None)
 
 
@@ -91,7 +104,11 @@ def settled(folder: Path, given: Mapping[str, str | None]) -> dict[str, str]:
     store = Store(folder)
     try:
         meta = store.meta()
-        changed = {name: value for name, value in given.items() if value is not None and meta.get(name) != value}
+        changed = {
+            name: value
+            for name, value in given.items()
+            if value is not None and meta.get(name) != value
+        }
         settings_of({**meta, **changed})
         if "thermal" in changed and store.run("SELECT 1 FROM items LIMIT 1"):
             raise GalleryError(
@@ -126,17 +143,25 @@ def check_network(folder: Path, meta: Mapping[str, str], embedder: Embedder) -> 
 
 
 def refuse_foreign(folder: Path) -> None:
-    """A gallery is only ever made in a new or empty folder: no folder of the user's is littered by a slip.
+    """A gallery is only ever made in a new or empty folder: no folder of the user's is littered by
+    a slip.
 
     What another process leaves there while it makes the same gallery does not count.
     """
-    if folder.exists() and (not folder.is_dir() or any(not path.name.startswith(FILE) for path in folder.iterdir())):
-        raise GalleryError(f"{folder}: is there, and is no gallery; name a new or empty folder", str(folder))
+    if folder.exists() and (
+        not folder.is_dir() or any(not path.name.startswith(FILE) for path in folder.iterdir())
+    ):
+        raise GalleryError(
+            f"{folder}: is there, and is no gallery; name a new or empty folder", str(folder)
+        )
 
 
 def no_gallery(folder: Path) -> GalleryError:
     """The error for a folder that holds no gallery."""
-    return GalleryError(f"{folder}: no gallery there; fill one with `trireid index SOURCE --gallery {folder}`", str(folder))
+    return GalleryError(
+        f"{folder}: no gallery there; fill one with `trireid index SOURCE --gallery {folder}`",
+        str(folder),
+    )
 
 
 def artifact_path(meta: Mapping[str, str]) -> Path:

@@ -1,4 +1,6 @@
-"""Work done ahead of whoever needs it: by several threads, in order, within bounds of count and of memory."""
+"""Work done ahead of whoever needs it: by several threads, in order, within bounds of count and of
+memory.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,17 @@ R = TypeVar("R")
 
 
 class Prefetch(Generic[T, R]):
-    """Iterating gives `work(item)` of every item, in the items' order, done ahead by `threads` threads.
+    """Iterating gives `work(item)` of every item, in the items' order, done ahead by `threads`
+    threads.
 
-    At most `ahead` items are in work or wait to be taken. A thread of its own draws the items, so that they, too, may take
-    their time. What `work` or the items raise is raised in its turn. Use it as a context manager: at the block's end the
-    threads stop, each after the item that it is at.
+    At most `ahead` items are in work or wait to be taken. A thread of its own draws the items, so
+    that they, too, may take their time. What `work` or the items raise is raised in its turn. Use
+    it as a context manager: at the block's end the threads stop, each after the item that it is at.
     """
 
-    def __init__(self, work: Callable[[T], R], items: Iterable[T], *, threads: int, ahead: int) -> None:
+    def __init__(
+        self, work: Callable[[T], R], items: Iterable[T], *, threads: int, ahead: int
+    ) -> None:
         self._work, self._items = work, items
         self._pool = ThreadPoolExecutor(threads, "prefetch")
         self._feeder = threading.Thread(target=self._feed, name="prefetch-feeder")
@@ -33,7 +38,12 @@ class Prefetch(Generic[T, R]):
         self._feeder.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._stopped = True
         self._room.release()
         self._pool.shutdown(cancel_futures=True)

@@ -1,4 +1,6 @@
-"""From an entry of a source to the network's and the store's parts of it: each image read once and decoded once."""
+"""From an entry of a source to the network's and the store's parts of it: each image read once and
+decoded once.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from trireid.samples.source import Entry
 
 @dataclass(frozen=True)
 class Prepared:
-    """An entry whose turn it is: `sample` and what the network takes of it, or `fault`, or neither if it need not be read.
+    """An entry whose turn it is: `sample` and what the network takes of it, or `fault`, or neither
+    if it need not be read.
 
     `inputs` is None if an embedding of these images is there already.
 
@@ -35,15 +38,28 @@ class Prepared:
 class Preparation:
     """Prepares entries for one network, for many threads at once.
 
-    `is_known`: whether a sample need not even be read. Samples whose mark is a known one are not decoded.
-    `notes`: how images are read, and what is remarkable of them.
+    `is_known`: whether a sample need not even be read. Samples whose mark is a known one are not
+    decoded. `notes`: how images are read, and what is remarkable of them.
     """
 
-    def __init__(self, card: Card, is_known: Callable[[Sample], bool], known_marks: Container[str], notes: ImageNotes) -> None:
-        self._card, self._is_known, self._known_marks, self._notes = card, is_known, known_marks, notes
+    def __init__(
+        self,
+        card: Card,
+        is_known: Callable[[Sample], bool],
+        known_marks: Container[str],
+        notes: ImageNotes,
+    ) -> None:
+        self._card, self._is_known, self._known_marks, self._notes = (
+            card,
+            is_known,
+            known_marks,
+            notes,
+        )
 
     def __call__(self, entry: Entry) -> Prepared:
-        """Read, recognise and decode an entry's pictures; whatever is wrong with them is told as its fault."""
+        """Read, recognise and decode an entry's pictures; whatever is wrong with them is told as
+        its fault.
+        """
         if entry.sample is None:
             return Prepared(entry, entry.fault.message if entry.fault else "holds no sample")
         try:
@@ -58,14 +74,20 @@ class Preparation:
         held = with_contents(sample)
         content_digest = digest(held)
         if mark_of(content_digest, sample.camera, self._card.cameras > 0) in self._known_marks:
-            known: dict[str, Any] = {each.name: getattr(sample, each.name) for each in fields(Sample)}
+            known: dict[str, Any] = {
+                each.name: getattr(sample, each.name) for each in fields(Sample)
+            }
             stored = references(sample)
-            return Prepared(entry, sample=PreparedSample(**known, content_digest=content_digest, stored=stored))
+            return Prepared(
+                entry, sample=PreparedSample(**known, content_digest=content_digest, stored=stored)
+            )
         prepared, shown = prepare(sample, held, self._card.fitting, mark=content_digest)
         return Prepared(entry, sample=prepared, inputs=pixels([shown], self._card))
 
 
 def _bytes_on_disk(sample: Sample) -> int:
     """Of a sample's files; of one that cannot be looked at nothing, for reading it will fail."""
-    paths = (path for path in map(sample.picture, sample.present) if isinstance(path, str | os.PathLike))
+    paths = (
+        path for path in map(sample.picture, sample.present) if isinstance(path, str | os.PathLike)
+    )
     return sum(os.stat(path).st_size for path in paths if os.path.exists(path))

@@ -1,4 +1,6 @@
-"""A reading: the store and what is derived from it, both at one and the same position, whatever is written meanwhile."""
+"""A reading: the store and what is derived from it, both at one and the same position, whatever is
+written meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +22,26 @@ from trireid.gallery.where import Condition
 
 
 class Reading:
-    """A moment, and a connection in a transaction that sees the store at its position. Several threads may share it."""
+    """A moment, and a connection in a transaction that sees the store at its position.
 
-    def __init__(self, store: Store, moment: Moment, filters: Filters, names: AttributeNames) -> None:
+    Several threads may share it.
+    """
+
+    def __init__(
+        self, store: Store, moment: Moment, filters: Filters, names: AttributeNames
+    ) -> None:
         self.store, self.moment = store, moment
         #: How many threads are at it; the view counts them.
         self.users = 1
         self._filters, self._names, self._lock = filters, names, threading.Lock()
 
     def search(
-        self, query: Floats, mask: int, k: int, passing: Keys | None = None, without: Keys | None = None
+        self,
+        query: Floats,
+        mask: int,
+        k: int,
+        passing: Keys | None = None,
+        without: Keys | None = None,
     ) -> tuple[Floats, Keys]:
         """See `Moment.search`."""
         return self.moment.search(query, mask, k, passing, without, self._fetch)
@@ -39,7 +51,9 @@ class Reading:
         return self.moment.index.vectors(keys), self.moment.masks(keys)
 
     def passing(self, condition: Condition) -> Keys:
-        """The keys int64 [n] that a condition holds for, growing; some that are gone may be among them."""
+        """The keys int64 [n] that a condition holds for, growing; some that are gone may be among
+        them.
+        """
         with self._lock:
             return self._filters.passing(self.store, condition, self.moment.position)
 
@@ -49,7 +63,9 @@ class Reading:
             return self._names.known(self.store, self.moment)
 
     def expired(self, now: float) -> Keys:
-        """The keys int64 [n], growing, of the items past their `expires` at a time in seconds since 1970."""
+        """The keys int64 [n], growing, of the items past their `expires` at a time in seconds since
+        1970.
+        """
         with self._lock:
             return self.store.expired(now)
 

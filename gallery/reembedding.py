@@ -1,8 +1,9 @@
-"""Moving a gallery to another network: its items are embedded anew from their pictures, while it goes on being searched.
+"""Moving a gallery to another network: its items are embedded anew from their pictures, while it
+goes on being searched.
 
-The new embeddings fill a second table, in batches that survive an interruption; what is enrolled meanwhile is embedded, too.
-When nothing is left, one transaction makes the second table the gallery's, and every process that has the gallery open changes
-over at its next search.
+The new embeddings fill a second table, in batches that survive an interruption; what is enrolled
+meanwhile is embedded, too. When nothing is left, one transaction makes the second table the
+gallery's, and every process that has the gallery open changes over at its next search.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ Row = tuple[int, NDArray[np.float32]]
 
 @dataclass
 class ReembedReport:
-    """`moved`: items with an embedding by the new network; `lost`: (id, why) of those without pictures that can be read;
-    `erasure_pending`: the old embeddings are still in a file, until a process that has the gallery open has cleared it.
+    """`moved`: items with an embedding by the new network; `lost`: (id, why) of those without
+    pictures that can be read; `erasure_pending`: the old embeddings are still in a file, until a
+    process that has the gallery open has cleared it.
     """
 
     moved: int = 0
@@ -46,10 +48,12 @@ class ReembedReport:
 
 
 def reembed(folder: Path, embedder: Embedder, *, drop_lost: bool = False) -> ReembedReport:
-    """Move a gallery to the network of `embedder`, with a progress bar; may be interrupted, and goes on where it was.
+    """Move a gallery to the network of `embedder`, with a progress bar; may be interrupted, and
+    goes on where it was.
 
-    Pictures come from the files that were enrolled, or from inside the gallery where they were kept. Items whose pictures
-    cannot be read any more keep the gallery where it is, and a GalleryError names them, unless `drop_lost` has them removed.
+    Pictures come from the files that were enrolled, or from inside the gallery where they were
+    kept. Items whose pictures cannot be read any more keep the gallery where it is, and a
+    GalleryError names them, unless `drop_lost` has them removed.
     """
     store = Store(folder)
     try:
@@ -70,13 +74,18 @@ class _Move:
 
     def run(self) -> ReembedReport:
         if self.meta["fingerprint"] == self.embedder.card.fingerprint:
-            raise GalleryError(f"{self.store.folder}: has embeddings of {self.meta['model']} already", "model")
+            raise GalleryError(
+                f"{self.store.folder}: has embeddings of {self.meta['model']} already", "model"
+            )
         self._begin()
         lost: Lost = {}
         waiting = self._waiting(lost)
         bar: tqdm[Any]
         with tqdm(
-            total=len(waiting), desc=printable(f"embedding {self.store.folder.name} again"), unit="item", mininterval=0.5
+            total=len(waiting),
+            desc=printable(f"embedding {self.store.folder.name} again"),
+            unit="item",
+            mininterval=0.5,
         ) as bar:
             while len(waiting) > _LAST:
                 for start in range(0, len(waiting), BATCH):
@@ -110,7 +119,9 @@ class _Move:
         return [row for row in rows if row[0] not in lost]
 
     def _embedded(self, items: Sequence[Waiting], lost: Lost) -> list[Row]:
-        """The keys with their new embeddings; an item whose pictures cannot be read is lost, not its batch."""
+        """The keys with their new embeddings; an item whose pictures cannot be read is lost, not
+        its batch.
+        """
         if not items:
             return []
         try:
@@ -129,11 +140,15 @@ class _Move:
         for picture in self.store.pictures(key):
             pictures[picture.modality] = picture.data if picture.data is not None else picture.path
         if not pictures or None in pictures.values():
-            raise GalleryError(f"{id_}: its pictures are neither kept in the gallery nor in files", id_)
+            raise GalleryError(
+                f"{id_}: its pictures are neither kept in the gallery nor in files", id_
+            )
         return Sample(id=id_, camera=camera, **pictures)
 
     def _put(self, rows: Sequence[Row]) -> None:
-        statement = f"INSERT OR IGNORE INTO vectors_{self.next} SELECT key, ? FROM items WHERE key = ?"
+        statement = (
+            f"INSERT OR IGNORE INTO vectors_{self.next} SELECT key, ? FROM items WHERE key = ?"
+        )
         for key, embedding in rows:  # an item may have been removed meanwhile
             self.store.run(statement, [np.ascontiguousarray(embedding, np.float32).tobytes(), key])
 
@@ -155,7 +170,10 @@ class _Move:
         self.store.run("DELETE FROM meta WHERE name = 'moving_to'")
         self.store.run(f"DROP TABLE vectors_{self.next - 1}")
         self.report.moved = len(self.store)
-        self.store.audit("reembed", {"from": self.meta["model"], "to": values["model"], "items": self.report.moved})
+        self.store.audit(
+            "reembed",
+            {"from": self.meta["model"], "to": values["model"], "items": self.report.moved},
+        )
 
 
 def _erase(folder: Path) -> bool:

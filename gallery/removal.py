@@ -1,6 +1,8 @@
-"""Removing items, also on a full disk: with the reserve's room, and piece by piece where that does not hold the whole.
+"""Removing items, also on a full disk: with the reserve's room, and piece by piece where that does
+not hold the whole.
 
-It takes the store alone: items go from a gallery whose network is lost, and damaged ones from one that cannot be searched.
+It takes the store alone: items go from a gallery whose network is lost, and damaged ones from one
+that cannot be searched.
 """
 
 from __future__ import annotations
@@ -35,14 +37,16 @@ def remove_stored(
         folder: The gallery.
         ids: Of the items that go.
         identity: All items of which go.
-        older_than_days: An age over 0. With none of the three, what the gallery's retention forgets goes.
+        older_than_days: An age over 0. With none of the three, what the gallery's retention forgets
+            goes.
         force: By age, also more than half of the gallery.
 
     Returns:
         How many items were removed. Whether they are erased is recorded in the store.
 
     Raises:
-        GalleryError: The store cannot be read or written, the age is not over 0, or more than half would go by age.
+        GalleryError: The store cannot be read or written, the age is not over 0, or more than half
+            would go by age.
     """
     with closing(Store(folder)) as store, closing(Erasure(folder)) as erasure:
         what, audited = select(store, ids=ids, identity=identity, older_than_days=older_than_days)
@@ -57,9 +61,15 @@ def remove_stored(
 
 
 def select(
-    store: Store, *, ids: Sequence[str] | None = None, identity: str | None = None, older_than_days: float | None = None
+    store: Store,
+    *,
+    ids: Sequence[str] | None = None,
+    identity: str | None = None,
+    older_than_days: float | None = None,
 ) -> tuple[Condition, dict[str, Any]]:
-    """Return the condition for what is to be removed, and what the audit says of it; with no argument, of the retention."""
+    """Return the condition for what is to be removed, and what the audit says of it; with no
+    argument, of the retention.
+    """
     days = keep_days_of(store.meta())
     if ids is not None or identity is not None:
         where: dict[str, Any] = {"id": list(ids)} if ids is not None else {"identity": identity}
@@ -70,7 +80,11 @@ def select(
 
 
 def select_ids(
-    store: Store, *, ids: Sequence[str] | None = None, identity: str | None = None, older_than_days: float | None = None
+    store: Store,
+    *,
+    ids: Sequence[str] | None = None,
+    identity: str | None = None,
+    older_than_days: float | None = None,
 ) -> list[str]:
     """Return the ids of what `select` tells, in the order of adding."""
     (where, values), _ = select(store, ids=ids, identity=identity, older_than_days=older_than_days)
@@ -80,7 +94,8 @@ def select_ids(
 def remove_items(store: Store, condition: Condition, audited: Mapping[str, Any]) -> int:
     """Remove the items that a condition holds for, with a line of the audit; returns how many.
 
-    In one transaction; on a full disk in several, each of them durable and with its own line, if one does not fit.
+    In one transaction; on a full disk in several, each of them durable and with its own line, if
+    one does not fit.
     """
     try:
         return store.remove(condition, audited)
@@ -94,9 +109,12 @@ def remove_items(store: Store, condition: Condition, audited: Mapping[str, Any])
 def _remove_in_pieces(store: Store, condition: Condition, audited: Mapping[str, Any]) -> int:
     removed, size = 0, len(store.keys(condition))
     while keys := store.keys(condition)[: max(size, 1)].tolist():
-        store.run("PRAGMA wal_checkpoint(PASSIVE)")  # so that the log is written from its beginning again
+        # so that the log is written from its beginning again
+        store.run("PRAGMA wal_checkpoint(PASSIVE)")
         try:
-            removed += store.remove(("key IN (SELECT value FROM json_each(?))", [json.dumps(keys)]), audited)
+            removed += store.remove(
+                ("key IN (SELECT value FROM json_each(?))", [json.dumps(keys)]), audited
+            )
         except GalleryError as error:
             if error.code != "disk_full" or len(keys) == 1:
                 raise

@@ -1,4 +1,6 @@
-"""A reserve on the disk: a file that takes up room, and lets it go where a removal finds the disk full."""
+"""A reserve on the disk: a file that takes up room, and lets it go where a removal finds the disk
+full.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ Result = TypeVar("Result")
 
 
 def keep_reserve(folder: Path, size: int = SIZE) -> bool:
-    """Make the reserve whole, or as large as there is room for; returns False where the disk has not enough room for it.
+    """Make the reserve whole, or as large as there is room for; returns False where the disk has
+    not enough room for it.
 
     A file system that cannot be written, or knows of no reserving, counts as one with room.
     """
@@ -43,13 +46,18 @@ def keep_reserve(folder: Path, size: int = SIZE) -> bool:
 
 
 def require_reserve(folder: Path, size: int) -> None:
-    """Raise GalleryError where the disk has not enough room for the reserve: adding would take what removals need."""
+    """Raise GalleryError where the disk has not enough room for the reserve: adding would take what
+    removals need.
+    """
     if not keep_reserve(folder, max(SIZE, size)):
         raise disk_full(folder)
 
 
 def with_reserve(folder: Path, work: Callable[[], Result]) -> Result:
-    """Do some work on the store; where the disk is full, once more without the reserve. The upkeep makes it again."""
+    """Do some work on the store; where the disk is full, once more without the reserve.
+
+    The upkeep makes it again.
+    """
     try:
         return work()
     except GalleryError as error:
@@ -72,7 +80,9 @@ def release_reserve(folder: Path) -> None:
 def disk_full(folder: Path) -> GalleryError:
     """The error for a disk that has no room for what is to be written."""
     return GalleryError(
-        f"{folder}: the disk is full; remove items and `trireid gallery compact`, or free room on it", str(folder), "disk_full"
+        f"{folder}: the disk is full; remove items and `trireid gallery compact`, or free room on it",
+        str(folder),
+        "disk_full",
     )
 
 

@@ -1,8 +1,9 @@
-"""Retention: items leave a gallery when they are past their `expires`, or older than the gallery keeps items.
+"""Retention: items leave a gallery when they are past their `expires`, or older than the gallery
+keeps items.
 
-An item's age is by the earlier of its `time` and the moment at which it was added, so that no `time` of a client lets it
-outlive its age. The machine's clock decides; one that has jumped would empty a gallery, so more than half of one goes only if
-that is asked for.
+An item's age is by the earlier of its `time` and the moment at which it was added, so that no
+`time` of a client lets it outlive its age. The machine's clock decides; one that has jumped would
+empty a gallery, so more than half of one goes only if that is asked for.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def keep_days_of(meta: Mapping[str, str]) -> float | None:
 
 
 def set_keep_days(folder: Path, days: float | None) -> None:
-    """Record for how many days a gallery keeps items, with a line of the audit; None lifts the rule.
+    """Record for how many days a gallery keeps items, with a line of the audit; None lifts the
+    rule.
 
     Raises:
         GalleryError: `days` is not a number over 0.
@@ -43,7 +45,9 @@ def set_keep_days(folder: Path, days: float | None) -> None:
             if days is None:
                 store.run("DELETE FROM meta WHERE name = ?", [KEEP_DAYS])
             else:
-                store.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", [KEEP_DAYS, repr(float(days))])
+                store.run(
+                    "INSERT OR REPLACE INTO meta VALUES (?, ?)", [KEEP_DAYS, repr(float(days))]
+                )
             store.audit("set", {KEEP_DAYS: days})
     finally:
         store.close()
@@ -62,7 +66,9 @@ def older_than(days: float) -> Condition:
 
 
 def due(days: float | None) -> Condition:
-    """Return the condition for what a gallery forgets by its rule: what has expired, and what is older than `days`."""
+    """Return the condition for what a gallery forgets by its rule: what has expired, and what is
+    older than `days`.
+    """
     now = time.time()
     if days is None:
         return EXPIRED, [now]
@@ -73,11 +79,13 @@ def check_share(store: Store, condition: Condition) -> None:
     """Refuse to forget more than half of a gallery.
 
     Raises:
-        GalleryError: With the numbers, the clock and when the newest item was added, so that a reader can tell which is wrong.
+        GalleryError: With the numbers, the clock and when the newest item was added, so that a
+            reader can tell which is wrong.
     """
     where, values = condition
     going, total, newest = store.run(
-        f"SELECT coalesce(sum(CASE WHEN {where} THEN 1 ELSE 0 END), 0), count(*), max(added) FROM items", values
+        f"SELECT coalesce(sum(CASE WHEN {where} THEN 1 ELSE 0 END), 0), count(*), max(added) FROM items",
+        values,
     )[0]
     if 2 * going <= total:
         return

@@ -16,9 +16,16 @@ log = logging.getLogger(__name__)
 
 
 class RetentionTimer:
-    """A thread that applies the galleries' rules at once and every hour, and calls `changed` with each that has lost items."""
+    """A thread that applies the galleries' rules at once and every hour, and calls `changed` with
+    each that has lost items.
+    """
 
-    def __init__(self, galleries: Sequence[Gallery], changed: Callable[[Gallery], None], every: float = EVERY_SECONDS) -> None:
+    def __init__(
+        self,
+        galleries: Sequence[Gallery],
+        changed: Callable[[Gallery], None],
+        every: float = EVERY_SECONDS,
+    ) -> None:
         self._galleries, self._changed, self._every = galleries, changed, every
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
@@ -40,7 +47,9 @@ class RetentionTimer:
     def _apply(self, gallery: Gallery) -> None:
         try:
             removed = gallery.retain()
-        except TrireidError as error:  # also that it would be more than half: an admin has to look at it
+        except (
+            TrireidError
+        ) as error:  # also that it would be more than half: an admin has to look at it
             log.warning("retention: nothing removed: %s", error.message)
             return
         if removed:

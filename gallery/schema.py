@@ -1,8 +1,9 @@
 """The store's tables, their version, and how an older store becomes one of this version.
 
-`items` are samples without embeddings; `vectors_N` their embeddings by the network of generation N, so that a gallery moves to
-another network by filling a second table and then changing one line of `meta`. Keys only grow, and every removal leaves its key
-in `removals`: whoever derives something from the store keeps up by the two.
+`items` are samples without embeddings; `vectors_N` their embeddings by the network of generation N,
+so that a gallery moves to another network by filling a second table and then changing one line of
+`meta`. Keys only grow, and every removal leaves its key in `removals`: whoever derives something
+from the store keeps up by the two.
 """
 
 from __future__ import annotations
@@ -69,15 +70,23 @@ UPGRADES: Final = {"1": _FROM_1, "2": _FROM_2}
 
 def vectors_table(generation: int) -> str:
     """The SQL that makes the table of a generation's embeddings."""
-    columns = "key INTEGER PRIMARY KEY REFERENCES items (key) ON DELETE CASCADE, embedding BLOB NOT NULL"
+    columns = (
+        "key INTEGER PRIMARY KEY REFERENCES items (key) ON DELETE CASCADE, embedding BLOB NOT NULL"
+    )
     return f"CREATE TABLE IF NOT EXISTS vectors_{generation} ({columns}) STRICT;"
 
 
 def upgrade(database: sqlite3.Connection) -> None:
-    """Bring a store of an older version to this one, in one transaction; the embeddings stay as they are."""
+    """Bring a store of an older version to this one, in one transaction; the embeddings stay as
+    they are.
+    """
     database.execute("BEGIN IMMEDIATE")
     try:
-        while (version := database.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()[0]) in UPGRADES:
+        while (
+            version := database.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()[
+                0
+            ]
+        ) in UPGRADES:
             for statement in UPGRADES[version].split(";\n"):
                 database.execute(statement)
         database.execute("COMMIT")

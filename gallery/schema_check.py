@@ -1,8 +1,10 @@
-"""Whether a store's schema is one that this project makes: read before any other statement runs on a store.
+"""Whether a store's schema is one that this project makes: read before any other statement runs on
+a store.
 
-A stranger may have written the file. Tables, columns, constraints and indexes are compared by their SQL with
-those that this version makes or upgrades to; triggers, views, virtual tables, generated columns and tables that
-do not belong there make a store unusable, for SQLite would run them with the rights of the user who opens it.
+A stranger may have written the file. Tables, columns, constraints and indexes are compared by their
+SQL with those that this version makes or upgrades to; triggers, views, virtual tables, generated
+columns and tables that do not belong there make a store unusable, for SQLite would run them with
+the rights of the user who opens it.
 """
 
 from __future__ import annotations
@@ -64,7 +66,8 @@ def _check_objects(found: list[Object], version: str, generation: int | None) ->
     if generation and _vectors(generation) not in found:
         raise SchemaError(f"it has no table vectors_{generation}")
     rest = Counter(each for each in found if each not in vectors and each not in _STATISTICS)
-    rest.update({each: 2 for each, count in Counter(found).items() if count > 1})  # a name that comes twice is refused
+    # a name that comes twice is refused
+    rest.update({each: 2 for each, count in Counter(found).items() if count > 1})
     differences = [(rest - wanted, wanted - rest) for wanted in _expected(version)]
     more, fewer = min(differences, key=lambda each: each[0].total() + each[1].total())
     for kind, name, *_ in more:
@@ -80,20 +83,31 @@ def _objects(database: sqlite3.Connection) -> list[Object]:
     ).fetchall()
     if len(rows) > _MOST_OBJECTS:
         raise SchemaError(f"it holds over {_MOST_OBJECTS} tables, indexes and the like")
-    return [(str(kind), str(name), str(table), "".join(str(sql).split())) for kind, name, table, sql in rows]
+    return [
+        (str(kind), str(name), str(table), "".join(str(sql).split()))
+        for kind, name, table, sql in rows
+    ]
 
 
 def _version(database: sqlite3.Connection, found: list[Object]) -> tuple[str, int | None]:
-    """The version and generation that a store says it has, if the table that says so is as expected."""
+    """The version and generation that a store says it has, if the table that says so is as
+    expected.
+    """
     if not any(each[1] == "meta" for each in found):
         raise SchemaError("it has no table of its own description")
     if not {each for each in _expected(str(VERSION))[0] if each[2] == "meta"} <= set(found):
         raise SchemaError("it holds the table meta, which is not as this trireid makes it")
     names = ("version", "generation")
-    meta = dict(database.execute(f"SELECT name, value FROM meta WHERE name IN {names}").fetchmany(len(names) + 1))
+    meta = dict(
+        database.execute(f"SELECT name, value FROM meta WHERE name IN {names}").fetchmany(
+            len(names) + 1
+        )
+    )
     version, generation = meta.get("version"), meta.get("generation")
     if version not in VERSIONS:
-        raise VersionError(f"its store has version {str(version)[:20]}, this trireid reads {VERSION}")
+        raise VersionError(
+            f"its store has version {str(version)[:20]}, this trireid reads {VERSION}"
+        )
     if version == "1":
         return version, None
     if not isinstance(generation, str) or not _VECTORS.fullmatch(f"vectors_{generation}"):
@@ -105,7 +119,9 @@ def _version(database: sqlite3.Connection, found: list[Object]) -> tuple[str, in
 def _expected(version: str) -> list[Counter[Object]]:
     """The schemas of stores of a version: made as such, and upgraded from each older one."""
     made = {"1": SCHEMA_1, "2": SCHEMA_2, str(VERSION): SCHEMA}
-    return [_build(made[start], start, version) for start in VERSIONS[VERSIONS.index(version) :: -1]]
+    return [
+        _build(made[start], start, version) for start in VERSIONS[VERSIONS.index(version) :: -1]
+    ]
 
 
 def _build(schema: str, start: str, version: str) -> Counter[Object]:

@@ -27,30 +27,45 @@ def mask_of(modalities: Iterable[str]) -> int:
 class Segments:
     """The segments of a network's embedding, and cosines over those that two samples share.
 
-    A segment counts where all its modalities are there (`rgb+nir` needs both). Embeddings are float32 [n, D].
+    A segment counts where all its modalities are there (`rgb+nir` needs both). Embeddings are
+    float32 [n, D].
     """
 
     def __init__(self, card: Card) -> None:
         self.dimension = card.dimension
         self.seen = mask_of(card.modalities)
-        self._parts = [(mask_of(part.modality.split("+")), part.start, part.stop) for part in card.segments]
+        self._parts = [
+            (mask_of(part.modality.split("+")), part.start, part.stop) for part in card.segments
+        ]
         self.columns = cache(self._columns)
 
     def _columns(self, mask: int) -> NDArray[np.bool_]:
-        """Which columns [D] a sample with the modalities of `mask` has; all, of a network that joins all in one segment."""
+        """Which columns [D] a sample with the modalities of `mask` has; all, of a network that
+        joins all in one segment.
+        """
         columns = np.zeros(self.dimension, np.bool_)
         for needed, start, stop in self._parts:
             columns[start:stop] = needed & mask == needed
-        return columns if columns.any() or len(self._parts) > 1 else np.ones(self.dimension, np.bool_)
+        return (
+            columns if columns.any() or len(self._parts) > 1 else np.ones(self.dimension, np.bool_)
+        )
 
     def reduced(self, embeddings: Floats, masks: Masks) -> Floats:
-        """The embeddings without what each sample lacks, of unit length: what is compared, and what the index holds."""
+        """The embeddings without what each sample lacks, of unit length: what is compared, and what
+        the index holds.
+        """
         whole = self.columns(self.seen).all() and bool(((masks & self.seen) == self.seen).all())
-        kept = embeddings if whole else embeddings * np.stack([self.columns(mask) for mask in masks.tolist()])
+        kept = (
+            embeddings
+            if whole
+            else embeddings * np.stack([self.columns(mask) for mask in masks.tolist()])
+        )
         return _unit(kept)
 
     def scores(self, query: Floats, query_mask: int, embeddings: Floats, masks: Masks) -> Floats:
-        """Cosines float32 [n] of a query [D] with embeddings over the columns that both have; -inf where they share none."""
+        """Cosines float32 [n] of a query [D] with embeddings over the columns that both have; -inf
+        where they share none.
+        """
         scores = np.full(len(embeddings), -np.inf, np.float32)
         for mask in np.unique(masks).tolist():
             columns = self.columns(mask) & self.columns(query_mask)

@@ -1,8 +1,10 @@
-"""Scrubbing: SQLite overwrites what is deleted, but when it moves rows between pages it leaves copies in their unused part.
+"""Scrubbing: SQLite overwrites what is deleted, but when it moves rows between pages it leaves
+copies in their unused part.
 
-Such copies outlive the row. A page's unused part lies between its list of cells and its first cell, and means nothing to any
-reader; here it is filled with zeros, in the store's file itself. That is safe while the write-ahead log is empty and its write
-lock held: then nothing else writes to the file. Source: the file format, https://www.sqlite.org/fileformat2.html.
+Such copies outlive the row. A page's unused part lies between its list of cells and its first cell,
+and means nothing to any reader; here it is filled with zeros, in the store's file itself. That is
+safe while the write-ahead log is empty and its write lock held: then nothing else writes to the
+file. Source: the file format, https://www.sqlite.org/fileformat2.html.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from urllib.parse import quote
 BUSY: Final = 3
 _SEGMENT: Final = 64 * 2**20
 _B_TREES: Final = {2: 12, 5: 12, 10: 8, 13: 8}  # kinds of page: bytes of their header
-#: From so many pages on, the first byte of a page that continues a row can be that of a b-tree page.
+#: From so many pages on, the first byte of a page that continues a row can be that of a b-tree
+#: page.
 _MOST_PAGES: Final = 2**25
 _LOCKED_BYTE: Final = 2**30
 _BUSY_SECONDS: Final = 0.3
@@ -31,11 +34,16 @@ _descriptors: dict[tuple[int, int], int] = {}
 
 
 def scrub(file: Path) -> int:
-    """Clear the unused parts of a store's pages; returns 0, `BUSY`, or another exit code for an error."""
+    """Clear the unused parts of a store's pages; returns 0, `BUSY`, or another exit code for an
+    error.
+    """
     if not is_large(file):
         return _scrub_here(str(file))
-    command = [sys.executable, "-I", "-S", os.path.abspath(__file__), str(file)]  # so that searches go on at their pace
-    return subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode
+    # so that searches go on at their pace
+    command = [sys.executable, "-I", "-S", os.path.abspath(__file__), str(file)]
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
+    ).returncode
 
 
 def is_large(file: Path) -> bool:
@@ -43,8 +51,13 @@ def is_large(file: Path) -> bool:
     return file.stat().st_size > _SEGMENT
 
 
-def dirty_parts(data: bytes, first: int, size: int, usable: int, *, has_map: bool) -> Iterator[tuple[int, int]]:
-    """Yield begin and end within `data` of each unused part that is not zero; `first`: the number of the first page, from 1."""
+def dirty_parts(
+    data: bytes, first: int, size: int, usable: int, *, has_map: bool
+) -> Iterator[tuple[int, int]]:
+    """Yield begin and end within `data` of each unused part that is not zero;
+
+    `first`: the number of the first page, from 1.
+    """
     for begin in range(0, len(data) - size + 1, size):
         number = first + begin // size
         header = _B_TREES.get(data[begin])
@@ -53,19 +66,26 @@ def dirty_parts(data: bytes, first: int, size: int, usable: int, *, has_map: boo
         cells = int.from_bytes(data[begin + 3 : begin + 5], "big")
         content = int.from_bytes(data[begin + 5 : begin + 7], "big") or 65536
         unused = header + 2 * cells
-        if unused < content <= usable and data.count(0, begin + unused, begin + content) < content - unused:
+        if (
+            unused < content <= usable
+            and data.count(0, begin + unused, begin + content) < content - unused
+        ):
             yield begin + unused, begin + content
 
 
 def _is_map(number: int, size: int, usable: int) -> bool:
-    """Whether a page is one of those that say where each page belongs, as stores have that can give pages back."""
+    """Whether a page is one of those that say where each page belongs, as stores have that can give
+    pages back.
+    """
     apart = usable // 5 + 1
     place = (number - 2) // apart * apart + 2
     return number == (place + 1 if place == _LOCKED_BYTE // size + 1 else place)
 
 
 def _layout(head: bytes) -> tuple[int, int, bool]:
-    """Page size, how much of a page is usable, and whether there are pages that say where each page belongs."""
+    """Page size, how much of a page is usable, and whether there are pages that say where each page
+    belongs.
+    """
     size = int.from_bytes(head[16:18], "big")
     size = 65536 if size == 1 else size
     return size, size - head[20], any(head[52:56])
@@ -78,7 +98,8 @@ def _offsets(descriptor: int, size: int) -> range:
 
 
 def _scrub_here(path: str) -> int:
-    path = os.path.realpath(path)  # SQLite has the log of a store that is a link next to the file that it leads to
+    # SQLite has the log of a store that is a link next to the file that it leads to
+    path = os.path.realpath(path)
     where = f"file:{quote(os.path.abspath(path))}?mode=rw"
     database = sqlite3.connect(where, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
     try:
@@ -96,7 +117,9 @@ def _scrub_here(path: str) -> int:
             if parts:
                 os.fsync(descriptor)
                 # A commit, by which every connection drops the pages that it has read before.
-                database.execute("INSERT OR REPLACE INTO meta VALUES ('scrubbed', lower(hex(randomblob(8))))")
+                database.execute(
+                    "INSERT OR REPLACE INTO meta VALUES ('scrubbed', lower(hex(randomblob(8))))"
+                )
             database.execute("COMMIT")
     except sqlite3.OperationalError as error:
         return BUSY if "locked" in str(error) else 1
@@ -106,7 +129,9 @@ def _scrub_here(path: str) -> int:
 
 
 def _descriptor(path: str) -> int:
-    """A descriptor of the file, which is never closed: that would take this process's locks on the file with it."""
+    """A descriptor of the file, which is never closed: that would take this process's locks on the
+    file with it.
+    """
     with _opening:
         found = os.stat(path)
         mark = found.st_dev, found.st_ino
@@ -116,7 +141,9 @@ def _descriptor(path: str) -> int:
 
 
 def _lock(database: sqlite3.Connection, path: str) -> bool:
-    """Hold the write lock while the log is empty: the store's file is all there is, and nothing else writes to it."""
+    """Hold the write lock while the log is empty: the store's file is all there is, and nothing
+    else writes to it.
+    """
     for _ in range(10):
         (busy, _, _) = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:

@@ -29,8 +29,8 @@ Found = Sequence[tuple[int, Hit]]
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """By one network, a query's embedding float32 [D], the modalities it has, as a mask, and the kept patches of its first
-    sample.
+    """By one network, a query's embedding float32 [D], the modalities it has, as a mask, and the
+    kept patches of its first sample.
     """
 
     segments: Segments
@@ -40,19 +40,31 @@ class Query:
 
     @classmethod
     def of(
-        cls, samples: Sequence[Sample], embeddings: NDArray[np.float32], tokens: NDArray[np.int64], segments: Segments
+        cls,
+        samples: Sequence[Sample],
+        embeddings: NDArray[np.float32],
+        tokens: NDArray[np.int64],
+        segments: Segments,
     ) -> Query:
         """The mean of the samples' embeddings [B, D], each segment over those that have it."""
         masks = [mask_of(each.present) & segments.seen for each in samples]
         there = np.stack([segments.columns(mask) for mask in masks])
         mean = (embeddings * there).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
         mask = int(np.bitwise_or.reduce(masks))
-        return cls(segments=segments, embedding=mean.astype(np.float32), mask=mask, kept=_kept(samples[0], tokens[0]))
+        return cls(
+            segments=segments,
+            embedding=mean.astype(np.float32),
+            mask=mask,
+            kept=_kept(samples[0], tokens[0]),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What is asked of a search: see `Gallery.search`. `own_cameras`: the cameras whose items are left out."""
+    """What is asked of a search: see `Gallery.search`.
+
+    `own_cameras`: the cameras whose items are left out.
+    """
 
     k: int
     where: Filter | None = None
@@ -75,9 +87,13 @@ def cameras_of(samples: Sequence[Sample]) -> list[int]:
 
 
 class Search:
-    """A query in one reading of a gallery called `name`, whose items are of a `kind` if they have none of their own."""
+    """A query in one reading of a gallery called `name`, whose items are of a `kind` if they have
+    none of their own.
+    """
 
-    def __init__(self, name: str, kind: Kind | None, reading: Reading, calibration: Calibration, query: Query) -> None:
+    def __init__(
+        self, name: str, kind: Kind | None, reading: Reading, calibration: Calibration, query: Query
+    ) -> None:
         self._name, self._kind = name, kind
         self._reading, self._calibration, self._query = reading, calibration, query
 
@@ -85,7 +101,11 @@ class Search:
         """The best by key, not yet ranked. All that is asked of the store is asked here."""
         shown = max(asked.k, SHORTLIST) if asked.rerank else asked.k
         found = self._found(shown, asked)
-        while asked.by_identity and len(found) == shown and len(first_of_each_identity([one for _, one in found])) < asked.k:
+        while (
+            asked.by_identity
+            and len(found) == shown
+            and len(first_of_each_identity([one for _, one in found])) < asked.k
+        ):
             shown *= 2
             found = self._found(shown, asked)
         return found
@@ -95,7 +115,9 @@ class Search:
         if asked.rerank:
             found = self._reranked(found)
         hits = [one for _, one in found if asked.min_score is None or one.score >= asked.min_score]
-        return limit_answer(ranked((first_of_each_identity(hits) if asked.by_identity else hits)[: asked.k]))
+        return limit_answer(
+            ranked((first_of_each_identity(hits) if asked.by_identity else hits)[: asked.k])
+        )
 
     def _found(self, k: int, asked: Asked) -> Found:
         """The k best by key."""
@@ -104,7 +126,9 @@ class Search:
         without = reading.expired(time.time())
         if asked.own_cameras is not None:
             without = np.union1d(without, reading.passing(condition({"camera": asked.own_cameras})))
-        scores, keys = reading.search(query.embedding, query.mask, k, passing, without if len(without) else None)
+        scores, keys = reading.search(
+            query.embedding, query.mask, k, passing, without if len(without) else None
+        )
         known = reading.known(keys)
         hits = [
             (key, hit(self._name, known[key], score, self._kind))
@@ -116,10 +140,18 @@ class Search:
         return [(key, replace(one, probability=probability(one.score))) for key, one in hits]
 
     def _passing(self, where: Filter) -> Keys:
-        """The keys of the items that pass. Raises GalleryError for an attribute that no item of the gallery has."""
+        """The keys of the items that pass.
+
+        Raises GalleryError for an attribute that no item of the gallery has.
+        """
         passing = self._reading.passing(where.condition)
-        # A filter that some item passes asks for nothing unknown, unless it lets pass what lacks an attribute.
-        if where.attributes and len(self._reading.moment) and (where.passes_absent or not len(passing)):
+        # A filter that some item passes asks for nothing unknown, unless it lets pass what lacks an
+        # attribute.
+        if (
+            where.attributes
+            and len(self._reading.moment)
+            and (where.passes_absent or not len(passing))
+        ):
             names = self._reading.attribute_names()
             if names is not None:
                 check_attributes(where.attributes, names)
@@ -132,7 +164,9 @@ class Search:
         segments, query = self._query.segments, self._query
         vectors, masks = self._reading.vectors(np.array([key for key, _ in found], np.int64))
         reduced = segments.reduced(vectors, masks & query.mask)
-        distance = rerank(segments.reduced(query.embedding[None], np.array([query.mask])), reduced)[0]
+        distance = rerank(segments.reduced(query.embedding[None], np.array([query.mask])), reduced)[
+            0
+        ]
         return [found[place] for place in np.argsort(distance, kind="stable")]
 
 

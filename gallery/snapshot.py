@@ -1,7 +1,8 @@
-"""The index's snapshot: a file that saves opening a gallery from building its index anew. Truth stays in the store.
+"""The index's snapshot: a file that saves opening a gallery from building its index anew. Truth
+stays in the store.
 
-It carries the store's own mark and position. One that is damaged, of another gallery, network or setting, or of a history that
-the store no longer tells, is set aside, and the index built anew.
+It carries the store's own mark and position. One that is damaged, of another gallery, network or
+setting, or of a history that the store no longer tells, is set aside, and the index built anew.
 """
 
 from __future__ import annotations
@@ -25,8 +26,13 @@ SNAPSHOT: Final = "gallery.index"
 log = logging.getLogger(__name__)
 
 
-def load_snapshot(folder: Path, store: Store, dimension: int, **options: Any) -> tuple[VectorIndex, Position] | None:
-    """The saved index and how far it has seen; None where there is none that can be used, which is logged."""
+def load_snapshot(
+    folder: Path, store: Store, dimension: int, **options: Any
+) -> tuple[VectorIndex, Position] | None:
+    """The saved index and how far it has seen;
+
+    None where there is none that can be used, which is logged.
+    """
     path = folder / SNAPSHOT
     if not path.is_file():
         return None
@@ -36,7 +42,11 @@ def load_snapshot(folder: Path, store: Store, dimension: int, **options: Any) ->
         position = _position(index.extra["position"])
         if index.extra["store"] != store.mark():
             raise ValueError("it is another gallery's")
-        if position.generation != now.generation or position.key > now.key or not store.reaches(position):
+        if (
+            position.generation != now.generation
+            or position.key > now.key
+            or not store.reaches(position)
+        ):
             raise ValueError("it is of another history")
     except (GalleryError, KeyError, TypeError, ValueError) as error:
         log.warning("%s is set aside, and the index built anew: %s", path, error)
@@ -52,11 +62,14 @@ def _position(saved: Mapping[str, Any]) -> Position:
     return Position(**saved)
 
 
-def save_snapshot(folder: Path, index: Seen, position: Position, writer: Store, writing: threading.RLock) -> bool:
+def save_snapshot(
+    folder: Path, index: Seen, position: Position, writer: Store, writing: threading.RLock
+) -> bool:
     """Save an index that has seen the store up to a position.
 
-    Nothing that was removed since may come to lie on the disk again: where anything was, the file is dropped and False
-    returned. `writing` guards the writer, which is asked at the beginning and the end only.
+    Nothing that was removed since may come to lie on the disk again: where anything was, the file
+    is dropped and False returned. `writing` guards the writer, which is asked at the beginning and
+    the end only.
     """
     draft = folder / f".{SNAPSHOT}.{os.getpid()}-{threading.get_ident()}"
     with writing:
@@ -77,12 +90,16 @@ def save_snapshot(folder: Path, index: Seen, position: Position, writer: Store, 
 
 
 def drop_snapshot(folder: Path) -> None:
-    """Remove the snapshot and drafts of it, of killed processes too: they hold vectors of what has been removed since."""
+    """Remove the snapshot and drafts of it, of killed processes too: they hold vectors of what has
+    been removed since.
+    """
     _drop(folder, folder.glob(f"*{SNAPSHOT}*"))
 
 
 def drop_dead_drafts(folder: Path) -> None:
-    """Remove drafts of the snapshot that a killed process left: of what they hold nobody knows what was removed since."""
+    """Remove drafts of the snapshot that a killed process left: of what they hold nobody knows what
+    was removed since.
+    """
     _drop(folder, [path for path in folder.glob(f".*{SNAPSHOT}.*") if not _is_alive(path.name)])
 
 
@@ -95,7 +112,9 @@ def _drop(folder: Path, paths: Iterable[Path]) -> None:
 
 
 def _is_alive(draft: str) -> bool:
-    """Whether the process, and of this process the thread, that a draft is named after may still be writing it."""
+    """Whether the process, and of this process the thread, that a draft is named after may still be
+    writing it.
+    """
     process, _, thread = draft.rpartition(".")[2].partition("-")
     if not (process.isdecimal() and thread.isdecimal()):
         return False

@@ -16,7 +16,8 @@ from trireid.samples import MODALITIES
 
 
 def stats(folder: Path) -> dict[str, Any]:
-    """What a gallery holds: counts by camera, day, kind and modalities, its network, settings and bytes on the disk.
+    """What a gallery holds: counts by camera, day, kind and modalities, its network, settings and
+    bytes on the disk.
 
     An item without a kind is counted as what the gallery's network is for.
     """
@@ -28,9 +29,13 @@ def stats(folder: Path) -> dict[str, Any]:
             "kind": f"SELECT {bounded('kind')}, count(*) FROM items GROUP BY kind ORDER BY kind",
             "day": "SELECT date(instant, 'unixepoch'), count(*) FROM items WHERE instant IS NOT NULL GROUP BY 1 ORDER BY 1",
         }
-        counts = {f"by_{name}": _counts(folder, name, store.run(query)) for name, query in by.items()}
+        counts = {
+            f"by_{name}": _counts(folder, name, store.run(query)) for name, query in by.items()
+        }
         if (kind := recorded_kind(meta)) is not None and str(None) in counts["by_kind"]:
-            counts["by_kind"][kind] = counts["by_kind"].pop(str(None)) + counts["by_kind"].get(kind, 0)
+            counts["by_kind"][kind] = counts["by_kind"].pop(str(None)) + counts["by_kind"].get(
+                kind, 0
+            )
         present = dict(store.run("SELECT present, count(*) FROM items GROUP BY present"))
         return {
             "items": len(store),
@@ -43,7 +48,9 @@ def stats(folder: Path) -> dict[str, Any]:
             "recall": float(meta.get("recall", "0.99")),
             "thermal": meta.get("thermal", "auto"),
             **counts,
-            "by_modalities": {_said(mask): count for mask, count in sorted(present.items(), reverse=True)},
+            "by_modalities": {
+                _said(mask): count for mask, count in sorted(present.items(), reverse=True)
+            },
             "keep_days": keep_days_of(meta),
             "erasure_pending": is_pending(store),
             "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
@@ -58,7 +65,10 @@ def _counts(folder: Path, name: str, rows: Iterable[tuple[Any, int]]) -> dict[st
     counts = {}
     for value, count in rows:
         if value is not None and not isinstance(value, expected):
-            raise damaged(folder, f"an item's {name} is not a {'whole number' if expected is int else 'short text'}")
+            raise damaged(
+                folder,
+                f"an item's {name} is not a {'whole number' if expected is int else 'short text'}",
+            )
         counts[str(value)] = count
     return counts
 

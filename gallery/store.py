@@ -1,4 +1,7 @@
-"""The store: one SQLite file per gallery that holds the truth. A write is durable when it returns."""
+"""The store: one SQLite file per gallery that holds the truth.
+
+A write is durable when it returns.
+"""
 
 from __future__ import annotations
 
@@ -77,11 +80,16 @@ class MovedError(GalleryError):
     """A gallery has moved to another network, or no more tells of its history what was asked."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(f"{folder}: has moved to another network meanwhile; open it anew", str(folder), "moved")
+        super().__init__(
+            f"{folder}: has moved to another network meanwhile; open it anew", str(folder), "moved"
+        )
 
 
 class Store:
-    """One connection to a gallery's file. Not for several threads at once: the gallery holds the lock."""
+    """One connection to a gallery's file.
+
+    Not for several threads at once: the gallery holds the lock.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -96,17 +104,26 @@ class Store:
 
     @classmethod
     def create(cls, folder: Path, meta: Mapping[str, str]) -> None:
-        """Make an empty store in `folder`, in one step: whoever looks sees none or a whole one, also after a crash."""
+        """Make an empty store in `folder`, in one step: whoever looks sees none or a whole one,
+        also after a crash.
+        """
         make_private(folder)
         draft = folder / f"{FILE}.new-{os.getpid()}-{threading.get_ident()}"
         with reported(folder):
             write_private(draft, b"")  # its log has the same rights
             with closing(sqlite3.connect(draft)) as empty:
-                empty.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that it can be compacted on a full disk
+                # so that it can be compacted on a full disk
+                empty.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 empty.execute("PRAGMA journal_mode = WAL")
             with closing(connect(draft, create=True)) as database:
                 database.executescript(f"BEGIN; {SCHEMA} {vectors_table(1)} COMMIT;")
-                values = {"version": str(VERSION), "generation": "1", "erased": "1.0", "mark": uuid.uuid4().hex, **meta}
+                values = {
+                    "version": str(VERSION),
+                    "generation": "1",
+                    "erased": "1.0",
+                    "mark": uuid.uuid4().hex,
+                    **meta,
+                }
                 database.executemany("INSERT INTO meta VALUES (?, ?)", values.items())
         try:
             os.link(draft, folder / FILE)
@@ -127,13 +144,21 @@ class Store:
         self._db.close()
 
     def meta(self) -> dict[str, str]:
-        """What is recorded of the gallery as a whole. Raises GalleryError for a store of a version that is not known."""
+        """What is recorded of the gallery as a whole.
+
+        Raises GalleryError for a store of a version that is not known.
+        """
         with reported(self.folder):
-            if self._db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone() is None:
+            if (
+                self._db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone()
+                is None
+            ):
                 raise sqlite3.DatabaseError("it is empty")
             meta = self._meta()
             if meta.get("version") in UPGRADES:
-                self.check_writable(f"its store has version {meta['version']}, which is upgraded first, but it")
+                self.check_writable(
+                    f"its store has version {meta['version']}, which is upgraded first, but it"
+                )
                 upgrade(self._db)
                 meta = self._meta()
         check_meta(self.folder, meta)
@@ -144,10 +169,11 @@ class Store:
         return int(self.run("SELECT count(*) FROM items")[0][0])
 
     def add(self, items: Iterable[Item], generation: int, *, replace: bool = True) -> int:
-        """Add items, within a transaction, replacing those whose id is there; their embeddings are of this generation.
+        """Add items, within a transaction, replacing those whose id is there; their embeddings are
+        of this generation.
 
-        Returns how many were replaced. Raises MovedError where the gallery has moved to another network since, and without
-        `replace` GalleryError (code `exists`) for an id that is there.
+        Returns how many were replaced. Raises MovedError where the gallery has moved to another
+        network since, and without `replace` GalleryError (code `exists`) for an id that is there.
         """
         if self.generation() != generation:
             raise MovedError(self.folder)
@@ -166,7 +192,8 @@ class Store:
     def remove(self, condition: Condition, audited: Mapping[str, Any]) -> int:
         """Remove the items that the condition holds for, in one transaction; returns how many.
 
-        A line of the audit says `audited` and how many. From the commit on an erasure is pending: see `erasable`.
+        A line of the audit says `audited` and how many. From the commit on an erasure is pending:
+        see `erasable`.
         """
         with self.transaction():
             removed = self._remove(*condition)
@@ -178,26 +205,35 @@ class Store:
         """Write a line of the audit, within a transaction."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         line = json.dumps({**what, "by": current_actor()})
-        self._db.execute("INSERT INTO audit (at, action, what) VALUES (?, ?, ?)", [now, action, line])
+        self._db.execute(
+            "INSERT INTO audit (at, action, what) VALUES (?, ?, ?)", [now, action, line]
+        )
 
     def audited(self) -> list[tuple[str, str, dict[str, Any]]]:
         """The audit: when, what was done, to what; oldest first."""
         rows = self.run(
             f"SELECT {bounded('at')}, {bounded('action')}, {bounded('what', MOST_AUDIT)} FROM audit ORDER BY sequence"
         )
-        check_texts(self.folder, (value for row in rows for value in row[:2]), "a line of the audit")
+        check_texts(
+            self.folder, (value for row in rows for value in row[:2]), "a line of the audit"
+        )
         try:
             return [(at, action, load_object(what, MOST_AUDIT)) for at, action, what in rows]
         except ValueError as error:
             raise damaged(self.folder, f"a line of its audit: {error}") from error
 
     def erasable(self) -> str:
-        """The last change by which content went: every removal and every move to another network makes it another one."""
+        """The last change by which content went: every removal and every move to another network
+        makes it another one.
+        """
         position = self.position()
         return f"{position.generation}.{position.removal}"
 
     def erased(self) -> str | None:
-        """Up to which such change no file of the folder holds what went any more; None after a compaction."""
+        """Up to which such change no file of the folder holds what went any more;
+
+        None after a compaction.
+        """
         rows = self.run("SELECT value FROM meta WHERE name = 'erased'")
         return str(rows[0][0]) if rows else None
 
@@ -208,11 +244,15 @@ class Store:
     def keys(self, condition: Condition, after: int = 0) -> NDArray[np.int64]:
         """The keys over `after` of the items that the condition holds for, int64 [n], growing."""
         where, values = condition
-        rows = self.run(f"SELECT key FROM items WHERE key > ? AND ({where}) ORDER BY key", [after, *values])
+        rows = self.run(
+            f"SELECT key FROM items WHERE key > ? AND ({where}) ORDER BY key", [after, *values]
+        )
         return np.fromiter((key for (key,) in rows), np.int64, len(rows))
 
     def expired(self, now: float) -> NDArray[np.int64]:
-        """The keys int64 [n], growing, of the items past their `expires` at a time in seconds since 1970."""
+        """The keys int64 [n], growing, of the items past their `expires` at a time in seconds since
+        1970.
+        """
         # The index is named, for without statistics SQLite may walk through every item instead.
         rows = self.run(f"SELECT key FROM items INDEXED BY items_expiry WHERE {EXPIRED}", [now])
         return np.sort(np.fromiter((key for (key,) in rows), np.int64, len(rows)))
@@ -220,13 +260,18 @@ class Store:
     def known(self, keys: Sequence[int], *, may_omit: bool = False) -> dict[int, Known]:
         """What is known of the items with these keys; keys that are gone are left out.
 
-        Attributes of over 64 KiB, of a store that was filled without a limit, are an error, or left out with `may_omit`.
+        Attributes of over 64 KiB, of a store that was filled without a limit, are an error, or left
+        out with `may_omit`.
         """
         found = {}
         query = f"SELECT {KNOWN} FROM items WHERE key IN (SELECT value FROM json_each(?))"
         for *values, attributes in self.run(query, [json.dumps(list(keys))]):
             is_omitted = may_omit and attributes == b""  # `bounded` has not even loaded them
-            known = check_known(self.folder, dict(zip(_COLUMNS, values, strict=True)), "{}" if is_omitted else attributes)
+            known = check_known(
+                self.folder,
+                dict(zip(_COLUMNS, values, strict=True)),
+                "{}" if is_omitted else attributes,
+            )
             known = changed(known, attributes_omitted=is_omitted)
             found[known.key] = known
         return found
@@ -239,7 +284,9 @@ class Store:
             " WHERE key IN (SELECT value FROM json_each(?))"
         )
         rows = self.run(query, [json.dumps(list(keys))])
-        embeddings = check_embeddings(self.folder, [key for key, _ in rows], [row for _, row in rows], dimension)
+        embeddings = check_embeddings(
+            self.folder, [key for key, _ in rows], [row for _, row in rows], dimension
+        )
         return {key: embedding for (key, _), embedding in zip(rows, embeddings, strict=True)}
 
     def known_ids(self) -> set[str]:
@@ -256,11 +303,17 @@ class Store:
 
     def picture(self, key: int, modality: str) -> StoredPicture | None:
         """One picture of an item."""
-        return next((picture for picture in self.pictures(key) if picture.modality == modality), None)
+        return next(
+            (picture for picture in self.pictures(key) if picture.modality == modality), None
+        )
 
     def pictures(self, key: int) -> list[StoredPicture]:
         """Every picture of an item."""
-        return check_images(self.folder, key, self.run(f"SELECT {PICTURES} FROM pictures WHERE key = ? {_FEW}", [key]))
+        return check_images(
+            self.folder,
+            key,
+            self.run(f"SELECT {PICTURES} FROM pictures WHERE key = ? {_FEW}", [key]),
+        )
 
     def generation(self) -> int:
         """Which generation of embeddings the gallery uses."""
@@ -271,11 +324,16 @@ class Store:
 
     def _number(self, value: Any) -> int:
         """A number of `meta`, which another process may have changed since that was checked."""
-        return check_number(self.folder, int(value) if str(value).isdecimal() else value, "its generation or dimension")
+        return check_number(
+            self.folder,
+            int(value) if str(value).isdecimal() else value,
+            "its generation or dimension",
+        )
 
     def position(self) -> Position:
         """Where the store is now."""
-        last = "(SELECT seq FROM sqlite_sequence WHERE name = '{}')"  # never falls, whatever is removed
+        # never falls, whatever is removed
+        last = "(SELECT seq FROM sqlite_sequence WHERE name = '{}')"
         query = (
             f"SELECT value, {last.format('items')}, {last.format('removals')},"
             " (SELECT min(key) FROM items), (SELECT max(key) FROM items)"
@@ -285,7 +343,10 @@ class Store:
         removal = check_number(self.folder, removal or 0, "the number of removals", 2**62)
         last_key = check_last_key(self.folder, key or 0)
         if oldest is not None and not 1 <= oldest <= newest <= last_key:
-            raise damaged(self.folder, f"it has items {oldest} to {newest}, and its keys go from 1 to {last_key}")
+            raise damaged(
+                self.folder,
+                f"it has items {oldest} to {newest}, and its keys go from 1 to {last_key}",
+            )
         return Position(self._number(generation), last_key, removal)
 
     def mark(self) -> str:
@@ -293,31 +354,42 @@ class Store:
         return str(self.run("SELECT value FROM meta WHERE name = 'mark'")[0][0])
 
     def reaches(self, position: Position) -> bool:
-        """Whether all that was removed after a position is still told; what came before is forgotten by `compact`."""
+        """Whether all that was removed after a position is still told; what came before is
+        forgotten by `compact`.
+        """
         forgotten = self.run("SELECT value FROM meta WHERE name = 'forgotten'")
         return not forgotten or position.removal >= int(forgotten[0][0])
 
     def added_at(self, key: int) -> float:
         """When an item was added, in seconds since 1970; 0 if that is not known."""
-        added = next((row[0] for row in self.run("SELECT added FROM items WHERE key = ?", [key])), 0)
+        added = next(
+            (row[0] for row in self.run("SELECT added FROM items WHERE key = ?", [key])), 0
+        )
         return float(added) if isinstance(added, int | float) and 0 <= added < _YEAR_9999 else 0.0
 
     def copy_to(self, file: Path) -> int:
-        """Copy the whole store, as it is at one moment, into an empty file; returns how many items there are."""
+        """Copy the whole store, as it is at one moment, into an empty file; returns how many items
+        there are.
+        """
         with reported(self.folder), closing(sqlite3.connect(file)) as copy:
             self._db.backup(copy)
-            copy.execute("PRAGMA journal_mode = DELETE")  # the log goes into the file; the next opening makes a new one
+            # the log goes into the file; the next opening makes a new one
+            copy.execute("PRAGMA journal_mode = DELETE")
             count = int(copy.execute("SELECT count(*) FROM items").fetchone()[0])
         sync(file)
         return count
 
     def removed(self, since: Position) -> NDArray[np.int64]:
         """The keys int64 [n] of what was removed after a position."""
-        rows = self.run("SELECT key FROM removals WHERE sequence > ? ORDER BY sequence", [since.removal])
+        rows = self.run(
+            "SELECT key FROM removals WHERE sequence > ? ORDER BY sequence", [since.removal]
+        )
         return check_keys(self.folder, [key for (key,) in rows], self.position().key)
 
     def added(self, since: Position, dimension: int) -> Iterator[Added]:
-        """What was added after a position and is still there, in blocks, so that memory stays bounded."""
+        """What was added after a position and is still there, in blocks, so that memory stays
+        bounded.
+        """
         query = (
             f"SELECT items.key, {bounded('embedding', 4 * dimension)}, present"
             f" FROM items LEFT JOIN vectors_{since.generation} USING (key)"
@@ -328,25 +400,36 @@ class Store:
         while rows := self._block(cursor):
             keys, vectors, masks = zip(*rows, strict=True)
             embeddings = check_embeddings(self.folder, keys, vectors, dimension)
-            yield Added(check_keys(self.folder, keys, LAST_KEY), embeddings, check_masks(self.folder, masks))
+            yield Added(
+                check_keys(self.folder, keys, LAST_KEY), embeddings, check_masks(self.folder, masks)
+            )
 
     def _block(self, cursor: sqlite3.Cursor) -> list[Any]:
         with reported(self.folder):
             return cursor.fetchmany(_BLOCK)
 
     def forget_removals(self) -> None:
-        """Forget which keys were removed, within a transaction: whoever has not seen it yet reads everything anew."""
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES ('forgotten', ?)", [str(self.position().removal)])
+        """Forget which keys were removed, within a transaction: whoever has not seen it yet reads
+        everything anew.
+        """
+        self._db.execute(
+            "INSERT OR REPLACE INTO meta VALUES ('forgotten', ?)", [str(self.position().removal)]
+        )
         self._db.execute("DELETE FROM removals")
-        self._db.execute("DELETE FROM meta WHERE name = 'erased'")  # what is moved about lies in the log, too
+        # what is moved about lies in the log, too
+        self._db.execute("DELETE FROM meta WHERE name = 'erased'")
 
     def free_pages(self, count: int) -> None:
         """Give so many free pages back to the file system, in one transaction."""
         with reported(self.folder):
-            self._db.executescript(f"PRAGMA incremental_vacuum({count})")  # `execute` would stop after the first page
+            # `execute` would stop after the first page
+            self._db.executescript(f"PRAGMA incremental_vacuum({count})")
 
     def run(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
-        """Run a statement of a part of this room that looks after the store. Raises GalleryError as every method does."""
+        """Run a statement of a part of this room that looks after the store.
+
+        Raises GalleryError as every method does.
+        """
         with reported(self.folder):
             return self._db.execute(statement, values).fetchall()
 
@@ -385,10 +468,13 @@ class Store:
             "added": time.time(),
         }
         cursor = self._db.execute(
-            f"INSERT INTO items ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})", list(values.values())
+            f"INSERT INTO items ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
+            list(values.values()),
         )
         embedding = np.ascontiguousarray(item.embedding, np.float32).tobytes()
-        self._db.execute(f"INSERT INTO vectors_{generation} VALUES (?, ?)", [cursor.lastrowid, embedding])
+        self._db.execute(
+            f"INSERT INTO vectors_{generation} VALUES (?, ?)", [cursor.lastrowid, embedding]
+        )
         self._db.executemany(
             "INSERT INTO pictures VALUES (?, ?, ?, ?, ?)",
             [(cursor.lastrowid, p.modality, p.path, p.data, p.thumbnail) for p in item.pictures],
@@ -405,7 +491,10 @@ class Store:
 
 @contextmanager
 def reported(folder: Path) -> Iterator[None]:
-    """Turn SQLite's errors into one line that names the gallery, with the code `store`; `locked` where another one writes."""
+    """Turn SQLite's errors into one line that names the gallery, with the code `store`;
+
+    `locked` where another one writes.
+    """
     try:
         yield
     except sqlite3.Error as error:
@@ -417,7 +506,10 @@ def reported(folder: Path) -> Iterator[None]:
         if "attempt to write a readonly database" in str(error):
             raise read_only_error(folder) from error
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-            code, what = "locked", f"another process has been writing for over {BUSY_SECONDS:.0f} s; try again"
+            code, what = (
+                "locked",
+                f"another process has been writing for over {BUSY_SECONDS:.0f} s; try again",
+            )
         elif isinstance(error, sqlite3.OperationalError):
             what = f"its store cannot be used: {error}"
         else:
@@ -435,6 +527,11 @@ def read_only_error(folder: Path, what: str = "it") -> GalleryError:
 
 
 def _is_full(error: sqlite3.Error, folder: Path) -> bool:
-    """Whether there is no room on the disk: SQLite says so plainly, or of its shared memory as of an error of reading."""
+    """Whether there is no room on the disk:
+
+    SQLite says so plainly, or of its shared memory as of an error of reading.
+    """
     kind = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-    return kind == sqlite3.SQLITE_FULL or (kind in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and is_out_of_room(folder))
+    return kind == sqlite3.SQLITE_FULL or (
+        kind in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and is_out_of_room(folder)
+    )

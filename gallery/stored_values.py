@@ -1,6 +1,8 @@
-"""Values read from a store, checked as if a stranger had written them: their types, lengths and ranges.
+"""Values read from a store, checked as if a stranger had written them: their types, lengths and
+ranges.
 
-Text and blobs are bounded in SQL (`bounded`), so that an oversized one is not even loaded into a list.
+Text and blobs are bounded in SQL (`bounded`), so that an oversized one is not even loaded into a
+list.
 """
 
 from __future__ import annotations
@@ -33,13 +35,21 @@ MOST_DIMENSION: Final = 1 << 16
 _BYTES_A_KEY: Final = 5
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 _META_TEXTS: Final = ("artifact", "fingerprint", "model", "mark")
-_META_NUMBERS: Final = {"generation": (1, 10**9 - 2), "dimension": (1, MOST_DIMENSION), "forgotten": (0, 2**62)}
-_NO_ATTRIBUTES: Final = f"its attributes are not an object in JSON of at most {MOST_ATTRIBUTES} characters"
+_META_NUMBERS: Final = {
+    "generation": (1, 10**9 - 2),
+    "dimension": (1, MOST_DIMENSION),
+    "forgotten": (0, 2**62),
+}
+_NO_ATTRIBUTES: Final = (
+    f"its attributes are not an object in JSON of at most {MOST_ATTRIBUTES} characters"
+)
 _TEXTS: Final = ("identity", "scene", "time", "kind", "purpose", "expires")
 
 
 def bounded(column: str, most: int = MOST_TEXT, instead: str = "x''") -> str:
-    """Return SQL for a column's value; a longer one becomes `instead`, which no check takes for a value of it."""
+    """Return SQL for a column's value; a longer one becomes `instead`, which no check takes for a
+    value of it.
+    """
     return f"CASE WHEN length({column}) > {most} THEN {instead} ELSE {column} END"
 
 
@@ -53,17 +63,24 @@ def damaged(folder: Path, what: str) -> GalleryError:
 
 
 def check_meta(folder: Path, meta: Mapping[Any, Any]) -> None:
-    """Raise GalleryError if what a store of this version records of the gallery as a whole cannot be."""
+    """Raise GalleryError if what a store of this version records of the gallery as a whole cannot
+    be.
+    """
     for name, value in meta.items():
         if not _is_text(name) or not _is_text(value) or "\0" in value:
-            raise damaged(folder, f"its record of {str(name)[:40]!r} is not text of at most {MOST_TEXT} characters")
+            raise damaged(
+                folder,
+                f"its record of {str(name)[:40]!r} is not text of at most {MOST_TEXT} characters",
+            )
     for name in (*_META_TEXTS, "generation", "dimension"):
         if name not in meta:
             raise damaged(folder, f"it has no record of its {name}")
     for name, (least, most) in _META_NUMBERS.items():
         value = meta.get(name, "1")
         if not _NUMBER.fullmatch(value) or not least <= int(value) <= most:
-            raise damaged(folder, f"its {name} {value[:20]!r} is not a whole number from {least} to {most}")
+            raise damaged(
+                folder, f"its {name} {value[:20]!r} is not a whole number from {least} to {most}"
+            )
     _check_settings(folder, meta)
 
 
@@ -88,7 +105,10 @@ def check_number(folder: Path, value: Any, what: str, most: int = LAST_KEY) -> i
 
 
 def check_last_key(folder: Path, value: Any) -> int:
-    """Return the last key, if this machine has the memory for readers to follow up to it. Raises GalleryError."""
+    """Return the last key, if this machine has the memory for readers to follow up to it.
+
+    Raises GalleryError.
+    """
     last = check_number(folder, value, "the last key")
     if last * _BYTES_A_KEY > _memory() // 2:
         raise damaged(folder, f"its last key is {last}, for which this machine has not the memory")
@@ -109,8 +129,13 @@ def check_keys(folder: Path, values: Sequence[Any], last: int) -> NDArray[np.int
     return np.array(values, np.int64)
 
 
-def check_embeddings(folder: Path, keys: Sequence[Any], rows: Sequence[Any], dimension: int) -> NDArray[np.float32]:
-    """Return embeddings, float32 [n, D], of length `dimension` and finite. Raises GalleryError, naming an item's key."""
+def check_embeddings(
+    folder: Path, keys: Sequence[Any], rows: Sequence[Any], dimension: int
+) -> NDArray[np.float32]:
+    """Return embeddings, float32 [n, D], of length `dimension` and finite.
+
+    Raises GalleryError, naming an item's key.
+    """
     for key, row in zip(keys, rows, strict=True):
         if not isinstance(row, bytes) or len(row) != 4 * dimension:
             raise damaged(folder, f"item {key}: its embedding has not {dimension} numbers")
@@ -128,7 +153,10 @@ def check_texts(folder: Path, values: Iterable[Any], what: str) -> None:
 
 
 def check_known(folder: Path, values: Mapping[str, Any], attributes: Any) -> Known:
-    """Return what is known of an item. Raises GalleryError, naming its key and what of it cannot be."""
+    """Return what is known of an item.
+
+    Raises GalleryError, naming its key and what of it cannot be.
+    """
     error = next(_field_errors(values), None)
     if error is not None:
         raise damaged(folder, f"item {values['key']}: {error}")

@@ -1,4 +1,6 @@
-"""The upkeep of an open gallery: a thread that finishes erasures, and keeps the reserve for a full disk."""
+"""The upkeep of an open gallery: a thread that finishes erasures, and keeps the reserve for a full
+disk.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,17 @@ from typing import Final
 from trireid.gallery.erasure import Erasure
 from trireid.gallery.reserve import keep_reserve
 
-#: Seconds between two looks: while an erasure is pending at first and at most, and while nothing is.
+#: Seconds between two looks: while an erasure is pending at first and at most, and while nothing
+#: is.
 _FIRST: Final = 0.05
 _MOST: Final = 2.0
 _IDLE: Final = 5.0
 
 
 class Upkeep:
-    """A thread for as long as `owner`, a gallery, is open; it ends with `stop`, or when the gallery is collected."""
+    """A thread for as long as `owner`, a gallery, is open; it ends with `stop`, or when the gallery
+    is collected.
+    """
 
     def __init__(self, folder: Path, erasure: Erasure, owner: object) -> None:
         self._folder, self._erasure = folder, erasure

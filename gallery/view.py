@@ -1,8 +1,10 @@
-"""A view of the store: the index and what else a process derives from it, kept up with what every process commits.
+"""A view of the store: the index and what else a process derives from it, kept up with what every
+process commits.
 
-A search reads the store in a transaction of its own, beside a moment that is derived from the very same position of the store:
-whoever begins to read brings the view forward to where its transaction stands, before anyone else can bring it further. So
-what one search finds, filters, scores again and tells of is of one state, and nothing has to be searched for twice.
+A search reads the store in a transaction of its own, beside a moment that is derived from the very
+same position of the store: whoever begins to read brings the view forward to where its transaction
+stands, before anyone else can bring it further. So what one search finds, filters, scores again and
+tells of is of one state, and nothing has to be searched for twice.
 """
 
 from __future__ import annotations
@@ -30,17 +32,25 @@ from trireid.gallery.store import MovedError, Store
 from trireid.gallery.stored_values import check_keys, check_masks
 from trireid.inference import Card
 
-#: While more than so many items are taken in at once, searches that begin join those that read what was before.
+#: While more than so many items are taken in at once, searches that begin join those that read what
+#: was before.
 MUCH: Final = 512
 _PATIENCE: Final = 0.005
 
 
 class View:
-    """The index of one generation of embeddings, for several threads: one brings it forward, the others search meanwhile."""
+    """The index of one generation of embeddings, for several threads: one brings it forward, the
+    others search meanwhile.
+    """
 
     def __init__(self, folder: Path, card: Card, **options: Any) -> None:
         self.segments, self.calibration = Segments(card), Calibration()
-        self._folder, self._card, self._filters, self._names = folder, card, Filters(), AttributeNames()
+        self._folder, self._card, self._filters, self._names = (
+            folder,
+            card,
+            Filters(),
+            AttributeNames(),
+        )
         #: Held by who brings the view forward.
         self._forward = threading.Lock()
         #: Guards which readings are open, and the connections that none of them uses.
@@ -63,7 +73,10 @@ class View:
             self.follow()
 
     def close(self) -> None:
-        """End the index's background work, and stop following the store. Who is reading reads on."""
+        """End the index's background work, and stop following the store.
+
+        Who is reading reads on.
+        """
         self.index.close()
         with self._forward:
             self._usable = False
@@ -81,10 +94,11 @@ class View:
 
     @contextmanager
     def reading(self) -> Iterator[Reading]:
-        """The store and the moment derived from it, as they are now; as they were, while another thread takes in much.
+        """The store and the moment derived from it, as they are now; as they were, while another
+        thread takes in much.
 
-        Raises MovedError where the gallery has moved to another network or tells of its history no more, or the view is
-        closed: make another.
+        Raises MovedError where the gallery has moved to another network or tells of its history no
+        more, or the view is closed: make another.
         """
         reading = self._entered()
         try:
@@ -118,7 +132,9 @@ class View:
             now = store.position()
             if now != self.moment.position:
                 self._take(store, now)
-            elif self.index.now is not self.moment.index:  # merged or trained since, and of the same content
+            elif (
+                self.index.now is not self.moment.index
+            ):  # merged or trained since, and of the same content
                 self.moment = replace(self.moment, index=self.index.now)
         except BaseException:
             store.close()
@@ -153,7 +169,9 @@ class View:
         reading.store.close()
 
     def _take(self, store: Store, now: Position) -> None:
-        """Derive what the store holds now from what is new; where that fails midway, the view is of no more use."""
+        """Derive what the store holds now from what is new; where that fails midway, the view is of
+        no more use.
+        """
         then = self.moment.position
         if now.generation != then.generation or not store.reaches(then):
             self._usable = False
@@ -190,4 +208,10 @@ class View:
         rows = store.run("SELECT key, present FROM items WHERE key <= ?", [position.key])
         keys = check_keys(self._folder, [key for key, _ in rows], position.key)
         present[keys] = check_masks(self._folder, [mask for _, mask in rows])
-        return Moment(position, self.index.now, self.segments, present, np.bincount(present, minlength=ALL + 1))
+        return Moment(
+            position,
+            self.index.now,
+            self.segments,
+            present,
+            np.bincount(present, minlength=ALL + 1),
+        )

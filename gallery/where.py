@@ -1,9 +1,10 @@
 """Filters: what a caller says of items, as a condition of the store.
 
-`{"camera": 3}` equal · `{"camera": [1, 2]}` one of · `{"time": {"gte": "...", "lt": "..."}}` a range · any attribute by name.
-Several keys must all hold. Times in ISO 8601 are compared as moments, whatever their offset (UTC where there is none); other
-times can only be equal. Text and number are alike: `"3"` and `3` find either. Text is asked for in Unicode NFC, as it is
-stored, and in the other forms that older stores may hold. What no item can be is refused by name.
+`{"camera": 3}` equal · `{"camera": [1, 2]}` one of · `{"time": {"gte": "...", "lt": "..."}}` a
+range · any attribute by name. Several keys must all hold. Times in ISO 8601 are compared as
+moments, whatever their offset (UTC where there is none); other times can only be equal. Text and
+number are alike: `"3"` and `3` find either. Text is asked for in Unicode NFC, as it is stored, and
+in the other forms that older stores may hold. What no item can be is refused by name.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ MAX_KEYS: Final = 64
 COMPARISONS: Final = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 #: The columns that hold times as instants.
 _INSTANTS: Final = {"time": "instant", "expires": "expiry"}
-#: How many names of attributes an error lists, how much of each it shows, and how many are compared with a wrong one.
+#: How many names of attributes an error lists, how much of each it shows, and how many are compared
+#: with a wrong one.
 _LISTED, _SHOWN, _COMPARED = 20, 60, 1000
 Condition = tuple[str, list[Any]]
-#: Holds for the items that expired up to a time, in seconds since 1970: retention removes them, and no search finds them.
+#: Holds for the items that expired up to a time, in seconds since 1970: retention removes them, and
+#: no search finds them.
 EXPIRED: Final = "expiry <= ?"
 
 
@@ -37,8 +40,8 @@ EXPIRED: Final = "expiry <= ?"
 class Filter:
     """A filter that was understood.
 
-    `condition`: over `items`; `attributes`: the names of those it asks for; `passes_absent`: whether items that lack one of
-    them may pass.
+    `condition`: over `items`; `attributes`: the names of those it asks for; `passes_absent`:
+    whether items that lack one of them may pass.
     """
 
     condition: Condition
@@ -50,29 +53,39 @@ def parse_filter(where: Mapping[str, Any], kind: Kind | None = None) -> Filter:
     """Understand a filter.
 
     Args:
-        where: Fields and attributes by name: a value, a list of values, a range, or None for items that have none.
+        where: Fields and attributes by name: a value, a list of values, a range, or None for items
+            that have none.
         kind: What items without a kind of their own are.
 
     Returns:
         The filter. Whether its attributes exist is for `check_attributes` to say.
 
     Raises:
-        GalleryError: A key or value means nothing or cannot be; code `invalid`, and the message names it.
+        GalleryError: A key or value means nothing or cannot be; code `invalid`, and the message
+            names it.
     """
     if not isinstance(where, Mapping):
         raise GalleryError('where must be an object, as in {"camera": [1, 2]}', "where", "invalid")
     if len(where) > MAX_KEYS:
         raise GalleryError(f"where: {MAX_KEYS} keys at most, not {len(where)}", "where", "invalid")
-    parts = [_field(key, wanted, kind) if key in COLUMNS else _attribute(key, wanted) for key, wanted in where.items()]
+    parts = [
+        _field(key, wanted, kind) if key in COLUMNS else _attribute(key, wanted)
+        for key, wanted in where.items()
+    ]
     text = " AND ".join(f"({part})" for part, _ in parts) or "1"
     attributes = tuple(key for key in where if key not in COLUMNS)
     return Filter(
-        (text, [value for _, values in parts for value in values]), attributes, any(where[key] is None for key in attributes)
+        (text, [value for _, values in parts for value in values]),
+        attributes,
+        any(where[key] is None for key in attributes),
     )
 
 
 def condition(where: Mapping[str, Any]) -> Condition:
-    """Return a filter on fields as an SQL condition over `items` and its parameters. Raises as `parse_filter` does."""
+    """Return a filter on fields as an SQL condition over `items` and its parameters.
+
+    Raises as `parse_filter` does.
+    """
     return parse_filter(where).condition
 
 
@@ -85,7 +98,8 @@ def check_attributes(asked: Iterable[str], known: Iterable[str]) -> None:
             more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
             hint = _did_you_mean(key, (*COLUMNS, *names))
             raise _invalid(
-                key, f"no item has an attribute of this name{hint}; fields: {', '.join(COLUMNS)}; attributes: {listed}{more}"
+                key,
+                f"no item has an attribute of this name{hint}; fields: {', '.join(COLUMNS)}; attributes: {listed}{more}",
             )
 
 
@@ -106,11 +120,17 @@ def _field(key: str, wanted: Any, kind: Kind | None) -> Condition:
     if key in _INSTANTS:
         instants = [instant for value in values if (instant := instant_of(value)) is not None]
         texts = [form for value in values if instant_of(value) is None for form in forms_of(value)]
-        parts = [(column, some) for column, some in ((_INSTANTS[key], instants), (key, texts)) if some]
+        parts = [
+            (column, some) for column, some in ((_INSTANTS[key], instants), (key, texts)) if some
+        ]
         text = " OR ".join(f"{column} IN (SELECT value FROM json_each(?))" for column, _ in parts)
         return text or "0", [json.dumps(some) for _, some in parts]
     column, prefix = ("coalesce(kind, ?)", [kind]) if key == "kind" else (key, [])
-    values = [form for value in values for form in (forms_of(value) if isinstance(value, str) else [value])]
+    values = [
+        form
+        for value in values
+        for form in (forms_of(value) if isinstance(value, str) else [value])
+    ]
     if len(values) == 1:
         return f"{column} = ?", [*prefix, values[0]]
     return f"{column} IN (SELECT value FROM json_each(?))", [*prefix, json.dumps(values)]
@@ -148,7 +168,10 @@ def _field_value(key: str, value: Any) -> Any:
     if isinstance(value, bool):
         raise _invalid(key, f"{_show(value)} cannot be an item's {key}; give text or a number")
     if key == "kind" and value not in KINDS:
-        raise _invalid(key, f"{_show(value)} is not a kind; kinds are {', '.join(KINDS)}{_did_you_mean(str(value), KINDS)}")
+        raise _invalid(
+            key,
+            f"{_show(value)} is not a kind; kinds are {', '.join(KINDS)}{_did_you_mean(str(value), KINDS)}",
+        )
     if key in _INSTANTS and not isinstance(value, str):
         raise _invalid(key, f"{_show(value)} is not an ISO 8601 time, as in 2026-01-31T12:00:00Z")
     if key == "expires" and instant_of(value) is None:
@@ -172,14 +195,21 @@ def _attribute(key: str, wanted: Any) -> Condition:
         return " AND ".join("json_extract(attributes, ?) IS NULL" for _ in paths), [*paths]
     if isinstance(wanted, Mapping):
         _check_range(key, wanted)
-        bounds = [(COMPARISONS[name], normalize_text(_scalar(key, value))) for name, value in wanted.items()]
+        bounds = [
+            (COMPARISONS[name], normalize_text(_scalar(key, value)))
+            for name, value in wanted.items()
+        ]
         if any(isinstance(value, bool) for _, value in bounds):
-            raise _invalid(key, "a range goes from a number or text to another, and true and false are neither")
+            raise _invalid(
+                key, "a range goes from a number or text to another, and true and false are neither"
+            )
         parts = [ranges(path, bounds) for path in paths]
     else:
         values = [_scalar(key, value) for value in _as_list(wanted)]
         parts = [equals(path, values) for path in paths]
-    return " OR ".join(f"({text})" for text, _ in parts), [value for _, values in parts for value in values]
+    return " OR ".join(f"({text})" for text, _ in parts), [
+        value for _, values in parts for value in values
+    ]
 
 
 def _as_list(wanted: Any) -> list[Any]:
@@ -189,7 +219,9 @@ def _as_list(wanted: Any) -> list[Any]:
 def _check_range(key: str, wanted: Mapping[str, Any]) -> None:
     unknown = [str(name)[:_SHOWN] for name in wanted if name not in COMPARISONS]
     if unknown or not wanted:
-        raise _invalid(key, f"a range takes {', '.join(COMPARISONS)}, not {', '.join(unknown) or 'nothing'}")
+        raise _invalid(
+            key, f"a range takes {', '.join(COMPARISONS)}, not {', '.join(unknown) or 'nothing'}"
+        )
 
 
 def _scalar(key: str, value: Any) -> str | int | float | bool:
@@ -213,7 +245,10 @@ def _show(value: Any) -> str:
 
 
 def instant_of(text: str | None) -> float | None:
-    """Seconds since 1970 of an ISO 8601 time; one without an offset is UTC. None for anything else."""
+    """Seconds since 1970 of an ISO 8601 time; one without an offset is UTC.
+
+    None for anything else.
+    """
     try:
         moment = datetime.fromisoformat(text or "")
     except ValueError:
@@ -222,15 +257,25 @@ def instant_of(text: str | None) -> float | None:
 
 
 def checked_text(text: str, field: str) -> str:
-    """The text, if a store can hold and find it. Raises GalleryError for NUL and for halves of surrogate pairs."""
+    """The text, if a store can hold and find it.
+
+    Raises GalleryError for NUL and for halves of surrogate pairs.
+    """
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise GalleryError(f"{field}: holds a NUL or half a surrogate pair, which no text has", field)
+        raise GalleryError(
+            f"{field}: holds a NUL or half a surrogate pair, which no text has", field
+        )
     return text
 
 
 def _json_path(key: str) -> str:
     if not isinstance(key, str) or '"' in key or "\\" in key:
-        raise GalleryError(f"where: no attribute can be called {str(key)[:_SHOWN]!r}", "where", "invalid")
+        raise GalleryError(
+            f"where: no attribute can be called {str(key)[:_SHOWN]!r}", "where", "invalid"
+        )
     if key in FIELDS:
-        raise _invalid(key, f"is not a field to filter by; fields: {', '.join(COLUMNS)}; attributes go by their own names")
+        raise _invalid(
+            key,
+            f"is not a field to filter by; fields: {', '.join(COLUMNS)}; attributes go by their own names",
+        )
     return f'$."{checked_text(key, "where")}"'

@@ -1,4 +1,7 @@
-"""Opening an artifact, whatever it is: the one door to every runtime. Needs torch for checkpoints only."""
+"""Opening an artifact, whatever it is: the one door to every runtime.
+
+Needs torch for checkpoints only.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from trireid.inference.onnx_runtime import PROVIDERS, OnnxEmbedder, has_card, se
 from trireid.inference.tensorrt.plan import is_plan
 from trireid.samples import ArtifactError
 
-#: Environment variables for what a caller leaves open: so that a server's processes, too, run as asked.
+#: Environment variables for what a caller leaves open: so that a server's processes, too, run as
+#: asked.
 PROVIDER: Final = "TRIREID_PROVIDER"
 THREADS: Final = "TRIREID_THREADS"
 CHECKPOINTS: Final = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
@@ -29,13 +33,16 @@ def load_artifact(
     config: str | PathLike[str] | Mapping[str, Any] | None = None,
     weights: str | None = None,
 ) -> Embedder:
-    """Open a network in the runtime that fits its file: `.card` says what it is, `.embed(samples)` gives float32 [B, D],
-    L2-normalised.
+    """Open a network in the runtime that fits its file: `.card` says what it is, `.embed(samples)`
+    gives float32 [B, D], L2-normalised.
 
     Args:
-        path: An ONNX artifact; an external ONNX with its JSON card next to it; a TensorRT plan; or a checkpoint.
-        threads: Of a forward pass on the CPU; None takes TRIREID_THREADS, else leaves it to the runtime.
-        provider: `cpu` or `cuda`; None takes the environment's TRIREID_PROVIDER, else the best there is.
+        path: An ONNX artifact; an external ONNX with its JSON card next to it; a TensorRT plan; or
+            a checkpoint.
+        threads: Of a forward pass on the CPU; None takes TRIREID_THREADS, else leaves it to the
+            runtime.
+        provider: `cpu` or `cuda`; None takes the environment's TRIREID_PROVIDER, else the best
+            there is.
         config: The training configuration of a checkpoint.
         weights: Which weights of a checkpoint that holds several, as in `ema`.
 
@@ -50,11 +57,17 @@ def load_artifact(
     if is_plan(file):
         return _load_plan(file, provider)
     made = session(file, threads, provider)
-    return ForeignEmbedder(file, made) if not has_card(made) and card_path(file).is_file() else OnnxEmbedder(file, made)
+    return (
+        ForeignEmbedder(file, made)
+        if not has_card(made) and card_path(file).is_file()
+        else OnnxEmbedder(file, made)
+    )
 
 
 def is_checkpoint(file: Path) -> bool:
-    """Whether a file is a checkpoint: by its extension, or as `torch.save` begins one, of `model.pth.tar` say."""
+    """Whether a file is a checkpoint: by its extension, or as `torch.save` begins one, of
+    `model.pth.tar` say.
+    """
     if file.suffix in CHECKPOINTS or not file.is_file():
         return file.suffix in CHECKPOINTS
     with file.open("rb") as opened:
@@ -62,7 +75,10 @@ def is_checkpoint(file: Path) -> bool:
 
 
 def _load_checkpoint(
-    file: Path, config: str | PathLike[str] | Mapping[str, Any] | None, provider: str | None, weights: str | None
+    file: Path,
+    config: str | PathLike[str] | Mapping[str, Any] | None,
+    provider: str | None,
+    weights: str | None,
 ) -> Embedder:
     if config is None:
         raise ArtifactError(
@@ -78,7 +94,8 @@ def _load_checkpoint(
 def _load_plan(file: Path, provider: str | None) -> Embedder:
     if provider == "cpu":
         raise ArtifactError(
-            f"{file}: a TensorRT plan runs on a GPU only; for the CPU take the ONNX it was built from", PROVIDER
+            f"{file}: a TensorRT plan runs on a GPU only; for the CPU take the ONNX it was built from",
+            PROVIDER,
         )
     from trireid.inference.tensorrt.runtime import load_plan
 
@@ -89,7 +106,8 @@ def _check_file(file: Path) -> None:
     name = os.fspath(file)
     if not file.is_file():
         raise ArtifactError(
-            f"{name}: {'is a directory' if file.is_dir() else 'does not exist'}; expected a network's file", name
+            f"{name}: {'is a directory' if file.is_dir() else 'does not exist'}; expected a network's file",
+            name,
         )
     if not file.stat().st_size:
         raise ArtifactError(f"{name}: is empty; export or copy it anew", name)

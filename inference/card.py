@@ -19,8 +19,9 @@ VERSION: Final = 1
 INPUTS: Final = ("images", "camera", "present")
 OUTPUTS: Final = ("embedding", "tokens")
 _COLOURS: Final = 3
-#: The stages of the way from pixels to embedding: normalised pixels [B, 3, 3, H, W], the backbone's tokens [B, 3, 1 + N, C],
-#: SDTPS scores [B, 3, N], kept patches int64 [B, 3, K], the embedding [B, D].
+#: The stages of the way from pixels to embedding: normalised pixels [B, 3, 3, H, W], the backbone's
+#: tokens [B, 3, 1 + N, C], SDTPS scores [B, 3, N], kept patches int64 [B, 3, K], the embedding [B,
+#: D].
 STAGES: Final = ("input", "tokens", "scores", "kept", "embedding")
 #: What a stage that is no output is called inside an artifact's graph.
 INNER_STAGES: Final = {"input": "stage.input", "tokens": "stage.tokens", "scores": "stage.scores"}
@@ -28,7 +29,9 @@ INNER_STAGES: Final = {"input": "stage.input", "tokens": "stage.tokens", "scores
 
 @dataclass(frozen=True)
 class Segment:
-    """The part `[start, stop)` of an embedding that one modality (or several, `rgb+nir`) and branch (`global`, `head`) made."""
+    """The part `[start, stop)` of an embedding that one modality (or several, `rgb+nir`) and branch
+    (`global`, `head`) made.
+    """
 
     modality: str
     branch: str
@@ -40,11 +43,13 @@ class Segment:
 class Card:
     """What a network is.
 
-    `image_size` in pixels (height, width); `grid`: rows and columns of patches; `kept`: K, patches kept per modality;
-    `cameras`: number of camera embeddings, 0 for none; `mean`, `std` of pixels in [0, 1], already in the graph; `fingerprint`:
-    SHA-256 over weights and card; `measured`: figures from export and training, which the fingerprint does not cover;
-    `content`: SHA-256 over the artifact's own file (`trireid.inference.content`), empty if there is none; `resize`, `fit`: how an image
-    is brought to the size (`trireid.samples.fitting`), of an external model in its fingerprint by its own card.
+    `image_size` in pixels (height, width); `grid`: rows and columns of patches; `kept`: K, patches
+    kept per modality; `cameras`: number of camera embeddings, 0 for none; `mean`, `std` of pixels
+    in [0, 1], already in the graph; `fingerprint`: SHA-256 over weights and card; `measured`:
+    figures from export and training, which the fingerprint does not cover; `content`: SHA-256 over
+    the artifact's own file (`trireid.inference.content`), empty if there is none; `resize`, `fit`:
+    how an image is brought to the size (`trireid.samples.fitting`), of an external model in its
+    fingerprint by its own card.
     """
 
     name: str
@@ -81,15 +86,21 @@ class Card:
         return json.dumps(asdict(self), sort_keys=True)
 
     def identity(self) -> str:
-        """What of the card the fingerprint covers, as JSON: all but the digests, the name and the measurements."""
+        """What of the card the fingerprint covers, as JSON: all but the digests, the name and the
+        measurements.
+        """
         values = asdict(replace(self, name="", fingerprint="", measured={}))
-        for later in ("content", "resize", "fit"):  # a fingerprint must stay what it was before they were added
+        # a fingerprint must stay what it was before they were added
+        for later in ("content", "resize", "fit"):
             del values[later]
         return json.dumps(values, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str, source: str) -> Card:
-        """Read a card back. Raises ArtifactError, naming `source`, for a card of another version or shape."""
+        """Read a card back.
+
+        Raises ArtifactError, naming `source`, for a card of another version or shape.
+        """
         try:
             values = json.loads(text)
             if values.get("version") != VERSION:

@@ -1,8 +1,9 @@
-"""The content digest of an artifact: the weights and the card of an ONNX file are the ones that were exported together.
+"""The content digest of an artifact: the weights and the card of an ONNX file are the ones that
+were exported together.
 
-SHA-256 over the card without its name, its measurements and the digest itself, and over every byte of the file but the card.
-It finds damage, and a card that was put on other weights. It does not make a stranger's file safe: whoever writes a whole
-file can also write its digest.
+SHA-256 over the card without its name, its measurements and the digest itself, and over every byte
+of the file but the card. It finds damage, and a card that was put on other weights. It does not
+make a stranger's file safe: whoever writes a whole file can also write its digest.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def content_of(file: BinaryIO, text: str) -> str:
 def check_content(path: Path, text: str, card: Card) -> None:
     """Check that an artifact's file is the one that its card was made for.
 
-    Artifacts of versions that recorded no digest pass, but for the embedded defaults, whose digests are known.
+    Artifacts of versions that recorded no digest pass, but for the embedded defaults, whose digests
+    are known.
 
     Raises:
         ArtifactError: it is not.
@@ -95,7 +97,9 @@ def _find_cards(file: BinaryIO, size: int) -> Sequence[Field]:
 
 
 def _is_card(file: BinaryIO, entry: Field) -> bool:
-    keys = [field for field in iterate_fields(file, entry.start, entry.stop) if field.number == _KEY]
+    keys = [
+        field for field in iterate_fields(file, entry.start, entry.stop) if field.number == _KEY
+    ]
     return bool(keys) and keys[-1].read(file) == METADATA_KEY.encode()
 
 

@@ -1,8 +1,10 @@
-"""Digests of large files, remembered in the user's cache folder, so that opening a large network twice reads it once.
+"""Digests of large files, remembered in the user's cache folder, so that opening a large network
+twice reads it once.
 
-A file counts as the same while its path, device, inode, size and both times are. The times include that of the last change of
-the inode, which no program can set. The cache is believed only if this user alone can write it: who can forge an entry can then
-also replace the network, or trireid itself.
+A file counts as the same while its path, device, inode, size and both times are. The times include
+that of the last change of the inode, which no program can set. The cache is believed only if this
+user alone can write it: who can forge an entry can then also replace the network, or trireid
+itself.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from trireid.samples.durable import draft_of, make_private
 
 #: Smaller files are read each time.
 LARGE: Final = 32 << 20
-#: Seconds for which a file must have been left alone: a change within one tick of the clock leaves its times as they are.
+#: Seconds for which a file must have been left alone: a change within one tick of the clock leaves
+#: its times as they are.
 SETTLED: Final = 2.0
 _ENTRIES: Final = 256
 _MOST_BYTES: Final = 1 << 16
@@ -31,7 +34,8 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def remember_digest(purpose: str, files: Sequence[Path], compute: Callable[[], str]) -> str:
-    """Return the digest that `compute` gives for these files, from the cache if they are large and have not changed.
+    """Return the digest that `compute` gives for these files, from the cache if they are large and
+    have not changed.
 
     Args:
         purpose: Tells apart different digests of the same files.
@@ -57,7 +61,13 @@ def remember_digest(purpose: str, files: Sequence[Path], compute: Callable[[], s
 
 def _describe(file: Path) -> tuple[str, int, int, int, tuple[int, int]]:
     held = file.stat()
-    return os.path.realpath(file), held.st_dev, held.st_ino, held.st_size, (held.st_mtime_ns, held.st_ctime_ns)
+    return (
+        os.path.realpath(file),
+        held.st_dev,
+        held.st_ino,
+        held.st_size,
+        (held.st_mtime_ns, held.st_ctime_ns),
+    )
 
 
 def _path() -> Path:
@@ -70,10 +80,16 @@ def _read() -> dict[str, str]:
         descriptor = os.open(_path(), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             held = os.fstat(descriptor)
-            if stat.S_ISREG(held.st_mode) and held.st_uid == os.geteuid() and not held.st_mode & 0o022:
+            if (
+                stat.S_ISREG(held.st_mode)
+                and held.st_uid == os.geteuid()
+                and not held.st_mode & 0o022
+            ):
                 known = json.loads(file.read(_MOST_BYTES))
                 if isinstance(known, dict):
-                    return {key: value for key, value in known.items() if _DIGEST.fullmatch(str(value))}
+                    return {
+                        key: value for key, value in known.items() if _DIGEST.fullmatch(str(value))
+                    }
     return {}
 
 

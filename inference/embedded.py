@@ -1,4 +1,6 @@
-"""The embedded default networks: small ones, trained on drawn images, so that everything works out of the box."""
+"""The embedded default networks: small ones, trained on drawn images, so that everything works out
+of the box.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ _PACKAGE: Final = "trireid.demo"
 
 #: Names of the embedded defaults; each is also the kind it is for.
 DEFAULTS: Final = ("person", "vehicle")
-#: The content digests of embedded defaults whose cards record none, by fingerprint: `trireid.inference.content`.
+#: The content digests of embedded defaults whose cards record none, by fingerprint:
+#: `trireid.inference.content`.
 DEFAULT_CONTENT: Final = {
     "831c96c4afa8707b5dc23d2732f1d94011089ab80a35ef43ebaa0be5d0cc037c": (
         "baf471041c9c243a0082f971135e2e163a6fa662dbb5ee982ff5d099f8ccc411"
@@ -28,7 +31,9 @@ def default_artifact(name: str) -> Path:
         raise KeyError(f"{name}: the embedded defaults are {', '.join(DEFAULTS)}")
     spec = find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(f"{_PACKAGE} is not installed; install trireid again", name=_PACKAGE)
+        raise ModuleNotFoundError(
+            f"{_PACKAGE} is not installed; install trireid again", name=_PACKAGE
+        )
     return Path(spec.submodule_search_locations[0]) / "assets" / f"{name}.onnx"
 
 

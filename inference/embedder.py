@@ -28,7 +28,10 @@ Run = Callable[[Images, Cameras, Present], tuple[Embeddings, Tokens]]
 
 
 class Embedder(ABC):
-    """A network in some runtime. `card` says what the network is, `path` which file it came from."""
+    """A network in some runtime.
+
+    `card` says what the network is, `path` which file it came from.
+    """
 
     def __init__(self, path: Path, card: Card) -> None:
         self.path, self.card = path, card
@@ -45,13 +48,13 @@ class Embedder(ABC):
 
     @abstractmethod
     def run(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
-        """The graph itself: images uint8 [B, 3, H, W, 3], camera int64 [B] in range, present bool [B, 3]
-        -> embedding float32 [B, D] and the kept patches int64 [B, 3, K].
+        """The graph itself: images uint8 [B, 3, H, W, 3], camera int64 [B] in range, present bool
+        [B, 3] -> embedding float32 [B, D] and the kept patches int64 [B, 3, K].
         """
 
     def stages(self, images: Images, camera: Cameras, present: Present) -> dict[str, NDArray[Any]]:
-        """What the graph made on the way, by the names of `trireid.inference.card.STAGES`; those that the runtime does not show are left
-        out.
+        """What the graph made on the way, by the names of `trireid.inference.card.STAGES`; those
+        that the runtime does not show are left out.
         """
         embedding, tokens = self.run(images, camera, present)
         return {"kept": tokens, "embedding": embedding}
@@ -61,14 +64,17 @@ class Embedder(ABC):
         return nullcontext()
 
     def embed(self, samples: Sequence[Sample]) -> Embeddings:
-        """Decode and embed -> float32 [B, D], L2-normalised; a camera outside the network's range embeds as -1.
+        """Decode and embed -> float32 [B, D], L2-normalised; a camera outside the network's range
+        embeds as -1.
 
-        Raises PictureError for a bad picture, and, with code `no_direction`, where the network gives none for a sample.
+        Raises PictureError for a bad picture, and, with code `no_direction`, where the network
+        gives none for a sample.
         """
         return self.look(samples)[0]
 
     def look(self, samples: Sequence[Sample]) -> tuple[Embeddings, Tokens]:
-        """As `embed`, and the kept patches int64 [B, 3, K]: all of them of a network that selects none, K = 0 of a foreign one.
+        """As `embed`, and the kept patches int64 [B, 3, K]: all of them of a network that selects
+        none, K = 0 of a foreign one.
 
         Those of a modality that a sample lacks say nothing.
         """
@@ -85,7 +91,8 @@ def check_directions(embeddings: Embeddings, samples: Sequence[Sample]) -> None:
     """Check that each sample's embedding is a direction, so that cosines with it say something.
 
     Raises:
-        PictureError: code `no_direction`: the embedding of a sample, which is named, is not finite or has length 0.
+        PictureError: code `no_direction`: the embedding of a sample, which is named, is not finite
+            or has length 0.
     """
     for row, reason in find_undirected(embeddings).items():
         sample = samples[row]
@@ -100,33 +107,46 @@ def find_undirected(embeddings: Embeddings) -> dict[int, str]:
     rows = np.flatnonzero(~(np.isfinite(lengths) & (lengths > _LEAST_LENGTH)))
     start = "the network gives no direction for it: its embedding "
     return {
-        row: start + ("has length 0" if np.isfinite(lengths[row]) else "holds numbers that are not finite")
+        row: start
+        + ("has length 0" if np.isfinite(lengths[row]) else "holds numbers that are not finite")
         for row in rows.tolist()
     }
 
 
 def pixels(samples: Sequence[Sample], card: Card) -> tuple[Images, Cameras, Present]:
-    """Samples as the graph takes them. Raises PictureError for a bad picture, and where a sample has none that the network
-    sees.
+    """Samples as the graph takes them. Raises PictureError for a bad picture, and where a sample
+    has none that the network sees.
     """
     for sample in samples:
-        if sample.present and not set(sample.present) & set(card.modalities):  # none at all is decoding's to say
+        # none at all is decoding's to say
+        if sample.present and not set(sample.present) & set(card.modalities):
             seen = " and ".join(card.modalities)
-            raise PictureError(f"{card.name} sees {seen} only, and the sample has none of it", card.modalities[0], "missing")
+            raise PictureError(
+                f"{card.name} sees {seen} only, and the sample has none of it",
+                card.modalities[0],
+                "missing",
+            )
     batch = to_batch(samples, card.fitting)
     return batch.images, cameras(samples, card), batch.present
 
 
 def cameras(samples: Sequence[Sample], card: Card) -> Cameras:
-    """The camera of each sample as the network knows it, int64 [B]; -1 where unknown or out of its range."""
+    """The camera of each sample as the network knows it, int64 [B]; -1 where unknown or out of its
+    range.
+    """
     known = (-1 if sample.camera is None else sample.camera for sample in samples)
-    return np.array([camera if 0 <= camera < card.cameras else -1 for camera in known], dtype=np.int64)
+    return np.array(
+        [camera if 0 <= camera < card.cameras else -1 for camera in known], dtype=np.int64
+    )
 
 
 def in_batches(
     run: Run, images: Images, camera: Cameras, present: Present, batch: int, *, padded: bool
 ) -> tuple[Embeddings, Tokens]:
-    """Run samples through a graph in batches of at most `batch`; `padded`: of exactly that, the last sample repeated."""
+    """Run samples through a graph in batches of at most `batch`;
+
+    `padded`: of exactly that, the last sample repeated.
+    """
     parts = []
     for rows, used in batches(len(images), batch, padded=padded):
         embedding, tokens = run(images[rows], camera[rows], present[rows])

@@ -27,8 +27,13 @@ _PATTERN_NAMES: Final = {1: "1 global", 2: "2 head", 3: "3 both"}
 def text_lines(evaluation: Evaluation, source: str) -> list[str]:
     """Return the counts and the table, line by line."""
     rows = evaluation.rows
-    lines = table_lines(rows, counts=len({(row.scores.queries, row.gallery_items) for row in rows}) > 1)
-    return [f"{evaluation.card.name} on {source}: {_counts(evaluation)}, in percent", *table.as_text(lines).split("\n")]
+    lines = table_lines(
+        rows, counts=len({(row.scores.queries, row.gallery_items) for row in rows}) > 1
+    )
+    return [
+        f"{evaluation.card.name} on {source}: {_counts(evaluation)}, in percent",
+        *table.as_text(lines).split("\n"),
+    ]
 
 
 def as_json(evaluation: Evaluation) -> str:
@@ -51,7 +56,11 @@ def table_lines(rows: Sequence[Row], *, counts: bool = True) -> list[Line]:
                 "modalities": row.name,
                 "pattern": _PATTERN_NAMES[row.pattern],
                 "re-ranked": "yes" if row.reranked else "no",
-                **({"queries": row.scores.queries, "gallery_items": row.gallery_items} if counts else {}),
+                **(
+                    {"queries": row.scores.queries, "gallery_items": row.gallery_items}
+                    if counts
+                    else {}
+                ),
             },
             row.scores,
         )
@@ -95,10 +104,14 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
 
 
 def draw(folder: Path, evaluation: Evaluation) -> None:
-    """Write `cmc.png`, a curve per pattern, and `ranks.png`, five queries with their ten best hits, into `folder`."""
+    """Write `cmc.png`, a curve per pattern, and `ranks.png`, five queries with their ten best hits,
+    into `folder`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     whole = [row for row in evaluation.rows if row.subset == evaluation.rows[0].subset]
-    names = {f"pattern {row.pattern}{', re-ranked' if row.reranked else ''}": row.scores for row in whole}
+    names = {
+        f"pattern {row.pattern}{', re-ranked' if row.reranked else ''}": row.scores for row in whole
+    }
     title = f"{evaluation.card.name} on {evaluation.sources[0].name}, {whole[0].name}"
     plot_cmc(names, title, folder / "cmc.png")
     _draw_ranks(evaluation, folder / "ranks.png")
@@ -112,7 +125,9 @@ def _counts(evaluation: Evaluation) -> str:
         said.append(f"{evaluation.without_identity} without an identity, which are not queries")
     kinds = evaluation.modalities(evaluation.gallery)
     if len(kinds) > 1:
-        said.append("gallery images " + ", ".join(f"{name} ({count})" for name, count in kinds.items()))
+        said.append(
+            "gallery images " + ", ".join(f"{name} ({count})" for name, count in kinds.items())
+        )
     return ", ".join(said)
 
 
@@ -129,7 +144,9 @@ def _draw_ranks(evaluation: Evaluation, path: Path) -> None:
     compared = {*evaluation.rows[0].modalities, *evaluation.rows[0].gallery_modalities}
     shown = [row for row, modality in enumerate(MODALITIES) if modality in compared]
     shown_queries = _images(evaluation.sources[0], {query.places[q] for q in chosen}, card, shown)
-    shown_hits = _images(evaluation.sources[1], {gallery.places[i] for hits in best for i in hits}, card, shown)
+    shown_hits = _images(
+        evaluation.sources[1], {gallery.places[i] for hits in best for i in hits}, card, shown
+    )
     rows = []
     for q, scores, hits in zip(chosen.tolist(), similarity, best, strict=True):
         identity = query.samples[q].identity
@@ -154,7 +171,9 @@ def _is_dropped(evaluation: Evaluation, query: int, item: int) -> bool:
 
 
 def _images(source: Source, places: set[str], card: Card, shown: Sequence[int]) -> dict[str, Any]:
-    """The images uint8 [M, H, W, 3] of some samples, at half the network's size, of the modalities that are shown."""
+    """The images uint8 [M, H, W, 3] of some samples, at half the network's size, of the modalities
+    that are shown.
+    """
     size = (card.image_size[0] // 2, card.image_size[1] // 2)
     found = {}
     for entry in source:

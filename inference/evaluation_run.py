@@ -14,7 +14,15 @@ import numpy as np
 from trireid.inference.card import Card
 from trireid.inference.embedder import Embedder, Present
 from trireid.inference.protocol import Protocol, check_measurable
-from trireid.inference.retrieval import Embedded, Row, Subset, embed_source, mask_of, retrieval, subsets_of
+from trireid.inference.retrieval import (
+    Embedded,
+    Row,
+    Subset,
+    embed_source,
+    mask_of,
+    retrieval,
+    subsets_of,
+)
 from trireid.samples import MODALITIES, TrireidError
 from trireid.samples.source import NotUsed, Source
 
@@ -26,7 +34,8 @@ _IDLE: Final = ("time", "kind", "purpose", "expires")
 class Evaluation:
     """What a run measured, on what.
 
-    `query`, `gallery`: both sides, one object for all against all; `subsets`: those that were asked for.
+    `query`, `gallery`: both sides, one object for all against all; `subsets`: those that were asked
+    for.
     """
 
     sources: tuple[Source, Source]
@@ -40,7 +49,9 @@ class Evaluation:
 
     @property
     def rejected(self) -> list[tuple[str, str]]:
-        """The place and error of each entry that was rejected; of a table or folder that both sides read, once."""
+        """The place and error of each entry that was rejected; of a table or folder that both sides
+        read, once.
+        """
         faults = [fault for part in self._parts() for fault in part.faults]
         return list(dict.fromkeys(faults)) if _are_of_one(self.sources) else faults
 
@@ -54,7 +65,11 @@ class Evaluation:
         """How many samples have no identity: they are no queries, and match none."""
         places = set()
         for side, part in enumerate(self._parts()):
-            places |= {(side, p) for s, p in zip(part.samples, part.places, strict=True) if s.identity is None}
+            places |= {
+                (side, p)
+                for s, p in zip(part.samples, part.places, strict=True)
+                if s.identity is None
+            }
         return len(places)
 
     def modalities(self, part: Embedded) -> dict[str, int]:
@@ -83,24 +98,43 @@ class Evaluation:
         if len(self.subsets) == 1:
             return
         there = np.any([part.present.any(axis=0) for part in self._parts()], axis=0)
-        absent = {m for m, is_there in zip(MODALITIES, there, strict=True) if not is_there and m in self.card.modalities}
+        absent = {
+            m
+            for m, is_there in zip(MODALITIES, there, strict=True)
+            if not is_there and m in self.card.modalities
+        }
         named = " or ".join(m for m in MODALITIES if m in absent)
         shown = {row.name for row in self.rows}
         left = [subset for subset in self.subsets if "+".join(subset) not in shown]
         without = [subset for subset in left if absent & set(subset)]
         if without:
-            yield NotUsed(f"subsets of modalities with {named}", len(without), f"no sample has an image of {named}")
+            yield NotUsed(
+                f"subsets of modalities with {named}",
+                len(without),
+                f"no sample has an image of {named}",
+            )
         for subset in (subset for subset in left if not absent & set(subset)):
-            yield NotUsed(f"subset {'+'.join(subset)}", 1, "no query has a match with an image of it")
+            yield NotUsed(
+                f"subset {'+'.join(subset)}", 1, "no query has a match with an image of it"
+            )
         for row in {row.subset: row for row in self.rows}.values():
             mask = mask_of(row.subset, self.card)
             lacking = sum(int((~(part.present & mask).any(axis=1)).sum()) for part in self._parts())
             if lacking:
-                yield NotUsed(f"samples without {row.name}", lacking, f"they are not in the rows of {row.name}")
+                yield NotUsed(
+                    f"samples without {row.name}",
+                    lacking,
+                    f"they are not in the rows of {row.name}",
+                )
 
 
 def run_evaluation(
-    embedder: Embedder, sources: tuple[Source, Source], protocol: Protocol, *, missing: bool = False, reranked: bool = False
+    embedder: Embedder,
+    sources: tuple[Source, Source],
+    protocol: Protocol,
+    *,
+    missing: bool = False,
+    reranked: bool = False,
 ) -> Evaluation:
     """Embed a source's queries and gallery, and measure.
 
@@ -112,7 +146,8 @@ def run_evaluation(
         reranked: Add rows with k-reciprocal re-ranking.
 
     Raises:
-        SourceError: Nothing can be measured; found before anything is embedded, as far as the labels say it.
+        SourceError: Nothing can be measured; found before anything is embedded, as far as the
+            labels say it.
     """
     query, gallery = sources
     check_measurable(query, gallery, protocol)
@@ -134,7 +169,9 @@ def run_evaluation(
     )
 
 
-def _embed_sides(embedder: Embedder, sources: tuple[Source, Source], subsets: Sequence[Subset]) -> tuple[Embedded, Embedded]:
+def _embed_sides(
+    embedder: Embedder, sources: tuple[Source, Source], subsets: Sequence[Subset]
+) -> tuple[Embedded, Embedded]:
     """Queries and gallery; queries that are all in the gallery, too, are embedded once."""
     query, gallery = sources
     held = embed_source(embedder, gallery, subsets)
@@ -160,28 +197,41 @@ def check_outputs(csv: str | None, plots: str | None) -> None:
     if plots is None:
         return
     if os.path.lexists(plots) and not Path(plots).is_dir():
-        raise TrireidError(f"--plot: {plots} is not a folder; name a new one, or one that is there", "--plot")
+        raise TrireidError(
+            f"--plot: {plots} is not a folder; name a new one, or one that is there", "--plot"
+        )
     folder = Path(plots).absolute()
     _check_writable(next(each for each in (folder, *folder.parents) if each.exists()), "--plot")
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise TrireidError("--plot needs matplotlib: pip install 'trireid[plot]'", "--plot") from error
+        raise TrireidError(
+            "--plot needs matplotlib: pip install 'trireid[plot]'", "--plot"
+        ) from error
 
 
 def _check_writable(folder: Path, option: str) -> None:
     if not folder.is_dir():
-        raise TrireidError(f"{option}: the folder {folder} does not exist; make it, or name another", option)
+        raise TrireidError(
+            f"{option}: the folder {folder} does not exist; make it, or name another", option
+        )
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise TrireidError(f"{option}: the folder {folder} cannot be written to; name another", option)
+        raise TrireidError(
+            f"{option}: the folder {folder} cannot be written to; name another", option
+        )
 
 
 def _names(present: Present) -> list[str]:
-    return ["+".join(m for m, there in zip(MODALITIES, row, strict=True) if there) for row in present.tolist()]
+    return [
+        "+".join(m for m, there in zip(MODALITIES, row, strict=True) if there)
+        for row in present.tolist()
+    ]
 
 
 def _passed_over(sources: tuple[Source, Source]) -> Iterator[NotUsed]:
-    """What the readers passed over; of one table or folder, which both sides read, what neither of them used."""
+    """What the readers passed over; of one table or folder, which both sides read, what neither of
+    them used.
+    """
     query, gallery = (source.not_used for source in sources)
     if sources[0].name == sources[1].name:
         yield from gallery
@@ -201,11 +251,15 @@ def _are_of_one(sources: tuple[Source, Source]) -> bool:
 
 
 def _idle_fields(parts: Sequence[Embedded]) -> Iterator[NotUsed]:
-    """The fields that no figure depends on, of a table or folder; a data set's reader gives them by itself."""
+    """The fields that no figure depends on, of a table or folder; a data set's reader gives them by
+    itself.
+    """
     for name in _IDLE:
         count = sum(getattr(sample, name) is not None for part in parts for sample in part.samples)
         if count:
-            yield NotUsed(f"values of {name}", count, "evaluation looks at identity, camera and scene")
+            yield NotUsed(
+                f"values of {name}", count, "evaluation looks at identity, camera and scene"
+            )
 
 
 def _unseen(parts: Sequence[Embedded], card: Card) -> NotUsed | None:
@@ -213,4 +267,9 @@ def _unseen(parts: Sequence[Embedded], card: Card) -> NotUsed | None:
     if not unseen.any():
         return None
     first = MODALITIES[int(np.flatnonzero(unseen.any(axis=0))[0])]
-    return NotUsed("images", int(unseen.sum()), f"{card.name} sees {' and '.join(card.modalities)} alone", first)
+    return NotUsed(
+        "images",
+        int(unseen.sum()),
+        f"{card.name} sees {' and '.join(card.modalities)} alone",
+        first,
+    )

@@ -1,4 +1,6 @@
-"""Which files next to an ONNX hold its weights: read from the protobuf itself, since serving does without the package onnx."""
+"""Which files next to an ONNX hold its weights: read from the protobuf itself, since serving does
+without the package onnx.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from typing import BinaryIO, Final
 
 from trireid.inference.protobuf import iterate_fields
 
-#: Where a tensor can be, from the whole file down: of each message, the number of a field and the message that it holds.
+#: Where a tensor can be, from the whole file down: of each message, the number of a field and the
+#: message that it holds.
 _MESSAGES: Final[Mapping[str, Mapping[int, str]]] = {
     "model": {7: "graph", 25: "function"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
@@ -34,7 +37,9 @@ def external_files(path: Path) -> list[Path]:
     return sorted(path.parent / name for name in names)
 
 
-def _find_entries(file: BinaryIO, message: str, start: int, stop: int) -> Iterator[dict[int, bytes]]:
+def _find_entries(
+    file: BinaryIO, message: str, start: int, stop: int
+) -> Iterator[dict[int, bytes]]:
     """The entries of external data in a message; weights themselves are passed over unread."""
     if message == "entry":
         yield {field.number: field.read(file) for field in iterate_fields(file, start, stop)}

@@ -1,4 +1,6 @@
-"""What is installed twice or not at all: packages that are alternatives overwrite each other's files, and break quietly."""
+"""What is installed twice or not at all: packages that are alternatives overwrite each other's
+files, and break quietly.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ ALTERNATIVES: Final = (
 )
 
 
-#: The extra that brings what a module is imported from; `cpu` stands for its alternative `gpu`, too.
+#: The extra that brings what a module is imported from; `cpu` stands for its alternative `gpu`,
+#: too.
 _EXTRAS: Final = {
     "onnxruntime": "cpu",
     "faiss": "cpu",
@@ -40,7 +43,9 @@ def conflicts() -> list[str]:
         found = [name for name in builds if _installed(name)]
         if len(found) > 1:
             both = " and ".join(found)
-            lines.append(f"{both} are installed together and overwrite each other: uninstall all of them, then install one")
+            lines.append(
+                f"{both} are installed together and overwrite each other: uninstall all of them, then install one"
+            )
     return lines
 
 

@@ -13,7 +13,10 @@ from trireid.samples import MODALITIES, Kind
 
 
 def card_of(network: ReIdNetwork, name: str, kind: Kind | None, precision: str = "fp32") -> Card:
-    """The card of a network, without a fingerprint. The kind, where not given, follows the picture: upright is a person."""
+    """The card of a network, without a fingerprint.
+
+    The kind, where not given, follows the picture: upright is a person.
+    """
     config = network.config
     height, width = config.image_size
     parts = segments(config)
@@ -33,7 +36,9 @@ def card_of(network: ReIdNetwork, name: str, kind: Kind | None, precision: str =
 
 
 def fingerprint(network: ReIdNetwork, card: Card) -> str:
-    """SHA-256 over the card, the whole configuration and every weight (name, shape, bytes): equal for equal networks."""
+    """SHA-256 over the card, the whole configuration and every weight (name, shape, bytes): equal
+    for equal networks.
+    """
     digest = hashlib.sha256(card.identity().encode())
     digest.update(json.dumps(asdict(network.config), sort_keys=True).encode())
     for key, value in sorted(network.state_dict().items()):
@@ -43,11 +48,17 @@ def fingerprint(network: ReIdNetwork, card: Card) -> str:
 
 
 def segments(config: NetworkConfig) -> tuple[Segment, ...]:
-    """The parts of the embedding, in its order: global features per modality, then the head's, per modality or subset."""
+    """The parts of the embedding, in its order: global features per modality, then the head's, per
+    modality or subset.
+    """
     parts: list[tuple[str, str]] = [(name, "global") for name in MODALITIES]
     if config.head is Head.SDTPS:
         parts += [(name, "head") for name in MODALITIES]
     elif config.head is not Head.NONE:
-        parts += [("+".join(MODALITIES[index] for index in subset), "head") for subset in SUBSETS.values()]
+        parts += [
+            ("+".join(MODALITIES[index] for index in subset), "head") for subset in SUBSETS.values()
+        ]
     width = config.channels
-    return tuple(Segment(name, branch, i * width, (i + 1) * width) for i, (name, branch) in enumerate(parts))
+    return tuple(
+        Segment(name, branch, i * width, (i + 1) * width) for i, (name, branch) in enumerate(parts)
+    )

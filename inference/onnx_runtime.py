@@ -18,13 +18,26 @@ from numpy.typing import NDArray
 
 from trireid.inference.card import INNER_STAGES, INPUTS, METADATA_KEY, OUTPUTS, Card, interface
 from trireid.inference.content import check_content
-from trireid.inference.embedder import Cameras, Embedder, Embeddings, Images, Present, Tokens, batches, in_batches
+from trireid.inference.embedder import (
+    Cameras,
+    Embedder,
+    Embeddings,
+    Images,
+    Present,
+    Tokens,
+    batches,
+    in_batches,
+)
 from trireid.samples import ArtifactError
 
 #: What a caller calls a provider, and what ONNX Runtime does; the first that works is taken.
 PROVIDERS: Final = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
 #: Which stage an output of the graph is.
-_STAGE_OF: Final = {"embedding": "embedding", "tokens": "kept", **{value: name for name, value in INNER_STAGES.items()}}
+_STAGE_OF: Final = {
+    "embedding": "embedding",
+    "tokens": "kept",
+    **{value: name for name, value in INNER_STAGES.items()},
+}
 #: ONNX Runtime's names of the types.
 _TYPE_NAMES: Final = {
     np.uint8: "tensor(uint8)",
@@ -38,7 +51,10 @@ log = logging.getLogger(__name__)
 
 
 class OnnxEmbedder(Embedder):
-    """An ONNX artifact in a session of ONNX Runtime. Raises ArtifactError where it is no artifact of ours."""
+    """An ONNX artifact in a session of ONNX Runtime.
+
+    Raises ArtifactError where it is no artifact of ours.
+    """
 
     def __init__(self, path: Path, made: Any) -> None:
         self._session = made
@@ -57,44 +73,72 @@ class OnnxEmbedder(Embedder):
         return runtime_of(self._session)
 
     def run(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
-        """The graph itself: see `Embedder.run`. An artifact of a fixed batch takes any number of samples, too."""
+        """The graph itself: see `Embedder.run`.
+
+        An artifact of a fixed batch takes any number of samples, too.
+        """
         if self._fixed is None:
             return self._forward(images, camera, present)
         return in_batches(self._forward, images, camera, present, self._fixed, padded=True)
 
     def stages(self, images: Images, camera: Cameras, present: Present) -> dict[str, NDArray[Any]]:
-        """Every stage: see `Embedder.stages`. Needs the package onnx, to make the inner ones outputs."""
+        """Every stage: see `Embedder.stages`.
+
+        Needs the package onnx, to make the inner ones outputs.
+        """
         if self._staged is None:
             self._staged = _with_stages(self.path, self._session)
         parts = []
-        for rows, used in batches(len(images), self._fixed or len(images), padded=self._fixed is not None):
+        for rows, used in batches(
+            len(images), self._fixed or len(images), padded=self._fixed is not None
+        ):
             feeds = {"images": images[rows], "camera": camera[rows], "present": present[rows]}
             parts.append([value[:used] for value in self._staged.run(None, feeds)])
         names = [_STAGE_OF[each.name] for each in self._staged.get_outputs()]
-        return {name: np.concatenate(values) for name, values in zip(names, zip(*parts, strict=True), strict=True)}
+        return {
+            name: np.concatenate(values)
+            for name, values in zip(names, zip(*parts, strict=True), strict=True)
+        }
 
-    def _forward(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
-        embedding, tokens = self._session.run(None, {"images": images, "camera": camera, "present": present})
+    def _forward(
+        self, images: Images, camera: Cameras, present: Present
+    ) -> tuple[Embeddings, Tokens]:
+        embedding, tokens = self._session.run(
+            None, {"images": images, "camera": camera, "present": present}
+        )
         return embedding, tokens
 
 
 def session(path: Path, threads: int | None = None, provider: str | None = None) -> Any:
     """An ONNX Runtime session on a file.
 
-    `threads`: how many a forward pass may use on the CPU; None leaves it to the runtime. `provider`: `cpu` or `cuda`; None
-    takes CUDA where it is there. Raises ArtifactError where the file is no ONNX, or the provider is not to be had.
+    `threads`: how many a forward pass may use on the CPU; None leaves it to the runtime.
+    `provider`: `cpu` or `cuda`; None takes CUDA where it is there. Raises ArtifactError where the
+    file is no ONNX, or the provider is not to be had.
     """
     name = os.fspath(path)
     wanted = _wanted(name, provider)
     try:
-        made = onnxruntime.InferenceSession(name, _options(threads), providers=[PROVIDERS[each] for each in wanted])
-    except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
-        raise ArtifactError(f"{name}: not an ONNX file that ONNX Runtime can open ({first_line(error)})", name) from error
+        made = onnxruntime.InferenceSession(
+            name, _options(threads), providers=[PROVIDERS[each] for each in wanted]
+        )
+    except (
+        Exception
+    ) as error:  # ONNX Runtime raises its own classes, which share no base but Exception
+        raise ArtifactError(
+            f"{name}: not an ONNX file that ONNX Runtime can open ({first_line(error)})", name
+        ) from error
     got = made.get_providers()[0]
-    if got != PROVIDERS[wanted[0]]:  # ONNX Runtime falls back to the CPU where CUDA's libraries or a GPU are missing
+    # ONNX Runtime falls back to the CPU where CUDA's libraries or a GPU are missing
+    if got != PROVIDERS[wanted[0]]:
         if provider is not None:
-            raise ArtifactError(f"{name}: CUDA finds no GPU, or lacks its libraries; take provider cpu", "provider")
-        log.warning("%s runs on the CPU: this ONNX Runtime knows CUDA, but finds no GPU or lacks its libraries", name)
+            raise ArtifactError(
+                f"{name}: CUDA finds no GPU, or lacks its libraries; take provider cpu", "provider"
+            )
+        log.warning(
+            "%s runs on the CPU: this ONNX Runtime knows CUDA, but finds no GPU or lacks its libraries",
+            name,
+        )
     log.info("%s runs in %s", name, runtime_of(made))
     return made
 
@@ -106,7 +150,11 @@ def runtime_of(made: Any) -> str:
 
 
 def _wanted(name: str, provider: str | None) -> Sequence[str]:
-    there = [each for each, official in PROVIDERS.items() if official in onnxruntime.get_available_providers()]
+    there = [
+        each
+        for each, official in PROVIDERS.items()
+        if official in onnxruntime.get_available_providers()
+    ]
     if provider is None:
         return there
     if provider not in there:
@@ -119,8 +167,8 @@ def _wanted(name: str, provider: str | None) -> Sequence[str]:
 
 
 def _with_stages(path: Path, made: Any) -> Any:
-    """A session like the one that was made, whose outputs are all the stages that the graph names, and whose float16 is rounded
-    on a CPU, too.
+    """A session like the one that was made, whose outputs are all the stages that the graph names,
+    and whose float16 is rounded on a CPU, too.
     """
     import onnx
 
@@ -130,17 +178,23 @@ def _with_stages(path: Path, made: Any) -> Any:
     there = {name for node in model.graph.node for name in node.output}
     for value in INNER_STAGES.values():
         if value in there:
-            model.graph.output.append(onnx.helper.make_tensor_value_info(value, onnx.TensorProto.FLOAT, None))
+            model.graph.output.append(
+                onnx.helper.make_tensor_value_info(value, onnx.TensorProto.FLOAT, None)
+            )
     options = _options(made.get_session_options().intra_op_num_threads)
     return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=made.get_providers(), disabled_optimizers=[REMOVER]
+        model.SerializeToString(),
+        options,
+        providers=made.get_providers(),
+        disabled_optimizers=[REMOVER],
     )
 
 
 def _options(threads: int | None) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
-    # Threads of the runtime that spin while they wait take the cores from decoding, and from forward passes beside theirs.
+    # Threads of the runtime that spin while they wait take the cores from decoding, and from
+    # forward passes beside theirs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads
@@ -155,16 +209,23 @@ def has_card(made: Any) -> bool:
 def _check_interface(made: Any, card: Card, path: Path) -> None:
     given, wanted = (made.get_inputs(), made.get_outputs()), interface(card)
     names = tuple({each.name for each in part} for part in given)
-    if names != (set(INPUTS), set(OUTPUTS)) or not all(_fits(each, *wanted[each.name]) for part in given for each in part):
+    if names != (set(INPUTS), set(OUTPUTS)) or not all(
+        _fits(each, *wanted[each.name]) for part in given for each in part
+    ):
         raise ArtifactError(
-            f"{path}: carries a card, but its graph is not that of an artifact with this card; export it anew", os.fspath(path)
+            f"{path}: carries a card, but its graph is not that of an artifact with this card; export it anew",
+            os.fspath(path),
         )
 
 
 def _fits(given: Any, shape: tuple[int, ...], dtype: type[np.generic]) -> bool:
-    """Whether an input or output of a graph is of this type and, but for the batch and free dimensions, of this shape."""
+    """Whether an input or output of a graph is of this type and, but for the batch and free
+    dimensions, of this shape.
+    """
     rest = given.shape[1:]
-    sizes = len(rest) == len(shape) and all(has == want for has, want in zip(rest, shape, strict=True) if isinstance(has, int))
+    sizes = len(rest) == len(shape) and all(
+        has == want for has, want in zip(rest, shape, strict=True) if isinstance(has, int)
+    )
     return sizes and given.type == _TYPE_NAMES[dtype]
 
 

@@ -1,4 +1,6 @@
-"""The fields of a protobuf file, without reading what they hold: serving does without the package onnx."""
+"""The fields of a protobuf file, without reading what they hold: serving does without the package
+onnx.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ class ProtobufError(ValueError):
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a message in a file: the offsets `begin` of its tag, `start` and `stop` of its value."""
+    """One field of a message in a file: the offsets `begin` of its tag, `start` and `stop` of its
+    value.
+    """
 
     number: int
     begin: int
@@ -31,7 +35,8 @@ class Field:
 
 
 def iterate_fields(file: BinaryIO, start: int, stop: int) -> Iterator[Field]:
-    """Yield the fields of the message between two offsets, in their order. The file may be moved between two of them.
+    """Yield the fields of the message between two offsets, in their order. The file may be moved
+    between two of them.
 
     Raises:
         ProtobufError: these bytes are not a message.

@@ -1,4 +1,6 @@
-"""The protocol of an evaluation: which gallery items a query is compared with, and whether a source can be measured by it."""
+"""The protocol of an evaluation: which gallery items a query is compared with, and whether a source
+can be measured by it.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,9 @@ _SHOWN: Final = 3
 class Protocol:
     """Which gallery items a query is compared with.
 
-    The field's way: all but those of the query's identity and camera. `by_scene`: and scene instead (MSVR310).
-    `other_cameras`: all but those of the query's camera, whatever their identity. A sample without a camera (or scene) is a
-    camera of its own.
+    The field's way: all but those of the query's identity and camera. `by_scene`: and scene instead
+    (MSVR310). `other_cameras`: all but those of the query's camera, whatever their identity. A
+    sample without a camera (or scene) is a camera of its own.
     """
 
     by_scene: bool = False
@@ -43,14 +45,16 @@ def check_measurable(query: Source, gallery: Source, protocol: Protocol) -> None
     Stops at the first one, so that a source which draws or cuts its images does so for a few.
 
     Raises:
-        SourceError: No sample can be used or has an identity, no query has a match, or the protocol needs cameras and no
-            query has one.
+        SourceError: No sample can be used or has an identity, no query has a match, or the protocol
+            needs cameras and no query has one.
     """
     queries, items = _Labels(query.not_used), _Labels(gallery.not_used)
     for asked, held in zip_longest(query, gallery):
         queries.add(asked, protocol, items)
         items.add(held, protocol, queries)
-        if (queries.is_matched or items.is_matched) and (queries.has_camera or not protocol.other_cameras):
+        if (queries.is_matched or items.is_matched) and (
+            queries.has_camera or not protocol.other_cameras
+        ):
             return
     raise SourceError(f"{query.name}: {_why(queries, items, protocol)}", "identity")
 
@@ -93,7 +97,10 @@ class _Labels:
             return
         if entry.sample is None:
             self.rejected += 1
-            self.first = self.first or f"{entry.place}: {entry.fault.message if entry.fault else 'holds no sample'}"
+            self.first = (
+                self.first
+                or f"{entry.place}: {entry.fault.message if entry.fault else 'holds no sample'}"
+            )
             return
         self.usable += 1
         if entry.sample.identity is None:
@@ -102,7 +109,9 @@ class _Labels:
         self.has_camera = self.has_camera or entry.sample.camera is not None
         group = protocol.group(entry.sample, entry.place)
         self.groups.setdefault(entry.sample.identity, set()).add(group)
-        self.is_matched = self.is_matched or bool(others.groups.get(entry.sample.identity, set()) - {group})
+        self.is_matched = self.is_matched or bool(
+            others.groups.get(entry.sample.identity, set()) - {group}
+        )
 
 
 def codes(*sides: list[Hashable]) -> Iterator[list[int]]:

@@ -1,4 +1,6 @@
-"""Retrieval on a SOURCE, by the field's protocol: patterns side by side, with modalities missing, re-ranked."""
+"""Retrieval on a SOURCE, by the field's protocol: patterns side by side, with modalities missing,
+re-ranked.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,16 @@ from tqdm import tqdm
 
 from trireid.evaluation import Scores, evaluate, evaluate_distance, normalise, rerank
 from trireid.inference.card import Card
-from trireid.inference.embedder import BATCH, Cameras, Embedder, Embeddings, Images, Present, find_undirected, pixels
+from trireid.inference.embedder import (
+    BATCH,
+    Cameras,
+    Embedder,
+    Embeddings,
+    Images,
+    Present,
+    find_undirected,
+    pixels,
+)
 from trireid.inference.protocol import Protocol, codes
 from trireid.samples import MODALITIES, Modality, Sample, SourceError, TrireidError
 from trireid.samples.printable import printable
@@ -22,7 +33,9 @@ from trireid.samples.source import Entry, Source
 Subset = tuple[Modality, ...]
 ALL: Final[Subset] = MODALITIES
 #: Every subset of the modalities, whole first.
-SUBSETS: Final[tuple[Subset, ...]] = tuple(s for n in (3, 2, 1) for s in combinations(MODALITIES, n))
+SUBSETS: Final[tuple[Subset, ...]] = tuple(
+    s for n in (3, 2, 1) for s in combinations(MODALITIES, n)
+)
 #: What each pattern looks at, as branches of the card's segments.
 PATTERNS: Final = {1: ("global",), 2: ("head",), 3: ("global", "head")}
 
@@ -31,8 +44,9 @@ PATTERNS: Final = {1: ("global",), 2: ("head",), 3: ("global", "head")}
 class Row:
     """One line of the table.
 
-    `subset`: the modalities that were allowed; `modalities` and `gallery_modalities`: those of them that queries and gallery
-    items have; `pattern`: what was compared; `gallery_items`: how many have an image of these.
+    `subset`: the modalities that were allowed; `modalities` and `gallery_modalities`: those of them
+    that queries and gallery items have; `pattern`: what was compared; `gallery_items`: how many
+    have an image of these.
     """
 
     subset: Subset
@@ -45,7 +59,9 @@ class Row:
 
     @property
     def name(self) -> str:
-        """What was compared, as in `rgb+nir`, or `nir -> rgb` if queries have other modalities than the gallery."""
+        """What was compared, as in `rgb+nir`, or `nir -> rgb` if queries have other modalities than
+        the gallery.
+        """
         sides = ["+".join(side) for side in (self.modalities, self.gallery_modalities)]
         return sides[0] if sides[0] == sides[1] else " -> ".join(sides)
 
@@ -54,8 +70,8 @@ class Row:
 class Embedded:
     """A source's samples with their embeddings by subset, float32 [M, D].
 
-    `present` bool [M, 3]: which images a sample has; `places`: where each sample is in the source; `faults`: (place, message)
-    of what was rejected.
+    `present` bool [M, 3]: which images a sample has; `places`: where each sample is in the source;
+    `faults`: (place, message) of what was rejected.
     """
 
     samples: list[Sample]
@@ -70,14 +86,19 @@ class Embedded:
         taken = [rows[place] for place in places if place in rows]
         embeddings = {subset: part[taken] for subset, part in self.embeddings.items()}
         samples = [self.samples[row] for row in taken]
-        return Embedded(samples, embeddings, [], self.present[taken], [self.places[row] for row in taken])
+        return Embedded(
+            samples, embeddings, [], self.present[taken], [self.places[row] for row in taken]
+        )
 
 
-def embed_source(embedder: Embedder, source: Source, subsets: Sequence[Subset] = (ALL,)) -> Embedded:
-    """Embed a source once for each subset of modalities, with a progress bar; entries with an error are rejected.
+def embed_source(
+    embedder: Embedder, source: Source, subsets: Sequence[Subset] = (ALL,)
+) -> Embedded:
+    """Embed a source once for each subset of modalities, with a progress bar; entries with an error
+    are rejected.
 
-    Subsets that show the same images of a batch are embedded once; a sample that shows none has a row of zeros.
-    Raises SourceError where nothing is left.
+    Subsets that show the same images of a batch are embedded once; a sample that shows none has a
+    row of zeros. Raises SourceError where nothing is left.
     """
     entries: list[Entry] = []
     faults: list[tuple[str, str]] = []
@@ -93,10 +114,14 @@ def embed_source(embedder: Embedder, source: Source, subsets: Sequence[Subset] =
         masks.append(inputs[2][rest])
         entries += [batch[row] for row in rest]
     if not entries:
-        raise SourceError(f"{source.name}: no sample in it can be used ({len(faults)} rejected)", source.name)
+        raise SourceError(
+            f"{source.name}: no sample in it can be used ({len(faults)} rejected)", source.name
+        )
     embeddings = {subset: np.concatenate(part) for subset, part in parts.items()}
     samples = [entry.sample for entry in entries if entry.sample is not None]
-    return Embedded(samples, embeddings, faults, np.concatenate(masks), [entry.place for entry in entries])
+    return Embedded(
+        samples, embeddings, faults, np.concatenate(masks), [entry.place for entry in entries]
+    )
 
 
 def _embed_subsets(
@@ -116,7 +141,9 @@ def _embed_subsets(
     return found
 
 
-def _find_undirected(found: dict[Subset, Embeddings], present: Present, card: Card) -> dict[int, str]:
+def _find_undirected(
+    found: dict[Subset, Embeddings], present: Present, card: Card
+) -> dict[int, str]:
     """The samples to which the network gives no direction by some of their images, with the reason."""
     undirected: dict[int, str] = {}
     for subset, part in found.items():
@@ -126,12 +153,19 @@ def _find_undirected(found: dict[Subset, Embeddings], present: Present, card: Ca
 
 
 def retrieval(
-    query: Embedded, gallery: Embedded, card: Card, *, protocol: Protocol | None = None, reranked: bool = False
+    query: Embedded,
+    gallery: Embedded,
+    card: Card,
+    *,
+    protocol: Protocol | None = None,
+    reranked: bool = False,
 ) -> list[Row]:
-    """The table: every subset that both were embedded for, patterns 1 to 3, and re-ranked where asked.
+    """The table: every subset that both were embedded for, patterns 1 to 3, and re-ranked where
+    asked.
 
-    A sample without an identity is not a query, and matches none. In a subset's rows are the samples that have an image of
-    it; subsets without images, and those that show the same images as another one, are left out.
+    A sample without an identity is not a query, and matches none. In a subset's rows are the
+    samples that have an image of it; subsets without images, and those that show the same images as
+    another one, are left out.
 
     Args:
         query: The queries' side.
@@ -146,7 +180,10 @@ def retrieval(
     protocol = protocol or Protocol()
     sides = (_Side.of(query, "query", protocol), _Side.of(gallery, "gallery", protocol))
     if not sides[0].identified.any():
-        raise SourceError(f"none of {len(query.samples)} samples has an identity: nothing can be measured", "identity")
+        raise SourceError(
+            f"none of {len(query.samples)} samples has an identity: nothing can be measured",
+            "identity",
+        )
     rows: list[Row] = []
     seen: set[bytes] = set()
     for subset in query.embeddings:
@@ -165,7 +202,10 @@ def retrieval(
 
 @dataclass(frozen=True)
 class _View:
-    """What one side shows of a subset: `shown` bool [M, 3], and the `rows` int64 [n] of the samples that take part."""
+    """What one side shows of a subset:
+
+    `shown` bool [M, 3], and the `rows` int64 [n] of the samples that take part.
+    """
 
     side: _Side
     subset: Subset
@@ -194,9 +234,17 @@ class _Side:
     @classmethod
     def of(cls, part: Embedded, name: str, protocol: Protocol) -> _Side:
         samples = list(zip(part.samples, part.places, strict=True))
-        identities: list[Hashable] = [(name, place) if s.identity is None else s.identity for s, place in samples]
+        identities: list[Hashable] = [
+            (name, place) if s.identity is None else s.identity for s, place in samples
+        ]
         groups = [protocol.group(sample, place) for sample, place in samples]
-        return cls(part, name == "query", identities, groups, np.array([s.identity is not None for s in part.samples]))
+        return cls(
+            part,
+            name == "query",
+            identities,
+            groups,
+            np.array([s.identity is not None for s in part.samples]),
+        )
 
     def view(self, subset: Subset, card: Card) -> _View:
         shown = self.part.present & mask_of(subset, card)
@@ -206,7 +254,9 @@ class _Side:
         return _View(self, subset, shown, np.flatnonzero(taking_part))
 
 
-def _rows_of(subset: Subset, views: Sequence[_View], card: Card, protocol: Protocol, reranked: bool) -> Iterator[Row]:
+def _rows_of(
+    subset: Subset, views: Sequence[_View], card: Card, protocol: Protocol, reranked: bool
+) -> Iterator[Row]:
     ids = list(codes(*([view.side.identities[i] for i in view.rows] for view in views)))
     groups = list(codes(*([view.side.groups[i] for i in view.rows] for view in views)))
     labels = ids[0], ids[1], groups[0], groups[1]
@@ -216,10 +266,20 @@ def _rows_of(subset: Subset, views: Sequence[_View], card: Card, protocol: Proto
         sides = query.features(columns), gallery.features(columns)
         scores = [evaluate(*sides, *labels, other_groups=protocol.other_cameras)]
         if reranked:
-            scores.append(evaluate_distance(rerank(*sides), *labels, other_groups=protocol.other_cameras))
+            scores.append(
+                evaluate_distance(rerank(*sides), *labels, other_groups=protocol.other_cameras)
+            )
         for each in scores:
             is_reranked = each is not scores[0]
-            yield Row(subset, query.modalities, gallery.modalities, pattern, is_reranked, each, len(gallery.rows))
+            yield Row(
+                subset,
+                query.modalities,
+                gallery.modalities,
+                pattern,
+                is_reranked,
+                each,
+                len(gallery.rows),
+            )
 
 
 def mask_of(subset: Iterable[str], card: Card) -> NDArray[np.bool_]:
@@ -246,13 +306,17 @@ def _columns(card: Card, branches: Iterable[str]) -> NDArray[np.int64]:
 def decoded(
     source: Source, card: Card, doing: str, faults: list[tuple[str, str]] | None = None
 ) -> Iterator[tuple[list[Entry], tuple[Images, Cameras, Present]]]:
-    """Batches of a source's good entries with what the graph takes of them, under a progress bar that says `doing`.
+    """Batches of a source's good entries with what the graph takes of them, under a progress bar
+    that says `doing`.
 
-    A sample keeps no images, so that memory stays bounded. What is rejected is appended to `faults`: (place, message).
+    A sample keeps no images, so that memory stays bounded. What is rejected is appended to
+    `faults`: (place, message).
     """
     entries: list[Entry] = []
     parts: list[tuple[Images, Cameras, Present]] = []
-    for entry in tqdm(source, total=len(source), desc=printable(doing), unit="sample", mininterval=0.5):
+    for entry in tqdm(
+        source, total=len(source), desc=printable(doing), unit="sample", mininterval=0.5
+    ):
         try:
             if entry.sample is None:
                 raise entry.fault or TrireidError("holds no sample")
@@ -262,7 +326,9 @@ def decoded(
                 faults.append((entry.place, fault.message))
             continue
         name = entry.sample.id or entry.name or entry.place
-        entries.append(replace(entry, sample=replace(entry.sample, id=name, rgb=None, nir=None, tir=None)))
+        entries.append(
+            replace(entry, sample=replace(entry.sample, id=name, rgb=None, nir=None, tir=None))
+        )
         parts.append(one)
         if len(entries) == BATCH:
             yield entries, _joined(parts)

@@ -16,7 +16,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def fused_projection(channels: int) -> tuple[nn.Parameter, nn.Parameter]:
-    """Weight [3C, C] and bias [3C] of query, key and value in one, as `torch.nn.MultiheadAttention` starts them."""
+    """Weight [3C, C] and bias [3C] of query, key and value in one, as `torch.nn.MultiheadAttention`
+    starts them.
+    """
     weight = nn.Parameter(torch.empty(3 * channels, channels))
     nn.init.xavier_uniform_(weight)
     return weight, nn.Parameter(torch.zeros(3 * channels))

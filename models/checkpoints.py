@@ -34,16 +34,18 @@ def load_checkpoint(
 ) -> ReIdNetwork:
     """Build the network that a checkpoint holds, in eval mode, float32.
 
-    Width, depth, heads, cameras and so on follow from the shapes. Necks and classifiers are dropped; any other key that is
-    missing, unexpected, of a wrong shape or not finite is an error.
+    Width, depth, heads, cameras and so on follow from the shapes. Necks and classifiers are
+    dropped; any other key that is missing, unexpected, of a wrong shape or not finite is an error.
 
     Args:
-        path: Weights with the published key names, of `torch.save` or safetensors, in any wrapping (docs/checkpoints.md).
+        path: Weights with the published key names, of `torch.save` or safetensors, in any wrapping
+            (docs/checkpoints.md).
         config: The training YAML, as a path or as a mapping.
         weights: Which set of weights, if the file holds several, as in `ema`.
 
     Raises:
-        CheckpointError: the file cannot be read, or its keys do not fit; lists the keys and says what the file looks like.
+        CheckpointError: the file cannot be read, or its keys do not fit; lists the keys and says
+            what the file looks like.
         ConfigError: names the YAML's key, with both values where YAML and checkpoint disagree.
     """
     file = Path(path)
@@ -54,11 +56,16 @@ def load_checkpoint(
     try:
         built = network_config(settings, shapes)
         with torch.device("meta"):  # nothing is allocated before the shapes fit
-            state = _select(ReIdNetwork(built), {_ours(key): value for key, value in state.items()}, file)
+            state = _select(
+                ReIdNetwork(built), {_ours(key): value for key, value in state.items()}, file
+            )
     except ConfigError as error:
-        raise ConfigError(f"{file}: {error.message}; the file looks like {looks_like(shapes)}", error.field) from error
+        raise ConfigError(
+            f"{file}: {error.message}; the file looks like {looks_like(shapes)}", error.field
+        ) from error
     network = ReIdNetwork(built)
-    network.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)  # but for counters all is there
+    # but for counters all is there
+    network.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
     return network.eval()
 
 
@@ -68,27 +75,37 @@ def published_state(network: ReIdNetwork) -> dict[str, Tensor]:
 
 
 def _select(network: ReIdNetwork, state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Return what the network takes of a checkpoint: all of it, but counters that it lacks. Raises CheckpointError."""
+    """Return what the network takes of a checkpoint: all of it, but counters that it lacks.
+
+    Raises CheckpointError.
+    """
     own = network.state_dict()
     state = {key: value for key, value in state.items() if key in own or not is_counter(key)}
     faults = {
         "missing": {key for key in own.keys() - state.keys() if not is_counter(key)},
         "unexpected": state.keys() - own.keys(),
-        "wrong shape": {key for key in own.keys() & state.keys() if own[key].shape != state[key].shape},
-        "not finite": {key for key, value in state.items() if not bool(torch.isfinite(value).all())},
+        "wrong shape": {
+            key for key in own.keys() & state.keys() if own[key].shape != state[key].shape
+        },
+        "not finite": {
+            key for key, value in state.items() if not bool(torch.isfinite(value).all())
+        },
     }
     listed = [f"{name}: {_listing(keys)}" for name, keys in faults.items() if keys]
     if listed:
         what = looks_like(map(_published, state))
         raise CheckpointError(
-            f"{path}: does not fit its configuration; {'; '.join(listed)}; the file looks like {what}", os.fspath(path)
+            f"{path}: does not fit its configuration; {'; '.join(listed)}; the file looks like {what}",
+            os.fspath(path),
         )
     return state
 
 
 def _listing(keys: Iterable[str]) -> str:
     names = sorted(map(_published, keys))
-    return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
+    return ", ".join(names[:_LISTED]) + (
+        f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    )
 
 
 def _ours(key: str) -> str:

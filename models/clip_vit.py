@@ -1,7 +1,9 @@
-"""CLIP's vision transformer, with a camera embedding on the class token: one set of weights for the three modalities.
+"""CLIP's vision transformer, with a camera embedding on the class token: one set of weights for the
+three modalities.
 
-Source: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (2021); the camera embedding
-is TransReID's (He et al., 2021) as CLIP-ReID places it. Module names are those of published checkpoints.
+Source: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision"
+(2021); the camera embedding is TransReID's (He et al., 2021) as CLIP-ReID places it. Module names
+are those of published checkpoints.
 """
 
 from __future__ import annotations
@@ -94,14 +96,18 @@ class ClipVit(nn.Module):
         width, spread = config.width, config.width**-0.5
         self.conv1 = nn.Conv2d(3, width, config.patch, config.stride, bias=False)
         self.class_embedding = nn.Parameter(spread * torch.randn(width))
-        self.positional_embedding = nn.Parameter(torch.cat([torch.zeros(1, width), sine_cosine(config.grid, width)]))
+        self.positional_embedding = nn.Parameter(
+            torch.cat([torch.zeros(1, width), sine_cosine(config.grid, width)])
+        )
         self.ln_pre = nn.LayerNorm(width)
         self.transformer = Transformer(width, config.depth)
         self.ln_post = nn.LayerNorm(width)
         self.proj = nn.Parameter(spread * torch.randn(width, config.channels))
 
     def forward(self, images: Tensor, camera: Tensor | None) -> Tensor:
-        """Images [B, 3, H, W] and camera embeddings [B, width] (None: no camera) -> tokens [B, 1 + N, C], class first."""
+        """Images [B, 3, H, W] and camera embeddings [B, width] (None: no camera) -> tokens [B, 1 +
+        N, C], class first.
+        """
         patches = self.conv1(images).flatten(2).transpose(1, 2)
         first = self.class_embedding.expand(images.shape[0], 1, -1)
         if camera is not None:
@@ -113,7 +119,10 @@ class ClipVit(nn.Module):
 
 
 class ClipBackbone(nn.Module):
-    """The ViT and its table of camera embeddings; `SIE_COE * cv_embed[camera]` goes on the class token only."""
+    """The ViT and its table of camera embeddings;
+
+    `SIE_COE * cv_embed[camera]` goes on the class token only.
+    """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -129,4 +138,8 @@ class ClipBackbone(nn.Module):
         return tokens
 
     def _embed(self, camera: Tensor) -> Tensor | None:
-        return self.coefficient * camera_vectors(self.cv_embed, camera) if hasattr(self, "cv_embed") else None
+        return (
+            self.coefficient * camera_vectors(self.cv_embed, camera)
+            if hasattr(self, "cv_embed")
+            else None
+        )

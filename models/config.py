@@ -31,10 +31,11 @@ class Head(StrEnum):
 class NetworkConfig:
     """Sizes and switches of one network; checks itself on creation and raises ConfigError.
 
-    `image_size` in pixels (height, width), `patch` and `stride` in pixels; `width`: channels of the ViT's blocks; `channels`:
-    C, of the tokens it puts out; `cameras`: number of camera embeddings, 0 for none; `sie_coe`: factor on them;
-    `sparse_ratio`, `aggregation_ratio`, `beta`: see `trireid.models.sdtps`; `moe_heads`: see `trireid.models.demo_head`; `mean`, `std`: of
-    pixels in [0, 1].
+    `image_size` in pixels (height, width), `patch` and `stride` in pixels; `width`: channels of the
+    ViT's blocks; `channels`: C, of the tokens it puts out; `cameras`: number of camera embeddings,
+    0 for none; `sie_coe`: factor on them; `sparse_ratio`, `aggregation_ratio`, `beta`: see
+    `trireid.models.sdtps`; `moe_heads`: see `trireid.models.demo_head`; `mean`, `std`: of pixels in
+    [0, 1].
     """
 
     backbone: Backbone = Backbone.CLIP
@@ -61,27 +62,46 @@ class NetworkConfig:
         self._check_sizes()
         for name in ("sparse_ratio", "aggregation_ratio"):
             if not 0 < getattr(self, name) <= 1:
-                raise ConfigError(f"{name} must be over 0 and at most 1, not {getattr(self, name)}", name)
+                raise ConfigError(
+                    f"{name} must be over 0 and at most 1, not {getattr(self, name)}", name
+                )
         if self.head is Head.SDTPS and self.aggregated < 1:
-            raise ConfigError(f"{self.patches} patches leave no token after aggregation: raise the ratios", "SDTPS_AGGR_RATIO")
+            raise ConfigError(
+                f"{self.patches} patches leave no token after aggregation: raise the ratios",
+                "SDTPS_AGGR_RATIO",
+            )
         if self.head is Head.HDM_ATM and (self.moe_heads < 1 or self.channels % self.moe_heads):
-            raise ConfigError(f"HEAD: {self.moe_heads} does not divide the {self.channels} channels", "HEAD")
+            raise ConfigError(
+                f"HEAD: {self.moe_heads} does not divide the {self.channels} channels", "HEAD"
+            )
 
     def _check_sizes(self) -> None:
         if self.patch < 1 or self.stride < 1 or min(self.image_size) < self.patch:
             raise ConfigError(
-                f"image size {self.image_size} holds no patch of {self.patch} at stride {self.stride}", "SIZE_TEST"
+                f"image size {self.image_size} holds no patch of {self.patch} at stride {self.stride}",
+                "SIZE_TEST",
             )
         if self.width % HEAD_WIDTH:
-            raise ConfigError(f"width {self.width} is not a multiple of {HEAD_WIDTH}, the width of an attention head", "width")
+            raise ConfigError(
+                f"width {self.width} is not a multiple of {HEAD_WIDTH}, the width of an attention head",
+                "width",
+            )
         if self.head in (Head.HDM, Head.HDM_ATM) and self.channels % HEAD_WIDTH:
-            raise ConfigError(f"{self.channels} channels are not a multiple of {HEAD_WIDTH}, the width of a head of HDM", "HDM")
+            raise ConfigError(
+                f"{self.channels} channels are not a multiple of {HEAD_WIDTH}, the width of a head of HDM",
+                "HDM",
+            )
         if self.backbone is Backbone.IMAGENET and self.channels != self.width:
-            raise ConfigError(f"the ImageNet ViT puts out its width, {self.width} channels, not {self.channels}", "channels")
+            raise ConfigError(
+                f"the ImageNet ViT puts out its width, {self.width} channels, not {self.channels}",
+                "channels",
+            )
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of patches; more than fit side by side where the stride makes them overlap."""
+        """Rows and columns of patches; more than fit side by side where the stride makes them
+        overlap.
+        """
         height, width = ((side - self.patch) // self.stride + 1 for side in self.image_size)
         return height, width
 
@@ -97,11 +117,15 @@ class NetworkConfig:
 
     @property
     def aggregated(self) -> int:
-        """N_c, the number of tokens SDTPS makes of the kept patches, which the research code counts by the stride alone."""
+        """N_c, the number of tokens SDTPS makes of the kept patches, which the research code counts
+        by the stride alone.
+        """
         by_stride = (self.image_size[0] // self.stride) * (self.image_size[1] // self.stride)
         return int(by_stride * self.aggregation_ratio * self.sparse_ratio)
 
     @property
     def head_channels(self) -> int:
         """How wide pattern 2 is: 3C of SDTPS, 7C of DeMo's head, 0 without a head."""
-        return {Head.NONE: 0, Head.SDTPS: 3, Head.HDM: 7, Head.HDM_ATM: 7}[self.head] * self.channels
+        return {Head.NONE: 0, Head.SDTPS: 3, Head.HDM: 7, Head.HDM_ATM: 7}[
+            self.head
+        ] * self.channels

@@ -1,11 +1,12 @@
 """DeMo's own head: HDM and ATMoE, the control group of SDTPS.
 
-HDM (Hierarchical Decoupling Module): seven learned queries, one for each subset of the three modalities, each with an attention
-of its own over the tokens of its modalities -> seven C-vectors. ATMoE (Attention-Triggered Mixture of Experts): per head, a
-softmax over the seven gates what seven experts make of their chunks.
+HDM (Hierarchical Decoupling Module): seven learned queries, one for each subset of the three
+modalities, each with an attention of its own over the tokens of its modalities -> seven C-vectors.
+ATMoE (Attention-Triggered Mixture of Experts): per head, a softmax over the seven gates what seven
+experts make of their chunks.
 
-Source: Wang et al., "Decoupled Feature-Based Mixture of Experts for Multi-Modal Object Re-Identification" (AAAI 2025). Module
-names are those of published checkpoints.
+Source: Wang et al., "Decoupled Feature-Based Mixture of Experts for Multi-Modal Object
+Re-Identification" (AAAI 2025). Module names are those of published checkpoints.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ from trireid.models.clip_vit import QuickGELU
 from trireid.models.config import Head, NetworkConfig
 
 #: The seven subsets, in the order of the output, as indices of modalities (rgb, nir, tir).
-SUBSETS = {"r": (0,), "n": (1,), "t": (2,), "rn": (0, 1), "rt": (0, 2), "nt": (1, 2), "rnt": (0, 1, 2)}
+SUBSETS = {
+    "r": (0,),
+    "n": (1,),
+    "t": (2,),
+    "rn": (0, 1),
+    "rt": (0, 2),
+    "nt": (1, 2),
+    "rnt": (0, 1, 2),
+}
 
 
 class QueryAttention(nn.Module):
@@ -31,8 +40,13 @@ class QueryAttention(nn.Module):
 
     def forward(self, query: Tensor, tokens: Tensor) -> Tensor:
         """Query [B, 1, C], tokens [B, T, C] -> [B, C]."""
-        to_query, to_key, to_value = zip(self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3), strict=True)
-        projected = (nn.functional.linear(x, *to) for x, to in ((query, to_query), (tokens, to_key), (tokens, to_value)))
+        to_query, to_key, to_value = zip(
+            self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3), strict=True
+        )
+        projected = (
+            nn.functional.linear(x, *to)
+            for x, to in ((query, to_query), (tokens, to_key), (tokens, to_value))
+        )
         out: Tensor = self.out_proj(attend(*projected)).squeeze(1)
         return out
 
@@ -43,7 +57,10 @@ class DemoHead(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         for name in SUBSETS:
-            self.register_parameter(f"{name}_token", nn.Parameter(config.channels**-0.5 * torch.randn(1, 1, config.channels)))
+            self.register_parameter(
+                f"{name}_token",
+                nn.Parameter(config.channels**-0.5 * torch.randn(1, 1, config.channels)),
+            )
             self.add_module(name, QueryAttention(config.channels))
         if config.head is Head.HDM_ATM:
             self.moe = Moe(config.channels, config.moe_heads)
@@ -71,7 +88,9 @@ class Moe(nn.Module):
         self.gating_network = GatingNetwork(channels, heads)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """The seven vectors [B, 7, C] -> [B, 7, C]: each expert's output times its gate, heads side by side."""
+        """The seven vectors [B, 7, C] -> [B, 7, C]: each expert's output times its gate, heads side
+        by side.
+        """
         gates = self.gating_network(vectors)
         chunks = vectors.chunk(len(self.experts), dim=-1)
         parts = [
@@ -90,7 +109,9 @@ class ExpertHead(nn.Module):
 
     def forward(self, chunks: Tensor) -> Tensor:
         """[B, 7, C / heads] -> the same shape, each vector by its own expert."""
-        return torch.stack([expert(chunks[:, index]) for index, expert in enumerate(self.expertHead)], dim=1)
+        return torch.stack(
+            [expert(chunks[:, index]) for index, expert in enumerate(self.expertHead)], dim=1
+        )
 
 
 class Expert(nn.Module):
@@ -98,7 +119,9 @@ class Expert(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(channels, channels), QuickGELU(), nn.BatchNorm1d(channels))
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, channels), QuickGELU(), nn.BatchNorm1d(channels)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C / heads] -> the same shape."""
@@ -125,7 +148,9 @@ class Gate(nn.Module):
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.linear_re = nn.Sequential(nn.Linear(7 * channels, channels), QuickGELU(), nn.BatchNorm1d(channels))
+        self.linear_re = nn.Sequential(
+            nn.Linear(7 * channels, channels), QuickGELU(), nn.BatchNorm1d(channels)
+        )
         self.q_ = nn.Linear(channels, channels, bias=False)
         self.k_ = nn.Linear(channels, channels, bias=False)
 

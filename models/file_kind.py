@@ -1,4 +1,6 @@
-"""Which form a file of weights has, by its first bytes; a file that holds none is named for what it is."""
+"""Which form a file of weights has, by its first bytes; a file that holds none is named for what it
+is.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,14 @@ _PICKLE: Final = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
 _SAFETENSORS_HEADER: Final = 100_000_000
 #: First bytes, and what a file is that begins with them.
 _OTHERS: Final = (
-    (b"version https://git-lfs", "a Git LFS pointer, not the file it points to; fetch it with `git lfs pull`"),
-    (b"/annex/objects/", "a git-annex pointer, not the file it points to; fetch it with `git annex get`"),
+    (
+        b"version https://git-lfs",
+        "a Git LFS pointer, not the file it points to; fetch it with `git lfs pull`",
+    ),
+    (
+        b"/annex/objects/",
+        "a git-annex pointer, not the file it points to; fetch it with `git annex get`",
+    ),
     (b"\x1f\x8b", "a gzip archive; unpack it first"),
     (b"BZh", "a bzip2 archive; unpack it first"),
     (b"\xfd7zXZ", "an xz archive; unpack it first"),
@@ -48,7 +56,9 @@ _OTHERS: Final = (
     (b"%PDF", "a PDF document"),
 )
 _PAGE: Final = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<script", b"<body")
-_ALONE: Final = "save the weights alone, torch.save(model.state_dict(), FILE), where the file was made"
+_ALONE: Final = (
+    "save the weights alone, torch.save(model.state_dict(), FILE), where the file was made"
+)
 
 
 def recognise_file(path: Path) -> FileKind:
@@ -78,7 +88,9 @@ def _read_head(path: Path) -> bytes:
         with open_regular(path) as file:
             return file.read(_HEAD)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}", os.fspath(path)) from error
+        raise CheckpointError(
+            f"{path}: cannot be read: {error.strerror}", os.fspath(path)
+        ) from error
 
 
 def _recognise_zip(path: Path) -> FileKind:
@@ -96,7 +108,9 @@ def _recognise_zip(path: Path) -> FileKind:
     if any(name.endswith(".npy") for name in names):
         raise _refusal(path, f"an archive of NumPy arrays (npz); {_ALONE}")
     shown = ", ".join(sorted(names)[:3])
-    raise _refusal(path, f"a zip archive without weights of torch.save in it ({shown}); unpack it first")
+    raise _refusal(
+        path, f"a zip archive without weights of torch.save in it ({shown}); unpack it first"
+    )
 
 
 def _name_other(head: bytes) -> str:

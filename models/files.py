@@ -19,7 +19,8 @@ from trireid.models.state import choose_state
 from trireid.models.unpickle import ForbiddenGlobalError, WeightsUnpickler
 from trireid.samples import CheckpointError
 
-#: What the entries of an archive may hold unpacked, as a multiple of the file's size: `torch.save` does not compress.
+#: What the entries of an archive may hold unpacked, as a multiple of the file's size: `torch.save`
+#: does not compress.
 _UNPACKED: Final = 4
 _SHARD: Final = re.compile(r"-\d+-of-(?P<count>\d+)\.")
 _LITTLE: Final = b"little"
@@ -28,15 +29,18 @@ _LITTLE: Final = b"little"
 def read_weights(path: Path, chosen: str | None = None) -> dict[str, Tensor]:
     """Return the tensors of a checkpoint by name.
 
-    Nothing in the file is run. Wrapping mappings (`state_dict`, `model`, ...), prefixes that trainers leave (`module.`,
-    `_orig_mod.`, ...) and counters are taken off; see `trireid.models.state`.
+    Nothing in the file is run. Wrapping mappings (`state_dict`, `model`, ...), prefixes that
+    trainers leave (`module.`, `_orig_mod.`, ...) and counters are taken off; see
+    `trireid.models.state`.
 
     Args:
-        path: Of `torch.save`, in either of its forms, of pickle, or of safetensors, whatever its extension.
+        path: Of `torch.save`, in either of its forms, of pickle, or of safetensors, whatever its
+            extension.
         chosen: Which set of weights, if the file holds several, as in `ema`.
 
     Raises:
-        CheckpointError: the file holds no weights that can be read, or several sets and `chosen` is None.
+        CheckpointError: the file holds no weights that can be read, or several sets and `chosen` is
+            None.
     """
     state = choose_state(read_content(path), path, chosen)
     held, size = sum(value.nbytes for value in state.values()), path.stat().st_size
@@ -49,7 +53,9 @@ def read_weights(path: Path, chosen: str | None = None) -> dict[str, Tensor]:
 
 
 def read_content(path: Path) -> Any:
-    """Return all that a checkpoint holds: tensors, `trireid.models.unpickle.Array`, and plain values. Raises CheckpointError."""
+    """Return all that a checkpoint holds: tensors, `trireid.models.unpickle.Array`, and plain
+    values. Raises CheckpointError.
+    """
     _refuse_shard(path)
     kind = recognise_file(path)
     if kind is FileKind.SAFETENSORS:
@@ -62,7 +68,11 @@ def read_content(path: Path) -> Any:
         )
     try:
         with path.open("rb") as file:
-            return {FileKind.ZIP: _read_zip, FileKind.LEGACY: _read_legacy, FileKind.PICKLE: _read_pickle}[kind](file)
+            return {
+                FileKind.ZIP: _read_zip,
+                FileKind.LEGACY: _read_legacy,
+                FileKind.PICKLE: _read_pickle,
+            }[kind](file)
     except ForbiddenGlobalError as error:
         raise CheckpointError(
             f"{path}: cannot be read safely: it needs {error.name}, which could run code; save the weights alone, "
@@ -78,7 +88,9 @@ def read_content(path: Path) -> Any:
 
 
 def _refuse_shard(path: Path) -> None:
-    """Refuse a file that holds but a part of the weights, as Hugging Face's libraries write large ones."""
+    """Refuse a file that holds but a part of the weights, as Hugging Face's libraries write large
+    ones.
+    """
     part = _SHARD.search(path.name)
     if path.name.endswith(".index.json") or (part is not None and int(part["count"]) > 1):
         what = "one of several files" if part else "the index of several files"
@@ -126,7 +138,9 @@ def _read_zip(file: IO[bytes]) -> Any:
 
 
 def _read_legacy(file: IO[bytes]) -> Any:
-    """Return the content; storages follow the pickle, so they are allocated first and filled afterwards."""
+    """Return the content; storages follow the pickle, so they are allocated first and filled
+    afterwards.
+    """
     size = os.fstat(file.fileno()).st_size
     limit = _UNPACKED * size
     for _ in ("magic number", "protocol", "system"):
@@ -165,7 +179,11 @@ def _find_none(dtype: torch.dtype, key: str, count: int) -> Tensor:
 
 
 def _as_bytes(content: bytearray) -> Tensor:
-    return torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
+    return (
+        torch.frombuffer(content, dtype=torch.uint8)
+        if content
+        else torch.empty(0, dtype=torch.uint8)
+    )
 
 
 def _first_numbers(storage: Tensor, dtype: torch.dtype, count: int) -> Tensor:

@@ -1,7 +1,8 @@
-"""The ImageNet ViT in TransReID's layout: patch convolution with bias and any stride, camera embedding on every token.
+"""The ImageNet ViT in TransReID's layout: patch convolution with bias and any stride, camera
+embedding on every token.
 
-Source: Dosovitskiy et al., "An Image is Worth 16x16 Words" (2021), in the form of He et al., "TransReID" (ICCV 2021). Module
-names are those of published checkpoints.
+Source: Dosovitskiy et al., "An Image is Worth 16x16 Words" (2021), in the form of He et al.,
+"TransReID" (ICCV 2021). Module names are those of published checkpoints.
 """
 
 from __future__ import annotations
@@ -86,14 +87,18 @@ class ImageNetVit(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.width))
         start = torch.cat([torch.zeros(1, config.width), sine_cosine(config.grid, config.width)])
         self.pos_embed = nn.Parameter(start.unsqueeze(0))
-        self.sie_embed = nn.Parameter(torch.zeros(config.cameras, 1, config.width)) if config.cameras else None
+        self.sie_embed = (
+            nn.Parameter(torch.zeros(config.cameras, 1, config.width)) if config.cameras else None
+        )
         if self.sie_embed is not None:
             nn.init.trunc_normal_(self.sie_embed, std=0.02)
         self.blocks = nn.ModuleList(Block(config.width) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width, EPSILON)
 
     def forward(self, images: Tensor, camera: Tensor) -> Tensor:
-        """Images [B, 3, H, W]; camera int64 [B], -1 = unknown, in range -> tokens [B, 1 + N, C], class first."""
+        """Images [B, 3, H, W]; camera int64 [B], -1 = unknown, in range -> tokens [B, 1 + N, C],
+        class first.
+        """
         first = self.cls_token.expand(images.shape[0], -1, -1)
         x = torch.cat([first, self.patch_embed(images)], dim=1) + self.pos_embed
         if self.sie_embed is not None:

@@ -17,7 +17,10 @@ PATTERNS = {1: "global", 2: "head", 3: "both"}
 
 
 class Features(NamedTuple):
-    """What one pass makes: `ori` [B, 3C], `head` [B, 3C or 7C] (None without one), SDTPS's selections, all tokens."""
+    """What one pass makes:
+
+    `ori` [B, 3C], `head` [B, 3C or 7C] (None without one), SDTPS's selections, all tokens.
+    """
 
     ori: Tensor
     head: Tensor | None
@@ -37,7 +40,9 @@ class ReIdNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.backbone: ClipBackbone | ImageNetBackbone
-        self.backbone = ClipBackbone(config) if config.backbone is Backbone.CLIP else ImageNetBackbone(config)
+        self.backbone = (
+            ClipBackbone(config) if config.backbone is Backbone.CLIP else ImageNetBackbone(config)
+        )
         if config.global_local:
             for name in NAMES:
                 self.add_module(f"{name}_reduce", _reduction(config.channels))
@@ -50,7 +55,9 @@ class ReIdNetwork(nn.Module):
         """Every branch's features; arguments as in `forward`, `camera` given and in range."""
         if present is not None:
             images = images * present[:, :, None, None, None].to(images.dtype)
-        tokens = self.backbone(images.flatten(0, 1), camera.repeat_interleave(3)).unflatten(0, (-1, 3))
+        tokens = self.backbone(images.flatten(0, 1), camera.repeat_interleave(3)).unflatten(
+            0, (-1, 3)
+        )
         patches = tokens[:, :, 1:]
         global_features = self._global(tokens)
         ori = global_features.flatten(1)
@@ -58,20 +65,36 @@ class ReIdNetwork(nn.Module):
             return Features(ori, None, None, tokens)
         if self.config.head is Head.SDTPS:
             selections = self.sdtps(patches, global_features)
-            return Features(ori, torch.cat([s.feature for s in selections], dim=-1), selections, tokens)
-        return Features(ori, self.fusion(torch.cat([global_features.unsqueeze(2), patches], dim=2)), None, tokens)
+            return Features(
+                ori, torch.cat([s.feature for s in selections], dim=-1), selections, tokens
+            )
+        return Features(
+            ori,
+            self.fusion(torch.cat([global_features.unsqueeze(2), patches], dim=2)),
+            None,
+            tokens,
+        )
 
-    def forward(self, images: Tensor, camera: Tensor | None = None, present: Tensor | None = None, pattern: int = 3) -> Tensor:
+    def forward(
+        self,
+        images: Tensor,
+        camera: Tensor | None = None,
+        present: Tensor | None = None,
+        pattern: int = 3,
+    ) -> Tensor:
         """Embed a batch.
 
-        images: float32 [B, 3, 3, H, W], modality (rgb, nir, tir) then channel, normalised. camera: int64 [B], 0-based,
-        -1 = unknown; None = all unknown. present: bool [B, 3]; None = all; an absent modality counts as zeros. pattern:
-        1 = global, 2 = head, 3 = both -> float32 [B, D], not normalised. A network without a head gives pattern 1 for all
-        three. Raises ValueError for a camera out of range, a shape that does not fit, or another pattern.
+        images: float32 [B, 3, 3, H, W], modality (rgb, nir, tir) then channel, normalised. camera:
+        int64 [B], 0-based, -1 = unknown; None = all unknown. present: bool [B, 3]; None = all; an
+        absent modality counts as zeros. pattern: 1 = global, 2 = head, 3 = both -> float32 [B, D],
+        not normalised. A network without a head gives pattern 1 for all three. Raises ValueError
+        for a camera out of range, a shape that does not fit, or another pattern.
         """
         expected = (3, 3, *self.config.image_size)
         if tuple(images.shape[1:]) != expected:
-            raise ValueError(f"images: expected [B, {', '.join(map(str, expected))}], got {list(images.shape)}")
+            raise ValueError(
+                f"images: expected [B, {', '.join(map(str, expected))}], got {list(images.shape)}"
+            )
         if pattern not in PATTERNS:
             raise ValueError(f"pattern: 1 = global, 2 = head, 3 = both; got {pattern}")
         features = self.features(images, self._checked(camera, images), present)
@@ -80,19 +103,26 @@ class ReIdNetwork(nn.Module):
         return features.head if pattern == 2 else features.both
 
     def _global(self, tokens: Tensor) -> Tensor:
-        """The global features [B, 3, C]: the class token, joined with the mean patch where GLOBAL_LOCAL is on."""
+        """The global features [B, 3, C]: the class token, joined with the mean patch where
+        GLOBAL_LOCAL is on.
+        """
         first, patches = tokens[:, :, 0], tokens[:, :, 1:]
         if not self.config.global_local:
             return first
         both = torch.cat([first, patches.mean(dim=2)], dim=-1)
-        return torch.stack([self.get_submodule(f"{name}_reduce")(both[:, i]) for i, name in enumerate(NAMES)], dim=1)
+        return torch.stack(
+            [self.get_submodule(f"{name}_reduce")(both[:, i]) for i, name in enumerate(NAMES)],
+            dim=1,
+        )
 
     def _checked(self, camera: Tensor | None, images: Tensor) -> Tensor:
         if camera is None:
             return torch.full((images.shape[0],), -1, dtype=torch.int64, device=images.device)
         cameras = self.config.cameras
         if cameras and bool(((camera < -1) | (camera >= cameras)).any()):
-            raise ValueError(f"camera: this network knows 0 to {cameras - 1}, and -1 for unknown; got {camera.tolist()}")
+            raise ValueError(
+                f"camera: this network knows 0 to {cameras - 1}, and -1 for unknown; got {camera.tolist()}"
+            )
         return camera
 
 

@@ -1,4 +1,6 @@
-"""L2 normalisation in a form that exports without shapes: torch's own expands the norm to the tensor's shape first."""
+"""L2 normalisation in a form that exports without shapes: torch's own expands the norm to the
+tensor's shape first.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Position embeddings: where training from scratch starts, and how pretrained ones fit another grid."""
+"""Position embeddings: where training from scratch starts, and how pretrained ones fit another
+grid.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +12,25 @@ from torch.nn import functional
 def sine_cosine(grid: tuple[int, int], width: int) -> Tensor:
     """Sines and cosines of a patch's row and column, [rows * columns, width] in [-1, 1].
 
-    Source: Beyer et al., "Better plain ViT baselines for ImageNet-1k" (2022). Starting from small random numbers instead, as
-    CLIP did with far more data, the synthetic world gives 15 % mAP after 200 steps; from these, 50 %.
+    Source: Beyer et al., "Better plain ViT baselines for ImageNet-1k" (2022). Starting from small
+    random numbers instead, as CLIP did with far more data, the synthetic world gives 15 % mAP after
+    200 steps; from these, 50 %.
     """
     rates = 10_000 ** (-torch.arange(width // 4) / (width // 4))
     rows, columns = (torch.outer(torch.arange(count), rates) for count in grid)
     waves = [torch.cat([angles.sin(), angles.cos()], dim=1) for angles in (rows, columns)]
-    return torch.cat([waves[0].repeat_interleave(grid[1], dim=0), waves[1].repeat(grid[0], 1)], dim=1)
+    return torch.cat(
+        [waves[0].repeat_interleave(grid[1], dim=0), waves[1].repeat(grid[0], 1)], dim=1
+    )
 
 
 def resized(embedding: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Pretrained position embeddings [1 + rows * columns, width] for another grid, bilinear, class token kept.
+    """Pretrained position embeddings [1 + rows * columns, width] for another grid, bilinear, class
+    token kept.
 
-    As the research code does it for those of a square grid. Others must be of a grid with the new one's aspect, as of the
-    same network on smaller pictures. Raises ValueError where the patches fill neither.
+    As the research code does it for those of a square grid. Others must be of a grid with the new
+    one's aspect, as of the same network on smaller pictures. Raises ValueError where the patches
+    fill neither.
     """
     first, patches = embedding[:1], embedding[1:]
     rows, columns = _given_grid(len(patches), grid)
@@ -36,6 +43,12 @@ def _given_grid(patches: int, grid: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns of a grid of so many patches: a square, or of the aspect of `grid`."""
     for aspect in ((1, 1), grid):
         columns = round((patches * aspect[1] / aspect[0]) ** 0.5)
-        if columns and patches % columns == 0 and columns * aspect[0] == patches // columns * aspect[1]:
+        if (
+            columns
+            and patches % columns == 0
+            and columns * aspect[0] == patches // columns * aspect[1]
+        ):
             return patches // columns, columns
-    raise ValueError(f"{patches} position embeddings fill neither a square nor a grid of the aspect {grid[0]} to {grid[1]}")
+    raise ValueError(
+        f"{patches} position embeddings fill neither a square nor a grid of the aspect {grid[0]} to {grid[1]}"
+    )

@@ -9,15 +9,27 @@ _SIGNS = (
     ("generalFusion.moe.", "a DeMo network with HDM and ATMoE (generalFusion.moe.*)"),
     ("generalFusion.", "a DeMo network with HDM (generalFusion.*)"),
     ("BACKBONE.", "a backbone of the family without a head (BACKBONE.*)"),
-    ("visual.", "OpenAI's CLIP, images and texts (visual.*): start weights for training, not a ReID network"),
+    (
+        "visual.",
+        "OpenAI's CLIP, images and texts (visual.*): start weights for training, not a ReID network",
+    ),
     ("image_encoder.", "a CLIP-ReID network (image_encoder.*)"),
     ("base.", "a TransReID network (base.*)"),
-    ("cls_token", "a plain ViT as timm saves it (cls_token): start weights for training, not a ReID network"),
-    ("class_embedding", "a plain CLIP ViT (class_embedding): start weights for training, not a ReID network"),
+    (
+        "cls_token",
+        "a plain ViT as timm saves it (cls_token): start weights for training, not a ReID network",
+    ),
+    (
+        "class_embedding",
+        "a plain CLIP ViT (class_embedding): start weights for training, not a ReID network",
+    ),
 )
 
 
 def looks_like(keys: Iterable[str]) -> str:
     """A few words on what network has these keys."""
     names = list(keys)
-    return next((words for prefix, words in _SIGNS if any(name.startswith(prefix) for name in names)), "none that is known")
+    return next(
+        (words for prefix, words in _SIGNS if any(name.startswith(prefix) for name in names)),
+        "none that is known",
+    )

@@ -13,8 +13,26 @@ from trireid.samples import ConfigError
 #: Sections that say something about the network, and their keys that are read.
 READ: Final[Mapping[str, tuple[str, ...]]] = {
     "MODEL": (
-        *("TRANSFORMER_TYPE", "STRIDE_SIZE", "SIE_CAMERA", "SIE_COE", "GLOBAL_LOCAL", "HDM", "ATM", "HEAD", "USE_SDTPS"),
-        *("SDTPS_SPARSE_RATIO", "SDTPS_AGGR_RATIO", "SDTPS_BETA", "SDTPS_CROSS_ATTN_TYPE", "PROMPT", "ADAPTER", "SIE_VIEW"),
+        *(
+            "TRANSFORMER_TYPE",
+            "STRIDE_SIZE",
+            "SIE_CAMERA",
+            "SIE_COE",
+            "GLOBAL_LOCAL",
+            "HDM",
+            "ATM",
+            "HEAD",
+            "USE_SDTPS",
+        ),
+        *(
+            "SDTPS_SPARSE_RATIO",
+            "SDTPS_AGGR_RATIO",
+            "SDTPS_BETA",
+            "SDTPS_CROSS_ATTN_TYPE",
+            "PROMPT",
+            "ADAPTER",
+            "SIE_VIEW",
+        ),
         *("JPM", "USE_SACR", "USE_MULTIMODAL_SACR", "USE_LIF", "USE_DGAF"),
     ),
     "INPUT": ("SIZE_TEST", "PIXEL_MEAN", "PIXEL_STD"),
@@ -23,12 +41,57 @@ READ: Final[Mapping[str, tuple[str, ...]]] = {
 #: Keys of those sections that only training and the research code's own evaluation use.
 TRAINING: Final[Mapping[str, tuple[str, ...]]] = {
     "MODEL": (
-        *("DEVICE", "DEVICE_ID", "NAME", "LAST_STRIDE", "NECK", "FROZEN", "DIRECT", "DIST_TRAIN", "NO_MARGIN", "COS_LAYER"),
-        *("PRETRAIN_PATH", "PRETRAIN_PATH_T", "PRETRAIN_CHOICE", "IF_WITH_CENTER", "IF_LABELSMOOTH", "METRIC_LOSS_TYPE"),
-        *("ID_LOSS_TYPE", "ID_LOSS_WEIGHT", "TRIPLET_LOSS_WEIGHT", "SDTPS_LOSS_WEIGHT", "LIF_LOSS_WEIGHT"),
-        *("DROP_PATH", "DROP_OUT", "ATT_DROP_RATE", "SDTPS_USE_GUMBEL", "SDTPS_GUMBEL_TAU", "SDTPS_CROSS_ATTN_HEADS"),
-        *("SACR_DILATION_RATES", "MULTIMODAL_SACR_VERSION", "LIF_BETA", "LIF_LAYER", "DGAF_VERSION", "DGAF_TAU"),
-        *("DGAF_INIT_ALPHA", "DGAF_NUM_HEADS", "SHIFT_NUM", "SHUFFLE_GROUP", "DEVIDE_LENGTH", "RE_ARRANGE"),
+        *(
+            "DEVICE",
+            "DEVICE_ID",
+            "NAME",
+            "LAST_STRIDE",
+            "NECK",
+            "FROZEN",
+            "DIRECT",
+            "DIST_TRAIN",
+            "NO_MARGIN",
+            "COS_LAYER",
+        ),
+        *(
+            "PRETRAIN_PATH",
+            "PRETRAIN_PATH_T",
+            "PRETRAIN_CHOICE",
+            "IF_WITH_CENTER",
+            "IF_LABELSMOOTH",
+            "METRIC_LOSS_TYPE",
+        ),
+        *(
+            "ID_LOSS_TYPE",
+            "ID_LOSS_WEIGHT",
+            "TRIPLET_LOSS_WEIGHT",
+            "SDTPS_LOSS_WEIGHT",
+            "LIF_LOSS_WEIGHT",
+        ),
+        *(
+            "DROP_PATH",
+            "DROP_OUT",
+            "ATT_DROP_RATE",
+            "SDTPS_USE_GUMBEL",
+            "SDTPS_GUMBEL_TAU",
+            "SDTPS_CROSS_ATTN_HEADS",
+        ),
+        *(
+            "SACR_DILATION_RATES",
+            "MULTIMODAL_SACR_VERSION",
+            "LIF_BETA",
+            "LIF_LAYER",
+            "DGAF_VERSION",
+            "DGAF_TAU",
+        ),
+        *(
+            "DGAF_INIT_ALPHA",
+            "DGAF_NUM_HEADS",
+            "SHIFT_NUM",
+            "SHUFFLE_GROUP",
+            "DEVIDE_LENGTH",
+            "RE_ARRANGE",
+        ),
     ),
     "INPUT": ("SIZE_TRAIN", "PROB", "RE_PROB", "PADDING"),
     "TEST": ("IMS_PER_BATCH", "RE_RANKING", "WEIGHT", "DIST_MAT", "EVAL", "MISS"),
@@ -58,7 +121,11 @@ def check_keys(settings: Settings) -> None:
         unknown += _unknown_names(section, settings[section])
     if unknown:
         more = f" and {len(unknown) - _LISTED} more" if len(unknown) > _LISTED else ""
-        log.warning("keys of the configuration that are not known are passed over: %s%s", ", ".join(unknown[:_LISTED]), more)
+        log.warning(
+            "keys of the configuration that are not known are passed over: %s%s",
+            ", ".join(unknown[:_LISTED]),
+            more,
+        )
 
 
 def check_overrides(settings: Settings, pairs: Sequence[str]) -> None:
@@ -67,9 +134,15 @@ def check_overrides(settings: Settings, pairs: Sequence[str]) -> None:
         section, _, name = key.partition(".")
         known = (*READ.get(section, ()), *TRAINING.get(section, ()))
         part = settings.get(section)
-        if name in known or section in _TRAINING_SECTIONS or (isinstance(part, Mapping) and name.split(".")[0] in part):
+        if (
+            name in known
+            or section in _TRAINING_SECTIONS
+            or (isinstance(part, Mapping) and name.split(".")[0] in part)
+        ):
             continue
-        near = difflib.get_close_matches(key, [f"{part}.{each}" for part in READ for each in READ[part]], 1)
+        near = difflib.get_close_matches(
+            key, [f"{part}.{each}" for part in READ for each in READ[part]], 1
+        )
         hint = f"; is {near[0]} meant?" if near else f"; sections are {', '.join(READ)}"
         raise ConfigError(f"--opts: {key} is not a key of the research code{hint}", key)
 
@@ -77,7 +150,9 @@ def check_overrides(settings: Settings, pairs: Sequence[str]) -> None:
 def _unknown_names(section: str, part: Any) -> list[str]:
     if not isinstance(part, Mapping):
         return []
-    names = [str(name) for name in part if name not in READ[section] and name not in TRAINING[section]]
+    names = [
+        str(name) for name in part if name not in READ[section] and name not in TRAINING[section]
+    ]
     for name in names:
         _raise_if_like(name, READ[section], f"{section}.{name}")
     return [f"{section}.{name}" for name in names]

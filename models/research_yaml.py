@@ -1,4 +1,6 @@
-"""The research code's YAML: which of its keys say what network a checkpoint holds, held against the checkpoint's shapes."""
+"""The research code's YAML: which of its keys say what network a checkpoint holds, held against the
+checkpoint's shapes.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from trireid.samples import ConfigError
 Shapes = Mapping[str, tuple[int, ...]]
 Value = TypeVar("Value")
 
-#: Keys that change the network in a way that this package does not build, and the values that leave it as it is.
+#: Keys that change the network in a way that this package does not build, and the values that leave
+#: it as it is.
 _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     **{f"MODEL.{name}": (False, None) for name in ("PROMPT", "ADAPTER", "SIE_VIEW", "JPM")},
     **{f"MODEL.USE_{name}": (False, None) for name in ("SACR", "MULTIMODAL_SACR", "LIF", "DGAF")},
@@ -25,22 +28,31 @@ _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
 _NORM = "TEST.FEAT_NORM"
 _SDTPS, _HDM, _ATM, _LOCAL = "MODEL.USE_SDTPS", "MODEL.HDM", "MODEL.ATM", "MODEL.GLOBAL_LOCAL"
 #: Switches that shapes show: the prefix of their keys in a checkpoint.
-_SHOWN = {_SDTPS: "sdtps.", _HDM: "generalFusion.", _ATM: "generalFusion.moe.", _LOCAL: "rgb_reduce."}
+_SHOWN = {
+    _SDTPS: "sdtps.",
+    _HDM: "generalFusion.",
+    _ATM: "generalFusion.moe.",
+    _LOCAL: "rgb_reduce.",
+}
 _EXPERTS = "generalFusion.moe.experts."
 #: The research code's defaults, of keys that are absent and that shapes do not tell.
 _SIE_COE, _HEADS, _SIZE, _STRIDE = 3.0, 12, (256, 128), 16
 _ABSENT = object()
 
 
-def read_research_yaml(config: str | PathLike[str] | Settings, overrides: Sequence[str] = ()) -> Settings:
-    """Return the training configuration with `KEY VALUE` pairs in place of its own values, as on the command line.
+def read_research_yaml(
+    config: str | PathLike[str] | Settings, overrides: Sequence[str] = ()
+) -> Settings:
+    """Return the training configuration with `KEY VALUE` pairs in place of its own values, as on
+    the command line.
 
     Args:
         config: As of `read_yaml`.
         overrides: Pairs, as in `["MODEL.SIE_COE", "1.0"]`.
 
     Raises:
-        ConfigError: the file cannot be read, or an override is not a pair or names a key that does not exist.
+        ConfigError: the file cannot be read, or an override is not a pair or names a key that does
+            not exist.
     """
     settings = read_yaml(config)
     check_overrides(settings, overrides)
@@ -50,15 +62,19 @@ def read_research_yaml(config: str | PathLike[str] | Settings, overrides: Sequen
 def network_config(settings: Settings, shapes: Shapes) -> NetworkConfig:
     """Join the YAML's switches with the sizes that a checkpoint's shapes give (keys as published).
 
-    A key that is absent follows the shapes where they tell it, and else has the research code's default. Keys that do not
-    change the network are passed over; those that are not known are named in a warning.
+    A key that is absent follows the shapes where they tell it, and else has the research code's
+    default. Keys that do not change the network are passed over; those that are not known are named
+    in a warning.
 
     Raises:
-        ConfigError: a key changes the network in a way that is not supported, is not known but like one that is, or has a
-            value that makes no sense; or, with both values, YAML and shapes disagree.
+        ConfigError: a key changes the network in a way that is not supported, is not known but like
+            one that is, or has a value that makes no sense; or, with both values, YAML and shapes
+            disagree.
     """
     expanded = _expand(settings)
-    settings = Overridden(expanded, settings.overridden) if isinstance(settings, Overridden) else expanded
+    settings = (
+        Overridden(expanded, settings.overridden) if isinstance(settings, Overridden) else expanded
+    )
     check_keys(settings)
     _check_supported(settings, shapes)
     backbone = _backbone(settings, shapes)
@@ -67,7 +83,8 @@ def network_config(settings: Settings, shapes: Shapes) -> NetworkConfig:
     sees_cameras = _value(settings, "MODEL.SIE_CAMERA", table in shapes, _boolean)
     cameras = shapes.get(table, (0,))[0] if sees_cameras else 0
     head = _head(settings, shapes)
-    # The fingerprint covers the whole configuration: of a part that the network lacks, a default stays what it was.
+    # The fingerprint covers the whole configuration: of a part that the network lacks, a default
+    # stays what it was.
     factor = _SIE_COE if cameras else NetworkConfig.sie_coe
     heads = _count(shapes, _EXPERTS) or _HEADS if head is Head.HDM_ATM else NetworkConfig.moe_heads
     config = NetworkConfig(
@@ -118,7 +135,9 @@ def yaml_of(config: NetworkConfig) -> dict[str, Any]:
 
 def _expand(settings: Settings) -> Settings:
     """Sections as mappings also where the configuration came as yacs nodes."""
-    return {key: dict(part) if isinstance(part, Mapping) else part for key, part in settings.items()}
+    return {
+        key: dict(part) if isinstance(part, Mapping) else part for key, part in settings.items()
+    }
 
 
 def _check_supported(settings: Settings, shapes: Shapes) -> None:
@@ -135,12 +154,18 @@ def _check_supported(settings: Settings, shapes: Shapes) -> None:
         )
     lora = next((key for key in shapes if "lora" in key.lower()), None)
     if lora:
-        raise ConfigError(f"MODEL.FROZEN: LoRA weights are not supported, and the checkpoint holds {lora}", "MODEL.FROZEN")
+        raise ConfigError(
+            f"MODEL.FROZEN: LoRA weights are not supported, and the checkpoint holds {lora}",
+            "MODEL.FROZEN",
+        )
 
 
 def _backbone(settings: Settings, shapes: Shapes) -> Backbone:
     key = "MODEL.TRANSFORMER_TYPE"
-    layouts = {Backbone.CLIP: "BACKBONE.base.conv1.weight", Backbone.IMAGENET: "BACKBONE.base.patch_embed.proj.weight"}
+    layouts = {
+        Backbone.CLIP: "BACKBONE.base.conv1.weight",
+        Backbone.IMAGENET: "BACKBONE.base.patch_embed.proj.weight",
+    }
     held = next((backbone for backbone, layout in layouts.items() if layout in shapes), None)
     name = _value(settings, key, (held or Backbone.IMAGENET).value, str)
     if name not in list(Backbone):
@@ -148,7 +173,10 @@ def _backbone(settings: Settings, shapes: Shapes) -> Backbone:
     if held is not None and held != name:
         raise _disagreement(settings, key, name, held)
     if held is None:
-        raise ConfigError(f"no {layouts[Backbone(name)]} in the checkpoint: it holds no backbone of the family", "BACKBONE")
+        raise ConfigError(
+            f"no {layouts[Backbone(name)]} in the checkpoint: it holds no backbone of the family",
+            "BACKBONE",
+        )
     return Backbone(name)
 
 
@@ -181,10 +209,17 @@ def _clip_sizes(shapes: Shapes) -> dict[str, int]:
 
 def _imagenet_sizes(shapes: Shapes) -> dict[str, int]:
     width, _, patch, _ = _shape(shapes, "BACKBONE.base.patch_embed.proj.weight", 4)
-    return {"patch": patch, "width": width, "channels": width, "depth": _count(shapes, "BACKBONE.base.blocks.")}
+    return {
+        "patch": patch,
+        "width": width,
+        "channels": width,
+        "depth": _count(shapes, "BACKBONE.base.blocks."),
+    }
 
 
-def _agree(settings: Settings, config: NetworkConfig, shapes: Shapes, needs_cameras: bool, table: str) -> None:
+def _agree(
+    settings: Settings, config: NetworkConfig, shapes: Shapes, needs_cameras: bool, table: str
+) -> None:
     """Raise where a switch says one thing and the checkpoint's keys and shapes another."""
     switches = {
         _SDTPS: config.head is Head.SDTPS,
@@ -195,10 +230,21 @@ def _agree(settings: Settings, config: NetworkConfig, shapes: Shapes, needs_came
     for key, wanted in switches.items():
         prefix = _SHOWN[key]
         if wanted != any(name.startswith(prefix) for name in shapes):
-            raise _disagreement(settings, key, wanted, not wanted, f" ({prefix}* is {'absent' if wanted else 'there'})")
+            raise _disagreement(
+                settings,
+                key,
+                wanted,
+                not wanted,
+                f" ({prefix}* is {'absent' if wanted else 'there'})",
+            )
     if needs_cameras != (table in shapes) and (needs_cameras or not config.cameras):
-        raise _disagreement(settings, "MODEL.SIE_CAMERA", needs_cameras, table in shapes, f" ({table})")
-    position = {Backbone.CLIP: "BACKBONE.base.positional_embedding", Backbone.IMAGENET: "BACKBONE.base.pos_embed"}
+        raise _disagreement(
+            settings, "MODEL.SIE_CAMERA", needs_cameras, table in shapes, f" ({table})"
+        )
+    position = {
+        Backbone.CLIP: "BACKBONE.base.positional_embedding",
+        Backbone.IMAGENET: "BACKBONE.base.pos_embed",
+    }
     tokens = shapes.get(position[config.backbone], (0, 0, 0))[-2]
     if tokens != config.patches + 1:
         size = "x".join(map(str, config.image_size))
@@ -207,12 +253,16 @@ def _agree(settings: Settings, config: NetworkConfig, shapes: Shapes, needs_came
     if config.head is Head.SDTPS:
         aggregated = shapes.get("sdtps.rgb_aggr.weight.3.weight", (config.aggregated,))[0]
         if aggregated != config.aggregated:
-            raise _disagreement(settings, "MODEL.SDTPS_AGGR_RATIO", f"{config.aggregated} tokens", aggregated)
+            raise _disagreement(
+                settings, "MODEL.SDTPS_AGGR_RATIO", f"{config.aggregated} tokens", aggregated
+            )
     if config.head is Head.HDM_ATM and _count(shapes, _EXPERTS) != config.moe_heads:
         raise _disagreement(settings, "MODEL.HEAD", config.moe_heads, _count(shapes, _EXPERTS))
 
 
-def _disagreement(settings: Settings, key: str, wanted: object, held: object, note: str = "") -> ConfigError:
+def _disagreement(
+    settings: Settings, key: str, wanted: object, held: object, note: str = ""
+) -> ConfigError:
     says = "the research code's default is" if _given(settings, key) is _ABSENT else "the YAML says"
     if isinstance(settings, Overridden) and key in settings.overridden:
         says = "--opts says"
@@ -285,7 +335,9 @@ def _pair(values: Any) -> tuple[int, int]:
 
 
 def _stride(values: Any) -> int:
-    height, width = _pair(values[0] if isinstance(values, list | tuple) and len(values) == 1 else values)
+    height, width = _pair(
+        values[0] if isinstance(values, list | tuple) and len(values) == 1 else values
+    )
     if height != width:
         raise ValueError(values)
     return height

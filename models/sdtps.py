@@ -1,7 +1,7 @@
 """SDTPS: Sparse and Dense Token-aware Patch Selection, guided by the two other modalities.
 
-From SEPS (image-text retrieval), moved to tri-modal re-identification. For patches v_1..v_N of one modality, its own global
-feature g and those of the two others, a and b:
+From SEPS (image-text retrieval), moved to tri-modal re-identification. For patches v_1..v_N of one
+modality, its own global feature g and those of the two others, a and b:
 
 1. `s_pred = sigmoid(Linear(GELU(Linear(v))))`
 2. `s_x = minmax(cos(v, x))` for x in g, a, b
@@ -11,11 +11,11 @@ feature g and those of the two others, a and b:
 6. `W v` over the kept, `W = softmax(scale * Linear(GELU(Linear(LayerNorm(v)))))` -> N_c tokens
 7. the modality's feature: the mean of the N_c + 1 tokens
 
-Steps 5 to 7 are written with masks over all N patches instead of a gather of the kept ones: the same numbers, and the only
-data-dependent operation left is one top-k with a constant K.
+Steps 5 to 7 are written with masks over all N patches instead of a gather of the kept ones: the
+same numbers, and the only data-dependent operation left is one top-k with a constant K.
 
-Two switches change how the head trains and nothing of what it computes: which scores carry gradient (`AttentionGradient`), and
-whether the choice of patches does (`Gumbel`).
+Two switches change how the head trains and nothing of what it computes: which scores carry gradient
+(`AttentionGradient`), and whether the choice of patches does (`Gumbel`).
 """
 
 from __future__ import annotations
@@ -30,14 +30,17 @@ from trireid.models.config import NetworkConfig
 from trireid.models.norm import unit
 
 NAMES = ("rgb", "nir", "tir")
-#: The ways on which gradient leaves the head: through the tokens themselves, through what makes the scores (predictor, own and
-#: cross-modal similarity), and through what the scores steer (the fusion of the dropped, the mask of the kept). Each is a
-#: module that does nothing, for hooks.
+#: The ways on which gradient leaves the head: through the tokens themselves, through what makes the
+#: scores (predictor, own and cross-modal similarity), and through what the scores steer (the fusion
+#: of the dropped, the mask of the kept). Each is a module that does nothing, for hooks.
 PATHS: Final = ("tokens", "predictor", "own", "cross", "extra", "mask")
 
 
 class AttentionGradient(StrEnum):
-    """Which similarities carry gradient: none, the modality's own, or the cross-modal ones too. The predictor always does."""
+    """Which similarities carry gradient: none, the modality's own, or the cross-modal ones too.
+
+    The predictor always does.
+    """
 
     NONE = "none"
     SELF = "self"
@@ -45,11 +48,13 @@ class AttentionGradient(StrEnum):
 
 
 class Gumbel(StrEnum):
-    """How the choice of patches carries gradient while training: not at all, or by a straight-through estimate.
+    """How the choice of patches carries gradient while training: not at all, or by a
+    straight-through estimate.
 
-    The estimate's value is 1 on the kept patches, its gradient that of `softmax((score + Gumbel noise) / tau)`. `ON` multiplies
-    the kept tokens by it. `PUBLISHED` does as the research code does: `logits - (1 - estimate) * 1e10`, which multiplies its
-    gradient by 1e10; for comparison only.
+    The estimate's value is 1 on the kept patches, its gradient that of `softmax((score + Gumbel
+    noise) / tau)`. `ON` multiplies the kept tokens by it. `PUBLISHED` does as the research code
+    does: `logits - (1 - estimate) * 1e10`, which multiplies its gradient by 1e10; for comparison
+    only.
     """
 
     OFF = "off"
@@ -63,7 +68,10 @@ _TINY = torch.finfo(torch.float32).tiny
 
 
 class Selection(NamedTuple):
-    """One modality's outcome: `feature` [B, C]; `kept` int64 [B, K], best first; `scores` [B, N]."""
+    """One modality's outcome:
+
+    `feature` [B, C]; `kept` int64 [B, K], best first; `scores` [B, N].
+    """
 
     feature: Tensor
     kept: Tensor
@@ -77,7 +85,9 @@ class TokenSparse(nn.Module):
         super().__init__()
         self.kept, self.beta = kept, beta
         hidden = channels // 4
-        self.score_predictor = nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, 1), nn.Sigmoid())
+        self.score_predictor = nn.Sequential(
+            nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, 1), nn.Sigmoid()
+        )
         self.attention_gradient, self.gumbel, self.tau = AttentionGradient.FULL, Gumbel.OFF, 1.0
         self.paths = nn.ModuleDict({name: nn.Identity() for name in PATHS})
 
@@ -98,10 +108,13 @@ class TokenSparse(nn.Module):
         return own, cross.detach() if self.attention_gradient is AttentionGradient.SELF else cross
 
     def select(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Step 4. [B, N] -> indices of the kept int64 [B, K], best first, and the mask bool [B, N] that is true on them."""
+        """Step 4. [B, N] -> indices of the kept int64 [B, K], best first, and the mask bool [B, N]
+        that is true on them.
+        """
         kept = torch.topk(scores, self.kept, dim=-1).indices
         patches = torch.arange(scores.shape[-1], device=scores.device)
-        return kept, (kept.unsqueeze(-1) == patches).any(dim=-2)  # a scatter would ask for the shape in an exported graph
+        # a scatter would ask for the shape in an exported graph
+        return kept, (kept.unsqueeze(-1) == patches).any(dim=-2)
 
     def extra(self, patches: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
         """Step 5. -> [B, 1, C]; zeros where nothing is dropped."""
@@ -112,14 +125,17 @@ class TokenSparse(nn.Module):
         return weights.unsqueeze(1) @ patches
 
     def straight_through(self, scores: Tensor) -> Tensor | None:
-        """The straight-through estimate's part that is 0 in value and has the soft mask's gradient, [B, N]; None when off.
+        """The straight-through estimate's part that is 0 in value and has the soft mask's gradient,
+        [B, N]; None when off.
 
-        Source: Jang et al., "Categorical Reparameterization with Gumbel-Softmax" (2017). The noise is in the soft mask only: as
-        in the research code, the patches are chosen without it.
+        Source: Jang et al., "Categorical Reparameterization with Gumbel-Softmax" (2017). The noise
+        is in the soft mask only: as in the research code, the patches are chosen without it.
         """
         if self.gumbel is Gumbel.OFF or not self.training:
             return None
-        noise = -torch.log(torch.empty_like(scores, dtype=torch.float32).exponential_().clamp_min(_TINY))
+        noise = -torch.log(
+            torch.empty_like(scores, dtype=torch.float32).exponential_().clamp_min(_TINY)
+        )
         soft = torch.softmax((self.paths["mask"](scores) + noise) / self.tau, dim=-1)
         return soft - soft.detach()
 
@@ -130,11 +146,19 @@ class TokenAggregation(nn.Module):
     def __init__(self, channels: int, tokens: int) -> None:
         super().__init__()
         hidden = int(0.2 * channels)
-        self.weight = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, tokens))
+        self.weight = nn.Sequential(
+            nn.LayerNorm(channels),
+            nn.Linear(channels, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, tokens),
+        )
         self.scale = nn.Parameter(torch.ones(1, 1, 1))
 
     def forward(self, patches: Tensor, mask: Tensor, published: Tensor | None = None) -> Tensor:
-        """Patches [B, N, C], mask of the kept [B, N] -> [B, N_c, C]. `published`: what `Gumbel.PUBLISHED` adds, [B, N]."""
+        """Patches [B, N, C], mask of the kept [B, N] -> [B, N_c, C].
+
+        `published`: what `Gumbel.PUBLISHED` adds, [B, N].
+        """
         logits = (self.scale * self.weight(patches)).transpose(1, 2)
         if published is not None:
             logits = logits + published.unsqueeze(1) * PUBLISHED_MASK
@@ -148,16 +172,23 @@ class Sdtps(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         for name in NAMES:
-            self.add_module(f"{name}_sparse", TokenSparse(config.channels, config.kept, config.beta))
+            self.add_module(
+                f"{name}_sparse", TokenSparse(config.channels, config.kept, config.beta)
+            )
             self.add_module(f"{name}_aggr", TokenAggregation(config.channels, config.aggregated))
 
     def forward(self, patches: Tensor, globals_: Tensor) -> tuple[Selection, Selection, Selection]:
-        """Patches [B, 3, N, C] and global features [B, 3, C] of the three modalities -> their selections."""
+        """Patches [B, 3, N, C] and global features [B, 3, C] of the three modalities -> their
+        selections.
+        """
         rgb, nir, tir = (self._modality(index, patches[:, index], globals_) for index in range(3))
         return rgb, nir, tir
 
     def _modality(self, index: int, patches: Tensor, globals_: Tensor) -> Selection:
-        sparse, aggregation = self.get_submodule(f"{NAMES[index]}_sparse"), self.get_submodule(f"{NAMES[index]}_aggr")
+        sparse, aggregation = (
+            self.get_submodule(f"{NAMES[index]}_sparse"),
+            self.get_submodule(f"{NAMES[index]}_aggr"),
+        )
         assert isinstance(sparse, TokenSparse)
         first, second = (globals_[:, other] for other in range(3) if other != index)
         scores = sparse.scores(patches, globals_[:, index], (first, second))
@@ -173,7 +204,9 @@ class Sdtps(nn.Module):
         tokens = torch.cat([aggregated, sparse.extra(values, scores, mask)], dim=1)
         return Selection(tokens.mean(dim=1), kept, scores)
 
-    def train_with(self, attention_gradient: AttentionGradient, gumbel: Gumbel, tau: float = 1.0) -> None:
+    def train_with(
+        self, attention_gradient: AttentionGradient, gumbel: Gumbel, tau: float = 1.0
+    ) -> None:
         """Set the switches of all three modalities; `tau`: temperature of the soft mask."""
         for name in NAMES:
             sparse = self.get_submodule(f"{name}_sparse")
@@ -182,12 +215,18 @@ class Sdtps(nn.Module):
 
 
 def attention(directions: Tensor, feature: Tensor) -> Tensor:
-    """Step 2. Unit patch vectors [B, N, C] and a feature [B, C] -> cosine, min-max normalised over the patches, [B, N]."""
+    """Step 2.
+
+    Unit patch vectors [B, N, C] and a feature [B, C] -> cosine, min-max normalised over the
+    patches, [B, N].
+    """
     cosine = (directions @ unit(feature).unsqueeze(-1)).squeeze(-1)
     low, high = cosine.amin(dim=-1, keepdim=True), cosine.amax(dim=-1, keepdim=True)
     return (cosine - low) / (high - low + 1e-8)
 
 
 def _lowest(x: Tensor) -> float:
-    """The finite stand-in for minus infinity in x's precision: float16 under autocast, float32 otherwise."""
+    """The finite stand-in for minus infinity in x's precision: float16 under autocast, float32
+    otherwise.
+    """
     return torch.finfo(x.dtype).min

@@ -1,4 +1,7 @@
-"""Start weights for fine-tuning: OpenAI's CLIP and timm's ImageNet ViT, fitted to a network's picture size."""
+"""Start weights for fine-tuning:
+
+OpenAI's CLIP and timm's ImageNet ViT, fitted to a network's picture size.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,16 @@ _HEADS = ("sdtps.", "fusion.")
 _DROPPED = ("head.", "fc_norm.", "pre_logits.", "fc.")
 
 
-def load_start_weights(network: ReIdNetwork, path: str | PathLike[str], *, weights: str | None = None) -> None:
-    """Fill a network's backbone with pretrained weights, in place; head, reductions and camera table stay as they are.
+def load_start_weights(
+    network: ReIdNetwork, path: str | PathLike[str], *, weights: str | None = None
+) -> None:
+    """Fill a network's backbone with pretrained weights, in place; head, reductions and camera
+    table stay as they are.
 
-    `path`: OpenAI's `ViT-B-16.pt` (the JIT archive it comes as, or its state_dict) for CLIP's ViT, a timm ViT-B/16 file for the
-    ImageNet one. Position embeddings are resized to the network's grid, bilinear, as in the research code. Raises
-    CheckpointError, naming the keys, where file and backbone do not fit.
+    `path`: OpenAI's `ViT-B-16.pt` (the JIT archive it comes as, or its state_dict) for CLIP's ViT,
+    a timm ViT-B/16 file for the ImageNet one. Position embeddings are resized to the network's
+    grid, bilinear, as in the research code. Raises CheckpointError, naming the keys, where file and
+    backbone do not fit.
     """
     file = Path(path)
     state = _backbone_state(file, network.config.backbone, weights)
@@ -50,17 +57,19 @@ def load_start_weights(network: ReIdNetwork, path: str | PathLike[str], *, weigh
     if wrong:
         key = wrong[0]
         raise CheckpointError(
-            f"{file}: {key} has the shape {list(state[key].shape)}, the network {list(own[key].shape)}", os.fspath(file)
+            f"{file}: {key} has the shape {list(state[key].shape)}, the network {list(own[key].shape)}",
+            os.fspath(file),
         )
     base.load_state_dict(state, strict=False)
 
 
 def take_over(network: ReIdNetwork, donor: ReIdNetwork, path: str | PathLike[str]) -> None:
-    """Fill a network from one of the same family that saw pictures of another size or has another head, in place.
+    """Fill a network from one of the same family that saw pictures of another size or has another
+    head, in place.
 
-    Backbone (position embeddings resized), camera table and reductions must fit; of the head, what has the same name and shape
-    is taken, and the rest stays as it is. `path`: where the donor came from. Raises CheckpointError, naming the first key that
-    does not fit.
+    Backbone (position embeddings resized), camera table and reductions must fit; of the head, what
+    has the same name and shape is taken, and the rest stays as it is. `path`: where the donor came
+    from. Raises CheckpointError, naming the first key that does not fit.
     """
     own, state = network.state_dict(), donor.state_dict()
     name = f"backbone.base.{_POSITIONS[network.config.backbone]}"
@@ -71,7 +80,8 @@ def take_over(network: ReIdNetwork, donor: ReIdNetwork, path: str | PathLike[str
     if wrong:
         has = list(state[wrong[0]].shape) if wrong[0] in state else "none"
         raise CheckpointError(
-            f"{path}: {wrong[0]} has the shape {list(own[wrong[0]].shape)} in the network, and {has} there", os.fspath(path)
+            f"{path}: {wrong[0]} has the shape {list(own[wrong[0]].shape)} in the network, and {has} there",
+            os.fspath(path),
         )
     network.load_state_dict({key: state[key] for key in fits}, strict=False)
 
@@ -79,8 +89,16 @@ def take_over(network: ReIdNetwork, donor: ReIdNetwork, path: str | PathLike[str
 def _backbone_state(path: Path, backbone: Backbone, weights: str | None) -> dict[str, Tensor]:
     state = _archive_weights(path) if is_archive(path) else read_weights(path, weights)
     if backbone is Backbone.CLIP and any(key.startswith(_CLIP_PREFIX) for key in state):
-        state = {key.removeprefix(_CLIP_PREFIX): value for key, value in state.items() if key.startswith(_CLIP_PREFIX)}
-    return {key: value.float() for key, value in state.items() if not key.startswith(_DROPPED) and not is_counter(key)}
+        state = {
+            key.removeprefix(_CLIP_PREFIX): value
+            for key, value in state.items()
+            if key.startswith(_CLIP_PREFIX)
+        }
+    return {
+        key: value.float()
+        for key, value in state.items()
+        if not key.startswith(_DROPPED) and not is_counter(key)
+    }
 
 
 def is_archive(path: Path) -> bool:
@@ -92,13 +110,19 @@ def is_archive(path: Path) -> bool:
 
 
 def _archive_weights(path: Path) -> dict[str, Tensor]:
-    """The weights of a TorchScript archive. Its code is loaded, in TorchScript's own interpreter, but never run."""
+    """The weights of a TorchScript archive.
+
+    Its code is loaded, in TorchScript's own interpreter, but never run.
+    """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TorchScript is deprecated; what OpenAI published is in it all the same
+            # TorchScript is deprecated; what OpenAI published is in it all the same
+            warnings.simplefilter("ignore")
             return dict(torch.jit.load(path, map_location="cpu").state_dict())
     except (RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{path}: a TorchScript archive that torch cannot read", os.fspath(path)) from error
+        raise CheckpointError(
+            f"{path}: a TorchScript archive that torch cannot read", os.fspath(path)
+        ) from error
 
 
 def _fitted(given: Tensor, own: Tensor, grid: tuple[int, int], path: Path) -> Tensor:
@@ -108,5 +132,7 @@ def _fitted(given: Tensor, own: Tensor, grid: tuple[int, int], path: Path) -> Te
         try:
             flat = resized(flat, grid)
         except ValueError as error:
-            raise CheckpointError(f"{path}: {error}, so they cannot be resized to {grid}", os.fspath(path)) from error
+            raise CheckpointError(
+                f"{path}: {error}, so they cannot be resized to {grid}", os.fspath(path)
+            ) from error
     return flat.reshape(*own.shape[:-1], flat.shape[-1])

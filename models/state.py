@@ -1,4 +1,6 @@
-"""Which tensors of a checkpoint's content are a network's weights, under the names that the network gave them."""
+"""Which tensors of a checkpoint's content are a network's weights, under the names that the network
+gave them.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,36 @@ _LISTED: Final = 6
 #: What training keeps beside weights: its tensors are none of the network's.
 _TRAINING: Final = ("optim", "sched", "scaler", "amp", "rng", "metric", "history")
 #: Counters and buffers, by the last part of their name.
-_COUNTERS: Final = ("num_batches_tracked", "n_averaged", "position_ids", "total_ops", "total_params", "initted")
+_COUNTERS: Final = (
+    "num_batches_tracked",
+    "n_averaged",
+    "position_ids",
+    "total_ops",
+    "total_params",
+    "initted",
+)
 #: Wrappers that stand anywhere in a name.
-_TRANSPARENT: Final = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
+_TRANSPARENT: Final = (
+    "module",
+    "_orig_mod",
+    "_fsdp_wrapped_module",
+    "_checkpoint_wrapped_module",
+    "_forward_module",
+)
 #: Wrappers that a name begins with.
 _PREFIXES: Final = (
-    *("model", "net", "network", "student", "teacher", "ema", "ema_model", "model_ema", "online_model", "averaged_model"),
+    *(
+        "model",
+        "net",
+        "network",
+        "student",
+        "teacher",
+        "ema",
+        "ema_model",
+        "model_ema",
+        "online_model",
+        "averaged_model",
+    ),
     *("state_dict", "ema_state_dict", "state_dict_ema", "model_state_dict", "reid_model", "_model"),
 )
 _BACKBONE: Final = "backbone."
@@ -37,14 +63,17 @@ def choose_state(content: Any, path: Path, chosen: str | None = None) -> State:
     Args:
         content: What the file holds.
         path: The file, for messages.
-        chosen: The name of one set of weights where there are several: its key, or keys joined by points.
+        chosen: The name of one set of weights where there are several: its key, or keys joined by
+            points.
 
     Raises:
         CheckpointError: there are none; or several, and `chosen` names none of them.
     """
     sets = _split(dict(_find_states(content)))
     if not sets:
-        raise CheckpointError(f"{path}: holds no state_dict (a mapping of names to tensors)", os.fspath(path))
+        raise CheckpointError(
+            f"{path}: holds no state_dict (a mapping of names to tensors)", os.fspath(path)
+        )
     if chosen is not None:
         return sets[_match(sets, chosen, path)]
     if len(sets) > 1:
@@ -72,7 +101,9 @@ def _match(sets: Mapping[str, State], chosen: str, path: Path) -> str:
 
 
 def _find_states(content: Any) -> Iterator[tuple[str, State]]:
-    """Yield every mapping of tensors with the keys that lead to it; those whose names have parts, if there are any."""
+    """Yield every mapping of tensors with the keys that lead to it; those whose names have parts,
+    if there are any.
+    """
     found = list(_walk(content, (), set()))
     named = [(key, state) for key, state in found if any("." in name for name in state)]
     yield from named or found
@@ -82,7 +113,11 @@ def _walk(content: Any, at: tuple[str, ...], seen: set[int]) -> Iterator[tuple[s
     if not isinstance(content, Mapping) or len(at) > _DEPTH or id(content) in seen:
         return
     seen.add(id(content))
-    tensors = {str(key): tensor for key, value in content.items() if (tensor := _as_tensor(value)) is not None}
+    tensors = {
+        str(key): tensor
+        for key, value in content.items()
+        if (tensor := _as_tensor(value)) is not None
+    }
     if not all(map(is_counter, tensors)):
         yield ".".join(at), tensors
     for key, value in content.items():
@@ -97,7 +132,9 @@ def _as_tensor(value: Any) -> Tensor | None:
 
 
 def _split(states: Mapping[str, State]) -> dict[str, State]:
-    """Take wrappers off the names; one mapping that holds two networks under prefixes becomes two sets."""
+    """Take wrappers off the names; one mapping that holds two networks under prefixes becomes two
+    sets.
+    """
     sets: dict[str, State] = {}
     for name, state in states.items():
         by_prefix: dict[tuple[str, ...], State] = {}

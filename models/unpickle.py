@@ -1,8 +1,9 @@
 """The pickle inside a checkpoint, read without running or importing anything that it names.
 
-A pickle names classes and functions to build its objects with. Here each name is looked up in one closed table: tensors are
-built by this module, NumPy's arrays become `Array`, nodes of settings become `Record`, and other harmless values are held as
-tuples of what they were made from. Any other name raises ForbiddenGlobalError before an object is made of it.
+A pickle names classes and functions to build its objects with. Here each name is looked up in one
+closed table: tensors are built by this module, NumPy's arrays become `Array`, nodes of settings
+become `Record`, and other harmless values are held as tuples of what they were made from. Any other
+name raises ForbiddenGlobalError before an object is made of it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ _PYTHON_3: Final = 3  # the first protocol whose names need no translation from 
 
 
 class ForbiddenGlobalError(Exception):
-    """The pickle names a class or function that is not in the table. `name`: as in `module.Class`."""
+    """The pickle names a class or function that is not in the table.
+
+    `name`: as in `module.Class`.
+    """
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -40,7 +44,10 @@ class Storages(Protocol):
     """Finds the flat tensor of a storage."""
 
     def __call__(self, dtype: torch.dtype, key: str, count: int) -> Tensor:
-        """Return `count` numbers, [count]. Raises ValueError where the file does not hold as many."""
+        """Return `count` numbers, [count].
+
+        Raises ValueError where the file does not hold as many.
+        """
         ...
 
 
@@ -61,7 +68,8 @@ class Array:
         """Take the array's state, as NumPy pickles it: version, shape, dtype, order, content."""
         _, shape, dtype, is_fortran, content = state
         if isinstance(dtype, _DType) and dtype.is_numeric:
-            flat = np.frombuffer(bytearray(_bytes(content)), dtype.numpy)  # a copy, which may be written to
+            # a copy, which may be written to
+            flat = np.frombuffer(bytearray(_bytes(content)), dtype.numpy)
             native = flat.astype(dtype.numpy.newbyteorder("="), copy=False)
             self.values = native.reshape(shape, order="F" if is_fortran else "C")
 
@@ -191,24 +199,51 @@ _CALLABLE: Final[dict[str, Callable[..., Any]]] = {
 }
 #: Values that say nothing about weights: held as what they were made from.
 _HELD: Final = {
-    *(f"builtins.{name}" for name in ("bytearray", "bytes", "complex", "frozenset", "range", "set", "slice")),
+    *(
+        f"builtins.{name}"
+        for name in ("bytearray", "bytes", "complex", "frozenset", "range", "set", "slice")
+    ),
     *(f"datetime.{name}" for name in ("date", "datetime", "time", "timedelta", "timezone")),
-    *(f"torch.{name}" for name in ("Size", "device", "serialization._get_layout", "torch_version.TorchVersion")),
-    *(f"{module}{name}" for module in ("pathlib.", "pathlib._local.") for name in ("PosixPath", "WindowsPath")),
-    *(f"{module}Pure{name}" for module in ("pathlib.", "pathlib._local.") for name in ("PosixPath", "WindowsPath")),
+    *(
+        f"torch.{name}"
+        for name in ("Size", "device", "serialization._get_layout", "torch_version.TorchVersion")
+    ),
+    *(
+        f"{module}{name}"
+        for module in ("pathlib.", "pathlib._local.")
+        for name in ("PosixPath", "WindowsPath")
+    ),
+    *(
+        f"{module}Pure{name}"
+        for module in ("pathlib.", "pathlib._local.")
+        for name in ("PosixPath", "WindowsPath")
+    ),
     "decimal.Decimal",
     "fractions.Fraction",
 }
 #: Classes that are named only: the factory of a defaultdict, the type of a parameter.
 _NAMED: Final = {
-    *(f"builtins.{name}" for name in ("bool", "dict", "float", "int", "list", "object", "str", "tuple")),
+    *(
+        f"builtins.{name}"
+        for name in ("bool", "dict", "float", "int", "list", "object", "str", "tuple")
+    ),
     "torch.Tensor",
     "torch.nn.parameter.Parameter",
     "torch.nn.parameter.Buffer",
 }
 #: What classes of settings are called, in whatever module: their objects become a `Record`.
 _SETTINGS: Final = {
-    *("AttrDict", "AttributeDict", "CfgNode", "Config", "ConfigDict", "Dict", "DotDict", "EasyDict", "Munch"),
+    *(
+        "AttrDict",
+        "AttributeDict",
+        "CfgNode",
+        "Config",
+        "ConfigDict",
+        "Dict",
+        "DotDict",
+        "EasyDict",
+        "Munch",
+    ),
     *("Namespace", "SimpleNamespace", "UUID"),
 }
 _SETTINGS_MODULES: Final = ("omegaconf.",)
@@ -232,8 +267,8 @@ _MAY_BE_CALLED: Final = {id(each) for each in (*_CALLABLE.values(), Record, _hol
 class WeightsUnpickler(pickle._Unpickler):
     """Reads one pickle. Raises ForbiddenGlobalError, and for a damaged one whatever pickle raises.
 
-    `limit`: how many bytes and elements it may copy. The C unpickler cannot be used: it sets attributes on whatever a pickle
-    names.
+    `limit`: how many bytes and elements it may copy. The C unpickler cannot be used: it sets
+    attributes on whatever a pickle names.
     """
 
     proto: int
@@ -247,7 +282,9 @@ class WeightsUnpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Look a name up in the table."""
         if self.proto < _PYTHON_3:
-            module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+            module, name = NAME_MAPPING.get(
+                (module, name), (IMPORT_MAPPING.get(module, module), name)
+            )
         return _find(f"{module}.{name}")
 
     def persistent_load(self, pid: Any) -> Tensor:
@@ -263,7 +300,9 @@ class WeightsUnpickler(pickle._Unpickler):
 
     def _call(self, made_by: Any, args: Any) -> Any:
         if id(made_by) not in _MAY_BE_CALLED or not isinstance(args, tuple):
-            raise ForbiddenGlobalError(getattr(made_by, "name", f"a call of {type(made_by).__name__}"))
+            raise ForbiddenGlobalError(
+                getattr(made_by, "name", f"a call of {type(made_by).__name__}")
+            )
         self._charge(args)
         return made_by(*args)
 
@@ -293,7 +332,9 @@ class WeightsUnpickler(pickle._Unpickler):
         elif isinstance(made, Record):
             for part in state if isinstance(state, tuple) else (state,):
                 made.update(_attributes(part))
-        elif not isinstance(made, dict | Tensor | tuple | list):  # attributes of these say nothing of weights
+        elif not isinstance(
+            made, dict | Tensor | tuple | list
+        ):  # attributes of these say nothing of weights
             raise pickle.UnpicklingError("state for an object that has none")
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
@@ -321,7 +362,9 @@ def _find(name: str) -> Any:
         return _Storage(_STORAGES[last])
     if name == f"torch.{last}" and isinstance(getattr(torch, last, None), torch.dtype):
         return getattr(torch, last)
-    if name in _NAMED or (name.startswith(_NAMED_MODULES) and last[:1].isalpha() and name.count(".") == 1):
+    if name in _NAMED or (
+        name.startswith(_NAMED_MODULES) and last[:1].isalpha() and name.count(".") == 1
+    ):
         return _Reference(name)
     if last in _SETTINGS or name.startswith(_SETTINGS_MODULES):
         return Record

@@ -1,4 +1,6 @@
-"""YAML as the research code reads it: literals, tuples, `_BASE_` files and overrides; within bounds of size and nesting."""
+"""YAML as the research code reads it: literals, tuples, `_BASE_` files and overrides; within bounds
+of size and nesting.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +32,17 @@ class _Loader(yaml.SafeLoader):
         return tuple(self.construct_sequence(node, deep=True))
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return a mapping. Raises ConstructorError for a key that is there twice, of which one would be lost."""
+        """Return a mapping.
+
+        Raises ConstructorError for a key that is there twice, of which one would be lost.
+        """
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != _MERGED:
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(
-                        problem=f"{key.value} is there twice; delete or join one", problem_mark=key.start_mark
+                        problem=f"{key.value} is there twice; delete or join one",
+                        problem_mark=key.start_mark,
                     )
                 seen.add(key.value)
         mapping: dict[Any, Any] = super().construct_mapping(node, deep)
@@ -58,12 +64,17 @@ def read_yaml(config: str | PathLike[str] | Settings) -> Settings:
     if not isinstance(config, Mapping):
         return _read_file(Path(config), ())
     if BASE in config:
-        raise ConfigError(f"{BASE}: a mapping has no folder to look for it in; give the YAML file itself", BASE)
+        raise ConfigError(
+            f"{BASE}: a mapping has no folder to look for it in; give the YAML file itself", BASE
+        )
     return config
 
 
 class Overridden(dict[str, Any]):
-    """Settings of which some are not the YAML's own. `overridden`: their keys, as in `MODEL.SIE_COE`."""
+    """Settings of which some are not the YAML's own.
+
+    `overridden`: their keys, as in `MODEL.SIE_COE`.
+    """
 
     def __init__(self, settings: Settings, overridden: frozenset[str]) -> None:
         """Hold these settings."""
@@ -74,11 +85,15 @@ class Overridden(dict[str, Any]):
 def override(settings: Settings, pairs: Sequence[str]) -> Settings:
     """Return the settings with the values of `KEY VALUE` pairs. Raises ConfigError."""
     if len(pairs) % 2:
-        raise ConfigError(f"--opts: takes pairs of KEY VALUE, and {len(pairs)} words were given", "--opts")
+        raise ConfigError(
+            f"--opts: takes pairs of KEY VALUE, and {len(pairs)} words were given", "--opts"
+        )
     for key, text in zip(pairs[::2], pairs[1::2], strict=True):
         section, point, name = key.partition(".")
         if not section or not point or not name:
-            raise ConfigError(f"--opts: {key!r} is not a key; write SECTION.NAME, as in MODEL.SIE_COE", "--opts")
+            raise ConfigError(
+                f"--opts: {key!r} is not a key; write SECTION.NAME, as in MODEL.SIE_COE", "--opts"
+            )
         value: Any = decode_literal(text)
         for part in reversed(key.split(".")):
             value = {part: value}
@@ -87,7 +102,9 @@ def override(settings: Settings, pairs: Sequence[str]) -> Settings:
 
 
 def decode_literal(value: Any) -> Any:
-    """Return what yacs makes of a value: a text that is a Python literal, `(256, 128)` or `1e-3`, is that literal."""
+    """Return what yacs makes of a value: a text that is a Python literal, `(256, 128)` or `1e-3`,
+    is that literal.
+    """
     if not isinstance(value, str) or len(value) > _MAX_LITERAL:
         return value
     try:
@@ -116,7 +133,9 @@ def _bases(settings: Settings, path: Path) -> list[Path]:
         raise ConfigError(f"{path}: {BASE}: expected a file's name, not {str(given)[:60]!r}", BASE)
     remote = next((name for name in names if "://" in name), None)
     if remote:
-        raise ConfigError(f"{path}: {BASE}: {remote} is not a file; fetch it, and name the copy", BASE)
+        raise ConfigError(
+            f"{path}: {BASE}: {remote} is not a file; fetch it, and name the copy", BASE
+        )
     return [path.parent / Path(name).expanduser() for name in names]
 
 
@@ -140,11 +159,16 @@ def _load(path: Path, text: str) -> Settings:
         if isinstance(error, ConfigError):
             raise
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"{path}: not a YAML file: {_explain(error) or why}", str(path)) from error
+        raise ConfigError(
+            f"{path}: not a YAML file: {_explain(error) or why}", str(path)
+        ) from error
     finally:
         loader.dispose()
     if not isinstance(loaded, Mapping) or not all(isinstance(key, str) for key in loaded):
-        raise ConfigError(f"{path}: holds no keys; expected the training configuration (MODEL, INPUT, ...)", str(path))
+        raise ConfigError(
+            f"{path}: holds no keys; expected the training configuration (MODEL, INPUT, ...)",
+            str(path),
+        )
     return loaded
 
 
@@ -171,5 +195,9 @@ def _merge(under: Settings, over: Settings) -> dict[str, Any]:
     merged = dict(under)
     for key, value in over.items():
         held = merged.get(key)
-        merged[key] = _merge(held, value) if isinstance(held, Mapping) and isinstance(value, Mapping) else value
+        merged[key] = (
+            _merge(held, value)
+            if isinstance(held, Mapping) and isinstance(value, Mapping)
+            else value
+        )
     return merged

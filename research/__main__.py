@@ -24,14 +24,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m research", description="compare the ways to train SDTPS")
+    parser = argparse.ArgumentParser(
+        "python -m research", description="compare the ways to train SDTPS"
+    )
     parser.add_argument("--folder", required=True, metavar="DIR", help="where the runs are kept")
     parser.add_argument("--arms", metavar="A;B", help="which, by name (default: all)")
-    parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="runs per arm (default 3)")
+    parser.add_argument(
+        "--seeds", type=positive, default=3, metavar="N", help="runs per arm (default 3)"
+    )
     parser.add_argument("--epochs", type=positive, metavar="N", help="per run")
-    parser.add_argument("--threads", type=positive, metavar="N", help="of PyTorch, in each run (default 1)")
-    parser.add_argument("--report", metavar="FILE.md", help="write the report, and its pictures beside it")
-    parser.add_argument("--report-only", action="store_true", help="run nothing: report what is there")
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="of PyTorch, in each run (default 1)"
+    )
+    parser.add_argument(
+        "--report", metavar="FILE.md", help="write the report, and its pictures beside it"
+    )
+    parser.add_argument(
+        "--report-only", action="store_true", help="run nothing: report what is there"
+    )
     return parser.parse_args(arguments)
 
 
@@ -46,7 +56,9 @@ def compare(given: argparse.Namespace) -> int:
     """Run the arms, then write the report where asked."""
     folder = Path(given.folder)
     arms = [name.strip() for name in given.arms.split(";")] if given.arms else list(ARMS)
-    changes = {name: value for name in ("epochs", "threads") if (value := getattr(given, name)) is not None}
+    changes = {
+        name: value for name in ("epochs", "threads") if (value := getattr(given, name)) is not None
+    }
     if given.report_only and not given.report:
         raise ConfigError("--report-only: say where to, with --report FILE.md", "report")
     if not given.report_only:

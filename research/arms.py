@@ -1,7 +1,7 @@
 """The arms of the comparison: what each changes against the common recipe, and nothing else.
 
-The common recipe is SDTPS with the scores carrying gradient (`full`) and the sound straight-through estimate (Gumbel on), from
-one pretrained backbone, at the notes' ratio of learning rates.
+The common recipe is SDTPS with the scores carrying gradient (`full`) and the sound straight-through
+estimate (Gumbel on), from one pretrained backbone, at the notes' ratio of learning rates.
 """
 
 from __future__ import annotations
@@ -36,31 +36,52 @@ _NONE: Final = {"sdtps": {"attention_gradient": "none", "gumbel": "on"}}
 ARMS: Final[dict[str, Arm]] = {
     "control": Arm("DeMo's own head, HDM + ATMoE", {"network": {"head": "hdm+atm"}}),
     "none": Arm("scores detached", _NONE),
-    "self": Arm("only the own score carries gradient", {"sdtps": {"attention_gradient": "self", "gumbel": "on"}}),
+    "self": Arm(
+        "only the own score carries gradient",
+        {"sdtps": {"attention_gradient": "self", "gumbel": "on"}},
+    ),
     "full": Arm("all scores carry gradient", {}),
-    "relaxed": Arm("full, ratios 0.7 and 0.5", {"network": {"sparse_ratio": 0.7, "aggregation_ratio": 0.5}}),
-    "sdtps delay": Arm("full, the head joins after 5 epochs", {"schedule": {"sdtps_delay_epochs": 5}}),
+    "relaxed": Arm(
+        "full, ratios 0.7 and 0.5", {"network": {"sparse_ratio": 0.7, "aggregation_ratio": 0.5}}
+    ),
+    "sdtps delay": Arm(
+        "full, the head joins after 5 epochs", {"schedule": {"sdtps_delay_epochs": 5}}
+    ),
     "as published": Arm("scores detached, the 1e10 mask, float16 (emulated)", _PUBLISHED),
-    "gumbel off": Arm("scores detached, Gumbel off", {"sdtps": {"attention_gradient": "none", "gumbel": "off"}}),
+    "gumbel off": Arm(
+        "scores detached, Gumbel off", {"sdtps": {"attention_gradient": "none", "gumbel": "off"}}
+    ),
     "full, gumbel off": Arm(
-        "all scores carry gradient, Gumbel off", {"sdtps": {"attention_gradient": "full", "gumbel": "off"}}
+        "all scores carry gradient, Gumbel off",
+        {"sdtps": {"attention_gradient": "full", "gumbel": "off"}},
     ),
-    "warm-up 10": Arm("scores detached, learning-rate warm-up 10 epochs, not 3", {**_NONE, "schedule": {"warmup_epochs": 10}}),
+    "warm-up 10": Arm(
+        "scores detached, learning-rate warm-up 10 epochs, not 3",
+        {**_NONE, "schedule": {"warmup_epochs": 10}},
+    ),
     "faster backbone": Arm(
-        "scores detached, the backbone at a tenth of the head's rate, not a 70th", _NONE, backbone_share=0.1
+        "scores detached, the backbone at a tenth of the head's rate, not a 70th",
+        _NONE,
+        backbone_share=0.1,
     ),
-    "batch 2 x 4": Arm("scores detached, batch 2 x 4, not 4 x 4", {**_NONE, "batch": {"identities": 2}}),
+    "batch 2 x 4": Arm(
+        "scores detached, batch 2 x 4, not 4 x 4", {**_NONE, "batch": {"identities": 2}}
+    ),
     "mask alone": Arm(
-        "scores detached, the 1e10 mask, float32", {"sdtps": {"attention_gradient": "none", "gumbel": "published"}}
+        "scores detached, the 1e10 mask, float32",
+        {"sdtps": {"attention_gradient": "none", "gumbel": "published"}},
     ),
     "mask, scores attached": Arm(
-        "all scores carry gradient, the 1e10 mask, float32", {"sdtps": {"attention_gradient": "full", "gumbel": "published"}}
+        "all scores carry gradient, the 1e10 mask, float32",
+        {"sdtps": {"attention_gradient": "full", "gumbel": "published"}},
     ),
     "failing run": Arm(
         "as published, warm-up 10, batch 2 x 4",
         {**_PUBLISHED, "schedule": {"warmup_epochs": 10}, "batch": {"identities": 2}},
     ),
-    "frozen": Arm("scores detached, the backbone not trained at all", {**_NONE, "optimiser": {"frozen": True}}),
+    "frozen": Arm(
+        "scores detached, the backbone not trained at all", {**_NONE, "optimiser": {"frozen": True}}
+    ),
 }
 
 
@@ -70,7 +91,9 @@ def arm_settings(common: Mapping[str, Any], arm: str, seed: int) -> dict[str, An
     for section, values in ARMS[arm].changes.items():
         changed[section] = {**changed.get(section, {}), **values}
     if ARMS[arm].backbone_share is not None:
-        changed["optimiser"]["backbone_rate"] = ARMS[arm].backbone_share * changed["optimiser"]["rate"]
+        changed["optimiser"]["backbone_rate"] = (
+            ARMS[arm].backbone_share * changed["optimiser"]["rate"]
+        )
     if changed["network"]["head"] != "sdtps":
         changed.pop("sdtps")
     return changed

@@ -1,4 +1,6 @@
-"""What a step of each arm costs, measured side by side, so that a busy machine does not favour one of them."""
+"""What a step of each arm costs, measured side by side, so that a busy machine does not favour one
+of them.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,14 @@ _FILE: Final = "cost.json"
 
 
 def measure_costs(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> None:
-    """Median CPU seconds of a step for each named settings, to `cost.json`; steps take turns, the first is not counted."""
+    """Median CPU seconds of a step for each named settings, to `cost.json`; steps take turns, the
+    first is not counted.
+    """
     with tempfile.TemporaryDirectory() as scratch:
-        runs = {arm: _made(Path(scratch) / str(index), settings[arm]) for index, arm in enumerate(settings)}
+        runs = {
+            arm: _made(Path(scratch) / str(index), settings[arm])
+            for index, arm in enumerate(settings)
+        }
         taken: dict[str, list[float]] = {arm: [] for arm in runs}
         for _ in range(_ROUNDS):
             for arm, run in runs.items():
@@ -45,4 +52,6 @@ def missing_costs(folder: Path, arms: Sequence[str]) -> list[str]:
 
 def _made(folder: Path, settings: Mapping[str, Any]) -> Training:
     made = settings_of(settings)
-    return Training(made, Data.of(made.data, made.network, made.batch, made.identities_per_step), folder)
+    return Training(
+        made, Data.of(made.data, made.network, made.batch, made.identities_per_step), folder
+    )

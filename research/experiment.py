@@ -1,7 +1,8 @@
-"""The comparison of arms: one pretrained backbone, the same data, seeds and budget; resumable, one process per run.
+"""The comparison of arms: one pretrained backbone, the same data, seeds and budget; resumable, one
+process per run.
 
-A folder holds `backbone/` (the pretraining), `backbone.pth`, `cache/` (pictures) and, for each run, `ARM/SEED/` as
-`trireid train` leaves it. Runs that are finished are passed over.
+A folder holds `backbone/` (the pretraining), `backbone.pth`, `cache/` (pictures) and, for each run,
+`ARM/SEED/` as `trireid train` leaves it. Runs that are finished are passed over.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ _TENTH: Final = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """How large the comparison is. `rate`: of the head; the backbone's is in the notes' ratio to it, 5e-6 to 3.5e-4.
+    """How large the comparison is. `rate`: of the head; the backbone's is in the notes' ratio to
+    it, 5e-6 to 3.5e-4.
 
-    `identities` (train and validation), `validation_identities` of them, and `test_identities` are of world 0; the backbone
-    comes from `backbone_identities` of world 1, which has other cameras and other identities.
+    `identities` (train and validation), `validation_identities` of them, and `test_identities` are
+    of world 0; the backbone comes from `backbone_identities` of world 1, which has other cameras
+    and other identities.
     """
 
     epochs: int = 50
@@ -83,11 +86,25 @@ def backbone_settings(scale: Scale, folder: Path) -> dict[str, Any]:
     """The pretraining: no head, from scratch, on another world's identities."""
     return {
         "network": {**_NETWORK, "head": "none"},
-        "data": {"source": f"synthetic:person:{scale.backbone_identities}", "world": 1, "cache": str(folder / "cache")},
+        "data": {
+            "source": f"synthetic:person:{scale.backbone_identities}",
+            "world": 1,
+            "cache": str(folder / "cache"),
+        },
         "batch": {"identities": 8, "samples": 4},
         "loss": {"identity": 1.0, "triplet": 1.0},
-        "optimiser": {"name": "adamw", "rate": 1e-3, "backbone_rate": None, "weight_decay": 0.05, "clip": 5.0},
-        "schedule": {"epochs": scale.backbone_epochs, "warmup_epochs": min(2, scale.backbone_epochs - 1), "warmup_rate": 2e-5},
+        "optimiser": {
+            "name": "adamw",
+            "rate": 1e-3,
+            "backbone_rate": None,
+            "weight_decay": 0.05,
+            "clip": 5.0,
+        },
+        "schedule": {
+            "epochs": scale.backbone_epochs,
+            "warmup_epochs": min(2, scale.backbone_epochs - 1),
+            "warmup_rate": 2e-5,
+        },
         "augmentation": {"drop_camera": 0.5},
         "machine": {"device": "auto", "threads": scale.threads},
         "upkeep": {"evaluate_every": 9},
@@ -95,10 +112,11 @@ def backbone_settings(scale: Scale, folder: Path) -> dict[str, Any]:
 
 
 def run_experiment(folder: Path, arms: Sequence[str], seeds: int, scale: Scale) -> list[Path]:
-    """Run what is not finished, seed by seed, so that an interrupted comparison holds whole rounds; the runs' folders.
+    """Run what is not finished, seed by seed, so that an interrupted comparison holds whole rounds;
+    the runs' folders.
 
-    A run that stops by itself (NaN, divergence) is a result: it is kept, and the next one starts. Raises ConfigError for an
-    unknown arm.
+    A run that stops by itself (NaN, divergence) is a result: it is kept, and the next one starts.
+    Raises ConfigError for an unknown arm.
     """
     unknown = [arm for arm in arms if arm not in ARMS]
     if unknown:
@@ -108,12 +126,18 @@ def run_experiment(folder: Path, arms: Sequence[str], seeds: int, scale: Scale) 
         _pretrain(folder, scale)
     unmeasured = missing_costs(folder, arms)
     if unmeasured:
-        measure_costs(folder, {arm: arm_settings(common_settings(scale, folder), arm, 0) for arm in unmeasured})
+        measure_costs(
+            folder,
+            {arm: arm_settings(common_settings(scale, folder), arm, 0) for arm in unmeasured},
+        )
     runs = [(arm, seed) for seed in range(seeds) for arm in arms]
     for arm, seed in tqdm(runs, desc="runs", unit="run"):
         with _one_process(run_folder(folder, arm, seed)) as free:
             if free:
-                _train(run_folder(folder, arm, seed), arm_settings(common_settings(scale, folder), arm, seed))
+                _train(
+                    run_folder(folder, arm, seed),
+                    arm_settings(common_settings(scale, folder), arm, seed),
+                )
     return [run_folder(folder, arm, seed) for arm, seed in runs]
 
 
@@ -127,10 +151,15 @@ def _pretrain(folder: Path, scale: Scale) -> None:
         return
     _train(folder / "backbone", backbone_settings(scale, folder))
     if not (folder / "backbone" / "last.pth").exists():
-        raise TrireidError(f"the backbone's pretraining stopped; see {folder / 'backbone' / 'train.log'}")
+        raise TrireidError(
+            f"the backbone's pretraining stopped; see {folder / 'backbone' / 'train.log'}"
+        )
     state = torch.load(folder / "backbone" / "last.pth", weights_only=True)["state_dict"]
     prefix = "BACKBONE.base."
-    save({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}, folder / "backbone.pth")
+    save(
+        {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)},
+        folder / "backbone.pth",
+    )
 
 
 def _train(run: Path, settings: dict[str, Any]) -> None:
@@ -140,20 +169,31 @@ def _train(run: Path, settings: dict[str, Any]) -> None:
     settings_of(settings)
     run.mkdir(parents=True, exist_ok=True)
     write_text(run / "train.yml", yaml.safe_dump(settings, sort_keys=False))
-    command = [sys.executable, "-m", "trireid", "train", str(run / "train.yml"), "--folder", str(run)]
+    command = [
+        sys.executable,
+        "-m",
+        "trireid",
+        "train",
+        str(run / "train.yml"),
+        "--folder",
+        str(run),
+    ]
     with (run / "train.log").open("a") as log:
         code = subprocess.run(command, stdout=log, stderr=log, check=False).returncode
     if not code:
         return
     why = (run / "train.log").read_text().splitlines()[-1]
     if not (run / "stopped.pt").exists():
-        raise TrireidError(f"a run failed with exit code {code}: {why} (all of it: {run / 'train.log'})")
+        raise TrireidError(
+            f"a run failed with exit code {code}: {why} (all of it: {run / 'train.log'})"
+        )
     write_text(run / "stopped.txt", why + "\n")
 
 
 @contextmanager
 def _one_process(run: Path) -> Iterator[bool]:
-    """Whether this process has a run to itself: several may share a folder, and each takes what the others leave.
+    """Whether this process has a run to itself: several may share a folder, and each takes what the
+    others leave.
 
     The pretraining is waited for.
     """

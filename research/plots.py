@@ -10,8 +10,16 @@ from typing import Any
 from research.arms import ARMS
 
 _PATTERN_NAMES = {1: "pattern 1 (global)", 2: "pattern 2 (head)", 3: "pattern 3 (both)"}
-_COURSES = {"loss": "training loss", "accuracy_head": "head's accuracy, training", "mAP_3": "validation mAP, pattern 3, %"}
-_PATHS = {"tokens": "through the tokens", "predictor": "through the predictor", "mask": "through the mask"}
+_COURSES = {
+    "loss": "training loss",
+    "accuracy_head": "head's accuracy, training",
+    "mAP_3": "validation mAP, pattern 3, %",
+}
+_PATHS = {
+    "tokens": "through the tokens",
+    "predictor": "through the predictor",
+    "mask": "through the mask",
+}
 Course = Mapping[int, float]
 
 
@@ -20,12 +28,28 @@ def draw_scores(scores: Mapping[str, Mapping[int, Sequence[float]]], path: Path)
     with _figure(path, (8, 1.2 + 0.42 * len(scores))) as figure:
         axes = figure.add_subplot()
         for shift, (pattern, name) in zip((-0.22, 0, 0.22), _PATTERN_NAMES.items(), strict=True):
-            rows = [(row + shift, values[pattern]) for row, values in enumerate(scores.values()) if values[pattern]]
+            rows = [
+                (row + shift, values[pattern])
+                for row, values in enumerate(scores.values())
+                if values[pattern]
+            ]
             dots = [(value, row) for row, values in rows for value in values]
             colour = f"C{pattern - 1}"
-            axes.hlines([r for r, _ in rows], [min(v) for _, v in rows], [max(v) for _, v in rows], colour, linewidth=1.5)
-            axes.scatter([x for x, _ in dots], [y for _, y in dots], 18, colour, label=name, zorder=3)
-        axes.set(xlabel="mAP on the test identities, %", yticks=range(len(scores)), yticklabels=list(scores))
+            axes.hlines(
+                [r for r, _ in rows],
+                [min(v) for _, v in rows],
+                [max(v) for _, v in rows],
+                colour,
+                linewidth=1.5,
+            )
+            axes.scatter(
+                [x for x, _ in dots], [y for _, y in dots], 18, colour, label=name, zorder=3
+            )
+        axes.set(
+            xlabel="mAP on the test identities, %",
+            yticks=range(len(scores)),
+            yticklabels=list(scores),
+        )
         axes.invert_yaxis()
         axes.grid(axis="x", alpha=0.3)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)

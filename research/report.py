@@ -43,7 +43,10 @@ _START, _END = "<!-- results -->\n", "<!-- end of results -->\n"
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: `result.json`, and the rows of its tables. `result` None: it stopped itself, as `stopped` says."""
+    """A finished run:
+
+    `result.json`, and the rows of its tables. `result` None: it stopped itself, as `stopped` says.
+    """
 
     arm: str
     seed: int
@@ -70,18 +73,34 @@ class Run:
 
 
 def write_report(folder: Path, arms: Sequence[str], seeds: int, path: Path) -> None:
-    """Write the tables and pictures; of a file that is there, only the part between the two marks of results is replaced.
+    """Write the tables and pictures; of a file that is there, only the part between the two marks
+    of results is replaced.
 
     Raises TrireidError where no run is finished.
     """
-    found = {arm: [run for seed in range(seeds) if (run := Run.read(folder, arm, seed))] for arm in arms}
+    found = {
+        arm: [run for seed in range(seeds) if (run := Run.read(folder, arm, seed))] for arm in arms
+    }
     runs = {arm: of for arm, of in found.items() if of}
     if not runs:
-        raise TrireidError(f"{folder}: no run in it is finished, so there is nothing to report", str(folder))
+        raise TrireidError(
+            f"{folder}: no run in it is finished, so there is nothing to report", str(folder)
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     pictures = _pictures(runs, path)
-    text = _START + "\n\n".join([*_about(folder, runs, seeds), *_tables(runs, read_costs(folder)), *pictures]) + "\n" + _END
-    write_text(path, _replaced(path.read_text() if path.exists() else "# The comparison of arms\n\n" + _START + _END, text))
+    text = (
+        _START
+        + "\n\n".join([*_about(folder, runs, seeds), *_tables(runs, read_costs(folder)), *pictures])
+        + "\n"
+        + _END
+    )
+    write_text(
+        path,
+        _replaced(
+            path.read_text() if path.exists() else "# The comparison of arms\n\n" + _START + _END,
+            text,
+        ),
+    )
 
 
 def _replaced(old: str, text: str) -> str:
@@ -104,7 +123,12 @@ def _about(folder: Path, runs: Mapping[str, Sequence[Run]], seeds: int) -> Itera
 
 def _tables(runs: Mapping[str, Sequence[Run]], costs: Mapping[str, float]) -> Iterator[str]:
     yield _scores_table(runs, costs)
-    stopped = [f"- {run.arm}, seed {run.seed}: {run.stopped}" for of in runs.values() for run in of if run.stopped]
+    stopped = [
+        f"- {run.arm}, seed {run.seed}: {run.stopped}"
+        for of in runs.values()
+        for run in of
+        if run.stopped
+    ]
     if stopped:
         yield "Runs that stopped themselves:\n\n" + "\n".join(stopped)
     differences = _difference_table(runs)
@@ -115,13 +139,23 @@ def _tables(runs: Mapping[str, Sequence[Run]], costs: Mapping[str, float]) -> It
 
 
 def _scores_table(runs: Mapping[str, Sequence[Run]], costs: Mapping[str, float]) -> str:
-    head = ["arm", "what", "runs", *(f"mAP / R1, pattern {p}" for p in PATTERNS), "CPU s a step", "peak MB"]
+    head = [
+        "arm",
+        "what",
+        "runs",
+        *(f"mAP / R1, pattern {p}" for p in PATTERNS),
+        "CPU s a step",
+        "peak MB",
+    ]
     rows = [
         [
             arm,
             ARMS[arm].what,
             str(len(of)),
-            *(f"{_spread(of, _test(f'mAP_{p}'))} / {_spread(of, _test(f'rank1_{p}'))}" for p in PATTERNS),
+            *(
+                f"{_spread(of, _test(f'mAP_{p}'))} / {_spread(of, _test(f'rank1_{p}'))}"
+                for p in PATTERNS
+            ),
             f"{costs[arm]:.3f}" if arm in costs else "-",
             _spread(of, _result("peak_MB"), digits=0),
         ]
@@ -131,12 +165,26 @@ def _scores_table(runs: Mapping[str, Sequence[Run]], costs: Mapping[str, float])
 
 
 def _difference_table(runs: Mapping[str, Sequence[Run]]) -> str:
-    """One arm less another, seed by seed: the same seed draws the same start and the same batches. Empty without a pair."""
+    """One arm less another, seed by seed: the same seed draws the same start and the same batches.
+
+    Empty without a pair.
+    """
     rows = []
     for arm, other in COMPARED:
-        pairs = [(a, b) for a in runs.get(arm, ()) for b in runs.get(other, ()) if a.seed == b.seed and a.result and b.result]
+        pairs = [
+            (a, b)
+            for a in runs.get(arm, ())
+            for b in runs.get(other, ())
+            if a.seed == b.seed and a.result and b.result
+        ]
         if pairs:
-            rows.append([f"{arm} - {other}", str(len(pairs)), *(_differences(pairs, _test(f"mAP_{p}")) for p in PATTERNS)])
+            rows.append(
+                [
+                    f"{arm} - {other}",
+                    str(len(pairs)),
+                    *(_differences(pairs, _test(f"mAP_{p}")) for p in PATTERNS),
+                ]
+            )
     head = ["what less what", "pairs", *(f"mAP, pattern {p}" for p in PATTERNS)]
     note = "Difference in mAP between runs of the same seed: mean ± standard deviation, and each seed's."
     return f"{note}\n\n{_markdown(head, rows)}" if rows else ""
@@ -150,16 +198,30 @@ def _differences(pairs: Sequence[tuple[Run, Run]], figure: Callable[[Run], float
 
 def _course_table(runs: Mapping[str, Sequence[Run]]) -> str:
     epochs = (1, 4, 10)
-    head = ["arm", *(f"loss / accuracy, epoch {e}" for e in epochs), "last", "best epoch", "mAP 2 / 3 of the last"]
+    head = [
+        "arm",
+        *(f"loss / accuracy, epoch {e}" for e in epochs),
+        "last",
+        "best epoch",
+        "mAP 2 / 3 of the last",
+    ]
     head += ["skipped", "final scale", "zeros"]
     rows = [
         [
             arm,
-            *(f"{_spread(of, _epoch('loss', e))} / {_spread(of, _epoch('accuracy_head', e, 100), 0)}" for e in (*epochs, 0)),
+            *(
+                f"{_spread(of, _epoch('loss', e))} / {_spread(of, _epoch('accuracy_head', e, 100), 0)}"
+                for e in (*epochs, 0)
+            ),
             _spread(of, _result("best_epoch"), 0),
             f"{_spread(of, _test('mAP_2', 'test_last'))} / {_spread(of, _test('mAP_3', 'test_last'))}",
             _spread(of, _result("skipped"), 0),
-            " ".join(f"{run.result['final_scale']:g}" for run in of if run.result and run.result["final_scale"]) or "-",
+            " ".join(
+                f"{run.result['final_scale']:g}"
+                for run in of
+                if run.result and run.result["final_scale"]
+            )
+            or "-",
             _spread(of, _epoch("zero_gradients", 0, 100), 2),
         ]
         for arm, of in runs.items()
@@ -173,12 +235,26 @@ def _course_table(runs: Mapping[str, Sequence[Run]]) -> str:
 
 
 def _gradient_table(runs: Mapping[str, Sequence[Run]]) -> str:
-    columns = ("branch_ori", "branch_head", *(f"path_{p}" for p in ("tokens", "predictor", "own", "cross", "extra", "mask")))
-    shares = [f"{of}_share_{name}" for of in ("mask", "update") for name in ("backbone", "predictor")]
+    columns = (
+        "branch_ori",
+        "branch_head",
+        *(f"path_{p}" for p in ("tokens", "predictor", "own", "cross", "extra", "mask")),
+    )
+    shares = [
+        f"{of}_share_{name}" for of in ("mask", "update") for name in ("backbone", "predictor")
+    ]
     head = ["arm", *(c.split("_", 1)[1] for c in columns)]
-    head += [f"mask's share of the {of}: {name}" for of in ("gradient", "update") for name in ("backbone", "predictor")]
+    head += [
+        f"mask's share of the {of}: {name}"
+        for of in ("gradient", "update")
+        for name in ("backbone", "predictor")
+    ]
     rows = [
-        [arm, *(_typical(of, column) for column in columns), *(_typical(of, column, mean=True) for column in shares)]
+        [
+            arm,
+            *(_typical(of, column) for column in columns),
+            *(_typical(of, column, mean=True) for column in shares),
+        ]
         for arm, of in runs.items()
     ]
     note = (
@@ -191,7 +267,10 @@ def _gradient_table(runs: Mapping[str, Sequence[Run]]) -> str:
 
 
 def _test(name: str, of: str = "test") -> Callable[[Run], float | None]:
-    """A figure of the test source; `of` test_last: of the last epoch's network, not the best one's."""
+    """A figure of the test source;
+
+    `of` test_last: of the last epoch's network, not the best one's.
+    """
     return lambda run: run.result[of][name] if run.result else None
 
 
@@ -227,21 +306,31 @@ def _typical(runs: Sequence[Run], column: str, *, mean: bool = False) -> str:
 
 def _pictures(runs: Mapping[str, Sequence[Run]], report: Path) -> list[str]:
     stem = report.with_suffix("")
-    scores = {arm: {p: _values(of, _test(f"mAP_{p}")) for p in PATTERNS} for arm, of in runs.items()}
+    scores = {
+        arm: {p: _values(of, _test(f"mAP_{p}")) for p in PATTERNS} for arm, of in runs.items()
+    }
     draw_scores(scores, Path(f"{stem}-scores.png"))
-    courses = {arm: {name: _course(of, name) for name in ("loss", "accuracy_head", "mAP_3")} for arm, of in runs.items()}
+    courses = {
+        arm: {name: _course(of, name) for name in ("loss", "accuracy_head", "mAP_3")}
+        for arm, of in runs.items()
+    }
     draw_curves(courses, Path(f"{stem}-curves.png"))
     paths = {
-        arm: {p: _course_of_gradient(of, f"path_{p}") for p in ("tokens", "predictor", "mask")} for arm, of in runs.items()
+        arm: {p: _course_of_gradient(of, f"path_{p}") for p in ("tokens", "predictor", "mask")}
+        for arm, of in runs.items()
     }
-    flowing = {arm: of for arm, of in paths.items() if any(any(course.values()) for course in of.values())}
+    flowing = {
+        arm: of for arm, of in paths.items() if any(any(course.values()) for course in of.values())
+    }
     draw_gradients(flowing, Path(f"{stem}-gradients.png"))
     captions = {
         "scores": "mAP on the test identities, a dot per seed",
         "curves": "Loss, accuracy of the head's classifier, and mAP of pattern 3 on the validation identities, per epoch",
         "gradients": "Gradient at the backbone through the tokens, the score predictor and the mask, per epoch",
     }
-    return [f"![{caption}]({stem.name}-{name}.png)\n\n*{caption}*" for name, caption in captions.items()]
+    return [
+        f"![{caption}]({stem.name}-{name}.png)\n\n*{caption}*" for name, caption in captions.items()
+    ]
 
 
 def _values(runs: Sequence[Run], figure: Callable[[Run], float | None]) -> list[float]:
@@ -249,11 +338,15 @@ def _values(runs: Sequence[Run], figure: Callable[[Run], float | None]) -> list[
 
 
 def _course(runs: Sequence[Run], column: str) -> dict[int, float]:
-    return _mean_by_epoch([(int(row["epoch"]), row.get(column, "")) for run in runs for row in run.epochs])
+    return _mean_by_epoch(
+        [(int(row["epoch"]), row.get(column, "")) for run in runs for row in run.epochs]
+    )
 
 
 def _course_of_gradient(runs: Sequence[Run], column: str) -> dict[int, float]:
-    return _mean_by_epoch([(int(row["epoch"]), row.get(column, "")) for run in runs for row in run.gradients])
+    return _mean_by_epoch(
+        [(int(row["epoch"]), row.get(column, "")) for run in runs for row in run.gradients]
+    )
 
 
 def _mean_by_epoch(cells: Sequence[tuple[int, str]]) -> dict[int, float]:

@@ -1,4 +1,7 @@
-"""Samples: the triplet and its metadata, from file names and bytes to pixels. Nothing here needs torch."""
+"""Samples: the triplet and its metadata, from file names and bytes to pixels.
+
+Nothing here needs torch.
+"""
 
 from typing import TYPE_CHECKING, Final
 

@@ -13,7 +13,8 @@ from trireid.samples.errors import DeadlineError
 
 
 class Allowance:
-    """An amount that threads share, of bytes say: a thread that asks for a part waits until that much is left.
+    """An amount that threads share, of bytes say: a thread that asks for a part waits until that
+    much is left.
 
     Args:
         total: How much there is. A part larger than that takes all of it, and is then alone.
@@ -26,7 +27,10 @@ class Allowance:
 
     @contextmanager
     def part(self, amount: int) -> Iterator[None]:
-        """Hold a part while the block runs. Raises DeadlineError if the caller's deadline passes first."""
+        """Hold a part while the block runs.
+
+        Raises DeadlineError if the caller's deadline passes first.
+        """
         if amount <= self._free:
             yield
             return
@@ -45,13 +49,18 @@ class Allowance:
 
 def usable_cores() -> int:
     """As many as this process may use, 16 at most."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     return min(cores, 16)
 
 
 @contextmanager
 def one_of(gate: threading.Semaphore) -> Iterator[None]:
-    """Pass a gate for as long as the block runs. Raises DeadlineError if the caller's deadline passes first."""
+    """Pass a gate for as long as the block runs.
+
+    Raises DeadlineError if the caller's deadline passes first.
+    """
     if not gate.acquire(timeout=time_left()):
         raise DeadlineError("the images of other requests take all cores")
     try:
@@ -63,7 +72,8 @@ def one_of(gate: threading.Semaphore) -> Iterator[None]:
 _MIB: Final = 1 << 20
 #: Bytes of image files that are read and not decoded yet. Small files never wait for large ones.
 FILES: Final = Allowance(256 * _MIB, free=_MIB)
-#: Bytes that decoding takes, in this process and in those it starts. Small images never wait for large ones.
+#: Bytes that decoding takes, in this process and in those it starts. Small images never wait for
+#: large ones.
 DECODING: Final = Allowance(1024 * _MIB, free=16 * _MIB)
 #: Images that are decoded in this process at the same time.
 CORES: Final = threading.BoundedSemaphore(usable_cores())

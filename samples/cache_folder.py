@@ -1,4 +1,6 @@
-"""The user's cache folder: what can be made again is kept there, and never in the working directory."""
+"""The user's cache folder: what can be made again is kept there, and never in the working
+directory.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ _NAME: Final = "trireid"
 
 
 def cache_folder() -> Path:
-    """Return the folder for what trireid can make again: `XDG_CACHE_HOME/trireid`, or `~/.cache/trireid`.
+    """Return the folder for what trireid can make again: `XDG_CACHE_HOME/trireid`, or
+    `~/.cache/trireid`.
 
     Returns:
         An absolute path, which need not exist.
@@ -48,4 +51,6 @@ def _home() -> Path:
     try:
         return Path(pwd.getpwuid(os.getuid()).pw_dir)
     except KeyError as error:
-        raise FileNotFoundError(2, "HOME is not set, and the user has no home folder", "HOME") from error
+        raise FileNotFoundError(
+            2, "HOME is not set, and the user has no home folder", "HOME"
+        ) from error

@@ -1,9 +1,9 @@
 """Cells of CSV files that spreadsheets open: text never reads as a formula, and comes back exactly.
 
-Text that begins with one of `= + - @`, also in wide letters, a tab or a carriage return gets an apostrophe in front, as a
-spreadsheet's user would write it; so does text that is blank or a word for it (`NA`, `None`), that begins or
-ends with white space or is a whole number with `.0`, and an attribute's text that looks like a number or
-true/false. Numbers stay as they are.
+Text that begins with one of `= + - @`, also in wide letters, a tab or a carriage return gets an
+apostrophe in front, as a spreadsheet's user would write it; so does text that is blank or a word
+for it (`NA`, `None`), that begins or ends with white space or is a whole number with `.0`, and an
+attribute's text that looks like a number or true/false. Numbers stay as they are.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import re
 from typing import Any, Final
 
 _MARK: Final = "'"
-#: What pandas, R, SQL and people write for a cell that is blank. "Na" is not among them: it is a name.
+#: What pandas, R, SQL and people write for a cell that is blank. "Na" is not among them: it is a
+#: name.
 _BLANK_WORDS: Final = frozenset((
     "", "NA", "N/A", "n/a", "NaN", "nan", "None", "none", "NULL", "Null", "null", "<NA>", "NaT", "#N/A", "#NV", "#N/D",
     "-", "--",
@@ -31,7 +32,11 @@ def is_blank(cell: Any) -> bool:
     """Return whether a cell of a field holds nothing, or a word for it."""
     if isinstance(cell, str):
         return cell.strip() in _BLANK_WORDS
-    return cell is None or (isinstance(cell, float) and math.isnan(cell)) or str(cell) in ("NaT", "<NA>")
+    return (
+        cell is None
+        or (isinstance(cell, float) and math.isnan(cell))
+        or str(cell) in ("NaT", "<NA>")
+    )
 
 
 def spoiled(cell: str) -> str | None:
@@ -49,7 +54,9 @@ def write_text(text: str) -> str:
 
 
 def read_text(cell: str) -> str:
-    """Return the text of a cell that `write_text` wrote, or of one written by hand without white space around it."""
+    """Return the text of a cell that `write_text` wrote, or of one written by hand without white
+    space around it.
+    """
     return cell[1:] if cell.startswith(_MARK) and _needs_mark(cell[1:]) else cell.strip()
 
 
@@ -57,7 +64,11 @@ def write_value(value: Any) -> str:
     """Return the cell of an attribute; of one that is neither text, number nor true/false its JSON."""
     if isinstance(value, str):
         return _MARK + value if _needs_mark(value) or _looks_typed(value) else value
-    return write_text(json.dumps(value, ensure_ascii=False)) if isinstance(value, list | dict) else json.dumps(value)
+    return (
+        write_text(json.dumps(value, ensure_ascii=False))
+        if isinstance(value, list | dict)
+        else json.dumps(value)
+    )
 
 
 def read_value(cell: str) -> Any:
@@ -91,5 +102,9 @@ def _typed(text: str) -> Any:
         value = json.loads(text)
         is_plain = isinstance(value, bool | int | float) and math.isfinite(value)
         return value if is_plain and str(value).lower() == text.lower() else text
-    except (ValueError, RecursionError, OverflowError):  # OverflowError: a whole number of hundreds of digits
+    except (
+        ValueError,
+        RecursionError,
+        OverflowError,
+    ):  # OverflowError: a whole number of hundreds of digits
         return text

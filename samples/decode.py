@@ -1,4 +1,6 @@
-"""From a picture in any form to the pixels that a network is shown: one implementation for training, indexing and serving."""
+"""From a picture in any form to the pixels that a network is shown: one implementation for
+training, indexing and serving.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,15 @@ from trireid.samples.sample import MODALITIES, Modality, Picture, Sample
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 MIN_SIDE: Final = 8
 MAX_PIXELS: Final = 50_000_000
-MAX_BYTES: Final = 8 * MAX_PIXELS  #: of a file: the largest image, uncompressed, with 16 bits in each of four channels
-#: Pixels up to which a file may be as small as it likes, and how many more it may have for each of its bytes: a file of one
-#: color has up to 10,000 (PNG, JPEG, TIFF).
+MAX_BYTES: Final = (
+    8 * MAX_PIXELS
+)  #: of a file: the largest image, uncompressed, with 16 bits in each of four channels
+#: Pixels up to which a file may be as small as it likes, and how many more it may have for each of
+#: its bytes: a file of one color has up to 10,000 (PNG, JPEG, TIFF).
 _SMALL: Final = 16_000_000
 _PIXELS_PER_BYTE: Final = 20_000
-#: Visits to a pixel up to which an image is decoded in this process: a second of a slow core. A 4K frame has 10 million.
+#: Visits to a pixel up to which an image is decoded in this process: a second of a slow core. A 4K
+#: frame has 10 million.
 IN_PROCESS: Final = 16_000_000
 #: Processor time of an image that is decoded apart: at the start, and for each pixel.
 SECONDS: Final = 1.0
@@ -48,7 +53,9 @@ Size = tuple[int, int] | Fit
 
 @dataclass(frozen=True)
 class Batch:
-    """`images` uint8 [B, 3, H, W, 3] (modality, height, width, channel), `present` bool [B, 3]; an absent picture is zeros."""
+    """`images` uint8 [B, 3, H, W, 3] (modality, height, width, channel), `present` bool [B, 3]; an
+    absent picture is zeros.
+    """
 
     images: Pixels
     present: NDArray[np.bool_]
@@ -57,13 +64,15 @@ class Batch:
 def decode(picture: Picture, field: str | None = None) -> Image.Image:
     """Decode an image in any form to an upright 8-bit RGB image.
 
-    EXIF orientation is applied; grey, palette, CMYK and 16-bit (see `trireid.samples.depth`) images are converted; an alpha channel is
-    dropped, as the field's training code does. A file is examined before it is decoded, and decoded in a process of its own
-    unless its structure shows that it takes little time; see docs/security.md.
+    EXIF orientation is applied; grey, palette, CMYK and 16-bit (see `trireid.samples.depth`) images
+    are converted; an alpha channel is dropped, as the field's training code does. A file is
+    examined before it is decoded, and decoded in a process of its own unless its structure shows
+    that it takes little time; see docs/security.md.
 
     Raises:
-        PictureError: Naming `field`, for bytes that are no JPEG, PNG, WebP, BMP or TIFF, for damaged ones, for images under 8
-            pixels a side or over 50 megapixels, and for files that cost far more than an image of their size.
+        PictureError: Naming `field`, for bytes that are no JPEG, PNG, WebP, BMP or TIFF, for
+            damaged ones, for images under 8 pixels a side or over 50 megapixels, and for files that
+            cost far more than an image of their size.
         DeadlineError: The caller's deadline passed.
     """
     with decoded(picture, field) as image:
@@ -72,7 +81,9 @@ def decode(picture: Picture, field: str | None = None) -> Image.Image:
 
 @contextmanager
 def decoded(picture: Picture, field: str | None = None) -> Iterator[Image.Image]:
-    """As `decode`, with the image's share of this process's memory and cores held while the block runs."""
+    """As `decode`, with the image's share of this process's memory and cores held while the block
+    runs.
+    """
     if isinstance(picture, np.ndarray):
         yield _from_array(picture, field)
     elif isinstance(picture, Image.Image):
@@ -89,18 +100,27 @@ def decoded(picture: Picture, field: str | None = None) -> Iterator[Image.Image]
 
 
 def examine(data: bytes, field: str | None = None) -> Container:
-    """Check the container of an image file, without decoding it. Raises PictureError as `decode`."""
+    """Check the container of an image file, without decoding it.
+
+    Raises PictureError as `decode`.
+    """
     if not data:
         raise PictureError(f"{_named(field)}the image is empty (0 bytes)", field)
     reader = reader_of(data)
     if reader is None:
-        raise PictureError(f"{_named(field)}not a picture we read; send {', '.join(FORMATS)}", field, "format")
+        raise PictureError(
+            f"{_named(field)}not a picture we read; send {', '.join(FORMATS)}", field, "format"
+        )
     with naming(field):
         container = reader(data)
     _check_size(container.width, container.height, field)
     if container.pixels > max(_SMALL, _PIXELS_PER_BYTE * len(data)):
         size = f"{container.width} x {container.height} pixels"
-        raise PictureError(f"{_named(field)}{size} in a file of {len(data)} bytes; re-encode it", field, "too_large")
+        raise PictureError(
+            f"{_named(field)}{size} in a file of {len(data)} bytes; re-encode it",
+            field,
+            "too_large",
+        )
     return container
 
 
@@ -116,9 +136,13 @@ def naming(field: str | None) -> Iterator[None]:
 @contextmanager
 def _rendered(container: Container, field: str | None) -> Iterator[Image.Image]:
     if isolation.AVAILABLE and (container.work is None or container.work > IN_PROCESS):
-        memory = _MEMORY + _MEMORY_PER_PIXEL * container.pixels + _MEMORY_PER_BYTE * len(container.data)
+        memory = (
+            _MEMORY + _MEMORY_PER_PIXEL * container.pixels + _MEMORY_PER_BYTE * len(container.data)
+        )
         with naming(field):
-            image = isolation.render_apart(container, seconds=SECONDS + SECONDS_PER_PIXEL * container.pixels, memory=memory)
+            image = isolation.render_apart(
+                container, seconds=SECONDS + SECONDS_PER_PIXEL * container.pixels, memory=memory
+            )
         yield image
         return
     with one_of(CORES):
@@ -128,29 +152,44 @@ def _rendered(container: Container, field: str | None) -> Iterator[Image.Image]:
 
 
 def content(picture: str | os.PathLike[str] | bytes, field: str | None = None) -> bytes:
-    """The bytes of an image file, at most MAX_BYTES. Raises PictureError where it cannot be read, or is larger."""
+    """The bytes of an image file, at most MAX_BYTES.
+
+    Raises PictureError where it cannot be read, or is larger.
+    """
     if isinstance(picture, bytes):
         return picture
     if not isinstance(picture, str | os.PathLike):
         kind = type(picture).__name__
-        raise PictureError(f"{_named(field)}an image is a path, bytes, a PIL image or an array, not {kind}", field, "format")
+        raise PictureError(
+            f"{_named(field)}an image is a path, bytes, a PIL image or an array, not {kind}",
+            field,
+            "format",
+        )
     try:
         return read_regular(picture, MAX_BYTES)
     except FileTooLargeError as error:
         raise _too_large(field, f"a file of {error.size // 1_000_000} MB") from error
     except OSError as error:
-        raise PictureError(f"{_named(field)}cannot be read: {error.strerror}", field, "missing") from error
+        raise PictureError(
+            f"{_named(field)}cannot be read: {error.strerror}", field, "missing"
+        ) from error
 
 
 def pixels(image: Image.Image, to: Size) -> Pixels:
-    """Resize -> uint8 [H, W, 3]. `to`: height and width, bicubic as in the research code, or a `Fit`."""
+    """Resize -> uint8 [H, W, 3].
+
+    `to`: height and width, bicubic as in the research code, or a `Fit`.
+    """
     fit = _fit(to)
     current_notes().note_shape((image.height, image.width), fit.size)
     return np.asarray(fit_image(image, fit), dtype=np.uint8)
 
 
 def to_batch(samples: Sequence[Sample], to: Size) -> Batch:
-    """Decode and resize samples, see `pixels`. Raises PictureError, naming the modality, for a bad picture."""
+    """Decode and resize samples, see `pixels`.
+
+    Raises PictureError, naming the modality, for a bad picture.
+    """
     size = _fit(to).size
     images = np.zeros((len(samples), len(MODALITIES), *size, 3), dtype=np.uint8)
     present = np.zeros((len(samples), len(MODALITIES)), dtype=np.bool_)
@@ -170,7 +209,11 @@ def _fit(to: Size) -> Fit:
 
 
 def _fitted(picture: Picture, field: str, to: Fit) -> Pixels:
-    if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.shape == (*to.size, 3):
+    if (
+        isinstance(picture, np.ndarray)
+        and picture.dtype == np.uint8
+        and picture.shape == (*to.size, 3)
+    ):
         return np.asarray(picture, np.uint8)  # what `pixels` gave: nothing is left to do
     with decoded(picture, field) as image:
         return pixels(image, to)
@@ -178,7 +221,9 @@ def _fitted(picture: Picture, field: str, to: Fit) -> Pixels:
 
 def field_of(modality: Modality, picture: Picture) -> str:
     """What to call a picture: its modality, and its file where it has one."""
-    return f"{modality} ({os.fspath(picture)})" if isinstance(picture, str | os.PathLike) else modality
+    return (
+        f"{modality} ({os.fspath(picture)})" if isinstance(picture, str | os.PathLike) else modality
+    )
 
 
 def _named(field: str | None) -> str:
@@ -187,7 +232,9 @@ def _named(field: str | None) -> str:
 
 def _from_array(array: NDArray[Any], field: str | None) -> Image.Image:
     grey = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 1)
-    if array.dtype not in (np.uint8, np.uint16) or not (grey or (array.ndim == 3 and array.shape[2] == 3)):
+    if array.dtype not in (np.uint8, np.uint16) or not (
+        grey or (array.ndim == 3 and array.shape[2] == 3)
+    ):
         raise PictureError(
             f"{_named(field)}an array must be uint8 or uint16, [H, W, 3] or [H, W], not {array.dtype} {list(array.shape)}",
             field,
@@ -202,11 +249,17 @@ def _from_array(array: NDArray[Any], field: str | None) -> Image.Image:
 def _check_size(width: int, height: int, field: str | None) -> None:
     if min(width, height) < MIN_SIDE:
         raise PictureError(
-            f"{_named(field)}{width} x {height} pixels is too small; {MIN_SIDE} a side at least", field, "too_small"
+            f"{_named(field)}{width} x {height} pixels is too small; {MIN_SIDE} a side at least",
+            field,
+            "too_small",
         )
     if width * height > MAX_PIXELS:
         raise _too_large(field, f"{width} x {height} pixels")
 
 
 def _too_large(field: str | None, size: str = "the picture") -> PictureError:
-    return PictureError(f"{_named(field)}{size} is too large; {MAX_PIXELS // 1_000_000} megapixels at most", field, "too_large")
+    return PictureError(
+        f"{_named(field)}{size} is too large; {MAX_PIXELS // 1_000_000} megapixels at most",
+        field,
+        "too_large",
+    )

@@ -1,9 +1,10 @@
-"""The process that decodes images for another one, which may kill it: `python -m trireid.samples.decode_worker SHARED`.
+"""The process that decodes images for another one, which may kill it: `python -m
+trireid.samples.decode_worker SHARED`.
 
 Reads requests from the socket on descriptor 0, and answers each; an image's bytes, and its pixels
-after them, are in the file whose descriptor is `SHARED`. It ends when the other end of the socket is
-closed, as it is when the process that started it has ended, however that came about. It needs Pillow
-and NumPy alone.
+after them, are in the file whose descriptor is `SHARED`. It ends when the other end of the socket
+is closed, as it is when the process that started it has ended, however that came about. It needs
+Pillow and NumPy alone.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ from PIL import Image
 from trireid.samples.containers import Container
 from trireid.samples.depth import Depth, ImageNotes, reading_images
 from trireid.samples.errors import PictureError
-from trireid.samples.messages import read_shared, receive_message, send_message, strips, write_shared
+from trireid.samples.messages import (
+    read_shared,
+    receive_message,
+    send_message,
+    strips,
+    write_shared,
+)
 from trireid.samples.rendering import render
 
 #: Behind requests that need no decoding apart.
@@ -33,7 +40,8 @@ def main() -> None:
     """Serve until the other end is closed."""
     shared = int(sys.argv[1])
     for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(stop, signal.SIG_IGN)  # the parent decides: it has requests in flight to answer
+        # the parent decides: it has requests in flight to answer
+        signal.signal(stop, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
@@ -47,14 +55,22 @@ def main() -> None:
 
 def _answer(connection: socket.socket, shared: int, asked: Mapping[str, Any]) -> None:
     _limit_memory(asked["memory"])
-    signal.setitimer(signal.ITIMER_PROF, asked["seconds"])  # at the end of it the system ends this process
+    # at the end of it the system ends this process
+    signal.setitimer(signal.ITIMER_PROF, asked["seconds"])
     try:
         data = read_shared(shared, asked["bytes"])
         notes = ImageNotes(Depth.parse(asked["depth"]))
         with reading_images(notes):
-            image = render(Container(asked["form"], asked["width"], asked["height"], data, asked["orientation"]))
+            image = render(
+                Container(
+                    asked["form"], asked["width"], asked["height"], data, asked["orientation"]
+                )
+            )
     except MemoryError:
-        error = {"message": f"decoding the image takes over {asked['memory'] >> 20} MiB", "code": "too_large"}
+        error = {
+            "message": f"decoding the image takes over {asked['memory'] >> 20} MiB",
+            "code": "too_large",
+        }
         send_message(connection, error)
     except PictureError as error:
         send_message(connection, {"message": error.message, "code": error.code})
@@ -71,7 +87,9 @@ def _write_pixels(shared: int, image: Image.Image) -> None:
 
 
 def _limit_memory(more: int) -> None:
-    """Let this process take so many bytes more than it has now, where the system tells how many that are."""
+    """Let this process take so many bytes more than it has now, where the system tells how many
+    that are.
+    """
     with suppress(OSError):
         with open("/proc/self/statm", encoding="ascii") as file:
             now = int(file.read().split()[0]) * resource.getpagesize()

@@ -1,6 +1,8 @@
-"""From 16-bit grey to 8 bits: by the whole range, by what an image uses of it, or by a fixed range of counts.
+"""From 16-bit grey to 8 bits: by the whole range, by what an image uses of it, or by a fixed range
+of counts.
 
-Thermal cameras write counts of 12 or 14 bits, of which a scene uses little: scaled by 1/257, all of it falls into a few levels.
+Thermal cameras write counts of 12 or 14 bits, of which a scene uses little: scaled by 1/257, all of
+it falls into a few levels.
 """
 
 from __future__ import annotations
@@ -39,8 +41,8 @@ class Depth:
     """How 16-bit grey images become 8-bit ones.
 
     `mode`: `8bit` scales by 1/257; `stretch` maps an image's percentiles 0.5 to 99.5 to 0 to 255;
-    `counts` maps `low` to `high`, the same for each image; `auto` stretches an image that uses under a
-    sixteenth of the range, or 14 bits at most, and scales others.
+    `counts` maps `low` to `high`, the same for each image; `auto` stretches an image that uses
+    under a sixteenth of the range, or 14 bits at most, and scales others.
     """
 
     mode: Mode = "auto"
@@ -59,7 +61,10 @@ class Depth:
             return cls("counts", *_COUNTS)
         fixed = _FIXED.fullmatch(text)
         if fixed is None or not int(fixed[1]) < int(fixed[2]) <= 65_535:
-            raise ConfigError(f"thermal: must be one of {FORMS} (0 <= LOW < HIGH <= 65535), not {text[:40]!r}", "thermal")
+            raise ConfigError(
+                f"thermal: must be one of {FORMS} (0 <= LOW < HIGH <= 65535), not {text[:40]!r}",
+                "thermal",
+            )
         return cls("counts", int(fixed[1]), int(fixed[2]))
 
     def narrow(self, wide: NDArray[np.uint16]) -> tuple[NDArray[np.uint8], bool]:
@@ -85,7 +90,9 @@ def _scale(wide: NDArray[np.uint16], low: float, high: float) -> NDArray[np.uint
     narrow = np.empty(wide.shape, np.uint8)
     for top in range(0, len(wide), _STRIP_ROWS):  # by strips, to hold little at once
         rows = slice(top, top + _STRIP_ROWS)
-        narrow[rows] = ((wide[rows].astype(np.float64) - low) * (255 / (high - low)) + 0.5).clip(0, 255)
+        narrow[rows] = ((wide[rows].astype(np.float64) - low) * (255 / (high - low)) + 0.5).clip(
+            0, 255
+        )
     return narrow
 
 
@@ -119,7 +126,9 @@ class ImageNotes:
             self.stretched += 1
 
     def note_shape(self, given: tuple[int, int], wanted: tuple[int, int]) -> None:
-        """Count an image (height, width) if its shape is far from what the network is shown (height, width)."""
+        """Count an image (height, width) if its shape is far from what the network is shown
+        (height, width).
+        """
         ratio = (given[0] / given[1]) / (wanted[0] / wanted[1])
         if not 1 / _FAR <= ratio <= _FAR:
             with self._lock:

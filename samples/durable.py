@@ -1,4 +1,6 @@
-"""Files that are whole or not there: written beside their place, flushed to the disk, and then renamed."""
+"""Files that are whole or not there: written beside their place, flushed to the disk, and then
+renamed.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ _DRAFT: Final = ".draft-"
 
 
 def write_whole(path: Path, *parts: bytes) -> None:
-    """Write a file of these parts in one step: after a crash or on a full disk there is the old one, or none.
+    """Write a file of these parts in one step: after a crash or on a full disk there is the old
+    one, or none.
 
     Raises OSError, naming the path.
     """
@@ -32,7 +35,8 @@ def make_private(folder: Path) -> None:
 
     One that is there and empty becomes such, if it is the caller's.
     """
-    if not folder.parent.exists():  # one that others may write to would let them put another folder in this one's place
+    # one that others may write to would let them put another folder in this one's place
+    if not folder.parent.exists():
         make_private(folder.parent)
     try:
         folder.mkdir(PRIVATE_FOLDER)
@@ -55,10 +59,11 @@ def write_private(path: Path, data: bytes) -> None:
 
 @contextmanager
 def draft_folder(target: Path, last: str) -> Iterator[Path]:
-    """Give a place to make the content of a new or empty folder; all of it is there, durably, when the block ends.
+    """Give a place to make the content of a new or empty folder; all of it is there, durably, when
+    the block ends.
 
-    It moves into `target` by name, `last` at the end: a crash leaves no folder with `last` and without the rest, and an error
-    leaves nothing.
+    It moves into `target` by name, `last` at the end: a crash leaves no folder with `last` and
+    without the rest, and an error leaves nothing.
 
     Raises:
         GalleryError: `target` is not a new or empty folder.
@@ -90,7 +95,9 @@ def draft_folder(target: Path, last: str) -> Iterator[Path]:
 
 
 def _refuse_taken(target: Path) -> None:
-    """Raise GalleryError unless a folder is new or empty, and say so if a killed process left its draft there."""
+    """Raise GalleryError unless a folder is new or empty, and say so if a killed process left its
+    draft there.
+    """
     if target.is_dir() and (left := next(target.glob(f"{_DRAFT}*"), None)) is not None:
         raise GalleryError(
             f"{target}: holds {left.name} of an export that is at work or was cut short; delete that, or name another folder",
@@ -102,10 +109,11 @@ def _refuse_taken(target: Path) -> None:
 
 @contextmanager
 def draft_of(path: Path, *, private: bool = False) -> Iterator[Path]:
-    """A place to write a file to, which takes `path`'s place, durably, when the block ends; on an error nothing stays.
+    """A place to write a file to, which takes `path`'s place, durably, when the block ends; on an
+    error nothing stays.
 
-    `private`: its owner alone may read it, whatever the umask.
-    Raises OSError, naming `path` where it names no other file, where the disk is full or the folder cannot be written to.
+    `private`: its owner alone may read it, whatever the umask. Raises OSError, naming `path` where
+    it names no other file, where the disk is full or the folder cannot be written to.
     """
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
@@ -116,7 +124,9 @@ def draft_of(path: Path, *, private: bool = False) -> Iterator[Path]:
             sync(draft)
             os.replace(draft, path)
         sync_folder(path.parent)
-    except OSError as error:  # a failed write says neither which file nor, in a temporary folder, whose
+    except (
+        OSError
+    ) as error:  # a failed write says neither which file nor, in a temporary folder, whose
         if error.filename is not None and f".{path.name}-" not in str(error.filename):
             raise  # another file's, as of a draft within this one
         raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error

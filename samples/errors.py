@@ -13,15 +13,16 @@ TrireidError(ValueError)    what was given cannot be used; the message is one li
 └── ServiceError            a server, as a client of it sees it: it refused, failed, or could not be reached
 ```
 
-Each carries `field`: the field, file, row or key at fault, where there is one. Anything else that escapes is a bug of ours.
+Each carries `field`: the field, file, row or key at fault, where there is one. Anything else that
+escapes is a bug of ours.
 """
 
 
 class TrireidError(ValueError):
     """What was given cannot be used.
 
-    `field` names the part at fault as the caller knows it: a form field, a file, a row, a key; None where no part stands out.
-    `code` tells kinds of fault apart for programs.
+    `field` names the part at fault as the caller knows it: a form field, a file, a row, a key; None
+    where no part stands out. `code` tells kinds of fault apart for programs.
     """
 
     def __init__(self, message: str, field: str | None = None, code: str = "bad_request") -> None:
@@ -32,7 +33,8 @@ class TrireidError(ValueError):
 class PictureError(TrireidError):
     """A picture cannot be read, or is not one we take.
 
-    `code`: `corrupt`, `format`, `too_small`, `too_large`, `missing`, or `no_direction` where a network can say nothing of it.
+    `code`: `corrupt`, `format`, `too_small`, `too_large`, `missing`, or `no_direction` where a
+    network can say nothing of it.
     """
 
     def __init__(self, message: str, field: str | None = None, code: str = "corrupt") -> None:
@@ -48,7 +50,9 @@ class ConfigError(TrireidError):
 
 
 class CheckpointError(TrireidError):
-    """A checkpoint's keys, shapes or values do not fit the network that its configuration describes."""
+    """A checkpoint's keys, shapes or values do not fit the network that its configuration
+    describes.
+    """
 
 
 class ArtifactError(TrireidError):
@@ -73,12 +77,18 @@ class DeadlineError(TrireidError):
 class ServiceError(TrireidError):
     """A server did not do what it was asked: it refused, failed, or could not be reached.
 
-    `status`: of HTTP, None where there was no answer; `code`: as the server told it, `connection` where there was no answer;
-    `request_id`: by which the server's log and audit know the request.
+    `status`: of HTTP, None where there was no answer; `code`: as the server told it, `connection`
+    where there was no answer; `request_id`: by which the server's log and audit know the request.
     """
 
     def __init__(
-        self, message: str, field: str | None = None, code: str = "error", *, status: int | None, request_id: str
+        self,
+        message: str,
+        field: str | None = None,
+        code: str = "error",
+        *,
+        status: int | None,
+        request_id: str,
     ) -> None:
         super().__init__(message, field, code)
         self.status, self.request_id = status, request_id

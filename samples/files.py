@@ -21,7 +21,10 @@ MAX_TEXT_BYTES: Final = 1 << 20
 
 
 class FileTooLargeError(OSError):
-    """A file holds more bytes than its reader takes: `size`, or more if it grew while it was read."""
+    """A file holds more bytes than its reader takes:
+
+    `size`, or more if it grew while it was read.
+    """
 
     def __init__(self, size: int, path: str | os.PathLike[str]) -> None:
         super().__init__(errno.EFBIG, f"is too large: {size} bytes", os.fspath(path))
@@ -50,7 +53,8 @@ def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
     A file whose size the system gives as 0, as it does for those in `/proc`, is empty.
 
     Raises:
-        FileTooLargeError: The file holds more than `most` bytes, also if it grew after it was opened.
+        FileTooLargeError: The file holds more than `most` bytes, also if it grew after it was
+            opened.
         OSError: As `open_regular`.
     """
     size = _check_regular(path).st_size
@@ -69,7 +73,10 @@ def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
 
 
 def is_regular(path: str | os.PathLike[str]) -> bool:
-    """Whether there is a regular file, or a symbolic link to one; False for a path no system takes."""
+    """Whether there is a regular file, or a symbolic link to one;
+
+    False for a path no system takes.
+    """
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
     except (OSError, ValueError):

@@ -7,7 +7,8 @@ from typing import Final
 
 from PIL import Image
 
-#: Filters to resize with, by what a card calls them. All look at every pixel where they make an image smaller.
+#: Filters to resize with, by what a card calls them. All look at every pixel where they make an
+#: image smaller.
 RESIZES: Final = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
@@ -42,5 +43,7 @@ def fit_image(image: Image.Image, to: Fit) -> Image.Image:
     scale = min(width / image.width, height / image.height)
     inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     canvas = Image.new("RGB", (width, height))
-    canvas.paste(image.resize(inner, RESIZES[to.resize]), ((width - inner[0]) // 2, (height - inner[1]) // 2))
+    canvas.paste(
+        image.resize(inner, RESIZES[to.resize]), ((width - inner[0]) // 2, (height - inner[1]) // 2)
+    )
     return canvas

@@ -1,6 +1,8 @@
-"""Decoding in processes of its own, each with limits of processor time and memory, killed where an image exceeds them.
+"""Decoding in processes of its own, each with limits of processor time and memory, killed where an
+image exceeds them.
 
-The processes start when they are first needed, by `subprocess`: nothing is forked from a process whose threads hold locks.
+The processes start when they are first needed, by `subprocess`: nothing is forked from a process
+whose threads hold locks.
 """
 
 from __future__ import annotations
@@ -26,19 +28,41 @@ from trireid.samples.containers import Container
 from trireid.samples.deadline import time_left
 from trireid.samples.depth import current_notes
 from trireid.samples.errors import DeadlineError, PictureError
-from trireid.samples.messages import create_shared_file, read_shared, receive_message, send_message, strips, write_shared
+from trireid.samples.messages import (
+    create_shared_file,
+    read_shared,
+    receive_message,
+    send_message,
+    strips,
+    write_shared,
+)
 
-#: Whether this system has what the processes need; where not, everything is decoded in the caller's.
+#: Whether this system has what the processes need; where not, everything is decoded in the
+#: caller's.
 AVAILABLE: Final = os.name == "posix"
 #: Processes that wait for the next image; others end when they are done.
 _IDLE: Final = 2
 #: Pixels, and bytes of the file, up to which an image never waits for a larger one.
 _SMALL_PIXELS: Final = 1 << 20
 _SMALL_BYTES: Final = 1 << 20
-#: Seconds an image may take where there is no deadline, for each second of processor time: cores may be busy elsewhere.
+#: Seconds an image may take where there is no deadline, for each second of processor time: cores
+#: may be busy elsewhere.
 _WALL: Final = 20
-_ENVIRONMENT: Final = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "LANG", "LC_ALL", "TMPDIR")
-_THREADS: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+_ENVIRONMENT: Final = (
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "PYTHONHOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+)
+_THREADS: Final = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "1",
+}
 #: Large blocks go back to the system when they are freed.
 _MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 
@@ -89,7 +113,9 @@ class _Worker:
             self.close()
             if left is not None:
                 raise DeadlineError("the image was not decoded in time") from error
-            raise PictureError(f"decoding the image takes over {_WALL * seconds:.0f} s", None, "too_large") from error
+            raise PictureError(
+                f"decoding the image takes over {_WALL * seconds:.0f} s", None, "too_large"
+            ) from error
         except (EOFError, ConnectionError) as error:
             raise self._why_it_ended(seconds) from error
         except PictureError:
@@ -145,7 +171,9 @@ class _Worker:
         image = Image.new("RGB", (width, height))
         for top, bottom, start in strips(width, height):
             size = width, bottom - top
-            strip = Image.frombytes("RGB", size, read_shared(self._shared, 3 * size[0] * size[1], start))
+            strip = Image.frombytes(
+                "RGB", size, read_shared(self._shared, 3 * size[0] * size[1], start)
+            )
             if bottom - top == height:
                 return strip
             image.paste(strip, (0, top))
@@ -161,26 +189,41 @@ class _Worker:
         self._drop()
         code = self._process.wait()
         if code == -signal.SIGPROF:
-            return PictureError(f"decoding the image takes over {seconds:.1f} s of processor time", None, "too_large")
+            return PictureError(
+                f"decoding the image takes over {seconds:.1f} s of processor time",
+                None,
+                "too_large",
+            )
         if code < 0:
-            return PictureError(f"the image is damaged: its decoder ended by {signal.Signals(-code).name}")
-        return RuntimeError(f"the process that decodes images ended with exit code {code}; its output says why")
+            return PictureError(
+                f"the image is damaged: its decoder ended by {signal.Signals(-code).name}"
+            )
+        return RuntimeError(
+            f"the process that decodes images ended with exit code {code}; its output says why"
+        )
 
 
 class _Workers:
-    """As many processes as are needed at the same time: for small images up to one for each core, and so for others."""
+    """As many processes as are needed at the same time: for small images up to one for each core,
+    and so for others.
+    """
 
     def __init__(self) -> None:
         self._idle: list[_Worker] = []
         self._start()
 
     def _start(self) -> None:
-        self._small_gate, self._gate = (threading.BoundedSemaphore(usable_cores()) for _ in range(2))
+        self._small_gate, self._gate = (
+            threading.BoundedSemaphore(usable_cores()) for _ in range(2)
+        )
         self._lock = threading.Lock()
 
     @contextmanager
     def one(self, is_small: bool) -> Iterator[_Worker]:
-        """Borrow a process, started if none is idle. Raises DeadlineError if the deadline passes first."""
+        """Borrow a process, started if none is idle.
+
+        Raises DeadlineError if the deadline passes first.
+        """
         with one_of(self._small_gate if is_small else self._gate):
             worker = self._take() or _Worker()
             try:

@@ -1,4 +1,5 @@
-"""How a process and the one that decodes its images speak: short JSON over a socket, bytes and pixels in a file that both have.
+"""How a process and the one that decodes its images speak: short JSON over a socket, bytes and
+pixels in a file that both have.
 
 The file lies in memory, and no process needs to wait for the other while it writes.
 """
@@ -59,7 +60,9 @@ def read_shared(shared: int, size: int, start: int = 0) -> bytes:
 
 
 def strips(width: int, height: int) -> Iterator[tuple[int, int, int]]:
-    """An RGB image's rows in parts of a few megabytes: first row, row after the last, where the part's bytes begin."""
+    """An RGB image's rows in parts of a few megabytes: first row, row after the last, where the
+    part's bytes begin.
+    """
     rows = max(1, _STRIP // (3 * width))
     for top in range(0, height, rows):
         yield top, min(top + rows, height), 3 * width * top

@@ -1,4 +1,6 @@
-"""Text that came from elsewhere, for a terminal: no character of it moves the cursor, changes colours or reorders a line."""
+"""Text that came from elsewhere, for a terminal: no character of it moves the cursor, changes
+colours or reorders a line.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +8,17 @@ import logging
 import unicodedata
 from typing import Final
 
-#: Control, format (bidirectional overrides among them), halves of surrogate pairs, line and paragraph separators.
+#: Control, format (bidirectional overrides among them), halves of surrogate pairs, line and
+#: paragraph separators.
 _ESCAPED: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
 #: Join or part letters of one word in some scripts.
 _JOINERS: Final = "\u200c\u200d"
 
 
 def printable(text: object) -> str:
-    """Return a text as one line, with what a terminal would act on as escapes like `\\x1b` and `\\u202e`."""
+    """Return a text as one line, with what a terminal would act on as escapes like `\\x1b` and
+    `\\u202e`.
+    """
     line = str(text)
     return line if line.isprintable() else "".join(map(_shown, line))
 

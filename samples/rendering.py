@@ -1,4 +1,6 @@
-"""From a checked container, or an image of Pillow's, to upright 8-bit RGB: the only place where Pillow decodes a file."""
+"""From a checked container, or an image of Pillow's, to upright 8-bit RGB: the only place where
+Pillow decodes a file.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,20 @@ from trireid.samples.containers.container import Container, corrupt
 from trireid.samples.depth import current_notes
 from trireid.samples.errors import PictureError
 
-_EIGHT_BIT: Final = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
+_EIGHT_BIT: Final = (
+    "1",
+    "L",
+    "LA",
+    "La",
+    "P",
+    "PA",
+    "RGB",
+    "RGBA",
+    "RGBa",
+    "RGBX",
+    "CMYK",
+    "YCbCr",
+)
 _SIXTEEN_BIT: Final = ("I;16", "I;16B", "I;16L", "I;16N")
 _JPEG_END: Final = b"\xff\xd9"
 _TURNS: Final = {
@@ -28,13 +43,17 @@ _TURNS: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# What Pillow warns of or logs (odd metadata, a large image) is either harmless or said by a PictureError of ours.
+# What Pillow warns of or logs (odd metadata, a large image) is either harmless or said by a
+# PictureError of ours.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 def render(container: Container) -> Image.Image:
-    """Decode a container. Raises PictureError, without a field, where Pillow cannot, or finds another size."""
+    """Decode a container.
+
+    Raises PictureError, without a field, where Pillow cannot, or finds another size.
+    """
     try:
         image = _load(container, container.data)
     except (MemoryError, PictureError):
@@ -58,13 +77,17 @@ def _load(container: Container, data: bytes) -> Image.Image:
 
 
 def _load_without_end(container: Container) -> Image.Image | None:
-    """Decode a JPEG that lacks its last two bytes, as some cameras write it; None if more than these is missing.
+    """Decode a JPEG that lacks its last two bytes, as some cameras write it; None if more than
+    these is missing.
 
-    The decoder invents what is missing before an end. It is whole if what follows it changes no pixel.
+    The decoder invents what is missing before an end. It is whole if what follows it changes no
+    pixel.
     """
     data = container.data.rstrip(b"\xff")
     try:
-        plain, filled = (_load(container, data + filling + _JPEG_END) for filling in (b"", b"\x55\xaa" * 512))
+        plain, filled = (
+            _load(container, data + filling + _JPEG_END) for filling in (b"", b"\x55\xaa" * 512)
+        )
     except (MemoryError, PictureError):
         raise
     except Exception:  # as in `render`
@@ -73,7 +96,10 @@ def _load_without_end(container: Container) -> Image.Image | None:
 
 
 def upright_copy(image: Image.Image) -> Image.Image:
-    """An image of Pillow's as `render` gives it; the caller's own stays as it is. Raises PictureError, without a field."""
+    """An image of Pillow's as `render` gives it; the caller's own stays as it is.
+
+    Raises PictureError, without a field.
+    """
     check_mode(image)
     try:
         return as_rgb(ImageOps.exif_transpose(image))
@@ -86,13 +112,17 @@ def upright_copy(image: Image.Image) -> Image.Image:
 def check_mode(image: Image.Image) -> None:
     """Raises PictureError for pixels that have no meaning in 8 bits."""
     if image.mode not in (*_EIGHT_BIT, *_SIXTEEN_BIT):
-        raise PictureError(f"pixels of mode {image.mode} are not read; send 8 or 16 bits a channel", None, "format")
+        raise PictureError(
+            f"pixels of mode {image.mode} are not read; send 8 or 16 bits a channel", None, "format"
+        )
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
     """An image in 8-bit RGB: alpha is dropped, 16 bits are narrowed as the current notes say."""
     image = (
-        Image.fromarray(narrow_noted(np.asarray(image).astype(np.uint16, copy=False))) if image.mode in _SIXTEEN_BIT else image
+        Image.fromarray(narrow_noted(np.asarray(image).astype(np.uint16, copy=False)))
+        if image.mode in _SIXTEEN_BIT
+        else image
     )
     return image if image.mode == "RGB" else image.convert("RGB")
 

@@ -10,7 +10,8 @@ from trireid.samples.source import NotUsed, Role
 
 Split = Literal["train", "query", "gallery"]
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)
-#: A role, or what a table or a folder may say in its place: both query and gallery (test), or neither.
+#: A role, or what a table or a folder may say in its place: both query and gallery (test), or
+#: neither.
 Part = Role | Literal["test", "validation", "junk"]
 _WORDS: Final[dict[str, Part]] = {
     **dict.fromkeys(("train", "training", "trainset", "bounding_box_train"), "train"),
@@ -46,11 +47,16 @@ def is_in(part: Part | None, split: Split) -> bool:
 def left_out(parts: Iterable[Part | None], split: Split, what: str) -> tuple[NotUsed, ...]:
     """Count the `what` (rows, images) whose part is not of the split."""
     counted = Counter(part for part in parts if part is not None and not is_in(part, split))
-    return tuple(NotUsed(f"{what} of role {part}", count, _why(part, split)) for part, count in counted.items())
+    return tuple(
+        NotUsed(f"{what} of role {part}", count, _why(part, split))
+        for part, count in counted.items()
+    )
 
 
 def _why(part: Part, split: Split) -> str:
     if part == "junk":
         return "junk is left out"
     other = part if part in SPLITS else None
-    return f"only the {split} is asked for" + (f"; add @{other} to the SOURCE for these" if other else "")
+    return f"only the {split} is asked for" + (
+        f"; add @{other} to the SOURCE for these" if other else ""
+    )

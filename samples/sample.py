@@ -20,19 +20,23 @@ Kind = Literal["person", "vehicle"]
 MODALITIES: Final[tuple[Modality, ...]] = get_args(Modality)
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
-#: A path, the bytes of an image file, a PIL image, or an array [H, W, 3] or [H, W] of uint8 or uint16.
-Picture: TypeAlias = "str | PathLike[str] | bytes | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]"
+#: A path, the bytes of an image file, a PIL image, or an array [H, W, 3] or [H, W] of uint8 or
+#: uint16.
+Picture: TypeAlias = (
+    "str | PathLike[str] | bytes | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]"
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
     """Up to three pictures of one person or vehicle, and what is known of them.
 
-    `rgb`, `nir`, `tir`: a path, the bytes of an image file, a PIL image or an array [H, W, 3] or [H, W]
-    of uint8 or uint16; None where the modality is missing. `camera` is any integer (0-based where a
-    reader knows its data set's convention). `time` is ISO 8601 text.
-    `attributes` holds whatever else is known, by name. `purpose` says what the sample is kept for; `expires`, ISO 8601, until
-    when: a gallery does not find it any more from then on. Raises TrireidError for a `kind` that does not exist.
+    `rgb`, `nir`, `tir`: a path, the bytes of an image file, a PIL image or an array [H, W, 3] or
+    [H, W] of uint8 or uint16; None where the modality is missing. `camera` is any integer (0-based
+    where a reader knows its data set's convention). `time` is ISO 8601 text. `attributes` holds
+    whatever else is known, by name. `purpose` says what the sample is kept for; `expires`, ISO
+    8601, until when: a gallery does not find it any more from then on. Raises TrireidError for a
+    `kind` that does not exist.
     """
 
     id: str | None = None
@@ -54,26 +58,46 @@ class Sample:
 
     @classmethod
     def from_bgr(
-        cls, frame: NDArray[Any], box: Sequence[float] | None = None, modality: Modality = "rgb", **known: Any
+        cls,
+        frame: NDArray[Any],
+        box: Sequence[float] | None = None,
+        modality: Modality = "rgb",
+        **known: Any,
     ) -> Self:
         """Create a sample from a frame as OpenCV gives it, or from a part of one.
 
         Args:
             frame: uint8 [H, W, 3] in the order blue, green, red, or uint8 or uint16 [H, W].
-            box: Left, top, right, bottom in pixels, right and bottom exclusive; what lies outside of the frame is cut off.
+            box: Left, top, right, bottom in pixels, right and bottom exclusive; what lies outside
+                of the frame is cut off.
             modality: That the frame is of.
             known: Other fields of the sample.
 
         Raises:
-            PictureError: The modality is not one; the frame is no such array, or the box holds no pixel of it.
+            PictureError: The modality is not one; the frame is no such array, or the box holds no
+                pixel of it.
         """
         if modality not in MODALITIES:
-            raise PictureError(f"modality: {modality!r} is not one of {', '.join(MODALITIES)}", "modality", "format")
-        if not isinstance(frame, np.ndarray) or frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] != 3):
+            raise PictureError(
+                f"modality: {modality!r} is not one of {', '.join(MODALITIES)}",
+                "modality",
+                "format",
+            )
+        if (
+            not isinstance(frame, np.ndarray)
+            or frame.ndim not in (2, 3)
+            or (frame.ndim == 3 and frame.shape[2] != 3)
+        ):
             shape = list(getattr(frame, "shape", ())) or type(frame).__name__
-            raise PictureError(f"{modality}: a frame must be an array [H, W, 3] or [H, W], not {shape}", modality, "format")
+            raise PictureError(
+                f"{modality}: a frame must be an array [H, W, 3] or [H, W], not {shape}",
+                modality,
+                "format",
+            )
         crop = frame if box is None else frame[_slices(frame.shape[:2], box, modality)]
-        image: dict[str, Any] = {modality: np.ascontiguousarray(crop[..., ::-1] if crop.ndim == 3 else crop)}
+        image: dict[str, Any] = {
+            modality: np.ascontiguousarray(crop[..., ::-1] if crop.ndim == 3 else crop)
+        }
         return cls(**image, **known)
 
     def picture(self, modality: Modality) -> Picture | None:
@@ -87,24 +111,37 @@ class Sample:
         return tuple(modality for modality in MODALITIES if self.picture(modality) is not None)
 
 
-def _slices(shape: tuple[int, int], box: Sequence[float], modality: Modality) -> tuple[slice, slice]:
+def _slices(
+    shape: tuple[int, int], box: Sequence[float], modality: Modality
+) -> tuple[slice, slice]:
     """Rows and columns of a box within a frame of a shape (height, width)."""
     if len(box) != 4 or not all(math.isfinite(side) for side in box):
-        raise PictureError(f"{modality}: a box is left, top, right, bottom in pixels, not {list(box)}", modality, "format")
+        raise PictureError(
+            f"{modality}: a box is left, top, right, bottom in pixels, not {list(box)}",
+            modality,
+            "format",
+        )
     left, top, right, bottom = (round(float(side)) for side in box)
     rows = slice(max(0, top), max(0, min(shape[0], bottom)))
     columns = slice(max(0, left), max(0, min(shape[1], right)))
     if rows.start >= rows.stop or columns.start >= columns.stop:
         frame = f"{shape[1]} x {shape[0]}"
-        raise PictureError(f"{modality}: the box {list(box)} holds no pixel of the frame of {frame}", modality, "too_small")
+        raise PictureError(
+            f"{modality}: the box {list(box)} holds no pixel of the frame of {frame}",
+            modality,
+            "too_small",
+        )
     return rows, columns
 
 
-#: What a sample's fields are called: no attribute is, for where both become columns one would pass for the other.
+#: What a sample's fields are called: no attribute is, for where both become columns one would pass
+#: for the other.
 FIELDS: Final = tuple(each.name for each in fields(Sample))
 _AROUND: Final = " \t\r\n\"'`"
 
 
 def is_field_name(name: str) -> bool:
-    """Whether an attribute of this name could be taken for a field of a sample, by a reader that ignores case and quotes."""
+    """Whether an attribute of this name could be taken for a field of a sample, by a reader that
+    ignores case and quotes.
+    """
     return unicodedata.normalize("NFKC", name).strip(_AROUND).casefold() in FIELDS

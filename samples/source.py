@@ -17,11 +17,12 @@ Role = Literal["train", "query", "gallery", "distractor"]
 
 @dataclass(frozen=True)
 class Entry:
-    """One location of a source: `place` names it (`row 7`, a file), and it holds a sample or an error.
+    """One location of a source: `place` names it (`row 7`, a file), and it holds a sample or an
+    error.
 
-    `name`: what to call a sample that has no id of its own, if that is not the place. `role`: the part that the sample plays
-    if the source says so, else None: it is a query and in the gallery. A distractor is in the gallery and not a query; so is
-    a sample without an identity.
+    `name`: what to call a sample that has no id of its own, if that is not the place. `role`: the
+    part that the sample plays if the source says so, else None: it is a query and in the gallery. A
+    distractor is in the gallery and not a query; so is a sample without an identity.
     """
 
     place: str
@@ -53,8 +54,9 @@ class NotUsed:
 class Source:
     """A source of `total` entries; iterate it as often as you like.
 
-    `not_used`: what was given and is passed over; `notes`: how the source was read, in sentences for its user; `tells`: the
-    fields of a sample that the source speaks of, by name (`attributes` for these as a whole), None for all of them.
+    `not_used`: what was given and is passed over; `notes`: how the source was read, in sentences
+    for its user; `tells`: the fields of a sample that the source speaks of, by name (`attributes`
+    for these as a whole), None for all of them.
     """
 
     name: str
@@ -72,7 +74,9 @@ class Source:
 
 
 def read_lazily(name: str, places: list[str], read: Callable[[str], Sample]) -> Source:
-    """A source that makes each sample when it is taken; a TrireidError of `read` becomes that entry's fault."""
+    """A source that makes each sample when it is taken; a TrireidError of `read` becomes that
+    entry's fault.
+    """
 
     def entries() -> Iterator[Entry]:
         for place in places:
@@ -81,8 +85,12 @@ def read_lazily(name: str, places: list[str], read: Callable[[str], Sample]) -> 
     return Source(name, len(places), entries)
 
 
-def read_entry(place: str, read: Callable[[], Sample], name: str | None = None, role: Role | None = None) -> Entry:
-    """Make one entry of what `read` gives, its text in NFC; its TrireidError or OSError becomes the entry's error."""
+def read_entry(
+    place: str, read: Callable[[], Sample], name: str | None = None, role: Role | None = None
+) -> Entry:
+    """Make one entry of what `read` gives, its text in NFC; its TrireidError or OSError becomes the
+    entry's error.
+    """
     try:
         return Entry(place, normalize_sample(read()), name=normalize_text(name), role=role)
     except OSError as error:  # a name too long, a folder that may not be looked into

@@ -15,19 +15,29 @@ from trireid.samples.readers.rgb_datasets import RGB_READERS
 from trireid.samples.roles import SPLITS, Split
 from trireid.samples.source import Source
 
-#: The group of entry points by which a package adds a scheme: NAME = "package.module:function", called with the name, the split
-#: and options, which returns a Source.
+#: The group of entry points by which a package adds a scheme: NAME = "package.module:function",
+#: called with the name, the split and options, which returns a Source.
 PLUGINS: Final = "trireid.sources"
 _DATA_SETS: Final = {**READERS, **RGB_READERS}
 FORMS: Final = ", ".join(
-    (*(f"{name}:DIR" for name in _DATA_SETS), "manifest.csv, .tsv or .parquet, a folder, synthetic:KIND:IDENTITIES")
+    (
+        *(f"{name}:DIR" for name in _DATA_SETS),
+        "manifest.csv, .tsv or .parquet, a folder, synthetic:KIND:IDENTITIES",
+    )
 )
 _TABLES: Final = (".csv", ".tsv", ".parquet")
 #: What else people keep tables in, and what to do with it.
 _OTHER_TABLES: Final = {
-    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), "save it as CSV (in Excel: CSV UTF-8)"),
-    **dict.fromkeys((".gz", ".zip", ".bz2", ".xz", ".zst", ".tar", ".tgz", ".7z"), "unpack it first"),
-    **dict.fromkeys((".json", ".jsonl", ".feather", ".arrow", ".pkl", ".pickle", ".h5"), "save it as CSV or Parquet"),
+    **dict.fromkeys(
+        (".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), "save it as CSV (in Excel: CSV UTF-8)"
+    ),
+    **dict.fromkeys(
+        (".gz", ".zip", ".bz2", ".xz", ".zst", ".tar", ".tgz", ".7z"), "unpack it first"
+    ),
+    **dict.fromkeys(
+        (".json", ".jsonl", ".feather", ".arrow", ".pkl", ".pickle", ".h5"),
+        "save it as CSV or Parquet",
+    ),
 }
 
 
@@ -42,8 +52,10 @@ def open_source(
     """Open the source that a name stands for.
 
     Args:
-        name: A SOURCE as the command line takes it. `@train`, `@query` or `@gallery` at its end asks for that split.
-        split: The split to take otherwise. A source that does not tell splits apart gives all of its samples for each.
+        name: A SOURCE as the command line takes it. `@train`, `@query` or `@gallery` at its end
+            asks for that split.
+        split: The split to take otherwise. A source that does not tell splits apart gives all of
+            its samples for each.
         allow_outside: A manifest's images may lie outside its folder.
         pattern: What the names of a folder's images say, as in `{identity}_c{camera}_{*}`.
         options: For a scheme of another package, as `world` and `shots` of `synthetic`.
@@ -66,7 +78,9 @@ def open_source(
 
 
 def _split_of(name: str, split: Split) -> tuple[str, Split]:
-    """The name without its split, and that or the default; a file that is called so is taken by its name."""
+    """The name without its split, and that or the default; a file that is called so is taken by its
+    name.
+    """
     base, at, asked = name.rpartition("@")
     known = next((each for each in SPLITS if asked == each), None)
     return (base, known) if at and known and not Path(name).exists() else (name, split)
@@ -92,6 +106,8 @@ def _data_set(name: str, scheme: str, rest: str, split: Split) -> Source:
 
 
 def _plugged_in(scheme: str) -> Callable[..., Source] | None:
-    """What opens `SCHEME:...`: a function that an installed package names in its entry points, group `trireid.sources`."""
+    """What opens `SCHEME:...`: a function that an installed package names in its entry points,
+    group `trireid.sources`.
+    """
     found = entry_points(group=PLUGINS, name=scheme) if scheme.isidentifier() else ()
     return next((each.load() for each in found), None)

@@ -14,7 +14,8 @@ S = TypeVar("S", bound=Sample)
 
 
 def normalize_sample(sample: S) -> S:
-    """Return a sample with all of its text in NFC, attributes and their names too; itself if it is so already.
+    """Return a sample with all of its text in NFC, attributes and their names too; itself if it is
+    so already.
 
     Raises TrireidError for two attributes whose names are then the same.
     """
@@ -35,7 +36,9 @@ def normalize_text(value: Any) -> Any:
     if isinstance(value, dict):
         found = {normalize_text(name): normalize_text(each) for name, each in value.items()}
         if len(found) < len(value):
-            raise TrireidError("attributes: two names differ only in how their letters are composed", "attributes")
+            raise TrireidError(
+                "attributes: two names differ only in how their letters are composed", "attributes"
+            )
         return found
     if isinstance(value, list | tuple):
         return [normalize_text(each) for each in value]
@@ -43,10 +46,17 @@ def normalize_text(value: Any) -> Any:
 
 
 def forms_of(text: str) -> list[str]:
-    """Return the forms that a text may have been stored in: NFC, and in older stores as it was given, or NFD."""
+    """Return the forms that a text may have been stored in:
+
+    NFC, and in older stores as it was given, or NFD.
+    """
     if text.isascii():
         return [text]
-    return list(dict.fromkeys((unicodedata.normalize("NFC", text), text, unicodedata.normalize("NFD", text))))
+    return list(
+        dict.fromkeys(
+            (unicodedata.normalize("NFC", text), text, unicodedata.normalize("NFD", text))
+        )
+    )
 
 
 def _is_normal(value: Any) -> bool:

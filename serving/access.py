@@ -36,7 +36,10 @@ _EXPIRES: Final = "expires="
 
 
 class Scope(StrEnum):
-    """What a token is good for. `search`: to embed, search, and see galleries and images; `admin`: everything."""
+    """What a token is good for.
+
+    `search`: to embed, search, and see galleries and images; `admin`: everything.
+    """
 
     SEARCH = "search"
     ENROLL = "enroll"
@@ -52,7 +55,9 @@ class Grant:
     gallery: str | None = None
 
     def __str__(self) -> str:
-        return self.scope if self.gallery is None else f"{self.scope}:{quote(self.gallery, safe='')}"
+        return (
+            self.scope if self.gallery is None else f"{self.scope}:{quote(self.gallery, safe='')}"
+        )
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,11 @@ class Principal:
 
     def may(self, scope: Scope, gallery: str | None) -> bool:
         """Whether a scope is granted in a gallery; with None: in the server as a whole."""
-        return any(Grant(each, place) in self.grants for each in (scope, Scope.ADMIN) for place in {gallery, None})
+        return any(
+            Grant(each, place) in self.grants
+            for each in (scope, Scope.ADMIN)
+            for place in {gallery, None}
+        )
 
     def may_somewhere(self, scope: Scope) -> bool:
         """Whether a scope is granted in any gallery at all."""
@@ -76,7 +85,10 @@ class Principal:
 
     @property
     def granted(self) -> list[str]:
-        """Every scope that is granted: `search`, or `search:people` where it is so in one gallery alone."""
+        """Every scope that is granted:
+
+        `search`, or `search:people` where it is so in one gallery alone.
+        """
         galleries = sorted({grant.gallery for grant in self.grants if grant.gallery is not None})
         everywhere = [scope for scope in Scope if self.may(scope, None)]
         within = [
@@ -122,7 +134,8 @@ class TokenStore:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read the tokens that TRIREID_TOKENS_FILE or TRIREID_TOKENS gives; none where neither is set.
+        """Read the tokens that TRIREID_TOKENS_FILE or TRIREID_TOKENS gives; none where neither is
+        set.
 
         Raises:
             ConfigError: naming file and line but no token, for what cannot be used.
@@ -138,9 +151,9 @@ class TokenStore:
     def parse(cls, lines: Iterable[str], source: str) -> Self:
         """Read lines `NAME SCOPE,SCOPE TOKEN [EXPIRES]`.
 
-        `#` before a word starts a comment. A scope is limited to a gallery as in `search:people` (its name
-        percent-encoded). The token may be given as `sha256:HEX`. EXPIRES is an ISO 8601 time, in UTC if it
-        has no offset.
+        `#` before a word starts a comment. A scope is limited to a gallery as in `search:people`
+        (its name percent-encoded). The token may be given as `sha256:HEX`. EXPIRES is an ISO 8601
+        time, in UTC if it has no offset.
         """
         tokens: dict[bytes, Principal] = {}
         for number, line in enumerate(lines, 1):
@@ -148,10 +161,14 @@ class TokenStore:
             if words:
                 digest, principal = _parse_line(words, f"{source}, line {number}")
                 if digest in tokens or principal.name in {known.name for known in tokens.values()}:
-                    raise ConfigError(f"{source}, line {number}: this name or token is there already", source)
+                    raise ConfigError(
+                        f"{source}, line {number}: this name or token is there already", source
+                    )
                 tokens[digest] = principal
         if not tokens:
-            raise ConfigError(f"{source}: holds no token; write lines {_LINE}, or leave it unset", source)
+            raise ConfigError(
+                f"{source}: holds no token; write lines {_LINE}, or leave it unset", source
+            )
         return cls(tuple(tokens.items()))
 
 
@@ -165,16 +182,22 @@ def _read_lines(file: Path) -> list[str]:
             raise ConfigError(f"{file}: the file of tokens is over 1 MiB", str(file))
         return content.decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: the file of tokens cannot be read: {error}", str(file)) from error
+        raise ConfigError(
+            f"{file}: the file of tokens cannot be read: {error}", str(file)
+        ) from error
 
 
 def _check_rights(file: Path, status: os.stat_result) -> None:
     if stat.S_IMODE(status.st_mode) & 0o077:
         mode = f"{stat.S_IMODE(status.st_mode):04o}"
-        raise ConfigError(f"{file}: other users can read the tokens (mode {mode}); run: chmod 600 {file}", str(file))
+        raise ConfigError(
+            f"{file}: other users can read the tokens (mode {mode}); run: chmod 600 {file}",
+            str(file),
+        )
     if status.st_uid not in (0, os.geteuid()):
         raise ConfigError(
-            f"{file}: belongs to another user, who could change the tokens; run: chown {os.geteuid()} {file}", str(file)
+            f"{file}: belongs to another user, who could change the tokens; run: chown {os.geteuid()} {file}",
+            str(file),
         )
 
 
@@ -188,17 +211,23 @@ def _parse_line(words: Sequence[str], where: str) -> tuple[bytes, Principal]:
         return bytes.fromhex(token.removeprefix(_HASH_PREFIX)), principal
     if token.lower().startswith(_HASH_PREFIX):
         raise ConfigError(
-            f"{where}: after {_HASH_PREFIX} come 64 digits of lowercase hexadecimal, as sha256sum prints them", where
+            f"{where}: after {_HASH_PREFIX} come 64 digits of lowercase hexadecimal, as sha256sum prints them",
+            where,
         )
     if len(token) < LEAST_LENGTH:
-        raise ConfigError(f"{where}: a token has {LEAST_LENGTH} characters at least; this one is too easy to guess", where)
+        raise ConfigError(
+            f"{where}: a token has {LEAST_LENGTH} characters at least; this one is too easy to guess",
+            where,
+        )
     return hashlib.sha256(token.encode()).digest(), principal
 
 
 def _parse_grant(text: str, where: str) -> Grant:
     scope, limited, gallery = text.partition(":")
     if scope not in tuple(Scope):
-        raise ConfigError(f"{where}: no scope is called {scope!r}; there are {', '.join(Scope)}", where)
+        raise ConfigError(
+            f"{where}: no scope is called {scope!r}; there are {', '.join(Scope)}", where
+        )
     if limited and not gallery:
         raise ConfigError(f"{where}: {text!r} names no gallery after the colon", where)
     return Grant(Scope(scope), unquote(gallery) if limited else None)
@@ -208,7 +237,10 @@ def _parse_expiry(text: str, where: str) -> float:
     try:
         moment = datetime.fromisoformat(text.removeprefix(_EXPIRES))
     except ValueError as error:
-        raise ConfigError(f"{where}: the token's expiry must be a time in ISO 8601, as in 2027-01-31T12:00Z", where) from error
+        raise ConfigError(
+            f"{where}: the token's expiry must be a time in ISO 8601, as in 2027-01-31T12:00Z",
+            where,
+        ) from error
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 

@@ -1,8 +1,9 @@
-"""Whether a request may do what it asks for: its token, or without tokens where it comes from; and how often.
+"""Whether a request may do what it asks for: its token, or without tokens where it comes from; and
+how often.
 
-Without tokens a server answers only requests that come from its own machine and were meant for it: a
-page of another site that a browser on this machine shows cannot ask it anything, whatever name it gives
-to the address, and neither can a client behind a proxy.
+Without tokens a server answers only requests that come from its own machine and were meant for it:
+a page of another site that a browser on this machine shows cannot ask it anything, whatever name it
+gives to the address, and neither can a client behind a proxy.
 """
 
 from __future__ import annotations
@@ -45,10 +46,12 @@ class AccessControl:
         self._rate = RateLimit(limits.rate)
 
     def authorize(self, connection: HTTPConnection, scope: Scope | None) -> Principal:
-        """Find who sends a request, and check that a scope is granted in some gallery; None: any token will do.
+        """Find who sends a request, and check that a scope is granted in some gallery; None: any
+        token will do.
 
         Raises:
-            AccessError: 401 without a valid token, 403 without the scope, 429 over the token's rate.
+            AccessError: 401 without a valid token, 403 without the scope, 429 over the token's
+                rate.
         """
         principal = self._authenticate(connection)
         connection.scope[PRINCIPAL] = principal
@@ -71,13 +74,17 @@ class AccessControl:
         return principal
 
     def reload(self, read: Callable[[], TokenStore] = TokenStore.from_environment) -> None:
-        """Read the tokens again; those that are known stay where they cannot be read, which is logged."""
+        """Read the tokens again; those that are known stay where they cannot be read, which is
+        logged.
+        """
         try:
             tokens = read()
             if tokens.is_empty and not self.tokens.is_empty:
                 raise ConfigError("there are no tokens any more", "tokens")
         except ConfigError as error:
-            log.error("the tokens were not reloaded, those from before stay valid: %s", error.message)
+            log.error(
+                "the tokens were not reloaded, those from before stay valid: %s", error.message
+            )
             return
         self.tokens = tokens
         event("tokens reloaded", tokens=len(tokens.tokens))
@@ -89,7 +96,9 @@ class AccessControl:
             return LOCAL_USER
         principal = self.tokens.find(connection.headers.get("authorization"))
         if principal is None:
-            message = "a token is needed, and none that is known was sent: Authorization: Bearer TOKEN"
+            message = (
+                "a token is needed, and none that is known was sent: Authorization: Bearer TOKEN"
+            )
             raise AccessError(message, "unauthorized")
         if has_expired(principal):
             raise AccessError(f"the token {principal.name} has expired", "unauthorized")
@@ -99,10 +108,20 @@ class AccessControl:
 def lacks_scope(principal: Principal, scope: Scope, gallery: str | None = None) -> AccessError:
     """Create the error for a principal without a scope, in general or in a gallery."""
     needed = scope if gallery is None else f"{scope} in the gallery {gallery}"
-    return AccessError(f"this needs the scope {needed}, which the token {principal.name} does not have", "forbidden")
+    return AccessError(
+        f"this needs the scope {needed}, which the token {principal.name} does not have",
+        "forbidden",
+    )
 
 
-def choose_gallery(principal: Principal, scope: Scope, served: Sequence[str], name: str | None, *, first: bool = False) -> str:
+def choose_gallery(
+    principal: Principal,
+    scope: Scope,
+    served: Sequence[str],
+    name: str | None,
+    *,
+    first: bool = False,
+) -> str:
     """Find the gallery that a request is about, among those in which the scope is granted.
 
     Args:
@@ -121,20 +140,31 @@ def choose_gallery(principal: Principal, scope: Scope, served: Sequence[str], na
         if not allowed:
             raise lacks_scope(principal, scope)
         if len(allowed) > 1 and not first:
-            raise GalleryError(f"gallery: several are served, name one of {', '.join(allowed)}", "gallery")
+            raise GalleryError(
+                f"gallery: several are served, name one of {', '.join(allowed)}", "gallery"
+            )
         return allowed[0]
     if not principal.may(scope, name):
         raise lacks_scope(principal, scope, name)
     if name not in served:
-        raise GalleryError(f"gallery: {name!r} is not served; there are {', '.join(allowed)}", "gallery", "unknown_gallery")
+        raise GalleryError(
+            f"gallery: {name!r} is not served; there are {', '.join(allowed)}",
+            "gallery",
+            "unknown_gallery",
+        )
     return name
 
 
 def _check_local(headers: Headers, client: Any) -> None:
-    """Raises AccessError for a request that did not come from this machine, or was made by a page of another site."""
+    """Raises AccessError for a request that did not come from this machine, or was made by a page
+    of another site.
+    """
     address = client[0] if client else ""
     if not _is_loopback(address):
-        raise AccessError("this server has no tokens, and answers requests from its own machine alone", "forbidden")
+        raise AccessError(
+            "this server has no tokens, and answers requests from its own machine alone",
+            "forbidden",
+        )
     proxied = next((name for name in headers if _PROXIED.fullmatch(name)), None)
     if proxied is not None:
         message = f"this server has no tokens, and answers no request that came through a proxy (header {proxied})"
@@ -142,10 +172,14 @@ def _check_local(headers: Headers, client: Any) -> None:
     host = headers.get("host", "")
     if re.sub(r":\d+$", "", host) not in _LOOPBACK_NAMES:
         raise AccessError(
-            f"this server has no tokens, and answers to {', '.join(_LOOPBACK_NAMES)} alone, not to {host[:100]}", "forbidden"
+            f"this server has no tokens, and answers to {', '.join(_LOOPBACK_NAMES)} alone, not to {host[:100]}",
+            "forbidden",
         )
     origin = headers.get("origin")
-    if (origin and origin.split("://")[-1] != host) or headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+    if (origin and origin.split("://")[-1] != host) or headers.get("sec-fetch-site") in (
+        "cross-site",
+        "same-site",
+    ):
         raise AccessError("a page of another site may not ask this server", "forbidden")
 
 

@@ -18,7 +18,8 @@ _SHARE: Final = 0.5
 
 
 class AdmissionControl:
-    """Counts requests from before their body is read until they are answered, and the bytes of their bodies.
+    """Counts requests from before their body is read until they are answered, and the bytes of
+    their bodies.
 
     Args:
         most: requests at the same time.
@@ -33,11 +34,14 @@ class AdmissionControl:
 
     @contextmanager
     def admit(self) -> Iterator[Callable[[int], None]]:
-        """Count a request for as long as the block runs; it yields the function that counts bytes of its body.
+        """Count a request for as long as the block runs; it yields the function that counts bytes
+        of its body.
 
         Raises:
-            BusyError: there are too many requests; where bytes are counted, too many bytes of all of them.
-            HTTPException: 507 for a request that is too large for the temporary files' space on its own.
+            BusyError: there are too many requests; where bytes are counted, too many bytes of all
+                of them.
+            HTTPException: 507 for a request that is too large for the temporary files' space on its
+                own.
         """
         if self.now >= self.most:
             raise BusyError(f"{self.most} requests wait already; try again", None, "busy")
@@ -46,7 +50,9 @@ class AdmissionControl:
         def take(size: int) -> None:
             nonlocal held
             if held + size > self.most_bytes:
-                raise HTTPException(507, "the server has not enough disk space for a request of this size")
+                raise HTTPException(
+                    507, "the server has not enough disk space for a request of this size"
+                )
             if self.bytes + size > self.most_bytes:
                 raise BusyError("uploads fill their share of the disk; try again", None, "busy")
             held += size

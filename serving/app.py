@@ -1,4 +1,5 @@
-"""The HTTP face: reads requests, calls the desk in a worker thread, and gives every fault its status and one clear line.
+"""The HTTP face: reads requests, calls the desk in a worker thread, and gives every fault its
+status and one clear line.
 
 Pictures are taken as bytes and decoded by `samples`; a URL is never fetched.
 """
@@ -32,7 +33,13 @@ from trireid.serving.body_limit import limit_body
 from trireid.serving.deadline import BusyError, deadline
 from trireid.serving.desk import Desk, Pictures
 from trireid.serving.docs_page import docs_page
-from trireid.serving.errors import INTERNAL, AccessError, answer_to, answer_with_status, error_answer
+from trireid.serving.errors import (
+    INTERNAL,
+    AccessError,
+    answer_to,
+    answer_with_status,
+    error_answer,
+)
 from trireid.serving.limits import Limits
 from trireid.serving.logs import log
 from trireid.serving.metrics import CONTENT_TYPE
@@ -75,10 +82,16 @@ class Guarded:
         request.app.state.access.authorize(request, self.operation.scope)
         if request.method not in self.methods:
             allowed = ", ".join(sorted(self.methods))
-            raise HTTPException(405, f"{request.method} is not taken here, but {allowed}; see /docs/", {"Allow": allowed})
+            raise HTTPException(
+                405,
+                f"{request.method} is not taken here, but {allowed}; see /docs/",
+                {"Allow": allowed},
+            )
         unread = next(iter(request.query_params), None)
         if unread is not None:
-            raise unknown_field(unread[:100], (), "a parameter of the URL; fields are sent in the body")
+            raise unknown_field(
+                unread[:100], (), "a parameter of the URL; fields are sent in the body"
+            )
         if self.operation.form is None and self.operation.body is None:
             response = await self.endpoint(request)
             await response(scope, receive, send)
@@ -91,8 +104,13 @@ class Guarded:
         await response(scope, receive, send)
 
 
-def create_app(limits: Limits | None = None, audit: Audit | None = None, access: AccessControl | None = None) -> Starlette:
-    """The application; its `state.desk` must be set before the first request. Without `access` there are no tokens."""
+def create_app(
+    limits: Limits | None = None, audit: Audit | None = None, access: AccessControl | None = None
+) -> Starlette:
+    """The application; its `state.desk` must be set before the first request.
+
+    Without `access` there are no tokens.
+    """
     limits = limits or Limits()
     endpoints: dict[str, Endpoint] = {
         "/search": _with_images(SearchForm, Desk.search),
@@ -105,7 +123,9 @@ def create_app(limits: Limits | None = None, audit: Audit | None = None, access:
         "/whoami": _whoami,
     }
     asked = [
-        Route(prefix + each.path, Guarded(each, endpoints[each.path])) for prefix in ("", VERSION_PREFIX) for each in OPERATIONS
+        Route(prefix + each.path, Guarded(each, endpoints[each.path]))
+        for prefix in ("", VERSION_PREFIX)
+        for each in OPERATIONS
     ]
     handlers: dict[Any, Any] = {
         TrireidError: _on_bad_input,
@@ -125,10 +145,16 @@ def _pages() -> list[BaseRoute]:
     """The public pages, which show nothing of a gallery, and metrics."""
     described = document()
     page = docs_page(described)
-    metrics = [Route(prefix + "/metrics", _metrics, methods=["GET"]) for prefix in ("", VERSION_PREFIX)]
+    metrics = [
+        Route(prefix + "/metrics", _metrics, methods=["GET"]) for prefix in ("", VERSION_PREFIX)
+    ]
     return [
         *metrics,
-        Route("/openapi.json", _public("/openapi.json", lambda: JSONResponse(described)), methods=["GET"]),
+        Route(
+            "/openapi.json",
+            _public("/openapi.json", lambda: JSONResponse(described)),
+            methods=["GET"],
+        ),
         Route("/docs", _public("/docs", lambda: RedirectResponse("docs/")), methods=["GET"]),
         Route("/docs/", _public("/docs", lambda: HTMLResponse(page)), methods=["GET"]),
         Route("/", _public("/", lambda: RedirectResponse("ui/")), methods=["GET"]),
@@ -151,13 +177,20 @@ def _public(label: str, create: Callable[[], Response]) -> Endpoint:
     return endpoint
 
 
-def _with_images(form_type: type[Query], work: Callable[[Desk, Query, Pictures], BaseModel]) -> Endpoint:
+def _with_images(
+    form_type: type[Query], work: Callable[[Desk, Query, Pictures], BaseModel]
+) -> Endpoint:
     """An endpoint that takes images and fields as a multipart form, and searches or embeds."""
 
     async def endpoint(request: Request) -> Response:
         async with read_form(request) as form:
-            fields, images = validate(form_type, read_texts(form, form_type.model_fields)), read_images(form)
-            fields.gallery = _choose(request, Access.SEARCH, fields.gallery, first=form_type is EmbedForm)
+            fields, images = (
+                validate(form_type, read_texts(form, form_type.model_fields)),
+                read_images(form),
+            )
+            fields.gallery = _choose(
+                request, Access.SEARCH, fields.gallery, first=form_type is EmbedForm
+            )
             return await _answer(request, work, fields, images)
 
     return endpoint
@@ -165,22 +198,30 @@ def _with_images(form_type: type[Query], work: Callable[[Desk, Query, Pictures],
 
 async def _enroll(request: Request) -> Response:
     async with read_form(request) as form:
-        fields, images = validate(EnrollForm, read_texts(form, EnrollForm.model_fields)), read_images(form)
+        fields, images = (
+            validate(EnrollForm, read_texts(form, EnrollForm.model_fields)),
+            read_images(form),
+        )
         fields.gallery = _choose(request, Access.ENROLL, fields.gallery)
         principal: Principal = request.scope[PRINCIPAL]
         may_replace = principal.may(Access.REMOVE, fields.gallery)
         try:
-            return await _answer(request, partial(Desk.enroll, may_replace=may_replace), fields, images)
+            return await _answer(
+                request, partial(Desk.enroll, may_replace=may_replace), fields, images
+            )
         except GalleryError as error:
             if error.code != "exists":
                 raise
             needed = f"{error.message}; to replace it needs the scope {Access.REMOVE}, too"
-            raise AccessError(f"{needed}, which the token {principal.name} does not have", "forbidden") from error
+            raise AccessError(
+                f"{needed}, which the token {principal.name} does not have", "forbidden"
+            ) from error
 
 
 async def _remove(request: Request) -> Response:
     if media_type(request) != "application/json":
-        raise TrireidError("the body must be JSON, sent as application/json", "body", "format")  # a foreign page's form cannot
+        # a foreign page's form cannot
+        raise TrireidError("the body must be JSON, sent as application/json", "body", "format")
     body = await request.body()
     fields = await anyio.to_thread.run_sync(validate_json, RemoveForm, body)
     fields.gallery = _choose(request, Access.REMOVE, fields.gallery)
@@ -188,13 +229,17 @@ async def _remove(request: Request) -> Response:
 
 
 def _choose(request: Request, scope: Access, name: str | None, *, first: bool = False) -> str:
-    return choose_gallery(request.scope[PRINCIPAL], scope, list(request.app.state.desk.galleries), name, first=first)
+    return choose_gallery(
+        request.scope[PRINCIPAL], scope, list(request.app.state.desk.galleries), name, first=first
+    )
 
 
 async def _galleries(request: Request) -> Response:
     listing = await anyio.to_thread.run_sync(Desk.listing, request.app.state.desk)
     principal: Principal = request.scope[PRINCIPAL]
-    listing.galleries = [each for each in listing.galleries if principal.may(Access.SEARCH, each.name)]
+    listing.galleries = [
+        each for each in listing.galleries if principal.may(Access.SEARCH, each.name)
+    ]
     await RequestAudit(request).record(galleries=[each.name for each in listing.galleries])
     return _json(listing)
 
@@ -211,17 +256,23 @@ async def _picture(request: Request) -> Response:
     gallery = _choose(request, Access.SEARCH, gallery)
     thumbnail = None
     if key.isdecimal() and len(key) <= _KEY_DIGITS:
-        thumbnail = await anyio.to_thread.run_sync(request.app.state.desk.thumbnail, gallery, int(key), modality)
+        thumbnail = await anyio.to_thread.run_sync(
+            request.app.state.desk.thumbnail, gallery, int(key), modality
+        )
     if thumbnail is None:
         raise HTTPException(404, "no such picture")
     await RequestAudit(request).record(gallery=gallery, key=int(key), modality=modality)
-    return Response(thumbnail, media_type="image/jpeg", headers={"Cache-Control": "private, no-cache"})
+    return Response(
+        thumbnail, media_type="image/jpeg", headers={"Cache-Control": "private, no-cache"}
+    )
 
 
 async def _metrics(request: Request) -> Response:
     request.scope[ROUTE] = "/metrics"
     request.app.state.access.authorize_metrics(request)
-    return Response(await anyio.to_thread.run_sync(request.app.state.metrics.text), media_type=CONTENT_TYPE)
+    return Response(
+        await anyio.to_thread.run_sync(request.app.state.metrics.text), media_type=CONTENT_TYPE
+    )
 
 
 async def _whoami(request: Request) -> Response:
@@ -236,15 +287,21 @@ async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
     raise HTTPException(404, f"there is nothing at {request.url.path[:100]}; see /docs/")
 
 
-async def _answer(request: Request, work: Callable[..., BaseModel], fields: Form, *images: Pictures) -> Response:
-    """Run the desk's work in a thread, within the queue and the deadline, record it, and answer with what it gives."""
+async def _answer(
+    request: Request, work: Callable[..., BaseModel], fields: Form, *images: Pictures
+) -> Response:
+    """Run the desk's work in a thread, within the queue and the deadline, record it, and answer
+    with what it gives.
+    """
     state = request.app.state
     if not hasattr(state, "limiter"):
         state.limiter = anyio.CapacityLimiter(_THREADS)
 
     async def run() -> BaseModel:
         with deadline(_seconds(request, state.limits.deadline)):
-            return await anyio.to_thread.run_sync(work, state.desk, fields, *images, limiter=state.limiter)
+            return await anyio.to_thread.run_sync(
+                work, state.desk, fields, *images, limiter=state.limiter
+            )
 
     audit, asked = RequestAudit(request), describe_fields(fields)
     if isinstance(fields, EnrollForm | RemoveForm):
@@ -267,7 +324,9 @@ def _seconds(request: Request, most: float) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds < math.inf:
-        raise TrireidError(f"X-Deadline: must be seconds over 0, not {asked[:40]}", "X-Deadline", "invalid")
+        raise TrireidError(
+            f"X-Deadline: must be seconds over 0, not {asked[:40]}", "X-Deadline", "invalid"
+        )
     return min(seconds, most)
 
 
@@ -277,9 +336,13 @@ def _json(answer: BaseModel) -> Response:
 
 async def _on_bad_input(request: Request, error: TrireidError) -> Response:
     if error.code == "read_only":
-        error = TrireidError("the gallery is read-only: it can be searched, not changed", "gallery", error.code)
+        error = TrireidError(
+            "the gallery is read-only: it can be searched, not changed", "gallery", error.code
+        )
     if error.code == "locked":  # the message names the server's folder
-        error = BusyError("another process has been writing to this gallery for long; try again", None, "busy")
+        error = BusyError(
+            "another process has been writing to this gallery for long; try again", None, "busy"
+        )
     return await _on_bug(request, error) if error.code in INTERNAL else answer_to(error)
 
 
@@ -294,6 +357,8 @@ async def _on_disconnect(_: Request, __: ClientDisconnect) -> Response:
 async def _on_bug(request: Request, error: Exception) -> Response:
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
         log.error("%s %s failed: the disk is full", request.method, request.url.path)
-        return error_answer(507, "disk_full", "the server's disk is full; nothing was changed", None)
+        return error_answer(
+            507, "disk_full", "the server's disk is full; nothing was changed", None
+        )
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return error_answer(500, "internal", "an error of the server; its log has the details", None)

@@ -1,9 +1,9 @@
 """The audit: who searched, enrolled and removed what, and when. No images, no embeddings.
 
-A file of lines of JSON, to which several processes may write. Each line is whole: a write that fails in
-its middle is taken back, and a line that a killed process left torn is ended before the next one. The
-file is opened for each line: one that was moved or deleted, as by logrotate, is made again, and no
-process that is idle keeps the space of a deleted one.
+A file of lines of JSON, to which several processes may write. Each line is whole: a write that
+fails in its middle is taken back, and a line that a killed process left torn is ended before the
+next one. The file is opened for each line: one that was moved or deleted, as by logrotate, is made
+again, and no process that is idle keeps the space of a deleted one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class AuditError(TrireidError):
-    """A line cannot be written, so that the request must not be carried out. `code`: `audit_full` or `audit`."""
+    """A line cannot be written, so that the request must not be carried out.
+
+    `code`: `audit_full` or `audit`.
+    """
 
 
 class Audit:
@@ -51,7 +54,9 @@ class Audit:
             try:
                 os.close(_open(path))
             except OSError as error:
-                raise ConfigError(f"{path}: the audit cannot be written: {error.strerror}", AUDIT) from error
+                raise ConfigError(
+                    f"{path}: the audit cannot be written: {error.strerror}", AUDIT
+                ) from error
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Audit:
@@ -79,7 +84,10 @@ class Audit:
             event(f"audit {action}", **fields)
             return
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"time": now, "action": action, **fields}, ensure_ascii=False, default=str) + "\n"
+        line = (
+            json.dumps({"time": now, "action": action, **fields}, ensure_ascii=False, default=str)
+            + "\n"
+        )
         try:
             with self._lock, _opened(self._path) as file:
                 with _alone(file):
@@ -89,7 +97,9 @@ class Audit:
         except OSError as error:
             log.error("%s: the audit cannot be written: %s", self._path, error.strerror)
             code = "audit_full" if error.errno in _FULL else "audit"
-            raise AuditError("the audit cannot be written, so the request was not carried out", None, code) from error
+            raise AuditError(
+                "the audit cannot be written, so the request was not carried out", None, code
+            ) from error
 
 
 @contextmanager

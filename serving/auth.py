@@ -1,7 +1,8 @@
-"""The outermost layer: each request gets its id, is rejected where it is malformed, and answers carry what protects a browser.
+"""The outermost layer: each request gets its id, is rejected where it is malformed, and answers
+carry what protects a browser.
 
-Only the three health paths go to BentoML's own application. Everything else goes to ours, whose routes
-know who may ask for them: no second parser of the path decides about access.
+Only the three health paths go to BentoML's own application. Everything else goes to ours, whose
+routes know who may ask for them: no second parser of the path decides about access.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ class AuthMiddleware:
         root_path: that comes before the paths of requests, where a proxy does not strip it.
     """
 
-    def __init__(self, health: ASGIApp, *, app: ASGIApp, metrics: Metrics, root_path: str = "") -> None:
+    def __init__(
+        self, health: ASGIApp, *, app: ASGIApp, metrics: Metrics, root_path: str = ""
+    ) -> None:
         self.health, self.app, self.metrics, self.root_path = health, app, metrics, root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,7 +77,9 @@ class AuthMiddleware:
         headers = Headers(scope=scope)
         if _CONTROL.search(scope["path"]):
             return answer_with_status(400, "the path holds a control character")
-        if len(headers.getlist("host")) != 1 and (scope["http_version"] != "1.0" or "host" in headers):
+        if len(headers.getlist("host")) != 1 and (
+            scope["http_version"] != "1.0" or "host" in headers
+        ):
             return answer_with_status(400, "a request has exactly one Host header")
         if len(headers.getlist("authorization")) > 1:
             return answer_with_status(400, "a request has at most one Authorization header")
@@ -112,7 +117,8 @@ class _Exchange:
     def __init__(self, scope: Scope, wanted_id: str | None) -> None:
         self.began = time.perf_counter()
         self.id = wanted_id if wanted_id and _ID.fullmatch(wanted_id) else secrets.token_hex(16)
-        self.status, self.code = 499, ""  # 499, as elsewhere: the client was gone before there was an answer
+        # 499, as elsewhere: the client was gone before there was an answer
+        self.status, self.code = 499, ""
         scope[REQUEST_ID] = self.id
 
     def watch(self, send: Send) -> Send:

@@ -1,7 +1,8 @@
 """Adaptive batching: requests that wait at the same time share one forward pass.
 
-There is no thread for it and no delay: of the threads that wait, as many as there may be passes at once run the network on what
-has gathered by then, and the others get their rows of what comes out. A request that comes alone runs at once.
+There is no thread for it and no delay: of the threads that wait, as many as there may be passes at
+once run the network on what has gathered by then, and the others get their rows of what comes out.
+A request that comes alone runs at once.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trireid.inference import Embedder
-from trireid.inference.embedder import Cameras, Embeddings, Images, Present, Tokens, check_directions, pixels
+from trireid.inference.embedder import (
+    Cameras,
+    Embeddings,
+    Images,
+    Present,
+    Tokens,
+    check_directions,
+    pixels,
+)
 from trireid.samples import Sample
 from trireid.serving.deadline import late, time_left
 from trireid.serving.stages import stage
@@ -43,13 +52,20 @@ class _Job:
 
 
 class BatchingEmbedder(Embedder):
-    """An embedder whose callers, in many threads, share forward passes of at most `most` samples, `passes` at the same time.
+    """An embedder whose callers, in many threads, share forward passes of at most `most` samples,
+    `passes` at the same time.
 
-    `embed` and `look` raise BusyError where the caller's deadline passes before its turn comes. `batched` is told the size of
-    each forward pass.
+    `embed` and `look` raise BusyError where the caller's deadline passes before its turn comes.
+    `batched` is told the size of each forward pass.
     """
 
-    def __init__(self, inner: Embedder, most: int, passes: int = 1, batched: Callable[[int], None] = lambda size: None) -> None:
+    def __init__(
+        self,
+        inner: Embedder,
+        most: int,
+        passes: int = 1,
+        batched: Callable[[int], None] = lambda size: None,
+    ) -> None:
         super().__init__(inner.path, inner.card)
         self._inner, self._most, self._batched = inner, most, batched
         self._free = passes
@@ -88,7 +104,9 @@ class BatchingEmbedder(Embedder):
         return stage("decode")
 
     def _turn(self, job: _Job) -> list[_Job]:
-        """Wait until the job is done, or until it is on this thread to run the network: the jobs that it is to run."""
+        """Wait until the job is done, or until it is on this thread to run the network: the jobs
+        that it is to run.
+        """
         with self._changed:
             if not self._changed.wait_for(lambda: job.taken or self._free, time_left()):
                 self._waiting.remove(job)
@@ -113,7 +131,9 @@ class BatchingEmbedder(Embedder):
 
     def _forward(self, batch: Sequence[_Job]) -> None:
         try:
-            images, camera, present = (np.concatenate(parts) for parts in zip(*(job.inputs for job in batch), strict=True))
+            images, camera, present = (
+                np.concatenate(parts) for parts in zip(*(job.inputs for job in batch), strict=True)
+            )
             self._batched(len(images))
             embeddings, tokens = self._inner.run(images, camera, present)
             starts = np.cumsum([0, *map(len, batch)])

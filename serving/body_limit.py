@@ -1,6 +1,8 @@
-"""Limits on a request's body: its size, counted as it arrives, and the time in which it must arrive.
+"""Limits on a request's body: its size, counted as it arrives, and the time in which it must
+arrive.
 
-A chunked body declares no length, and a client may send a byte now and then: neither evades the limits.
+A chunked body declares no length, and a client may send a byte now and then: neither evades the
+limits.
 """
 
 from __future__ import annotations
@@ -14,13 +16,16 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope
 
 
-def limit_body(scope: Scope, receive: Receive, *, most: int, seconds: float, take: Callable[[int], None]) -> Receive:
+def limit_body(
+    scope: Scope, receive: Receive, *, most: int, seconds: float, take: Callable[[int], None]
+) -> Receive:
     """Wrap a request's `receive` so that a body over a limit ends in an HTTPException.
 
     Args:
         scope: of the request.
         receive: what gives its body.
-        most: bytes of the body, beyond which the status is 413; a declared length counts before the body is read.
+        most: bytes of the body, beyond which the status is 413; a declared length counts before the
+            body is read.
         seconds: in which all of it must arrive, beyond which the status is 408.
         take: called with the number of bytes of each part before it is passed on; it may raise.
     """

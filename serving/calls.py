@@ -1,4 +1,6 @@
-"""What a client may ask of a server, as data: each function here makes one call, which any transport can send."""
+"""What a client may ask of a server, as data: each function here makes one call, which any
+transport can send.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,10 @@ _COMPRESSION: Final = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Call(Generic[Answer]):
-    """A request, and the model of its answer. `repeatable`: to do it twice is the same as to do it once."""
+    """A request, and the model of its answer.
+
+    `repeatable`: to do it twice is the same as to do it once.
+    """
 
     path: str
     answer: type[Answer]
@@ -44,8 +49,15 @@ class Call(Generic[Answer]):
 
 
 def embed(sample: Sample, gallery: str | None = None) -> Call[EmbedAnswer]:
-    """The embedding of a sample's pictures, by the network of `gallery` (default: the server's first)."""
-    return Call(path="/embed", answer=EmbedAnswer, files=_files(sample), fields=_fields(gallery=gallery, camera=sample.camera))
+    """The embedding of a sample's pictures, by the network of `gallery` (default: the server's
+    first).
+    """
+    return Call(
+        path="/embed",
+        answer=EmbedAnswer,
+        files=_files(sample),
+        fields=_fields(gallery=gallery, camera=sample.camera),
+    )
 
 
 def search(
@@ -59,8 +71,8 @@ def search(
     by_identity: bool = False,
     min_score: float | None = None,
 ) -> Call[SearchAnswer]:
-    """The k best hits for a sample's pictures; the arguments are those of `Gallery.search`. `gallery` may be left out where
-    one is served.
+    """The k best hits for a sample's pictures; the arguments are those of `Gallery.search`.
+    `gallery` may be left out where one is served.
     """
     asked = {"other_cameras": other_cameras, "rerank": rerank, "by_identity": by_identity}
     fields = _fields(
@@ -75,8 +87,9 @@ def search(
 
 
 def enroll(sample: Sample, gallery: str | None = None) -> Call[EnrollAnswer]:
-    """Add a sample, pictures included; durable when it returns. A sample without an id gets a random one here, so that what
-    has to be sent again is the same item. Raises TrireidError for a scene, which the service has no field for.
+    """Add a sample, pictures included; durable when it returns. A sample without an id gets a
+    random one here, so that what has to be sent again is the same item. Raises TrireidError for a
+    scene, which the service has no field for.
     """
     if sample.scene is not None:
         raise TrireidError("scene: the service takes none; put it into the attributes", "scene")
@@ -94,9 +107,11 @@ def enroll(sample: Sample, gallery: str | None = None) -> Call[EnrollAnswer]:
     return Call(path="/enroll", answer=EnrollAnswer, files=_files(sample), fields=fields)
 
 
-def remove(gallery: str | None = None, *, ids: Sequence[str] | None = None, identity: str | None = None) -> Call[RemoveAnswer]:
-    """Remove items by their ids, or all of an identity, for good. Not sent again where its answer was lost: meanwhile others
-    may have enrolled what it would remove.
+def remove(
+    gallery: str | None = None, *, ids: Sequence[str] | None = None, identity: str | None = None
+) -> Call[RemoveAnswer]:
+    """Remove items by their ids, or all of an identity, for good. Not sent again where its answer
+    was lost: meanwhile others may have enrolled what it would remove.
     """
     given = {"gallery": gallery, "ids": None if ids is None else list(ids), "identity": identity}
     body = {name: value for name, value in given.items() if value is not None}
@@ -120,7 +135,10 @@ def whoami() -> Call[WhoAmI]:
 
 def _fields(**given: object) -> dict[str, str]:
     fields = {name: value for name, value in given.items() if value is not None}
-    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in fields.items()}
+    return {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in fields.items()
+    }
 
 
 def _json(value: Mapping[str, Any] | None, name: str) -> str | None:
@@ -133,11 +151,18 @@ def _json(value: Mapping[str, Any] | None, name: str) -> str | None:
 
 
 def _files(sample: Sample) -> dict[str, bytes]:
-    """The pictures as files. Raises PictureError for one that cannot be read, and where there is none."""
+    """The pictures as files.
+
+    Raises PictureError for one that cannot be read, and where there is none.
+    """
     if not sample.present:
         raise PictureError("no picture: give at least one of rgb, nir, tir", "rgb", "missing")
     pictures = {str(modality): sample.picture(modality) for modality in sample.present}
-    return {modality: _file(picture, modality) for modality, picture in pictures.items() if picture is not None}
+    return {
+        modality: _file(picture, modality)
+        for modality, picture in pictures.items()
+        if picture is not None
+    }
 
 
 def _file(picture: Picture, field: str) -> bytes:

@@ -1,4 +1,5 @@
-"""Clients of a server, for Python: `Client`, and `AsyncClient` for event loops. They differ in how they wait alone.
+"""Clients of a server, for Python: `Client`, and `AsyncClient` for event loops. They differ in how
+they wait alone.
 
 with Client("http://127.0.0.1:3000", token="...") as client:
     answer = client.search(Sample(rgb="query.jpg"), gallery="people", k=5)
@@ -45,13 +46,19 @@ _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
 class _Settings:
-    """What both clients know: where the server is, who asks, how patiently. Requests of calls, and answers of outcomes."""
+    """What both clients know: where the server is, who asks, how patiently.
 
-    def __init__(self, url: str, token: str | None = None, *, timeout: float = 60.0, retries: int = 4) -> None:
-        """`url`: as a browser would open the server, a path before its own included. `timeout`: seconds to connect, and without
-        a sign of the server. `retries`: how often a call is sent again at most, where the server is busy (429, 503) or the
-        connection failed; after what the server asks for, or 0.25 s, doubled up to 8 s. Raises TrireidError for what is no
-        such URL or token.
+    Requests of calls, and answers of outcomes.
+    """
+
+    def __init__(
+        self, url: str, token: str | None = None, *, timeout: float = 60.0, retries: int = 4
+    ) -> None:
+        """`url`: as a browser would open the server, a path before its own included. `timeout`:
+        seconds to connect, and without a sign of the server. `retries`: how often a call is sent
+        again at most, where the server is busy (429, 503) or the connection failed; after what the
+        server asks for, or 0.25 s, doubled up to 8 s. Raises TrireidError for what is no such URL
+        or token.
         """
         self.url, self.retries = _checked_url(url), retries
         self._headers = {"Accept": "application/json", "User-Agent": "trireid"}
@@ -59,7 +66,8 @@ class _Settings:
             self._headers["Authorization"] = f"Bearer {_checked_token(token)}"
         self._timeout = timeout
         self._limits = httpx.Limits(max_connections=None, keepalive_expiry=_IDLE)
-        self._trust_env = self.url.host not in _LOOPBACK  # a proxy of the environment does not know this machine's own server
+        # a proxy of the environment does not know this machine's own server
+        self._trust_env = self.url.host not in _LOOPBACK
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.url)!r})"
@@ -67,10 +75,15 @@ class _Settings:
     def _request(self, call: Call[Answer], request_id: str) -> httpx.Request:
         return httpx.Request(
             call.method,
-            self.url.copy_with(raw_path=self.url.raw_path.rstrip(b"/") + (_VERSION + call.path).encode("ascii")),
+            self.url.copy_with(
+                raw_path=self.url.raw_path.rstrip(b"/") + (_VERSION + call.path).encode("ascii")
+            ),
             headers={**self._headers, "X-Request-Id": request_id},
             data=dict(call.fields) or None,
-            files={name: (name, data, "application/octet-stream") for name, data in call.files.items()} or None,
+            files={
+                name: (name, data, "application/octet-stream") for name, data in call.files.items()
+            }
+            or None,
             json=call.body,
             extensions={"timeout": httpx.Timeout(self._timeout).as_dict()},
         )
@@ -79,18 +92,24 @@ class _Settings:
         """Seconds until the call is sent again; None where it is not."""
         if tried > self.retries or not _worth_repeating(call, outcome):
             return None
-        backoff = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(tried - 1, 16)) * random.uniform(0.5, 1)
+        backoff = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(tried - 1, 16)) * random.uniform(
+            0.5, 1
+        )
         asked = _asked_wait(outcome) if isinstance(outcome, httpx.Response) else None
         if asked is None:
             return backoff
-        return asked + backoff if asked <= _LONGEST_ASKED else None  # not all of those that were sent away at the same moment
+        # not all of those that were sent away at the same moment
+        return asked + backoff if asked <= _LONGEST_ASKED else None
 
     def _read(self, call: Call[Answer], outcome: Outcome, request_id: str) -> Answer:
         """The answer. Raises ServiceError where there is none."""
         if isinstance(outcome, httpx.RequestError):
             what = str(outcome) or type(outcome).__name__
             raise ServiceError(
-                f"{self.url}: no answer: {what}", code="connection", status=None, request_id=request_id
+                f"{self.url}: no answer: {what}",
+                code="connection",
+                status=None,
+                request_id=request_id,
             ) from outcome
         request_id = outcome.headers.get("x-request-id", request_id)
         if not outcome.is_success:
@@ -100,7 +119,9 @@ class _Settings:
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             message = f"{self.url}: not the answer of a trireid server: {'.'.join(map(str, first['loc']))}: {first['msg']}"
-            raise ServiceError(message, code="answer", status=outcome.status_code, request_id=request_id) from error
+            raise ServiceError(
+                message, code="answer", status=outcome.status_code, request_id=request_id
+            ) from error
 
 
 def _now(make: Callable[P, Call[Answer]]) -> Callable[Concatenate[Client, P], Answer]:
@@ -111,7 +132,9 @@ def _now(make: Callable[P, Call[Answer]]) -> Callable[Concatenate[Client, P], An
     return method
 
 
-def _later(make: Callable[P, Call[Answer]]) -> Callable[Concatenate[AsyncClient, P], Awaitable[Answer]]:
+def _later(
+    make: Callable[P, Call[Answer]],
+) -> Callable[Concatenate[AsyncClient, P], Awaitable[Answer]]:
     @wraps(make)
     async def method(client: AsyncClient, /, *arguments: P.args, **named: P.kwargs) -> Answer:
         call = await asyncio.to_thread(make, *arguments, **named)  # it reads and encodes pictures
@@ -121,8 +144,9 @@ def _later(make: Callable[P, Call[Answer]]) -> Callable[Concatenate[AsyncClient,
 
 
 class Client(_Settings):
-    """A client that waits; safe for several threads. Every method raises ServiceError where the server refuses, fails or cannot
-    be reached, and PictureError for a picture that cannot be read here. What the methods take is told in `trireid.serving.calls`.
+    """A client that waits; safe for several threads. Every method raises ServiceError where the
+    server refuses, fails or cannot be reached, and PictureError for a picture that cannot be read
+    here. What the methods take is told in `trireid.serving.calls`.
     """
 
     embed = _now(calls.embed)
@@ -133,7 +157,9 @@ class Client(_Settings):
     gallery = _now(calls.gallery)
     whoami = _now(calls.whoami)
 
-    def __init__(self, url: str, token: str | None = None, *, timeout: float = 60.0, retries: int = 4) -> None:
+    def __init__(
+        self, url: str, token: str | None = None, *, timeout: float = 60.0, retries: int = 4
+    ) -> None:
         super().__init__(url, token, timeout=timeout, retries=retries)
         self._http = httpx.Client(limits=self._limits, trust_env=self._trust_env)
 
@@ -161,7 +187,12 @@ class Client(_Settings):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
 
@@ -176,7 +207,9 @@ class AsyncClient(_Settings):
     gallery = _later(calls.gallery)
     whoami = _later(calls.whoami)
 
-    def __init__(self, url: str, token: str | None = None, *, timeout: float = 60.0, retries: int = 4) -> None:
+    def __init__(
+        self, url: str, token: str | None = None, *, timeout: float = 60.0, retries: int = 4
+    ) -> None:
         super().__init__(url, token, timeout=timeout, retries=retries)
         self._http = httpx.AsyncClient(limits=self._limits, trust_env=self._trust_env)
 
@@ -205,7 +238,10 @@ class AsyncClient(_Settings):
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         await self.close()
 
@@ -215,11 +251,15 @@ def _worth_repeating(call: Call[Answer], outcome: Outcome) -> bool:
         return outcome.status_code in _BUSY  # it was sent away before anything was done
     if isinstance(outcome, _NOT_SENT):
         return True
-    return call.repeatable and not isinstance(outcome, httpx.TimeoutException)  # a server that is slow is not to do it twice
+    # a server that is slow is not to do it twice
+    return call.repeatable and not isinstance(outcome, httpx.TimeoutException)
 
 
 def _asked_wait(response: httpx.Response) -> float | None:
-    """Seconds of the header Retry-After, which may also name a moment; None where there is none that can be read."""
+    """Seconds of the header Retry-After, which may also name a moment;
+
+    None where there is none that can be read.
+    """
     text = response.headers.get("retry-after", "")
     if text.isdecimal():
         return float(text)
@@ -235,8 +275,12 @@ def _refused(response: httpx.Response, url: httpx.URL, request_id: str) -> Servi
         told = ErrorAnswer.model_validate_json(response.content).error
     except ValidationError:  # something on the way to the server has answered
         message = f"{url}: answered {response.status_code} {response.reason_phrase}"
-        return ServiceError(message, code="http", status=response.status_code, request_id=request_id)
-    return ServiceError(told.message, told.field, told.code, status=response.status_code, request_id=request_id)
+        return ServiceError(
+            message, code="http", status=response.status_code, request_id=request_id
+        )
+    return ServiceError(
+        told.message, told.field, told.code, status=response.status_code, request_id=request_id
+    )
 
 
 def _checked_url(text: str) -> httpx.URL:
@@ -244,7 +288,13 @@ def _checked_url(text: str) -> httpx.URL:
         url = httpx.URL(text)
     except (httpx.InvalidURL, TypeError) as error:
         raise TrireidError(f"url: {text!r} is none: {error}", "url") from error
-    if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment or url.userinfo:
+    if (
+        url.scheme not in ("http", "https")
+        or not url.host
+        or url.query
+        or url.fragment
+        or url.userinfo
+    ):
         raise TrireidError(f"url: must be like http://127.0.0.1:3000, not {text!r}", "url")
     return url
 

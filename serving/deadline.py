@@ -9,9 +9,14 @@ __all__ = ["BusyError", "deadline", "late", "time_left"]
 
 
 class BusyError(TrireidError):
-    """The server cannot do this in time. `code`: `busy` (too much waits already) or `deadline`; worth another try."""
+    """The server cannot do this in time.
+
+    `code`: `busy` (too much waits already) or `deadline`; worth another try.
+    """
 
 
 def late() -> BusyError:
     """The error for a request whose turn did not come in time."""
-    return BusyError("the server is busy, and this request's time is over; try again", None, "deadline")
+    return BusyError(
+        "the server is busy, and this request's time is over; try again", None, "deadline"
+    )

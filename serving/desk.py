@@ -46,7 +46,8 @@ _WARM_UP: Final = 2
 
 
 class Desk:
-    """Open galleries by name; galleries of one artifact share its embedder, warm, with batches across requests.
+    """Open galleries by name; galleries of one artifact share its embedder, warm, with batches
+    across requests.
 
     Raises GalleryError or ArtifactError, naming the folder, where one cannot be opened.
     """
@@ -57,7 +58,9 @@ class Desk:
         self.galleries: dict[str, Gallery] = {}
         for folder in folders:
             name = gallery_name(folder)
-            self.galleries[name] = Gallery.open(folder, self._shared(artifact_of(folder)), load=self._loaded)
+            self.galleries[name] = Gallery.open(
+                folder, self._shared(artifact_of(folder)), load=self._loaded
+            )
             self._count(self.galleries[name])
             self._warm(self.galleries[name])
         self._retention = RetentionTimer(list(self.galleries.values()), self._count)
@@ -75,7 +78,10 @@ class Desk:
             embedding = embedder.embed([sample])[0]
         self._metrics.took(times)
         return EmbedAnswer(
-            embedding=embedding.tolist(), dim=len(embedding), model=embedder.card.name, present=list(sample.present)
+            embedding=embedding.tolist(),
+            dim=len(embedding),
+            model=embedder.card.name,
+            present=list(sample.present),
         )
 
     def search(self, form: SearchForm, pictures: Pictures) -> SearchAnswer:
@@ -104,7 +110,9 @@ class Desk:
             stages={name: round(1000 * seconds, 2) for name, seconds in times.items()},
         )
 
-    def enroll(self, form: EnrollForm, pictures: Pictures, *, may_replace: bool = True) -> EnrollAnswer:
+    def enroll(
+        self, form: EnrollForm, pictures: Pictures, *, may_replace: bool = True
+    ) -> EnrollAnswer:
         """Add to a gallery, images included; durable on return.
 
         Raises:
@@ -126,7 +134,9 @@ class Desk:
 
     def listing(self) -> GalleriesAnswer:
         """What is served."""
-        return GalleriesAnswer(galleries=[GalleryAnswer(**_described(gallery)) for gallery in self.galleries.values()])
+        return GalleriesAnswer(
+            galleries=[GalleryAnswer(**_described(gallery)) for gallery in self.galleries.values()]
+        )
 
     def detail(self, name: str) -> GalleryDetail:
         """One gallery, in numbers."""
@@ -135,7 +145,10 @@ class Desk:
         return GalleryDetail(
             **_described(gallery),
             identities=counts["identities"],
-            by_camera=[CameraCount(camera=_camera(text), items=items) for text, items in counts["by_camera"].items()],
+            by_camera=[
+                CameraCount(camera=_camera(text), items=items)
+                for text, items in counts["by_camera"].items()
+            ],
             by_day=[DayCount(day=day, items=items) for day, items in counts["by_day"].items()],
             by_kind={kind: items for kind, items in counts["by_kind"].items() if kind != str(None)},
             by_modalities=counts["by_modalities"],
@@ -149,14 +162,19 @@ class Desk:
         return picture.thumbnail if picture else None
 
     def named(self, name: str | None) -> Gallery:
-        """A gallery by its name, or the only one. Raises GalleryError where it is not clear which, or there is none."""
+        """A gallery by its name, or the only one.
+
+        Raises GalleryError where it is not clear which, or there is none.
+        """
         served = ", ".join(self.galleries)
         if name is None:
             if len(self.galleries) > 1:
                 raise GalleryError(f"gallery: several are served, name one of {served}", "gallery")
             return next(iter(self.galleries.values()))
         if name not in self.galleries:
-            raise GalleryError(f"gallery: {name!r} is not served; there are {served}", "gallery", "unknown_gallery")
+            raise GalleryError(
+                f"gallery: {name!r} is not served; there are {served}", "gallery", "unknown_gallery"
+            )
         return self.galleries[name]
 
     def _shared(self, artifact: Path) -> Embedder:
@@ -165,15 +183,21 @@ class Desk:
         return self._embedders[artifact]
 
     def _loaded(self, artifact: Path) -> Embedder:
-        """A network, batching across requests, and warm: also where a gallery moves to another one while it is served."""
+        """A network, batching across requests, and warm: also where a gallery moves to another one
+        while it is served.
+        """
         inner = load_artifact(artifact)
-        embedder = BatchingEmbedder(inner, self._limits.batch, self._limits.passes, self._metrics.batch)
+        embedder = BatchingEmbedder(
+            inner, self._limits.batch, self._limits.passes, self._metrics.batch
+        )
         for _ in range(_WARM_UP):
             embedder.run(*pixels([_blank(embedder)], embedder.card))
         return embedder
 
     def _warm(self, gallery: Gallery) -> None:
-        """Search once: what a gallery works out at its first search is there for the first who asks."""
+        """Search once: what a gallery works out at its first search is there for the first who
+        asks.
+        """
         if len(gallery):
             with suppress(PictureError):  # of a network that gives a blank image no direction
                 gallery.search(_blank(gallery.embedder), 1)
@@ -183,13 +207,17 @@ class Desk:
 
 
 def check(folders: Sequence[Path]) -> None:
-    """Whether these galleries can be served, as far as that shows without reading them. Raises GalleryError, ArtifactError."""
+    """Whether these galleries can be served, as far as that shows without reading them.
+
+    Raises GalleryError, ArtifactError.
+    """
     names: set[str] = set()
     loaded: dict[Path, Embedder] = {}
     for folder in folders:
         if gallery_name(folder) in names:
             raise GalleryError(
-                f"{folder}: a gallery called {gallery_name(folder)} is served already; rename the folder", str(folder)
+                f"{folder}: a gallery called {gallery_name(folder)} is served already; rename the folder",
+                str(folder),
             )
         names.add(gallery_name(folder))
         artifact = artifact_of(folder)
@@ -220,8 +248,12 @@ def _camera(text: str) -> int | None:
 
 @contextmanager
 def _sample(form: EmbedForm, pictures: Pictures) -> Iterator[Sample]:
-    """A request's images and fields as a sample, whose bytes count in the process's budget while the block runs."""
-    known = form.model_dump(include={"id", "identity", "camera", "time", "kind", "purpose", "expires", "attributes"})
+    """A request's images and fields as a sample, whose bytes count in the process's budget while
+    the block runs.
+    """
+    known = form.model_dump(
+        include={"id", "identity", "camera", "time", "kind", "purpose", "expires", "attributes"}
+    )
     with FILES.part(sum(file.seek(0, os.SEEK_END) for file in pictures.values())):
         read = {modality: _content(file) for modality, file in pictures.items()}
         rgb, nir, tir = (read.get(modality) for modality in MODALITIES)

@@ -1,4 +1,7 @@
-"""The OpenAPI document as a page: every path, every field with an example. Needs no script and no other host."""
+"""The OpenAPI document as a page: every path, every field with an example.
+
+Needs no script and no other host.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ def _operation(method: str, path: str, operation: dict[str, Any], document: dict
         f"<p>{escape(operation['summary'])} {escape(operation['description'])}</p>",
     ]
     if "parameters" in operation:
-        rows = [_row(each["name"], each["description"], each["example"], "") for each in operation["parameters"]]
+        rows = [
+            _row(each["name"], each["description"], each["example"], "")
+            for each in operation["parameters"]
+        ]
         parts.append(_table("In the path", rows))
     for media, content in operation.get("requestBody", {}).get("content", {}).items():
         parts.append(_fields(f"Sent as {media}", content["schema"], document))
@@ -42,12 +48,18 @@ def _operation(method: str, path: str, operation: dict[str, Any], document: dict
         for status, each in operation["responses"].items()
         if status != "200"
     ]
-    return "".join(parts) + f"<details><summary>Errors</summary><ul>{''.join(faults)}</ul></details></section>"
+    return (
+        "".join(parts)
+        + f"<details><summary>Errors</summary><ul>{''.join(faults)}</ul></details></section>"
+    )
 
 
 def _fields(title: str, schema: dict[str, Any], document: dict[str, Any]) -> str:
     fields = _resolved(schema, document).get("properties", {})
-    rows = [_row(name, each.get("description", ""), _example(each), _kind(each, document)) for name, each in fields.items()]
+    rows = [
+        _row(name, each.get("description", ""), _example(each), _kind(each, document))
+        for name, each in fields.items()
+    ]
     nested = [
         _fields(f"{name}, each", each["items"], document)
         for name, each in fields.items()
@@ -62,7 +74,11 @@ def _example(field: dict[str, Any]) -> Any:
 
 def _kind(field: dict[str, Any], document: dict[str, Any]) -> str:
     choices = [each for each in field.get("anyOf", [field]) if each.get("type") != "null"]
-    return " or ".join(str(_resolved(each, document).get("type", "")) for each in choices) if choices else ""
+    return (
+        " or ".join(str(_resolved(each, document).get("type", "")) for each in choices)
+        if choices
+        else ""
+    )
 
 
 def _resolved(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
@@ -78,5 +94,9 @@ def _table(title: str, rows: list[str]) -> str:
 
 
 def _row(name: str, about: str, example: Any, kind: str) -> str:
-    said = "" if example is None else f"<code>{escape(example if isinstance(example, str) else json.dumps(example))}</code>"
+    said = (
+        ""
+        if example is None
+        else f"<code>{escape(example if isinstance(example, str) else json.dumps(example))}</code>"
+    )
     return f"<tr><th scope='row'><code>{escape(name)}</code></th><td>{kind}</td><td>{escape(about)}</td><td>{said}</td></tr>"

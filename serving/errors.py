@@ -39,11 +39,16 @@ _CODES: Final = {
 }
 _RETRY: Final = 1.0
 #: Told instead of a message that names the server's folders.
-_DISK_FULL: Final = "the server's disk is full; nothing was added; removing items and compacting give room"
+_DISK_FULL: Final = (
+    "the server's disk is full; nothing was added; removing items and compacting give room"
+)
 
 
 class AccessError(TrireidError):
-    """The caller may not do this. `code`: `unauthorized`, `forbidden` or `rate`; `retry`: seconds until it may."""
+    """The caller may not do this.
+
+    `code`: `unauthorized`, `forbidden` or `rate`; `retry`: seconds until it may.
+    """
 
     def __init__(self, message: str, code: str, retry: float | None = None) -> None:
         super().__init__(message, None, code)
@@ -63,10 +68,15 @@ def answer_to(error: TrireidError) -> JSONResponse:
     return error_answer(status, error.code, error.message, error.field, headers)
 
 
-def answer_with_status(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def answer_with_status(
+    status: int, detail: str, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
     """The answer to a request that HTTP itself has a status for."""
-    closing = {"Connection": "close"} if status == 408 else {}  # at 413 the rest is discarded, so that the client sees it
-    return error_answer(status, _CODES.get(status, "error"), detail, None, {**(headers or {}), **closing})
+    # at 413 the rest is discarded, so that the client sees it
+    closing = {"Connection": "close"} if status == 408 else {}
+    return error_answer(
+        status, _CODES.get(status, "error"), detail, None, {**(headers or {}), **closing}
+    )
 
 
 def error_answer(

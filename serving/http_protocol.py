@@ -14,7 +14,11 @@ from typing import ClassVar, Final
 
 import uvicorn.config
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 #: Bytes of a request line with its headers, and of the framing between two parts of a body.
 MAX_HEAD_BYTES: Final = 32 * 1024

@@ -1,4 +1,6 @@
-"""What a server grants: sizes, times and numbers, each from an environment variable, all checked before it starts."""
+"""What a server grants: sizes, times and numbers, each from an environment variable, all checked
+before it starts.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,17 @@ class MetricsAccess(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Every limit of a server process. Each is set by the environment variable `TRIREID_` + its name in capitals.
+    """Every limit of a server process. Each is set by the environment variable `TRIREID_` + its
+    name in capitals.
 
-    `body_mib`: of a request. `body_seconds`: a request's body must have arrived by then. `queue`: requests that may be at work
-    or wait for it, beyond which 503 is the answer. `head_seconds`: a request's line and headers must have
-    arrived by then. `connections`: open at the same time, in each process. `deadline`: seconds from the body's arrival to the
-    start of the forward pass; a client may ask for less with the header `X-Deadline`. `batch`: samples in one forward pass.
-    `passes`: forward passes at the same time, of each network. `rate`: requests a second of each token, 0 for any number.
-    `metrics`: who may read them. `open`: answer everybody, from everywhere, where there are no tokens.
+    `body_mib`: of a request. `body_seconds`: a request's body must have arrived by then. `queue`:
+    requests that may be at work or wait for it, beyond which 503 is the answer. `head_seconds`: a
+    request's line and headers must have arrived by then. `connections`: open at the same time, in
+    each process. `deadline`: seconds from the body's arrival to the start of the forward pass; a
+    client may ask for less with the header `X-Deadline`. `batch`: samples in one forward pass.
+    `passes`: forward passes at the same time, of each network. `rate`: requests a second of each
+    token, 0 for any number. `metrics`: who may read them. `open`: answer everybody, from
+    everywhere, where there are no tokens.
     """
 
     body_mib: int = 64
@@ -46,7 +51,14 @@ class Limits:
     open: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("body_mib", 1), ("connections", 1), ("queue", 1), ("batch", 1), ("passes", 1), ("rate", 0)):
+        for name, least in (
+            ("body_mib", 1),
+            ("connections", 1),
+            ("queue", 1),
+            ("batch", 1),
+            ("passes", 1),
+            ("rate", 0),
+        ):
             if getattr(self, name) < least:
                 raise _bad(name, getattr(self, name), f"at least {least}")
         for name in ("head_seconds", "body_seconds", "deadline"):
@@ -60,7 +72,10 @@ class Limits:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """The limits that the environment sets. Raises ConfigError, naming the variable, for a value that does not fit."""
+        """The limits that the environment sets.
+
+        Raises ConfigError, naming the variable, for a value that does not fit.
+        """
         given = {each.name: environment.get(variable(each.name), "") for each in fields(cls)}
         kinds = {each.name: type(each.default) for each in fields(cls)}
         return cls(**{name: _read(name, text, kinds[name]) for name, text in given.items() if text})

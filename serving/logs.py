@@ -1,4 +1,6 @@
-"""Structured logs: one line a request and one a fault, for people (`TRIREID_LOG=text`, the default) or programs (`json`)."""
+"""Structured logs: one line a request and one a fault, for people (`TRIREID_LOG=text`, the default)
+or programs (`json`).
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ log = logging.getLogger(NAME)
 
 
 def set_up_logs() -> None:
-    """Send this project's log lines to standard error. Raises ConfigError for a format that does not exist."""
+    """Send this project's log lines to standard error.
+
+    Raises ConfigError for a format that does not exist.
+    """
     chosen = os.environ.get(FORMAT) or "text"
     if chosen not in _FORMATS:
         raise ConfigError(f"{FORMAT}: must be one of {', '.join(_FORMATS)}, not {chosen}", FORMAT)
@@ -29,19 +34,31 @@ def set_up_logs() -> None:
     handler.setFormatter(_Json() if chosen == "json" else _Text())
     log.handlers, log.propagate = [handler], False
     log.setLevel(logging.INFO)
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each broken form, which is answered anyway
+    # it warns of each broken form, which is answered anyway
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
 def event(message: str, level: int = logging.INFO, **fields: Any) -> None:
     """Log what happened, with fields that programs can read."""
-    log.log(level, message, extra={"fields": {name: value for name, value in fields.items() if value not in (None, "")}})
+    log.log(
+        level,
+        message,
+        extra={
+            "fields": {name: value for name, value in fields.items() if value not in (None, "")}
+        },
+    )
 
 
 class _Json(logging.Formatter):
     """A line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = {"time": _moment(record), "level": record.levelname.lower(), "message": record.getMessage(), **_fields(record)}
+        line = {
+            "time": _moment(record),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **_fields(record),
+        }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)  # ASCII: no line separator of Unicode ends a line
@@ -57,7 +74,9 @@ class _Text(logging.Formatter):
 
 
 def _shown(value: object) -> str:
-    """A value on one line, whatever a client made up: it must not look like a line, or a field, of its own."""
+    """A value on one line, whatever a client made up: it must not look like a line, or a field, of
+    its own.
+    """
     text = str(value)
     return text if text.isprintable() and not set(text) & set(' "') else json.dumps(text)
 

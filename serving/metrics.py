@@ -1,7 +1,8 @@
 """What Prometheus is told: requests, errors, stages, batches, the queue, the galleries' sizes.
 
-Several worker processes add up through files in one folder, which the server's parent process makes before it starts them, and
-removes at its end: BentoML's own is shared by all servers of a user, and wiped whenever one of them starts.
+Several worker processes add up through files in one folder, which the server's parent process makes
+before it starts them, and removes at its end: BentoML's own is shared by all servers of a user, and
+wiped whenever one of them starts.
 """
 
 from __future__ import annotations
@@ -12,7 +13,15 @@ import shutil
 import tempfile
 from typing import Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from trireid.serving.stages import Times
@@ -28,14 +37,26 @@ class Metrics:
     """The service's own metrics, all named `trireid_...`."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        if _FOLDER in os.environ and _PROMETHEUS in os.environ:  # a worker process; Prometheus reads it as each metric is made
+        # a worker process; Prometheus reads it as each metric is made
+        if _FOLDER in os.environ and _PROMETHEUS in os.environ:
             os.environ[_PROMETHEUS] = os.environ[_FOLDER]
         self._registry = registry
-        self._requests = Counter("trireid_requests", "Requests answered.", ("path", "status"), registry=registry)
-        self._seconds = Histogram(
-            "trireid_request_seconds", "From a request's arrival to its answer.", ("path",), buckets=_SECONDS, registry=registry
+        self._requests = Counter(
+            "trireid_requests", "Requests answered.", ("path", "status"), registry=registry
         )
-        self._errors = Counter("trireid_errors", "Answers that are no success, by their code.", ("code",), registry=registry)
+        self._seconds = Histogram(
+            "trireid_request_seconds",
+            "From a request's arrival to its answer.",
+            ("path",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._errors = Counter(
+            "trireid_errors",
+            "Answers that are no success, by their code.",
+            ("code",),
+            registry=registry,
+        )
         self._stages = Histogram(
             "trireid_stage_seconds",
             "Of a request: decoding, embedding (its wait included), searching, storing.",
@@ -43,7 +64,12 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        self._batches = Histogram("trireid_batch_samples", "Samples in a forward pass.", buckets=_SAMPLES, registry=registry)
+        self._batches = Histogram(
+            "trireid_batch_samples",
+            "Samples in a forward pass.",
+            buckets=_SAMPLES,
+            registry=registry,
+        )
         self._queue = Gauge(
             "trireid_queue_requests",
             "Requests at work or waiting for it.",
@@ -51,7 +77,11 @@ class Metrics:
             registry=registry,
         )
         self._items = Gauge(
-            "trireid_gallery_items", "Items of a gallery.", ("gallery",), multiprocess_mode="mostrecent", registry=registry
+            "trireid_gallery_items",
+            "Items of a gallery.",
+            ("gallery",),
+            multiprocess_mode="mostrecent",
+            registry=registry,
         )
 
     def answered(self, path: str, status: int, seconds: float) -> None:
@@ -90,7 +120,9 @@ class Metrics:
 
 
 def share_metrics() -> None:
-    """Make the folder through which the worker processes, started after this, add up; it is gone at this process's end."""
+    """Make the folder through which the worker processes, started after this, add up; it is gone at
+    this process's end.
+    """
     folder = tempfile.mkdtemp(prefix="trireid-metrics-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ[_FOLDER] = folder

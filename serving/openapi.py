@@ -41,30 +41,48 @@ _ABOUT: Final = (
 
 def document() -> dict[str, Any]:
     """The document, as `/openapi.json` gives it."""
-    models = {model for each in OPERATIONS for model in (each.form, each.body, each.answer) if model} | {ErrorAnswer}
+    models = {
+        model for each in OPERATIONS for model in (each.form, each.body, each.answer) if model
+    } | {ErrorAnswer}
     ordered = sorted(models, key=lambda model: model.__name__)
-    _, definitions = models_json_schema([(model, "validation") for model in ordered], ref_template=_REF)
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in ordered], ref_template=_REF
+    )
     schemas = {name: _plain(schema) for name, schema in definitions["$defs"].items()}
     forms = [each.form for each in OPERATIONS if each.form]
     for form in forms:
-        schemas[form.__name__]["properties"] = {**_pictures(), **schemas[form.__name__]["properties"]}
+        schemas[form.__name__]["properties"] = {
+            **_pictures(),
+            **schemas[form.__name__]["properties"],
+        }
     return {
         "openapi": "3.1.0",
         "info": {"title": "trireid", "version": VERSION, "description": _ABOUT},
-        "servers": [{"url": "./"}, {"url": f".{VERSION_PREFIX}"}],  # also behind a proxy with a prefix
+        # also behind a proxy with a prefix
+        "servers": [{"url": "./"}, {"url": f".{VERSION_PREFIX}"}],
         "security": [{"token": []}, {}],
-        "paths": {each.path: {method.lower(): _described(each, method) for method in each.methods} for each in OPERATIONS},
-        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}, "schemas": schemas},
+        "paths": {
+            each.path: {method.lower(): _described(each, method) for method in each.methods}
+            for each in OPERATIONS
+        },
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": schemas,
+        },
     }
 
 
 def _described(operation: Operation, method: str) -> dict[str, Any]:
     name = operation.path.split("/")[1]
     described: dict[str, Any] = {
-        "operationId": f"{method.lower()}_{name}" + ("_one" if "{" in operation.path and operation.answer else ""),
+        "operationId": f"{method.lower()}_{name}"
+        + ("_one" if "{" in operation.path and operation.answer else ""),
         "summary": operation.summary,
         "description": f"Scope: {operation.scope or 'any token'}.",
-        "responses": {"200": _answer(operation), **{str(status): _fault(status) for status in _statuses(operation)}},
+        "responses": {
+            "200": _answer(operation),
+            **{str(status): _fault(status) for status in _statuses(operation)},
+        },
     }
     parameters = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
     if parameters:
@@ -72,7 +90,10 @@ def _described(operation: Operation, method: str) -> dict[str, Any]:
     body = operation.form or operation.body
     if body:
         media = "multipart/form-data" if operation.form else "application/json"
-        described["requestBody"] = {"required": True, "content": {media: {"schema": _reference(body)}}}
+        described["requestBody"] = {
+            "required": True,
+            "content": {media: {"schema": _reference(body)}},
+        }
     return described
 
 
@@ -82,18 +103,31 @@ def _statuses(operation: Operation) -> list[int]:
 
 def _answer(operation: Operation) -> dict[str, Any]:
     if operation.answer is None:
-        return {"description": "The picture.", "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}
+        return {
+            "description": "The picture.",
+            "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
+        }
     about = (operation.answer.__doc__ or "").split("\n")[0]
-    return {"description": about, "content": {"application/json": {"schema": _reference(operation.answer)}}}
+    return {
+        "description": about,
+        "content": {"application/json": {"schema": _reference(operation.answer)}},
+    }
 
 
 def _fault(status: int) -> dict[str, Any]:
-    return {"description": _STATUSES[status], "content": {"application/json": {"schema": _reference(ErrorAnswer)}}}
+    return {
+        "description": _STATUSES[status],
+        "content": {"application/json": {"schema": _reference(ErrorAnswer)}},
+    }
 
 
 def _parameter(name: str) -> dict[str, Any]:
     examples = {"gallery": "people", "key": "17", "modality": "rgb"}
-    about = {"gallery": "The gallery's name.", "key": "As in a hit's `images`.", "modality": "rgb, nir or tir."}
+    about = {
+        "gallery": "The gallery's name.",
+        "key": "As in a hit's `images`.",
+        "modality": "rgb, nir or tir.",
+    }
     return {
         "name": name,
         "in": "path",

@@ -1,4 +1,6 @@
-"""Everything that can be asked over HTTP, in one table: routes, scopes and the OpenAPI document follow from it."""
+"""Everything that can be asked over HTTP, in one table: routes, scopes and the OpenAPI document
+follow from it.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,8 @@ ROUTE: Final = "trireid.route"
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One path. `scope`: what a token needs (None: any token); `form`: fields that come with images, in a multipart form;
-    `body`: a JSON body; `answer`: JSON, or None for a JPEG.
+    """One path. `scope`: what a token needs (None: any token); `form`: fields that come with
+    images, in a multipart form; `body`: a JSON body; `answer`: JSON, or None for a JPEG.
     """
 
     path: str
@@ -111,5 +113,11 @@ OPERATIONS: Final = (
         scope=Scope.SEARCH,
         errors=(404, 503, 507),
     ),
-    Operation(path="/whoami", methods=("GET",), summary="Who the server takes you for.", scope=None, answer=WhoAmI),
+    Operation(
+        path="/whoami",
+        methods=("GET",),
+        summary="Who the server takes you for.",
+        scope=None,
+        answer=WhoAmI,
+    ),
 )

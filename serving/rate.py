@@ -1,4 +1,6 @@
-"""How often each token may ask: a bucket that fills steadily, holds two seconds' worth, and is emptied by asking."""
+"""How often each token may ask: a bucket that fills steadily, holds two seconds' worth, and is
+emptied by asking.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,10 @@ BURST_SECONDS: Final = 2.0
 
 
 class RateLimit:
-    """At most `rate` requests a second of each caller, in the long run; 0: any number. Of one server process."""
+    """At most `rate` requests a second of each caller, in the long run; 0: any number.
+
+    Of one server process.
+    """
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.rate, self._clock = rate, clock

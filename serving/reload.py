@@ -15,7 +15,10 @@ def call_on_reload(callback: Callable[[], None]) -> None:
 
 
 def accept_reloads() -> None:
-    """Take SIGHUP as the order to reload; without this it would end the process. Main thread only."""
+    """Take SIGHUP as the order to reload; without this it would end the process.
+
+    Main thread only.
+    """
     signal.signal(signal.SIGHUP, lambda *_: _reload())
 
 

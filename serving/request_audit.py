@@ -1,9 +1,9 @@
 """The audit's lines of one request.
 
-A change (an enrolment, a removal) has a line before it, `"stage": "intent"`, which is on the disk before
-anything is changed: what cannot be recorded is refused. Its second line, `"stage": "result"`, says what
-came of it. Reading (a search, an image) has one line, which is written before the answer is sent. Both
-lines of a change have the same `entry`.
+A change (an enrolment, a removal) has a line before it, `"stage": "intent"`, which is on the disk
+before anything is changed: what cannot be recorded is refused. Its second line, `"stage":
+"result"`, says what came of it. Reading (a search, an image) has one line, which is written before
+the answer is sent. Both lines of a change have the same `entry`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ class RequestAudit:
         }
 
     async def record(self, **fields: Any) -> None:
-        """Write the line of a request that reads. Raises AuditError: then nothing may be answered."""
+        """Write the line of a request that reads.
+
+        Raises AuditError: then nothing may be answered.
+        """
         await self._write(stage="result", **fields)
 
     @asynccontextmanager
@@ -54,34 +57,49 @@ class RequestAudit:
         """Write the two lines of a change around the block that makes it.
 
         Yields:
-            The fields of the second line, to be filled in. Its action is `replace` if the change replaced an item.
+            The fields of the second line, to be filled in. Its action is `replace` if the change
+            replaced an item.
 
         Raises:
             AuditError: the first line cannot be written; the block is not entered.
         """
         entry = secrets.token_hex(_ENTRY_BYTES)
         await self._write(durable=True, stage="intent", entry=entry, **fields)
-        result: dict[str, Any] = {"action": self._action, "stage": "result", "entry": entry, **fields}
+        result: dict[str, Any] = {
+            "action": self._action,
+            "stage": "result",
+            "entry": entry,
+            **fields,
+        }
         try:
             with acting(**self._who) as actor:
                 yield result
             if actor.replaced:
                 result["action"] = "replace"
         except BaseException as error:
-            self._write_result({**result, **_describe(error)})  # not awaited: the request may have been cancelled
+            # not awaited: the request may have been cancelled
+            self._write_result({**result, **_describe(error)})
             raise
         result.setdefault("outcome", "done")
         await _in_thread(self._audit, partial(self._write_result, result, durable=True))
 
     async def _write(self, **fields: Any) -> None:
-        await _in_thread(self._audit, partial(self._audit.write, self._action, **self._who, **fields))
+        await _in_thread(
+            self._audit, partial(self._audit.write, self._action, **self._who, **fields)
+        )
 
     def _write_result(self, result: dict[str, Any], *, durable: bool = False) -> None:
-        """Write what came of a change. It has been made or not: the answer says so, whether or not this can be written."""
+        """Write what came of a change.
+
+        It has been made or not: the answer says so, whether or not this can be written.
+        """
         try:
             self._audit.write(durable=durable, **self._who, **result)
         except AuditError:
-            log.error("AUDIT: the result of a request was not recorded", extra={"fields": {**self._who, **result}})
+            log.error(
+                "AUDIT: the result of a request was not recorded",
+                extra={"fields": {**self._who, **result}},
+            )
 
 
 async def _in_thread(audit: Audit, write: partial[None]) -> None:
@@ -92,7 +110,9 @@ async def _in_thread(audit: Audit, write: partial[None]) -> None:
 
 
 def describe_fields(fields: Form) -> dict[str, Any]:
-    """What of a request's fields its lines name: the gallery, and what is looked for, enrolled or removed. No images."""
+    """What of a request's fields its lines name: the gallery, and what is looked for, enrolled or
+    removed. No images.
+    """
     names = {"gallery", "id", "identity", "ids", "k", "where"}
     return {"gallery": None} | fields.model_dump(include=names, exclude_none=True)
 
@@ -105,7 +125,10 @@ def describe_answer(answer: BaseModel) -> dict[str, Any]:
 
 
 def _describe(error: BaseException) -> dict[str, Any]:
-    """The outcome of a change that ended in an error: `rejected`, and nothing was changed, or `error`, which does not say."""
+    """The outcome of a change that ended in an error:
+
+    `rejected`, and nothing was changed, or `error`, which does not say.
+    """
     if isinstance(error, TrireidError) and error.code not in INTERNAL:
         return {"outcome": "rejected", "code": error.code}
     return {"outcome": "error", "error": type(error).__name__}

@@ -22,7 +22,8 @@ from trireid.serving.schemas import Form
 MAX_JSON_BYTES: Final = 1 << 20
 MAX_TEXT_BYTES: Final = 64 << 10
 _MAX_FILES, _MAX_FIELDS = 8, 32
-#: Other encodings of text are not used by forms, and some take time that grows with the square of its length.
+#: Other encodings of text are not used by forms, and some take time that grows with the square of
+#: its length.
 _CHARSETS: Final = ("utf-8", "utf8", "us-ascii", "ascii")
 
 Fields = TypeVar("Fields", bound=Form)
@@ -45,10 +46,19 @@ async def read_form(request: Request) -> AsyncIterator[FormData]:
     if media_type(request) != "multipart/form-data":
         raise _no_image()
     # Read by the parser that the form is read with: a second one could be told another charset.
-    charset = parse_options_header(request.headers["content-type"])[1].get(b"charset", b"utf-8").decode("latin-1").lower()
+    charset = (
+        parse_options_header(request.headers["content-type"])[1]
+        .get(b"charset", b"utf-8")
+        .decode("latin-1")
+        .lower()
+    )
     if charset not in _CHARSETS:
-        raise TrireidError(f"the form's charset must be utf-8, not {charset[:40]}", "body", "format")
-    async with request.form(max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=MAX_TEXT_BYTES) as form:
+        raise TrireidError(
+            f"the form's charset must be utf-8, not {charset[:40]}", "body", "format"
+        )
+    async with request.form(
+        max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=MAX_TEXT_BYTES
+    ) as form:
         yield form
 
 
@@ -64,7 +74,9 @@ def read_texts(form: FormData, known: Container[str]) -> dict[str, str]:
         if not isinstance(value, str):
             if name in known:
                 raise TrireidError(f"{name}: is a field for text, not for a file", name)
-            raise unknown_field(name, MODALITIES, f"an image; images are sent as {', '.join(MODALITIES)}")
+            raise unknown_field(
+                name, MODALITIES, f"an image; images are sent as {', '.join(MODALITIES)}"
+            )
         if name in texts:
             raise TrireidError(f"{name}: was sent twice", name)
         texts[name] = value
@@ -72,7 +84,10 @@ def read_texts(form: FormData, known: Container[str]) -> dict[str, str]:
 
 
 def read_images(form: FormData) -> Pictures:
-    """Find the images, not read yet. Raises PictureError where there is none, or one comes twice or as text."""
+    """Find the images, not read yet.
+
+    Raises PictureError where there is none, or one comes twice or as text.
+    """
     images: dict[Any, Any] = {}
     for modality in MODALITIES:
         given = [value for value in form.getlist(modality) if value != "" and not _is_unset(value)]
@@ -106,7 +121,10 @@ def validate(form_type: type[Fields], values: dict[str, Any]) -> Fields:
 
 
 def validate_json(form_type: type[Fields], body: bytes) -> Fields:
-    """Parse and validate a JSON object. Raises TrireidError as `validate` does, and for what is not one."""
+    """Parse and validate a JSON object.
+
+    Raises TrireidError as `validate` does, and for what is not one.
+    """
     try:
         values = parse_distinct(body)
     except TrireidError as error:

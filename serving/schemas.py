@@ -1,4 +1,7 @@
-"""What requests may say and what answers hold: one place for HTTP, OpenAPI and the client. Names are the contract."""
+"""What requests may say and what answers hold: one place for HTTP, OpenAPI and the client.
+
+Names are the contract.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ _INT64 = 2**63
 
 
 def _check_distinct(text: Any) -> Any:
-    """Raise TrireidError, a ValueError, for JSON that names a key twice; other errors are `Json`'s to tell."""
+    """Raise TrireidError, a ValueError, for JSON that names a key twice; other errors are `Json`'s
+    to tell.
+    """
     try:
         parse_distinct(text)
     except TrireidError:
@@ -30,13 +35,22 @@ MAX_IDS = 10_000
 Camera = Annotated[int, Field(ge=-_INT64, lt=_INT64)]
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 
-_GALLERY = Field(None, description="The gallery's name; may be left out where one is served.", examples=["people"])
+_GALLERY = Field(
+    None,
+    description="The gallery's name; may be left out where one is served.",
+    examples=["people"],
+)
 _CAMERA = Field(None, description="The camera that took the pictures, 0-based.", examples=[2])
-_PRESENT = Field(description="The modalities that were sent, in the order rgb, nir, tir.", examples=[["rgb", "tir"]])
+_PRESENT = Field(
+    description="The modalities that were sent, in the order rgb, nir, tir.",
+    examples=[["rgb", "tir"]],
+)
 _MODEL = Field(description="The network's name.", examples=["trireid-default-person"])
 _IDENTITY = Field(None, description="Whom or what the pictures show.", examples=["Ann"])
 _TIME = Field(
-    None, description="When the pictures were taken: ISO 8601; UTC where it has no offset.", examples=["2026-01-31T12:00:00Z"]
+    None,
+    description="When the pictures were taken: ISO 8601; UTC where it has no offset.",
+    examples=["2026-01-31T12:00:00Z"],
 )
 _KIND = Field(None, description="What is shown.", examples=["person"])
 
@@ -55,7 +69,10 @@ class Form(BaseModel):
 
 
 class EmbedForm(Form):
-    """Fields of `/embed` beside the pictures. `gallery` says whose network embeds; the first one's where left out."""
+    """Fields of `/embed` beside the pictures.
+
+    `gallery` says whose network embeds; the first one's where left out.
+    """
 
     gallery: Text | None = _GALLERY
     camera: Camera | None = _CAMERA
@@ -64,14 +81,20 @@ class EmbedForm(Form):
 class SearchForm(EmbedForm):
     """Fields of `/search` beside the pictures."""
 
-    k: Annotated[int, Field(ge=1, le=MAX_K)] = Field(10, description="How many hits.", examples=[10])
+    k: Annotated[int, Field(ge=1, le=MAX_K)] = Field(
+        10, description="How many hits.", examples=[10]
+    )
     where: JsonObject | None = Field(
         None,
         description="A filter, in JSON: on camera, kind, time, identity or any attribute.",
         examples=['{"camera": [1, 2]}'],
     )
-    other_cameras: bool = Field(False, description="Leave out the query's own camera.", examples=[True])
-    rerank: bool = Field(False, description="Order the 200 best by k-reciprocal re-ranking.", examples=[False])
+    other_cameras: bool = Field(
+        False, description="Leave out the query's own camera.", examples=[True]
+    )
+    rerank: bool = Field(
+        False, description="Order the 200 best by k-reciprocal re-ranking.", examples=[False]
+    )
     by_identity: bool = Field(False, description="The best hit of each identity.", examples=[False])
     min_score: Annotated[float, Field(ge=-1, le=1)] | None = Field(
         None, description="Leave out hits that score less.", examples=[0.5]
@@ -82,19 +105,25 @@ class EnrollForm(EmbedForm):
     """Fields of `/enroll` beside the pictures."""
 
     id: Text | None = Field(
-        None, description="The item's id; one that is there is replaced. Default: a random one.", examples=["a1"]
+        None,
+        description="The item's id; one that is there is replaced. Default: a random one.",
+        examples=["a1"],
     )
     identity: Text | None = _IDENTITY
     time: Text | None = _TIME
     kind: Kind | None = _KIND
-    purpose: Text | None = Field(None, description="What the item is kept for.", examples=["access control"])
+    purpose: Text | None = Field(
+        None, description="What the item is kept for.", examples=["access control"]
+    )
     expires: Text | None = Field(
         None,
         description="Until when it is kept: ISO 8601; searches do not find it from then on.",
         examples=["2027-01-31T12:00:00Z"],
     )
     attributes: JsonObject = Field(
-        default_factory=dict, description="Whatever else is known, in JSON.", examples=['{"coat": "red"}']
+        default_factory=dict,
+        description="Whatever else is known, in JSON.",
+        examples=['{"coat": "red"}'],
     )
 
 
@@ -117,7 +146,9 @@ class RemoveForm(Form):
 class EmbedAnswer(BaseModel):
     """An embedding."""
 
-    embedding: list[float] = Field(description="float [dim], of length 1.", examples=[[0.12, -0.03]])
+    embedding: list[float] = Field(
+        description="float [dim], of length 1.", examples=[[0.12, -0.03]]
+    )
     dim: int = Field(description="How many numbers an embedding has.", examples=[768])
     model: str = _MODEL
     present: list[str] = _PRESENT
@@ -130,20 +161,28 @@ class HitAnswer(BaseModel):
     id: str = Field(description="The item's id.", examples=["a1"])
     identity: str | None = _IDENTITY
     score: float = Field(
-        description="Cosine similarity, -1 to 1, over the modalities that query and item both have.", examples=[0.93]
+        description="Cosine similarity, -1 to 1, over the modalities that query and item both have.",
+        examples=[0.93],
     )
     probability: float | None = Field(
-        None, description="Calibrated, 0 to 1; null where the gallery's identities do not suffice.", examples=[0.88]
+        None,
+        description="Calibrated, 0 to 1; null where the gallery's identities do not suffice.",
+        examples=[0.88],
     )
     camera: int | None = _CAMERA
     time: str | None = _TIME
     kind: str | None = _KIND
-    attributes: dict[str, Any] = Field(description="What else is known.", examples=[{"coat": "red"}])
+    attributes: dict[str, Any] = Field(
+        description="What else is known.", examples=[{"coat": "red"}]
+    )
     attributes_omitted: bool = Field(
-        False, description="Whether its attributes were left out, for the answer would be too large.", examples=[False]
+        False,
+        description="Whether its attributes were left out, for the answer would be too large.",
+        examples=[False],
     )
     images: dict[str, str] = Field(
-        description="Modality: path of its small JPEG on this server.", examples=[{"rgb": "/pictures/people/17/rgb"}]
+        description="Modality: path of its small JPEG on this server.",
+        examples=[{"rgb": "/pictures/people/17/rgb"}],
     )
 
 
@@ -159,9 +198,12 @@ class SearchAnswer(BaseModel):
         examples=[{"rgb": [3, 4, 11]}],
     )
     grid: tuple[int, int] | None = Field(
-        description="Rows and columns of patches; null where the network does not say.", examples=[[16, 8]]
+        description="Rows and columns of patches; null where the network does not say.",
+        examples=[[16, 8]],
     )
-    image_size: tuple[int, int] = Field(description="Height and width that pictures are brought to.", examples=[[256, 128]])
+    image_size: tuple[int, int] = Field(
+        description="Height and width that pictures are brought to.", examples=[[256, 128]]
+    )
     stages: dict[str, float] = Field(
         description="Milliseconds spent: decode, embed (waiting for its turn included), search.",
         examples=[{"decode": 2.1, "embed": 8.4, "search": 1.2}],
@@ -194,7 +236,9 @@ class GalleryAnswer(BaseModel):
 class GalleriesAnswer(BaseModel):
     """The galleries that are served."""
 
-    galleries: list[GalleryAnswer] = Field(description="In the order in which the server was given them.")
+    galleries: list[GalleryAnswer] = Field(
+        description="In the order in which the server was given them."
+    )
 
 
 class CameraCount(BaseModel):
@@ -218,9 +262,13 @@ class GalleryDetail(GalleryAnswer):
     by_camera: list[CameraCount] = Field(description="Items of each camera; null: not known.")
     by_day: list[DayCount] = Field(description="Items of each day, where the time is known.")
     by_kind: dict[str, int] = Field(description="Items of each kind.", examples=[{"person": 1200}])
-    by_modalities: dict[str, int] = Field(description="Items with each set of modalities.", examples=[{"rgb+nir+tir": 1200}])
+    by_modalities: dict[str, int] = Field(
+        description="Items with each set of modalities.", examples=[{"rgb+nir+tir": 1200}]
+    )
     keep_days: float | None = Field(
-        None, description="For how many days items are kept; null: until they are removed.", examples=[30.0]
+        None,
+        description="For how many days items are kept; null: until they are removed.",
+        examples=[30.0],
     )
     erasure_pending: bool = _PENDING
 
@@ -228,8 +276,12 @@ class GalleryDetail(GalleryAnswer):
 class WhoAmI(BaseModel):
     """Who the server takes the caller for."""
 
-    name: str | None = Field(description="The token's name; null where the server is open.", examples=["desk 3"])
-    scopes: list[str] = Field(description="What the caller may do.", examples=[["search", "enroll"]])
+    name: str | None = Field(
+        description="The token's name; null where the server is open.", examples=["desk 3"]
+    )
+    scopes: list[str] = Field(
+        description="What the caller may do.", examples=[["search", "enroll"]]
+    )
     open: bool = Field(description="Whether the server asks no one for a token.", examples=[False])
 
 
@@ -238,9 +290,12 @@ class Error(BaseModel):
 
     code: str = Field(description="For programs.", examples=["format"])
     message: str = Field(
-        description="For people: one line.", examples=["nir: not a picture we read; send JPEG, PNG, WEBP, BMP, TIFF"]
+        description="For people: one line.",
+        examples=["nir: not a picture we read; send JPEG, PNG, WEBP, BMP, TIFF"],
     )
-    field: str | None = Field(None, description="The field at fault, where there is one.", examples=["nir"])
+    field: str | None = Field(
+        None, description="The field at fault, where there is one.", examples=["nir"]
+    )
 
 
 class ErrorAnswer(BaseModel):

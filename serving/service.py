@@ -1,7 +1,7 @@
 """The BentoML service: `bentoml serve` finds it through bentofile.yaml.
 
-Serves the galleries that the environment names, or the demo galleries, which it makes where they are absent. What does not fit
-is said in one line, and then nothing is served.
+Serves the galleries that the environment names, or the demo galleries, which it makes where they
+are absent. What does not fit is said in one line, and then nothing is served.
 """
 
 from __future__ import annotations
@@ -29,7 +29,13 @@ from trireid.serving.logs import event, log, set_up_logs
 from trireid.serving.metrics import Metrics, share_metrics
 from trireid.serving.reload import accept_reloads, call_on_reload
 from trireid.serving.served_galleries import resolve_galleries
-from trireid.serving.settings import check_temporary_folder, make_absolute, named_galleries, root_path, workers
+from trireid.serving.settings import (
+    check_temporary_folder,
+    make_absolute,
+    named_galleries,
+    root_path,
+    workers,
+)
 from trireid.serving.supervisor import become_supervisor, end_with_supervisor, supervise_privately
 
 #: BentoML's own deadline answers in another form, and must come later than ours.
@@ -47,7 +53,9 @@ def _refuse(error: TrireidError) -> NoReturn:
 def _connections() -> int:
     """How many connections a process may hold: open files are for galleries, too."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return limits.connections if soft == resource.RLIM_INFINITY else min(limits.connections, soft // 2)
+    return (
+        limits.connections if soft == resource.RLIM_INFINITY else min(limits.connections, soft // 2)
+    )
 
 
 try:
@@ -75,8 +83,8 @@ app.state.metrics = app.state.admission.metrics = metrics
     name="trireid",
     http={"host": "127.0.0.1", "port": 3000},
     workers=number,
-    # Deadlines, logs and metrics are our own: BentoML's cost time with each request, and its metrics keep a series for each
-    # path that a stranger makes up.
+    # Deadlines, logs and metrics are our own: BentoML's cost time with each request, and its
+    # metrics keep a series for each path that a stranger makes up.
     traffic={"timeout": limits.body_seconds + limits.deadline + _LONGER},
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": ".*"},
@@ -94,7 +102,12 @@ class ReIDService:
             app.state.desk = self.desk = Desk(named_galleries(), limits, metrics)
         except TrireidError as error:
             _stop(error)
-        event("ready", galleries=",".join(self.desk.galleries), tokens=len(tokens.tokens), worker=os.getpid())
+        event(
+            "ready",
+            galleries=",".join(self.desk.galleries),
+            tokens=len(tokens.tokens),
+            worker=os.getpid(),
+        )
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
@@ -124,7 +137,9 @@ ReIDService.add_asgi_middleware(  # type: ignore[attr-defined]
 
 
 def _allow_connections() -> None:
-    """Let the processes that are started hold as many connections as they may: one that never ends its request costs one."""
+    """Let the processes that are started hold as many connections as they may: one that never ends
+    its request costs one.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
     if soft < wanted:
@@ -141,7 +156,9 @@ def _say_who_may_ask() -> None:
             TOKENS_FILE,
         )
     else:
-        event(f"no tokens: answers requests from this machine alone; for others set {TOKENS_FILE} or {TOKENS}")
+        event(
+            f"no tokens: answers requests from this machine alone; for others set {TOKENS_FILE} or {TOKENS}"
+        )
 
 
 def _stop(error: TrireidError) -> NoReturn:

@@ -16,7 +16,8 @@ GALLERIES: Final = "TRIREID_GALLERIES"
 #: Environment variable: how many processes serve.
 WORKERS: Final = "TRIREID_WORKERS"
 MAX_WORKERS: Final = 64
-#: Environment variable: a folder whose gallery folders (`*.gallery`) are served, where `TRIREID_GALLERIES` names none.
+#: Environment variable: a folder whose gallery folders (`*.gallery`) are served, where
+#: `TRIREID_GALLERIES` names none.
 GALLERY_ROOT: Final = "TRIREID_GALLERY_ROOT"
 #: Environment variable: the path below which a proxy serves this, where it does not strip it.
 ROOT_PATH: Final = "TRIREID_ROOT_PATH"
@@ -27,9 +28,12 @@ BENTOML_HOME: Final = "BENTOML_HOME"
 def named_galleries() -> list[Path]:
     """The gallery folders that the environment names; empty where it names none.
 
-    They are absolute: the processes of a server need not have one working directory. Raises ConfigError for a root without any.
+    They are absolute: the processes of a server need not have one working directory. Raises
+    ConfigError for a root without any.
     """
-    named = [Path(text).absolute() for text in os.environ.get(GALLERIES, "").split(os.pathsep) if text]
+    named = [
+        Path(text).absolute() for text in os.environ.get(GALLERIES, "").split(os.pathsep) if text
+    ]
     root = os.environ.get(GALLERY_ROOT, "")
     return named or (_below(Path(root).absolute()) if root else [])
 
@@ -38,7 +42,9 @@ def _below(root: Path) -> list[Path]:
     try:
         found = sorted(path for path in root.iterdir() if path.suffix == SUFFIX and path.is_dir())
     except OSError as error:
-        raise ConfigError(f"{GALLERY_ROOT}: {root} cannot be read: {error.strerror}", GALLERY_ROOT) from error
+        raise ConfigError(
+            f"{GALLERY_ROOT}: {root} cannot be read: {error.strerror}", GALLERY_ROOT
+        ) from error
     if not found:
         raise ConfigError(
             f"{GALLERY_ROOT}: {root} holds no gallery; fill one with"
@@ -49,7 +55,9 @@ def _below(root: Path) -> list[Path]:
 
 
 def make_absolute(*variables: str) -> None:
-    """Make paths in the environment absolute, for the processes that this one starts: they may run in another folder."""
+    """Make paths in the environment absolute, for the processes that this one starts: they may run
+    in another folder.
+    """
     for variable in variables:
         if os.environ.get(variable):
             os.environ[variable] = os.path.abspath(os.environ[variable])
@@ -77,15 +85,21 @@ def check_bentoml_home() -> None:
 
 
 def workers() -> int:
-    """How many processes serve: `TRIREID_WORKERS`, 1 where it is not set. Raises ConfigError for what is no such number."""
+    """How many processes serve:
+
+    `TRIREID_WORKERS`, 1 where it is not set. Raises ConfigError for what is no such number.
+    """
     text = os.environ.get(WORKERS) or "1"
     if not text.isdecimal() or not 1 <= int(text) <= MAX_WORKERS:
-        raise ConfigError(f"{WORKERS}: must be a whole number from 1 to {MAX_WORKERS}, not {text}", WORKERS)
+        raise ConfigError(
+            f"{WORKERS}: must be a whole number from 1 to {MAX_WORKERS}, not {text}", WORKERS
+        )
     return int(text)
 
 
 def root_path() -> str:
-    """The path that comes before each request's, without a slash at its end; empty where there is none.
+    """The path that comes before each request's, without a slash at its end; empty where there is
+    none.
 
     Raises:
         ConfigError: it is not a path.
@@ -103,5 +117,6 @@ def check_temporary_folder() -> None:
     except OSError as error:
         tried = os.environ.get("TMPDIR", "/tmp")
         raise ConfigError(
-            f"TMPDIR: no temporary file can be written ({tried}): name a folder that can be written", "TMPDIR"
+            f"TMPDIR: no temporary file can be written ({tried}): name a folder that can be written",
+            "TMPDIR",
         ) from error

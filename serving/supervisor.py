@@ -1,9 +1,9 @@
 """The supervisor of the worker processes: BentoML's (circus), without a way in from outside.
 
-BentoML gives circus two TCP ports of 127.0.0.1 without authentication, and any process that connects can
-have it start programs. Here its endpoints exist inside the process alone. It also closes its copy of
-the listening socket before the workers stop, so that no connection is left to be reset, and passes
-SIGHUP on to them.
+BentoML gives circus two TCP ports of 127.0.0.1 without authentication, and any process that
+connects can have it start programs. Here its endpoints exist inside the process alone. It also
+closes its copy of the listening socket before the workers stop, so that no connection is left to be
+reset, and passes SIGHUP on to them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def _create_arbiter(watchers: list[Any], *, threaded: bool = False, **options: A
     """Create what BentoML's `create_standalone_arbiter` does, without TCP endpoints."""
     if threaded:
         raise RuntimeError("trireid is served by processes of its own, not by a thread")
-    return PrivateArbiter(watchers, check_delay=options.pop("check_delay", _CHECK_SECONDS), **options)
+    return PrivateArbiter(
+        watchers, check_delay=options.pop("check_delay", _CHECK_SECONDS), **options
+    )
 
 
 class DrainingServer(uvicorn.Server):
@@ -80,9 +82,7 @@ class DrainingServer(uvicorn.Server):
 
     def _create_protocol(self) -> asyncio.Protocol:
         protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
-            config=self.config,
-            server_state=self.server_state,
-            app_state=self.lifespan.state,
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
         return protocol
 

@@ -1,4 +1,6 @@
-"""What many tests share: the goldens beside the checkout, pictures, a small network and its artifact."""
+"""What many tests share: the goldens beside the checkout, pictures, a small network and its
+artifact.
+"""
 
 from __future__ import annotations
 
@@ -24,24 +26,48 @@ from trireid.samples import Sample
 ROOT = Path(__file__).resolve().parent.parent
 GOLDENS = Path(__file__).parent / "goldens"
 #: The folders of the root that are subpackages of `trireid`.
-SUBPACKAGES = ("demo", "evaluation", "export", "gallery", "inference", "models", "samples", "serving", "training")
+SUBPACKAGES = (
+    "demo",
+    "evaluation",
+    "export",
+    "gallery",
+    "inference",
+    "models",
+    "samples",
+    "serving",
+    "training",
+)
 
 
 def build_wheel(folder: Path) -> Path:
     """Build the wheel into a folder, from a copy of the sources: a build writes into its folder."""
     with TemporaryDirectory() as copy:
         for name in ("trireid", *SUBPACKAGES):
-            shutil.copytree(ROOT / name, Path(copy) / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                ROOT / name, Path(copy) / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, copy)
-        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), "."]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--wheel-dir",
+            str(folder),
+            ".",
+        ]
         subprocess.run(command, cwd=copy, check=True, capture_output=True, timeout=240)
     (wheel,) = folder.glob("trireid-*.whl")
     return wheel
 
 
 def shared(part: str) -> Path:
-    """A folder of the developers' shared material; the test is skipped where it is absent, as it is for users."""
+    """A folder of the developers' shared material; the test is skipped where it is absent, as it is
+    for users.
+    """
     folder = ROOT.parent / "shared" / part
     if not folder.exists():
         pytest.skip(f"needs the developers' shared/{part}, which is not beside this checkout")
@@ -106,7 +132,9 @@ def gallery(tmp_path: Path, embedder: Embedder) -> Iterator[Gallery]:
 
 
 def drop_content(model: Any) -> None:
-    """Take the content digest out of an ONNX model's card: it then opens with any change, as of earlier versions."""
+    """Take the content digest out of an ONNX model's card: it then opens with any change, as of
+    earlier versions.
+    """
     (card,) = model.metadata_props
     values = json.loads(card.value)
     values.pop("content", None)
@@ -121,6 +149,12 @@ def export_tiny(path: Path, seed: int, **changes: Any) -> Path:
     from trireid.models import NetworkConfig, ReIdNetwork
 
     torch.manual_seed(seed)
-    sizes: dict[str, Any] = {"image_size": (64, 32), "width": 64, "depth": 1, "channels": 32, "cameras": 4}
+    sizes: dict[str, Any] = {
+        "image_size": (64, 32),
+        "width": 64,
+        "depth": 1,
+        "channels": 32,
+        "cameras": 4,
+    }
     export_onnx(ReIdNetwork(NetworkConfig(**{**sizes, "aggregation_ratio": 0.5, **changes})), path)
     return path

@@ -19,7 +19,9 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
     return code, said.out + said.err
 
 
-def test_a_checkpoint_fills_a_gallery_and_is_searched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_fills_a_gallery_and_is_searched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder, image = str(tmp_path / "g.gallery"), tmp_path / "a.png"
     image.write_bytes(encoded(1))
     (tmp_path / "m.csv").write_text("rgb\na.png\n")
@@ -40,7 +42,9 @@ def test_a_checkpoint_fills_a_gallery_and_is_searched(tmp_path: Path, capsys: py
     code, said = run(capsys, *search, "--config", CONFIG, "--weights", "ema", "--json")
     assert code == 0
     assert '"score": 1.0' in said or '"score": 0.99999' in said
-    code, said = run(capsys, *search, "--config", CONFIG, "--weights", "ema", "--opts", "MODEL.SIE_COE", "2.0")
+    code, said = run(
+        capsys, *search, "--config", CONFIG, "--weights", "ema", "--opts", "MODEL.SIE_COE", "2.0"
+    )
     assert code == 2
     assert "was filled by network" in said  # the override made another network
 
@@ -49,28 +53,43 @@ def test_a_checkpoint_fills_a_gallery_and_is_searched(tmp_path: Path, capsys: py
     ("options", "words"),
     [
         (("--config", CONFIG), "--config is for a checkpoint: name it, too (--model FILE)"),
-        (("--model", CHECKPOINT, "--opts", "MODEL.SIE_COE", "1"), "--opts changes a training configuration"),
-        (("--model", CHECKPOINT, "--config", CONFIG, "--opts", "MODEL.SIE_COE"), "takes pairs of KEY VALUE"),
-        (("--model", CHECKPOINT, "--config", CONFIG, "--opts", "MODEL.SIE_CO", "1"), "is MODEL.SIE_COE meant?"),
+        (
+            ("--model", CHECKPOINT, "--opts", "MODEL.SIE_COE", "1"),
+            "--opts changes a training configuration",
+        ),
+        (
+            ("--model", CHECKPOINT, "--config", CONFIG, "--opts", "MODEL.SIE_COE"),
+            "takes pairs of KEY VALUE",
+        ),
+        (
+            ("--model", CHECKPOINT, "--config", CONFIG, "--opts", "MODEL.SIE_CO", "1"),
+            "is MODEL.SIE_COE meant?",
+        ),
         (("--model", CHECKPOINT, "--config", CONFIG, "--weights", "ema"), "has no weights 'ema'"),
     ],
 )
 def test_options_that_do_not_fit(
     options: tuple[str, ...], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, said = run(capsys, "index", "synthetic:person:2", "--gallery", str(tmp_path / "g.gallery"), *options)
+    code, said = run(
+        capsys, "index", "synthetic:person:2", "--gallery", str(tmp_path / "g.gallery"), *options
+    )
     assert code == 2
     assert words in said
 
 
-def test_they_are_of_checkpoints_only(artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_they_are_of_checkpoints_only(
+    artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = ("evaluate", "synthetic:person:2", "--model", str(artifact), "--config", CONFIG)
     code, said = run(capsys, *command)
     assert code == 2
     assert f"--config is for a checkpoint, and {artifact} is not one" in said
 
 
-def test_overrides_reach_export_and_verify(golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_overrides_reach_export_and_verify(
+    golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     off = ("--config", CONFIG, "--opts", "MODEL.USE_SDTPS", "False")
     code, said = run(capsys, "export", "onnx", CHECKPOINT, *off, "-o", str(tmp_path / "n.onnx"))
     assert code == 2

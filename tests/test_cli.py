@@ -21,7 +21,9 @@ Done = subprocess.CompletedProcess[str]
 
 def trireid(*arguments: object, cwd: Path = ROOT) -> Done:
     command = [sys.executable, "-m", "trireid", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=240, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, timeout=240, check=False
+    )
 
 
 @pytest.fixture
@@ -50,18 +52,44 @@ def test_index_then_search(filled: Path, tmp_path: Path) -> None:
 
 def test_json_is_all_that_stdout_holds(filled: Path, tmp_path: Path) -> None:
     where = '{"identity": "person 0"}'
-    done = trireid("search", "--gallery", filled, "--tir", tmp_path / "3.png", "--json", "--where", where)
+    done = trireid(
+        "search", "--gallery", filled, "--tir", tmp_path / "3.png", "--json", "--where", where
+    )
     hits = json.loads(done.stdout)["hits"]
     assert {hit["id"] for hit in hits} == {"0.png", "2.png", "4.png"}
-    known = {"rank", "id", "identity", "score", "probability", "camera", "time", "kind", "attributes", "images"}
+    known = {
+        "rank",
+        "id",
+        "identity",
+        "score",
+        "probability",
+        "camera",
+        "time",
+        "kind",
+        "attributes",
+        "images",
+    }
     assert set(hits[0]) == {*known, "attributes_omitted"}
-    done = trireid("search", "--gallery", filled, "--tir", tmp_path / "3.png", "--json", "--camera", 3, "--other-cameras")
+    done = trireid(
+        "search",
+        "--gallery",
+        filled,
+        "--tir",
+        tmp_path / "3.png",
+        "--json",
+        "--camera",
+        3,
+        "--other-cameras",
+    )
     assert sorted(hit["camera"] for hit in json.loads(done.stdout)["hits"]) == [0, 1, 2, 4, 5]
 
 
 def test_indexing_again_adds_nothing(filled: Path, manifest: Path) -> None:
     done = trireid("index", manifest, "--gallery", filled)
-    assert (done.returncode, done.stdout) == (0, f"{filled}: 0 added, 6 known, 0 rejected; holds 6\n")
+    assert (done.returncode, done.stdout) == (
+        0,
+        f"{filled}: 0 added, 6 known, 0 rejected; holds 6\n",
+    )
 
 
 def test_bad_rows_are_reported_by_row(filled: Path, manifest: Path) -> None:
@@ -77,8 +105,18 @@ def test_an_interrupted_index_goes_on_where_it_was(tmp_path: Path, artifact: Pat
     for i in range(400):
         (tmp_path / f"{i}.png").write_bytes(encoded(i))
     (tmp_path / "m.csv").write_text("rgb\n" + "\n".join(f"{i}.png" for i in range(400)) + "\n")
-    command = [sys.executable, "-m", "trireid", "index", str(tmp_path / "m.csv"), "--gallery", str(tmp_path / "a.gallery")]
-    process = subprocess.Popen([*command, "--model", str(artifact)], cwd=ROOT, stderr=subprocess.DEVNULL)
+    command = [
+        sys.executable,
+        "-m",
+        "trireid",
+        "index",
+        str(tmp_path / "m.csv"),
+        "--gallery",
+        str(tmp_path / "a.gallery"),
+    ]
+    process = subprocess.Popen(
+        [*command, "--model", str(artifact)], cwd=ROOT, stderr=subprocess.DEVNULL
+    )
     store = tmp_path / "a.gallery" / "gallery.db"
     deadline = time.monotonic() + 60
     while not store.exists() and time.monotonic() < deadline:
@@ -95,7 +133,15 @@ def test_an_interrupted_index_goes_on_where_it_was(tmp_path: Path, artifact: Pat
 
 def test_export_makes_an_artifact_that_loads(tmp_path: Path) -> None:
     target = tmp_path / "tiny.onnx"
-    done = trireid("export", "onnx", GOLDENS / "tiny_sdtps.pth", "--config", GOLDENS / "tiny_sdtps.yml", "-o", target)
+    done = trireid(
+        "export",
+        "onnx",
+        GOLDENS / "tiny_sdtps.pth",
+        "--config",
+        GOLDENS / "tiny_sdtps.yml",
+        "-o",
+        target,
+    )
     assert done.returncode == 0, done.stderr
     assert "192 numbers per sample, 64 x 32 pixels" in done.stdout
     assert load_artifact(target).card.cameras == 4
@@ -109,30 +155,58 @@ def bad_commands(tmp: Path) -> dict[str, tuple[list[object], str]]:
     return {
         "no command": ([], "required: COMMAND"),
         "unknown command": (["frobnicate"], "invalid choice: 'frobnicate'"),
-        "no gallery there": (["search", "--gallery", tmp / "none", "--rgb", picture], "no gallery there"),
+        "no gallery there": (
+            ["search", "--gallery", tmp / "none", "--rgb", picture],
+            "no gallery there",
+        ),
         "no picture": (search, "at least one of rgb, nir, tir"),
         "picture that is text": ([*search, "--rgb", tmp / "text.png"], "not a picture we read"),
         "picture that is absent": ([*search, "--rgb", tmp / "gone.png"], "cannot be read"),
         "k of 0": ([*search, "--rgb", picture, "-k", 0], "1 to 1000"),
         "k in words": ([*search, "--rgb", picture, "-k", "ten"], "invalid int value: 'ten'"),
-        "broken filter": ([*search, "--rgb", picture, "--where", "{x"], "--where: not JSON that can be read"),
+        "broken filter": (
+            [*search, "--rgb", picture, "--where", "{x"],
+            "--where: not JSON that can be read",
+        ),
         "other cameras than which": ([*search, "--rgb", picture, "--other-cameras"], "camera"),
         "unknown source": (["index", "somewhere", "--gallery", gallery], "known forms"),
         "absent manifest": (["index", tmp / "no.csv", "--gallery", gallery], "cannot be read"),
-        "model that is none": (["index", tmp / "m.csv", "--gallery", gallery, "--model", picture], "not an ONNX file"),
+        "model that is none": (
+            ["index", tmp / "m.csv", "--gallery", gallery, "--model", picture],
+            "not an ONNX file",
+        ),
         "gallery of another network": (
             ["index", tmp / "m.csv", "--gallery", gallery, "--kind", "vehicle"],
             "filled by network",
         ),
         "checkpoint that is none": (
-            ["export", "onnx", picture, "--config", GOLDENS / "tiny_sdtps.yml", "-o", tmp / "x.onnx"],
+            [
+                "export",
+                "onnx",
+                picture,
+                "--config",
+                GOLDENS / "tiny_sdtps.yml",
+                "-o",
+                tmp / "x.onnx",
+            ],
             "not a checkpoint",
         ),
         "folder that is absent": (
-            ["export", "onnx", GOLDENS / "tiny_sdtps.pth", "--config", GOLDENS / "tiny_sdtps.yml", "-o", tmp / "no" / "x.onnx"],
+            [
+                "export",
+                "onnx",
+                GOLDENS / "tiny_sdtps.pth",
+                "--config",
+                GOLDENS / "tiny_sdtps.yml",
+                "-o",
+                tmp / "no" / "x.onnx",
+            ],
             "does not exist",
         ),
-        "serve what is no gallery": (["serve", tmp / "none", "--port", free_port()], "no gallery there"),
+        "serve what is no gallery": (
+            ["serve", tmp / "none", "--port", free_port()],
+            "no gallery there",
+        ),
         "serve on no port": (["serve", gallery, "--port", 99999], "at most 65535"),
     }
 
@@ -148,7 +222,9 @@ def test_what_cannot_be_used_gets_one_line_and_exit_code_2(filled: Path, tmp_pat
     assert not (tmp_path / "none").exists()
 
 
-def test_a_gallery_that_cannot_be_opened_is_not_served(filled: Path, tmp_path: Path, artifact: Path) -> None:
+def test_a_gallery_that_cannot_be_opened_is_not_served(
+    filled: Path, tmp_path: Path, artifact: Path
+) -> None:
     moved = tmp_path / "elsewhere" / "a.gallery"
     moved.parent.mkdir()
     moved.mkdir()
@@ -174,24 +250,32 @@ def test_a_port_that_is_taken_is_said_in_one_line(filled: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_gallery_records_its_artifact_so_search_needs_no_model(filled: Path, artifact: Path, tmp_path: Path) -> None:
+def test_a_gallery_records_its_artifact_so_search_needs_no_model(
+    filled: Path, artifact: Path, tmp_path: Path
+) -> None:
     from trireid.gallery import artifact_of
 
     assert artifact_of(filled) == artifact
     moved = tmp_path / "moved.onnx"
     moved.write_bytes(artifact.read_bytes())
-    done = trireid("search", "--gallery", filled, "--tir", tmp_path / "3.png", "--model", moved, "-k", 1)
+    done = trireid(
+        "search", "--gallery", filled, "--tir", tmp_path / "3.png", "--model", moved, "-k", 1
+    )
     assert done.returncode == 0
     assert "3.png" in done.stdout
 
 
 def test_real_manifest(tmp_path: Path, artifact: Path) -> None:
     folder = shared("real") / "person"
-    done = trireid("index", folder / "ideaP.csv", "--gallery", tmp_path / "p.gallery", "--model", artifact)
+    done = trireid(
+        "index", folder / "ideaP.csv", "--gallery", tmp_path / "p.gallery", "--model", artifact
+    )
     assert done.stdout.endswith("48 added, 0 known, 0 rejected; holds 48\n")
     where = '{"role": "pos", "query": 1}'
     query = [f"--{m}={folder}/ideaP_1_query_01_{m}.png" for m in ("rgb", "nir", "tir")]
-    done = trireid("search", "--gallery", tmp_path / "p.gallery", *query, "--where", where, "--json", "-k", 50)
+    done = trireid(
+        "search", "--gallery", tmp_path / "p.gallery", *query, "--where", where, "--json", "-k", 50
+    )
     hits = json.loads(done.stdout)["hits"]
     assert hits
     assert all(hit["attributes"] == {"role": "pos", "query": 1} for hit in hits)
@@ -203,10 +287,25 @@ def test_rgb_only_pictures_through_a_manifest(tmp_path: Path, artifact: Path) ->
     rows = [f"{folder / name},{name.split('_')[0]}" for name in names]
     (tmp_path / "pets.csv").write_text("rgb,identity\n" + "\n".join(rows) + "\n")
     done = trireid(
-        "index", tmp_path / "pets.csv", "--allow-outside", "--gallery", tmp_path / "pets.gallery", "--model", artifact
+        "index",
+        tmp_path / "pets.csv",
+        "--allow-outside",
+        "--gallery",
+        tmp_path / "pets.gallery",
+        "--model",
+        artifact,
     )
     assert done.stdout.endswith(f"{len(names)} added, 0 known, 0 rejected; holds {len(names)}\n")
-    done = trireid("search", "--gallery", tmp_path / "pets.gallery", "--rgb", folder / names[0], "--json", "-k", 1)
+    done = trireid(
+        "search",
+        "--gallery",
+        tmp_path / "pets.gallery",
+        "--rgb",
+        folder / names[0],
+        "--json",
+        "-k",
+        1,
+    )
     (hit,) = json.loads(done.stdout)["hits"]
     assert hit["identity"] == names[0].split("_")[0]
     assert list(hit["images"]) == ["rgb"]

@@ -1,4 +1,6 @@
-"""The container's packages are locked with hashes, within pyproject's ranges, and everything that is imported is declared."""
+"""The container's packages are locked with hashes, within pyproject's ranges, and everything that
+is imported is declared.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from packaging.version import Version
 from tests.conftest import ROOT, SUBPACKAGES
 
 VARIANTS = ("cpu", "gpu")
-#: Lower bounds that are above known security faults, and the first version without one: docs/security.md.
+#: Lower bounds that are above known security faults, and the first version without one:
+#: docs/security.md.
 SAFE = {
     "pillow": "13.0.0",
     "starlette": "1.3.1",
@@ -39,7 +42,10 @@ def project() -> dict[str, Any]:
 
 
 def declared(*extras: str) -> list[Requirement]:
-    lists = [project()["dependencies"], *(project()["optional-dependencies"][extra] for extra in extras)]
+    lists = [
+        project()["dependencies"],
+        *(project()["optional-dependencies"][extra] for extra in extras),
+    ]
     return [Requirement(line) for lines in lists for line in lines]
 
 
@@ -50,7 +56,10 @@ def locked(name: str) -> dict[str, tuple[Requirement, int]]:
     for line in text.splitlines():
         if line.strip() and not line.lstrip().startswith("#"):
             requirement = Requirement(line.split(" --hash=")[0].strip())
-            found[canonicalize_name(requirement.name)] = (requirement, len(re.findall("--hash=sha256:[0-9a-f]{64}", line)))
+            found[canonicalize_name(requirement.name)] = (
+                requirement,
+                len(re.findall("--hash=sha256:[0-9a-f]{64}", line)),
+            )
     return found
 
 
@@ -58,11 +67,15 @@ def locked(name: str) -> dict[str, tuple[Requirement, int]]:
 def test_the_lock_satisfies_pyproject(variant: str) -> None:
     lock = locked(variant)
     for requirement in declared(variant):
-        if requirement.marker is not None and not requirement.marker.evaluate({"sys_platform": "linux"}):
+        if requirement.marker is not None and not requirement.marker.evaluate(
+            {"sys_platform": "linux"}
+        ):
             continue
         (pinned,) = lock[canonicalize_name(requirement.name)][0].specifier
         assert pinned.operator == "=="
-        assert requirement.specifier.contains(pinned.version), f"{requirement}, but {pinned}: make lock"
+        assert requirement.specifier.contains(pinned.version), (
+            f"{requirement}, but {pinned}: make lock"
+        )
 
 
 @pytest.mark.parametrize("name", [*VARIANTS, "build"])
@@ -86,7 +99,9 @@ def test_every_range_is_bounded_above_and_above_known_faults() -> None:
         assert operators & {"<", "~="}, f"{requirement} has no upper bound"
     bounds = {canonicalize_name(each.name): each.specifier for each in everything}
     for name, safe in SAFE.items():
-        (lower,) = [each.version for each in bounds[canonicalize_name(name)] if each.operator == ">="]
+        (lower,) = [
+            each.version for each in bounds[canonicalize_name(name)] if each.operator == ">="
+        ]
         assert Version(lower) >= Version(safe), name
 
 
@@ -101,10 +116,16 @@ def imported(path: Path) -> set[str]:
 
 
 def test_what_is_imported_is_declared() -> None:
-    files = [file for package in ("trireid", *SUBPACKAGES) for file in (ROOT / package).rglob("*.py")]
+    files = [
+        file for package in ("trireid", *SUBPACKAGES) for file in (ROOT / package).rglob("*.py")
+    ]
     names = {name for file in files for name in imported(file)}
     foreign = names - set(sys.stdlib_module_names) - OPTIONAL - {"trireid", "faiss", "onnxruntime"}
     ours = {canonicalize_name(each.name) for each in declared("torch", "plot")}
     known = packages_distributions()
-    missing = {name for name in foreign if not {canonicalize_name(each) for each in known.get(name, [name])} & ours}
+    missing = {
+        name
+        for name in foreign
+        if not {canonicalize_name(each) for each in known.get(name, [name])} & ours
+    }
     assert not missing

@@ -11,7 +11,8 @@ import pytest
 
 from tests.conftest import ROOT, encoded
 
-#: Each layer and the layers it may import; any may import `trireid.lazy`, and tests nothing of this.
+#: Each layer and the layers it may import; any may import `trireid.lazy`, and tests nothing of
+#: this.
 LAYERS: dict[str, set[str]] = {
     "samples": set(),
     "models": {"samples"},
@@ -64,5 +65,9 @@ assert trireid.cli.main(["search", "--gallery", gallery, "--rgb", {str(tmp_path 
 import trireid.serving.service
 """
     subprocess.run(
-        [sys.executable, "-W", "error::ImportWarning", "-c", code], cwd=ROOT, check=True, capture_output=True, timeout=120
+        [sys.executable, "-W", "error::ImportWarning", "-c", code],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=120,
     )

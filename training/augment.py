@@ -1,4 +1,6 @@
-"""Augmentation as in the research code: flip, pad and crop, random erasing, with one geometry for the three modalities."""
+"""Augmentation as in the research code: flip, pad and crop, random erasing, with one geometry for
+the three modalities.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,14 @@ Pictures = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """`flip`, `erase`, `drop_modality`, `drop_camera`: probabilities; `pad`: pixels of shift at most, each way.
+    """`flip`, `erase`, `drop_modality`, `drop_camera`: probabilities; `pad`: pixels of shift at
+    most, each way.
 
-    `drop_modality`: that a sample loses one modality, half of the time two, so that the network meets missing modalities;
-    `drop_together`: all of a batch's samples lose the same ones, so that the triplet loss compares like with like: else a
-    distance says first which modalities two samples lack. `drop_camera`: that a sample's camera is given as unknown (-1), as
-    most queries of users are. All are off unless asked for.
+    `drop_modality`: that a sample loses one modality, half of the time two, so that the network
+    meets missing modalities; `drop_together`: all of a batch's samples lose the same ones, so that
+    the triplet loss compares like with like: else a distance says first which modalities two
+    samples lack. `drop_camera`: that a sample's camera is given as unknown (-1), as most queries of
+    users are. All are off unless asked for.
     """
 
     flip: float = 0.5
@@ -28,7 +32,9 @@ class Augmentation:
     drop_camera: float = 0.0
 
     def pictures(self, batch: Pictures, draw: np.random.Generator) -> Pictures:
-        """Change a batch uint8 [B, 3, H, W, 3]: the same flip, shift and hole in the three modalities of a sample."""
+        """Change a batch uint8 [B, 3, H, W, 3]: the same flip, shift and hole in the three
+        modalities of a sample.
+        """
         return np.stack([self._one(triplet, draw) for triplet in batch])
 
     def _one(self, triplet: Pictures, draw: np.random.Generator) -> Pictures:
@@ -46,10 +52,18 @@ class Augmentation:
         return padded[:, top : top + height, left : left + width].copy()
 
     def _erase(self, triplet: Pictures, draw: np.random.Generator) -> None:
-        """Random erasing (Zhong et al., 2017): 2 to 25 % of the area, aspect 0.3 to 3.3, filled with mid grey."""
+        """Random erasing (Zhong et al., 2017): 2 to 25 % of the area, aspect 0.3 to 3.3, filled
+        with mid grey.
+        """
         height, width = triplet.shape[1:3]
-        area, aspect = draw.uniform(0.02, 0.25) * height * width, np.exp(draw.uniform(np.log(0.3), np.log(3.3)))
-        tall, wide = min(height, int((area * aspect) ** 0.5)), min(width, int((area / aspect) ** 0.5))
+        area, aspect = (
+            draw.uniform(0.02, 0.25) * height * width,
+            np.exp(draw.uniform(np.log(0.3), np.log(3.3))),
+        )
+        tall, wide = (
+            min(height, int((area * aspect) ** 0.5)),
+            min(width, int((area / aspect) ** 0.5)),
+        )
         top, left = draw.integers(0, height - tall + 1), draw.integers(0, width - wide + 1)
         triplet[:, top : top + tall, left : left + wide] = 128
 
@@ -63,8 +77,12 @@ class Augmentation:
             shown[row, draw.permutation(there)[: min(dropped, len(there) - 1)]] = False
         return shown
 
-    def _shown_together(self, present: NDArray[np.bool_], draw: np.random.Generator) -> NDArray[np.bool_]:
-        """The same modalities dropped from every row; a row that would have none left keeps what it has."""
+    def _shown_together(
+        self, present: NDArray[np.bool_], draw: np.random.Generator
+    ) -> NDArray[np.bool_]:
+        """The same modalities dropped from every row; a row that would have none left keeps what it
+        has.
+        """
         if draw.random() >= self.drop_modality:
             return present.copy()
         shown = present.copy()

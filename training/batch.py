@@ -1,4 +1,6 @@
-"""The batch of a step: a pure function of the seed and the step, so that a resumed run draws what the first one would have."""
+"""The batch of a step: a pure function of the seed and the step, so that a resumed run draws what
+the first one would have.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ from trireid.training.settings import Settings
 
 
 class Batch(NamedTuple):
-    """`images` float32 [B, 3, 3, H, W], normalised; `camera` int64 [B]; `present` bool [B, 3]; `labels` int64 [B]."""
+    """`images` float32 [B, 3, 3, H, W], normalised;
+
+    `camera` int64 [B]; `present` bool [B, 3]; `labels` int64 [B].
+    """
 
     images: Tensor
     camera: Tensor
@@ -31,14 +36,18 @@ class Batches:
 
     def __init__(self, data: PictureSet, settings: Settings) -> None:
         self.data, self.settings, self.labels = data, settings, data.labels
-        self.sampler = IdentitySampler(self.labels, settings.identities_per_step, settings.batch.samples, settings.seed)
+        self.sampler = IdentitySampler(
+            self.labels, settings.identities_per_step, settings.batch.samples, settings.seed
+        )
 
     def at(self, step: int) -> Batch:
         """The batch of a step (0-based)."""
         draw = np.random.default_rng((self.settings.seed, 1, step))
         chosen = self.sampler.batch(step)
         augmentation = self.settings.augmentation
-        images = normalised(augmentation.pictures(self.data.images[chosen], draw), self.settings.network)
+        images = normalised(
+            augmentation.pictures(self.data.images[chosen], draw), self.settings.network
+        )
         camera = augmentation.cameras(self.data.cameras[chosen], draw)
         present = augmentation.presence(self.data.present[chosen], draw)
         return Batch(images, *map(torch.from_numpy, (camera, present, self.labels[chosen])))

@@ -1,4 +1,6 @@
-"""The branches' necks and classifiers: what training needs of each feature and an embedding does not."""
+"""The branches' necks and classifiers: what training needs of each feature and an embedding does
+not.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class Branch(nn.Module):
         if weight.centre:
             total = total + weight.centre * centre_share(features.float())
         if weight.segments:
-            total = total + weight.segments * segment_triplet(features.float(), labels, self.channels, weight.margin)
+            total = total + weight.segments * segment_triplet(
+                features.float(), labels, self.channels, weight.margin
+            )
         return Outcome(total, (logits.argmax(dim=1) == labels).float().mean())
 
 
@@ -50,21 +54,41 @@ class Branches(nn.ModuleDict):
         widths = {"ori": 3 * config.channels}
         if config.head is not Head.NONE:
             widths["head"] = config.head_channels
-        super().__init__({name: Branch(width, identities, settings, config.channels) for name, width in widths.items()})
+        super().__init__(
+            {
+                name: Branch(width, identities, settings, config.channels)
+                for name, width in widths.items()
+            }
+        )
 
-    def outcomes(self, features: Features, labels: Tensor, *, head: bool = True) -> dict[str, Outcome]:
+    def outcomes(
+        self, features: Features, labels: Tensor, *, head: bool = True
+    ) -> dict[str, Outcome]:
         """Each branch's outcome on its own features; `head` False leaves the head's out."""
         given = {"ori": features.ori, "head": features.head}
-        return {name: branch(given[name], labels) for name, branch in self.items() if name == "ori" or head}
+        return {
+            name: branch(given[name], labels)
+            for name, branch in self.items()
+            if name == "ori" or head
+        }
 
     def published_state(self) -> dict[str, Tensor]:
-        """Weights under the names that `load_checkpoint` knows as training's own: `classifier_ori.weight`, ..."""
+        """Weights under the names that `load_checkpoint` knows as training's own:
+
+        `classifier_ori.weight`, ...
+        """
         return {_published(key): value.detach().cpu() for key, value in self.state_dict().items()}
 
     def load_published(self, state: dict[str, Tensor]) -> None:
-        """Take weights back from `published_state`; what it does not hold in the same shape stays as it is."""
+        """Take weights back from `published_state`; what it does not hold in the same shape stays
+        as it is.
+        """
         own = self.state_dict()
-        held = {key: state[name] for key in own if (name := _published(key)) in state and state[name].shape == own[key].shape}
+        held = {
+            key: state[name]
+            for key in own
+            if (name := _published(key)) in state and state[name].shape == own[key].shape
+        }
         self.load_state_dict(held, strict=False)
 
 

@@ -28,7 +28,9 @@ def train_command(config: str, folder: str | None) -> int:
         print(f"trireid: {printable(error.message)}", file=sys.stderr)
         return 1
     result = json.loads((run / "result.json").read_text())
-    print(f"{run / 'best.pth'}: epoch {result['best_epoch']}, validation mAP {100 * result['validation_mAP']:.1f} %")
+    print(
+        f"{run / 'best.pth'}: epoch {result['best_epoch']}, validation mAP {100 * result['validation_mAP']:.1f} %"
+    )
     for each in list_not_used(settings.data):
         print(printable(f"not used: {each}"), file=sys.stderr)
     return 0

@@ -1,4 +1,6 @@
-"""What a run trains on, chooses its best checkpoint by, and is measured on: three sets that share no identity."""
+"""What a run trains on, chooses its best checkpoint by, and is measured on: three sets that share
+no identity.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,18 @@ from trireid.training.settings import BatchSettings, DataSettings
 
 @dataclass(frozen=True)
 class Data:
-    """`train`, `validation` (held-out identities of the same source) and `test` (None where no test source is given)."""
+    """`train`, `validation` (held-out identities of the same source) and `test` (None where no test
+    source is given).
+    """
 
     train: PictureSet
     validation: PictureSet
     test: PictureSet | None
 
     @classmethod
-    def of(cls, settings: DataSettings, network: NetworkConfig, batch: BatchSettings, need: int) -> Data:
+    def of(
+        cls, settings: DataSettings, network: NetworkConfig, batch: BatchSettings, need: int
+    ) -> Data:
         """Read, decode and split; `need`: identities that one step takes.
 
         Raises SourceError and ConfigError, naming the count, where the sets are too small for that.
@@ -37,12 +43,19 @@ class Data:
         train, validation = held_out(whole, settings.validation_identities, settings.source)
         _check_cameras(whole, network, settings.source)
         check_batch(train, batch, need, settings.source)
-        test = None if settings.test is None else _pictures(settings, settings.test, "gallery", network)
+        test = (
+            None
+            if settings.test is None
+            else _pictures(settings, settings.test, "gallery", network)
+        )
         return cls(train, validation, test)
 
 
 def held_out(whole: PictureSet, identities: int, source: str) -> tuple[PictureSet, PictureSet]:
-    """Split off a set's `identities` for validation, the same ones for every seed of a run. Raises SourceError."""
+    """Split off a set's `identities` for validation, the same ones for every seed of a run.
+
+    Raises SourceError.
+    """
     names = sorted(set(whole.identities.tolist()))
     if len(names) - identities < 2:
         raise SourceError(
@@ -73,7 +86,11 @@ def check_batch(train: PictureSet, batch: BatchSettings, need: int, source: str)
             f"{source}: {len(names)} identities are left to train on, and a batch takes {need} (batch.identities)",
             "batch.identities",
         )
-    few = [(name, count) for name, count in zip(names.tolist(), counts.tolist(), strict=True) if count < batch.samples]
+    few = [
+        (name, count)
+        for name, count in zip(names.tolist(), counts.tolist(), strict=True)
+        if count < batch.samples
+    ]
     if few:
         name, count = few[0]
         raise SourceError(
@@ -87,7 +104,8 @@ def _check_cameras(whole: PictureSet, network: NetworkConfig, source: str) -> No
     highest = int(whole.cameras.max())
     if network.cameras and highest >= network.cameras:
         raise ConfigError(
-            f"network.cameras: {network.cameras}, but {source} has a camera {highest} (they count from 0)", "network.cameras"
+            f"network.cameras: {network.cameras}, but {source} has a camera {highest} (they count from 0)",
+            "network.cameras",
         )
 
 
@@ -95,7 +113,9 @@ def _counted(items: range | list[str], one: str, many: str) -> str:
     return f"{len(items)} {one if len(items) == 1 else many}"
 
 
-def _pictures(settings: DataSettings, source: str, part: Split, network: NetworkConfig) -> PictureSet:
+def _pictures(
+    settings: DataSettings, source: str, part: Split, network: NetworkConfig
+) -> PictureSet:
     """Decoded pictures of a source, from the cache where they are there."""
     if settings.cache is None:
         return _decoded(settings, source, part, network)
@@ -120,16 +140,27 @@ def _pictures(settings: DataSettings, source: str, part: Split, network: Network
     return pictures
 
 
-def _decoded(settings: DataSettings, source: str, part: Split, network: NetworkConfig) -> PictureSet:
+def _decoded(
+    settings: DataSettings, source: str, part: Split, network: NetworkConfig
+) -> PictureSet:
     samples = _samples(settings, source, part)
     return PictureSet.of(samples, network.image_size, title=f"reading {source}")
 
 
 def _samples(settings: DataSettings, source: str, part: Split) -> Iterator[Sample]:
-    options = {"world": settings.world, "shots": settings.shots} if source.startswith("synthetic:") else None
+    options = (
+        {"world": settings.world, "shots": settings.shots}
+        if source.startswith("synthetic:")
+        else None
+    )
     for entry in open_source(source, part, allow_outside=settings.allow_outside, options=options):
         if entry.sample is None:
-            raise SourceError(f"{source}: {entry.fault}; mend or remove it before training", entry.place)
+            raise SourceError(
+                f"{source}: {entry.fault}; mend or remove it before training", entry.place
+            )
         if entry.sample.identity is None:
-            raise SourceError(f"{source}: {entry.place} has no identity: nothing can be learned from it", entry.place)
+            raise SourceError(
+                f"{source}: {entry.place} has no identity: nothing can be learned from it",
+                entry.place,
+            )
         yield entry.sample

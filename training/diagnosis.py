@@ -1,4 +1,6 @@
-"""What is wrong with a run before it has run: one batch, forward and backward, and what evaluation reads."""
+"""What is wrong with a run before it has run: one batch, forward and backward, and what evaluation
+reads.
+"""
 
 from __future__ import annotations
 
@@ -38,14 +40,19 @@ _ABOUT: Final = {
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """`gradients` of one batch; `reads`: the branches that each reported pattern's embedding depends on; `faults`, in words."""
+    """`gradients` of one batch;
+
+    `reads`: the branches that each reported pattern's embedding depends on; `faults`, in words.
+    """
 
     gradients: Gradients
     reads: dict[int, tuple[str, ...]]
     faults: list[str]
 
 
-def diagnose(network: ReIdNetwork, branches: Branches, batch: Batch, settings: Settings) -> Diagnosis:
+def diagnose(
+    network: ReIdNetwork, branches: Branches, batch: Batch, settings: Settings
+) -> Diagnosis:
     """Measure one batch and name what is dead, what explodes, and what evaluation never shows."""
     with torch.no_grad():
         features = network.eval().features(batch.images, batch.camera, batch.present)
@@ -65,7 +72,10 @@ def diagnose_file(path: Path) -> Diagnosis:
         settings, state = read_settings(path), None
     else:
         content = read_own(path)
-        settings, state = settings_of({**content["training"], "start": str(path)}), content["state_dict"]
+        settings, state = (
+            settings_of({**content["training"], "start": str(path)}),
+            content["state_dict"],
+        )
     if settings.machine.threads:
         torch.set_num_threads(settings.machine.threads)
     data = Data.of(settings.data, settings.network, settings.batch, settings.identities_per_step)
@@ -80,10 +90,18 @@ def diagnose_file(path: Path) -> Diagnosis:
 def reading(features: Features, pattern: int) -> tuple[str, ...]:
     """The branches on which a pattern's embedding depends, found by its gradient."""
     parts = {"ori": features.ori, "head": features.head}
-    held = {name: part.detach().clone().requires_grad_() for name, part in parts.items() if part is not None}
-    embedded = embedding(Features(held["ori"], held.get("head"), features.selections, features.tokens), pattern)
+    held = {
+        name: part.detach().clone().requires_grad_()
+        for name, part in parts.items()
+        if part is not None
+    }
+    embedded = embedding(
+        Features(held["ori"], held.get("head"), features.selections, features.tokens), pattern
+    )
     found = torch.autograd.grad(embedded.sum(), list(held.values()), allow_unused=True)
-    return tuple(name for name, g in zip(held, found, strict=True) if g is not None and bool(g.any()))
+    return tuple(
+        name for name, g in zip(held, found, strict=True) if g is not None and bool(g.any())
+    )
 
 
 def as_text(diagnosis: Diagnosis) -> str:
@@ -98,11 +116,22 @@ def as_text(diagnosis: Diagnosis) -> str:
         lines += [_path_line(name, path) for name, path in gradients.paths.items()]
     lines += [
         f"{share:>14.4g}  is the mask's share of the {of} at the {name}"
-        for of, shares in (("gradient", gradients.mask_share), ("first step of Adam", gradients.update_share))
+        for of, shares in (
+            ("gradient", gradients.mask_share),
+            ("first step of Adam", gradients.update_share),
+        )
         for name, share in shares.items()
     ]
-    lines += ["", *(f"evaluation's pattern {pattern} reads: {', '.join(read)}" for pattern, read in diagnosis.reads.items())]
-    return "\n".join([*lines, "", *(f"fault: {fault}" for fault in diagnosis.faults or ["none found"])])
+    lines += [
+        "",
+        *(
+            f"evaluation's pattern {pattern} reads: {', '.join(read)}"
+            for pattern, read in diagnosis.reads.items()
+        ),
+    ]
+    return "\n".join(
+        [*lines, "", *(f"fault: {fault}" for fault in diagnosis.faults or ["none found"])]
+    )
 
 
 def as_mapping(diagnosis: Diagnosis) -> dict[str, Any]:
@@ -138,17 +167,31 @@ def _path_faults(paths: Mapping[str, PathGradient | None], settings: Settings) -
             yield f"no gradient passes through the {_ABOUT[name]}{cause}"
     tokens = paths.get("tokens")
     for name, path in paths.items():
-        if path is not None and tokens is not None and not _size(path) <= TIMES_TOKENS * _size(tokens):
-            yield f"the gradient through the {_ABOUT[name]} explodes: {_size(path) / _size(tokens):.3g} times the tokens'" + (
-                " (sdtps.gumbel: published multiplies it by 1e10; take on, or off)"
-                if settings.sdtps.gumbel is Gumbel.PUBLISHED
-                else ""
+        if (
+            path is not None
+            and tokens is not None
+            and not _size(path) <= TIMES_TOKENS * _size(tokens)
+        ):
+            yield (
+                f"the gradient through the {_ABOUT[name]} explodes: {_size(path) / _size(tokens):.3g} times the tokens'"
+                + (
+                    " (sdtps.gumbel: published multiplies it by 1e10; take on, or off)"
+                    if settings.sdtps.gumbel is Gumbel.PUBLISHED
+                    else ""
+                )
             )
 
 
 def _detached(path: str, switch: AttentionGradient) -> str:
-    stops = {"own": (AttentionGradient.NONE,), "cross": (AttentionGradient.NONE, AttentionGradient.SELF)}
-    return f": detached by sdtps.attention_gradient: {switch.value}" if switch in stops.get(path, ()) else ""
+    stops = {
+        "own": (AttentionGradient.NONE,),
+        "cross": (AttentionGradient.NONE, AttentionGradient.SELF),
+    }
+    return (
+        f": detached by sdtps.attention_gradient: {switch.value}"
+        if switch in stops.get(path, ())
+        else ""
+    )
 
 
 def _size(path: PathGradient) -> float:

@@ -1,8 +1,9 @@
 """TensorBoard's event files, scalars only, written without TensorBoard.
 
-The format: records of [length u64][masked CRC-32C of it u32][data][masked CRC-32C of them u32], little-endian, each a protocol
-buffer `Event`. Source: TensorFlow, `core/lib/io/record_writer` and `core/util/event.proto`. Writing the four fields used here
-takes less code than the `tensorboard` package takes dependencies.
+The format: records of [length u64][masked CRC-32C of it u32][data][masked CRC-32C of them u32],
+little-endian, each a protocol buffer `Event`. Source: TensorFlow, `core/lib/io/record_writer` and
+`core/util/event.proto`. Writing the four fields used here takes less code than the `tensorboard`
+package takes dependencies.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ class EventFile:
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Add one value per name at a step."""
         summaries = b"".join(
-            _field(1, _BYTES, _field(1, _BYTES, name.encode()) + _field(2, _FIXED32, struct.pack("<f", value)))
+            _field(
+                1,
+                _BYTES,
+                _field(1, _BYTES, name.encode()) + _field(2, _FIXED32, struct.pack("<f", value)),
+            )
             for name, value in values.items()
         )
         self._write(_event(step, _field(5, _BYTES, summaries)))
@@ -63,11 +68,17 @@ def _checksum(data: bytes) -> bytes:
 
 
 def _event(step: int, what: bytes) -> bytes:
-    return _field(1, _FIXED64, struct.pack("<d", time.time())) + _field(2, _VARINT, _varint(step)) + what
+    return (
+        _field(1, _FIXED64, struct.pack("<d", time.time()))
+        + _field(2, _VARINT, _varint(step))
+        + what
+    )
 
 
 def _field(number: int, wire: int, content: bytes) -> bytes:
-    return _varint(number << 3 | wire) + (_varint(len(content)) if wire == _BYTES else b"") + content
+    return (
+        _varint(number << 3 | wire) + (_varint(len(content)) if wire == _BYTES else b"") + content
+    )
 
 
 def _varint(value: int) -> bytes:

@@ -23,7 +23,10 @@ _FLOAT_BYTES = 4
 
 
 def save(content: Any, path: Path) -> None:
-    """`torch.save` through a temporary file, flushed to disk, renamed. Raises TrireidError where there is no room."""
+    """`torch.save` through a temporary file, flushed to disk, renamed.
+
+    Raises TrireidError where there is no room.
+    """
     temporary = path.with_name(f"{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -31,9 +34,14 @@ def save(content: Any, path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # torch's zip writer turns a full disk into a RuntimeError
         temporary.unlink(missing_ok=True)
-        raise TrireidError(f"{path}: could not be written: {error}", str(path), "write_failed") from error
+        raise TrireidError(
+            f"{path}: could not be written: {error}", str(path), "write_failed"
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -58,25 +66,43 @@ def check_room(folder: Path, parameters: int) -> None:
         )
 
 
-def save_checkpoint(path: Path, settings: Settings, state: Mapping[str, torch.Tensor], measured: Mapping[str, Any]) -> None:
-    """A checkpoint that `load_checkpoint` reads, with its own configuration inside and as YAML beside it."""
+def save_checkpoint(
+    path: Path, settings: Settings, state: Mapping[str, torch.Tensor], measured: Mapping[str, Any]
+) -> None:
+    """A checkpoint that `load_checkpoint` reads, with its own configuration inside and as YAML
+    beside it.
+    """
     config = yaml_of(settings.network)
-    save({"state_dict": dict(state), "config": config, "training": settings.as_mapping(), "measured": dict(measured)}, path)
+    save(
+        {
+            "state_dict": dict(state),
+            "config": config,
+            "training": settings.as_mapping(),
+            "measured": dict(measured),
+        },
+        path,
+    )
     write_text(path.with_suffix(".yml"), yaml.safe_dump(config))
 
 
 def read_own(path: Path) -> dict[str, Any]:
-    """What `save_checkpoint` wrote. Raises ConfigError for a checkpoint that carries no training settings."""
+    """What `save_checkpoint` wrote.
+
+    Raises ConfigError for a checkpoint that carries no training settings.
+    """
     content = read_content(path)
     if "training" not in content:
         raise ConfigError(
-            f"{path}: carries no training settings; give the configuration, with `start: {path}` in it", str(path)
+            f"{path}: carries no training settings; give the configuration, with `start: {path}` in it",
+            str(path),
         )
     return content
 
 
 def read_content(path: Path) -> dict[str, Any]:
-    """All that a file of `torch.save` holds; nothing of another, which `save_checkpoint` cannot have written."""
+    """All that a file of `torch.save` holds; nothing of another, which `save_checkpoint` cannot
+    have written.
+    """
     if path.suffix == ".safetensors" or is_archive(path):
         return {}
     content = trireid.models.files.read_content(path)

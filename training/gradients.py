@@ -22,7 +22,10 @@ Vectors = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class PathGradient:
-    """Norms of the gradient that comes down a path: `arriving`, at what the path holds; `backbone`, at its parameters."""
+    """Norms of the gradient that comes down a path:
+
+    `arriving`, at what the path holds; `backbone`, at its parameters.
+    """
 
     arriving: float
     backbone: float
@@ -32,11 +35,12 @@ class PathGradient:
 class Gradients:
     """Norms of one batch's gradient.
 
-    `modules`: at the parameters of each module; `branches`: at the backbone's parameters, of each branch's loss; `paths`:
-    through each path of the head (`trireid.models.sdtps.PATHS`; None: nothing flows there). `mask_share`: the mask path's part of
-    the whole gradient, projected on it, at the backbone and at the score predictors. `update_share`: the same of the step
-    that Adam takes for this gradient, in which each number is divided by its root mean square so far: 1 means that the mask
-    alone says where Adam goes.
+    `modules`: at the parameters of each module; `branches`: at the backbone's parameters, of each
+    branch's loss; `paths`: through each path of the head (`trireid.models.sdtps.PATHS`; None:
+    nothing flows there). `mask_share`: the mask path's part of the whole gradient, projected on it,
+    at the backbone and at the score predictors. `update_share`: the same of the step that Adam
+    takes for this gradient, in which each number is divided by its root mean square so far: 1 means
+    that the mask alone says where Adam goes.
     """
 
     loss: float
@@ -48,36 +52,53 @@ class Gradients:
 
 
 def measure(
-    network: ReIdNetwork, branches: Branches, batch: Batch, *, head: bool = True, squares: Squares | None = None
+    network: ReIdNetwork,
+    branches: Branches,
+    batch: Batch,
+    *,
+    head: bool = True,
+    squares: Squares | None = None,
 ) -> Gradients:
-    """One forward and backward pass in training mode and float32; batch-norm statistics and gradients are left changed.
+    """One forward and backward pass in training mode and float32; batch-norm statistics and
+    gradients are left changed.
 
-    `head` False: as in the epochs that train `ori` alone. `squares`: what Adam has seen so far; None: nothing yet.
+    `head` False: as in the epochs that train `ori` alone. `squares`: what Adam has seen so far;
+    None: nothing yet.
     """
     network.train(), branches.train()
     with _recorded(network) as taps:
         features = network.features(batch.images, batch.camera, batch.present)
         outcomes = branches.outcomes(features, batch.labels, head=head)
-    parameters = {name: p for name, p in [*network.named_parameters(), *_named(branches)] if p.requires_grad}
+    parameters = {
+        name: p for name, p in [*network.named_parameters(), *_named(branches)] if p.requires_grad
+    }
     loss = total_loss(outcomes)
     whole = _gradient([loss], None, parameters)
     arriving = {path: _arriving(loss, passed) for path, passed in taps.items()}
     backbone = {name: p for name, p in parameters.items() if name.startswith(BACKBONE)}
     predictors = {name: p for name, p in parameters.items() if "score_predictor" in name}
     masked = {
-        name: (_through_vectors(taps["mask"], arriving["mask"], part), {key: whole[key] for key in part})
+        name: (
+            _through_vectors(taps["mask"], arriving["mask"], part),
+            {key: whole[key] for key in part},
+        )
         for name, part in (("backbone", backbone), ("predictor", predictors))
         if part and any(g is not None for g in arriving.get("mask", ()))
     }
     return Gradients(
         loss=float(loss.detach()),
         modules=_by_module(whole),
-        branches={name: _norm(_gradient([o.loss], None, backbone).values()) for name, o in outcomes.items()}
+        branches={
+            name: _norm(_gradient([o.loss], None, backbone).values())
+            for name, o in outcomes.items()
+        }
         if backbone
         else {},
         paths={path: _through(taps[path], arriving[path], backbone) for path in taps},
         mask_share={name: _share(part, list(of.values())) for name, (part, of) in masked.items()},
-        update_share={name: _update_share(part, of, squares or {}) for name, (part, of) in masked.items()},
+        update_share={
+            name: _update_share(part, of, squares or {}) for name, (part, of) in masked.items()
+        },
     )
 
 
@@ -118,7 +139,9 @@ def _keep_in(passed: list[Tap]) -> Any:
 def _arriving(loss: Tensor, passed: Sequence[Tap]) -> list[Tensor | None]:
     """The loss's gradient at what went down a path; None where none arrives."""
     flowing = [tap.went for tap in passed if tap.went.requires_grad]
-    found = iter(torch.autograd.grad(loss, flowing, retain_graph=True, allow_unused=True) if flowing else ())
+    found = iter(
+        torch.autograd.grad(loss, flowing, retain_graph=True, allow_unused=True) if flowing else ()
+    )
     return [next(found) if tap.went.requires_grad else None for tap in passed]
 
 
@@ -126,22 +149,34 @@ def _through(
     passed: Sequence[Tap], arriving: Sequence[Tensor | None], backbone: dict[str, nn.Parameter]
 ) -> PathGradient | None:
     flowing = [g for g in arriving if g is not None]
-    return PathGradient(_norm(flowing), _norm(_through_vectors(passed, arriving, backbone))) if flowing else None
+    return (
+        PathGradient(_norm(flowing), _norm(_through_vectors(passed, arriving, backbone)))
+        if flowing
+        else None
+    )
 
 
 def _through_vectors(
     passed: Sequence[Tap], arriving: Sequence[Tensor | None], parameters: dict[str, nn.Parameter]
 ) -> list[Tensor]:
     """The part of the parameters' gradient that comes through a path."""
-    pairs = [(tap.came, g) for tap, g in zip(passed, arriving, strict=True) if g is not None and tap.came.requires_grad]
+    pairs = [
+        (tap.came, g)
+        for tap, g in zip(passed, arriving, strict=True)
+        if g is not None and tap.came.requires_grad
+    ]
     return list(_gradient([came for came, _ in pairs], [g for _, g in pairs], parameters).values())
 
 
-def _gradient(outputs: list[Tensor], weights: list[Tensor] | None, parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+def _gradient(
+    outputs: list[Tensor], weights: list[Tensor] | None, parameters: dict[str, nn.Parameter]
+) -> dict[str, Tensor]:
     """Gradient at each parameter, zeros where none arrives."""
     if not outputs or not parameters:
         return {name: torch.zeros_like(p) for name, p in parameters.items()}
-    found = torch.autograd.grad(outputs, list(parameters.values()), weights, retain_graph=True, allow_unused=True)
+    found = torch.autograd.grad(
+        outputs, list(parameters.values()), weights, retain_graph=True, allow_unused=True
+    )
     return {
         name: torch.zeros_like(parameter) if gradient is None else gradient
         for (name, parameter), gradient in zip(parameters.items(), found, strict=True)
@@ -160,16 +195,22 @@ def _by_module(gradients: dict[str, Tensor]) -> dict[str, float]:
 
 
 def module_of(parameter: str) -> str:
-    """The line of the table that a parameter counts in: a transformer block, a part of the head, a branch's classifier."""
+    """The line of the table that a parameter counts in: a transformer block, a part of the head, a
+    branch's classifier.
+    """
     parts = parameter.split(".")
     blocks = next((i for i, part in enumerate(parts) if part in ("resblocks", "blocks")), None)
     if blocks is not None:
         return ".".join(parts[: blocks + 2])
-    return ".".join(parts[:3]) if parts[0] in ("backbone", "sdtps", "branches", "fusion") else parts[0]
+    return (
+        ".".join(parts[:3]) if parts[0] in ("backbone", "sdtps", "branches", "fusion") else parts[0]
+    )
 
 
 def _norm(gradients: Any) -> float:
-    """The norm of several tensors' gradient as one vector, in float64: 1e10 squared times a million overflows float32."""
+    """The norm of several tensors' gradient as one vector, in float64: 1e10 squared times a million
+    overflows float32.
+    """
     return float(sum(float(g.double().square().sum()) for g in gradients) ** 0.5)
 
 
@@ -180,7 +221,9 @@ def _share(part: Sequence[Tensor], whole: Sequence[Tensor]) -> float:
 
 
 def _update_share(part: Sequence[Tensor], whole: Mapping[str, Tensor], squares: Squares) -> float:
-    """As `_share`, of Adam's step for this gradient alone: its mean of the gradients before is left out."""
+    """As `_share`, of Adam's step for this gradient alone: its mean of the gradients before is left
+    out.
+    """
     divisors = [root_mean_square(gradient, squares.get(name)) for name, gradient in whole.items()]
     pairs = zip(part, whole.values(), divisors, strict=True)
     scaled = [(mine.double() / divisor, of.double() / divisor) for mine, of, divisor in pairs]
@@ -189,11 +232,17 @@ def _update_share(part: Sequence[Tensor], whole: Mapping[str, Tensor], squares: 
 
 def columns(measured: Gradients) -> dict[str, float]:
     """The norms at the backbone as a row of `gradients.csv`; NaN where nothing flows."""
-    paths = {f"path_{name}": math.nan if path is None else path.backbone for name, path in measured.paths.items()}
+    paths = {
+        f"path_{name}": math.nan if path is None else path.backbone
+        for name, path in measured.paths.items()
+    }
     branches = {f"branch_{name}": measured.branches.get(name, math.nan) for name in ("ori", "head")}
     shares = {
         f"{of}_{name}": values.get(name, math.nan)
-        for of, values in (("mask_share", measured.mask_share), ("update_share", measured.update_share))
+        for of, values in (
+            ("mask_share", measured.mask_share),
+            ("update_share", measured.update_share),
+        )
         for name in ("backbone", "predictor")
     }
     return {"loss": measured.loss, **branches, **paths, **shares}

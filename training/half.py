@@ -1,8 +1,10 @@
-"""Float16's rounding without float16's arithmetic: autocast as a GPU runs it, at float32's speed on a CPU.
+"""Float16's rounding without float16's arithmetic: autocast as a GPU runs it, at float32's speed on
+a CPU.
 
-A CPU without float16 arithmetic takes ten times as long under real autocast. What training feels of it is the range and the
-rounding: under autocast the matrix products read and write float16, and so do their gradients, which overflow over 65504 and
-vanish under 6e-8. Here those values are rounded to float16 and back; sums within a product stay float32, as on a tensor core.
+A CPU without float16 arithmetic takes ten times as long under real autocast. What training feels of
+it is the range and the rounding: under autocast the matrix products read and write float16, and so
+do their gradients, which overflow over 65504 and vanish under 6e-8. Here those values are rounded
+to float16 and back; sums within a product stay float32, as on a tensor core.
 """
 
 from __future__ import annotations
@@ -30,10 +32,16 @@ _PRODUCTS: frozenset[Callable[..., Any]] = frozenset(
 
 
 class HalfProducts(TorchFunctionMode):
-    """Within it, matrix products, convolutions and attention round what they read and write, and its gradients, to float16."""
+    """Within it, matrix products, convolutions and attention round what they read and write, and
+    its gradients, to float16.
+    """
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Wrap one call of torch."""
         if func not in _PRODUCTS:

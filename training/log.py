@@ -13,7 +13,9 @@ from trireid.training.files import write_text
 
 
 class Table:
-    """A CSV file whose first column counts (step or epoch); rows after a resumed run's place are cut off."""
+    """A CSV file whose first column counts (step or epoch); rows after a resumed run's place are
+    cut off.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -37,11 +39,15 @@ class Table:
             return list(csv.DictReader(file))
 
     def cut(self, last: int) -> None:
-        """Drop rows that count beyond `last`, which a resumed run writes again, and a line that a kill cut short."""
+        """Drop rows that count beyond `last`, which a resumed run writes again, and a line that a
+        kill cut short.
+        """
         if not self.path.exists():
             return
         head, *lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
-        kept = [line for line in lines if line.endswith("\n") and int(line.split(",", 1)[0]) <= last]
+        kept = [
+            line for line in lines if line.endswith("\n") and int(line.split(",", 1)[0]) <= last
+        ]
         write_text(self.path, head + "".join(kept))
 
     def _header(self) -> list[str] | None:
@@ -52,7 +58,10 @@ class Table:
 
 
 class Log:
-    """A run's logs in its folder: `log.csv` by step, `epochs.csv` by epoch, TensorBoard's events beside them."""
+    """A run's logs in its folder:
+
+    `log.csv` by step, `epochs.csv` by epoch, TensorBoard's events beside them.
+    """
 
     def __init__(self, folder: Path, *, events: bool) -> None:
         self.steps, self.epochs = Table(folder / "log.csv"), Table(folder / "epochs.csv")
@@ -77,9 +86,13 @@ class Log:
     def _event(self, step: int, values: Mapping[str, float], group: str) -> None:
         if not self._wanted:
             return
-        if self._events is None:  # a file of its own for each start: TensorBoard lets the later one win where they overlap
+        # a file of its own for each start: TensorBoard lets the later one win where they overlap
+        if self._events is None:
             self._events = EventFile(self._folder / "events", step)
-        self._events.scalars(step, {f"{group}/{name}": value for name, value in values.items() if not math.isnan(value)})
+        self._events.scalars(
+            step,
+            {f"{group}/{name}": value for name, value in values.items() if not math.isnan(value)},
+        )
 
 
 def _text(value: float | int | str) -> str:

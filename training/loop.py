@@ -1,8 +1,10 @@
-"""The training loop: identity + batch-hard triplet loss on each branch, logged, validated, resumable to the bit.
+"""The training loop: identity + batch-hard triplet loss on each branch, logged, validated,
+resumable to the bit.
 
-A run's folder holds `log.csv` (steps), `epochs.csv`, `events/` (TensorBoard), `resume.pt` (the last save), `best.pth` with
-`best.yml` (the best epoch on the validation identities), `last.pth`, `result.json`. What is drawn at a step follows from
-the seed and the step alone, so the last save needs no state of any generator.
+A run's folder holds `log.csv` (steps), `epochs.csv`, `events/` (TensorBoard), `resume.pt` (the last
+save), `best.pth` with `best.yml` (the best epoch on the validation identities), `last.pth`,
+`result.json`. What is drawn at a step follows from the seed and the step alone, so the last save
+needs no state of any generator.
 """
 
 from __future__ import annotations
@@ -48,38 +50,67 @@ class Best:
 class Training:
     """One run: its network, optimiser and place in the schedule.
 
-    Raises TrireidError before the first step where settings and data do not fit, the folder's last save is of another
-    run, or its disk is full.
+    Raises TrireidError before the first step where settings and data do not fit, the folder's last
+    save is of another run, or its disk is full.
     """
 
     def __init__(self, settings: Settings, data: Data, folder: Path) -> None:
-        self.settings, self.data, self.folder, self.step, self.best = settings, data, folder, 0, Best()
+        self.settings, self.data, self.folder, self.step, self.best = (
+            settings,
+            data,
+            folder,
+            0,
+            Best(),
+        )
         self.device = device_of(settings.machine.device)
         self.batches = Batches(data.train, settings)
         self.network = start_network(settings).to(self.device)
-        self.branches = Branches(settings.network, int(self.batches.labels.max()) + 1, settings.loss).to(self.device)
+        self.branches = Branches(
+            settings.network, int(self.batches.labels.max()) + 1, settings.loss
+        ).to(self.device)
         start_branches(self.branches, settings)
         self.optimiser = make_optimiser(self.network, self.branches, settings.optimiser)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.machine.precision in SCALED)
-        compiled = torch.compile(self.network.features) if settings.machine.compile else self.network.features
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, enabled=settings.machine.precision in SCALED
+        )
+        compiled = (
+            torch.compile(self.network.features)
+            if settings.machine.compile
+            else self.network.features
+        )
         self._features = compiled
-        self.steps_per_epoch = settings.schedule.steps_per_epoch or self.batches.sampler.steps_per_epoch
+        self.steps_per_epoch = (
+            settings.schedule.steps_per_epoch or self.batches.sampler.steps_per_epoch
+        )
         self.steps = settings.schedule.epochs * self.steps_per_epoch
         folder.mkdir(parents=True, exist_ok=True)
-        check_room(folder, sum(p.numel() for p in [*self.network.parameters(), *self.branches.parameters()]))
+        check_room(
+            folder,
+            sum(p.numel() for p in [*self.network.parameters(), *self.branches.parameters()]),
+        )
         self.log = Log(folder, events=settings.upkeep.tensorboard)
         self.gradients = Table(folder / "gradients.csv")
         self._resume()
 
     def run(self) -> ReIdNetwork:
-        """Train from where the folder's last save stands to the end; the best network, in eval mode."""
+        """Train from where the folder's last save stands to the end; the best network, in eval
+        mode.
+        """
         if self.step == 0 and self.settings.upkeep.diagnose_every:
             self._diagnose(0)
-        with tqdm(total=self.steps, initial=self.step, desc="training", unit="step", mininterval=1.0) as bar:
+        with tqdm(
+            total=self.steps, initial=self.step, desc="training", unit="step", mininterval=1.0
+        ) as bar:
             while self.step < self.steps:
                 report = self.take_step()
                 bar.update()
-                bar.set_postfix({name: f"{report[name]:.3f}" for name in report if name.startswith(("loss", "accuracy"))})
+                bar.set_postfix(
+                    {
+                        name: f"{report[name]:.3f}"
+                        for name in report
+                        if name.startswith(("loss", "accuracy"))
+                    }
+                )
                 self._record(report)
         return self._finish()
 
@@ -96,25 +127,47 @@ class Training:
         began, used = time.perf_counter(), time.process_time()
         batch = self.batches.at(self.step).to(self.device)
         schedule, per_epoch = self.settings.schedule, self.steps_per_epoch
-        set_rates(self.optimiser, self.step, schedule.warmup_rate, schedule.warmup_epochs * per_epoch, self.steps)
+        set_rates(
+            self.optimiser,
+            self.step,
+            schedule.warmup_rate,
+            schedule.warmup_epochs * per_epoch,
+            self.steps,
+        )
         torch.manual_seed(_mixed(self.settings.seed, self.step))  # Gumbel noise
         outcomes, norm, skipped = self._learn(batch)
         self.step += 1
         report = {"loss": float(sum(o.loss.item() for o in outcomes.values()))}
         for name in self.branches:  # a head that is held back has its columns all the same
-            loss, accuracy = (x.item() for x in outcomes[name]) if name in outcomes else (np.nan, np.nan)
+            loss, accuracy = (
+                (x.item() for x in outcomes[name]) if name in outcomes else (np.nan, np.nan)
+            )
             report |= {f"loss_{name}": loss, f"accuracy_{name}": accuracy}
-        report |= {"gradient": norm, "rate": max(group["lr"] for group in self.optimiser.param_groups)}
+        report |= {
+            "gradient": norm,
+            "rate": max(group["lr"] for group in self.optimiser.param_groups),
+        }
         if self.scaler.is_enabled():
-            report |= {"skipped": float(skipped), "scale": self.scaler.get_scale(), "zero_gradients": self._zeros()}
-        return report | {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - used}
+            report |= {
+                "skipped": float(skipped),
+                "scale": self.scaler.get_scale(),
+                "zero_gradients": self._zeros(),
+            }
+        return report | {
+            "seconds": time.perf_counter() - began,
+            "cpu_seconds": time.process_time() - used,
+        }
 
     def _learn(self, batch: Batch) -> tuple[dict[str, Outcome], float, bool]:
-        """Forward, backward and one update; the outcomes, the gradient's norm, whether the scaler skipped the update."""
+        """Forward, backward and one update; the outcomes, the gradient's norm, whether the scaler
+        skipped the update.
+        """
         self.network.train(), self.branches.train()
         with in_precision(self.settings.machine.precision, self.device):
             features = self._features(batch.images, batch.camera, batch.present)
-            outcomes = self.branches.outcomes(features, batch.labels, head=self._head_trains(self.step))
+            outcomes = self.branches.outcomes(
+                features, batch.labels, head=self._head_trains(self.step)
+            )
         loss = total_loss(outcomes)
         value = loss.item()
         if not np.isfinite(value) or value > self.settings.upkeep.loss_limit:
@@ -149,7 +202,11 @@ class Training:
     def _end_epoch(self, epoch: int) -> None:
         every, last = self.settings.upkeep.evaluate_every, epoch == self.settings.schedule.epochs
         values = self._epoch_means()
-        values |= {f"{name}_{p}": np.nan for p in self.settings.upkeep.patterns for name in ("mAP", "rank1")}
+        values |= {
+            f"{name}_{p}": np.nan
+            for p in self.settings.upkeep.patterns
+            for name in ("mAP", "rank1")
+        }
         if last or (every and epoch % every == 0):
             scores = validate(self.network, self.data.validation, self.settings.upkeep.patterns)
             values |= figures(scores)
@@ -168,7 +225,9 @@ class Training:
         }
         if "skipped" in means:
             means["skipped"] = sum(float(row["skipped"]) for row in rows)
-        return means | {name: sum(float(row[name]) for row in rows) for name in ("seconds", "cpu_seconds")}
+        return means | {
+            name: sum(float(row[name]) for row in rows) for name in ("seconds", "cpu_seconds")
+        }
 
     def _keep_best(self, epoch: int, scores: dict[int, Scores]) -> None:
         score = scores[max(scores)].mAP
@@ -181,7 +240,9 @@ class Training:
         save_checkpoint(self.folder / name, self.settings, state, measured)
 
     def _diagnose(self, epoch: int) -> None:
-        """Measure gradients on the epoch's first batch, on copies, so that training goes on as if nothing had been."""
+        """Measure gradients on the epoch's first batch, on copies, so that training goes on as if
+        nothing had been.
+        """
         step = min(epoch * self.steps_per_epoch, self.steps - 1)
         batch = self.batches.at(step).to(self.device)
         torch.manual_seed(_mixed(self.settings.seed, step))
@@ -193,9 +254,13 @@ class Training:
     def _finish(self) -> ReIdNetwork:
         """The best network; what it scores on the test source goes to `result.json`."""
         self._checkpoint("last.pth", {"epoch": self.settings.schedule.epochs})
-        network = load_checkpoint(self.folder / "best.pth", self.folder / "best.yml").to(self.device)
+        network = load_checkpoint(self.folder / "best.pth", self.folder / "best.yml").to(
+            self.device
+        )
         if not (self.folder / "result.json").exists():
-            write_text(self.folder / "result.json", json.dumps(self._result(network), indent=1) + "\n")
+            write_text(
+                self.folder / "result.json", json.dumps(self._result(network), indent=1) + "\n"
+            )
         return network
 
     def _result(self, network: ReIdNetwork) -> dict[str, Any]:
@@ -207,7 +272,10 @@ class Training:
         rows = self.log.steps.rows()
         return result | {
             "steps": self.steps,
-            **{name: round(sum(float(row[name]) for row in rows), 1) for name in ("seconds", "cpu_seconds")},
+            **{
+                name: round(sum(float(row[name]) for row in rows), 1)
+                for name in ("seconds", "cpu_seconds")
+            },
             "peak_MB": peak_megabytes(),
             "skipped": sum(float(row.get("skipped") or 0) for row in rows),
             "final_scale": self.scaler.get_scale() if self.scaler.is_enabled() else None,
@@ -216,7 +284,10 @@ class Training:
 
     def _stop(self, batch: Batch, why: str) -> None:
         path = self.folder / "stopped.pt"
-        save({"step": self.step, **{name: part.cpu() for name, part in batch._asdict().items()}}, path)
+        save(
+            {"step": self.step, **{name: part.cpu() for name, part in batch._asdict().items()}},
+            path,
+        )
         raise TrireidError(
             f"stopped at step {self.step}: {why}; its batch is in {path}; lower the rates, or see trireid diagnose",
             "loss",
@@ -227,12 +298,22 @@ class Training:
         parts = {name: part.state_dict() for name, part in self._parts().items()}
         made_of = self._made_of()
         save(
-            {"step": self.step, "best": (self.best.mAP, self.best.epoch), "made of": made_of, **parts},
+            {
+                "step": self.step,
+                "best": (self.best.mAP, self.best.epoch),
+                "made of": made_of,
+                **parts,
+            },
             self.folder / "resume.pt",
         )
 
     def _parts(self) -> dict[str, Any]:
-        return {"network": self.network, "branches": self.branches, "optimiser": self.optimiser, "scaler": self.scaler}
+        return {
+            "network": self.network,
+            "branches": self.branches,
+            "optimiser": self.optimiser,
+            "scaler": self.scaler,
+        }
 
     def _resume(self) -> None:
         path = self.folder / "resume.pt"
@@ -262,7 +343,10 @@ class Training:
 
 
 def train(settings: Settings, folder: Path) -> Training:
-    """Read the data and make the run; `.run()` trains. Raises TrireidError before the first step for what does not fit."""
+    """Read the data and make the run;
+
+    `.run()` trains. Raises TrireidError before the first step for what does not fit.
+    """
     if settings.machine.threads:
         torch.set_num_threads(settings.machine.threads)
     data = Data.of(settings.data, settings.network, settings.batch, settings.identities_per_step)

@@ -35,5 +35,7 @@ def device_of(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError("machine.device: cuda, but PyTorch finds no GPU here", "machine.device")
     if name not in ("cpu", "cuda"):
-        raise ConfigError(f"machine.device: must be auto, cpu or cuda, not {name}", "machine.device")
+        raise ConfigError(
+            f"machine.device: must be auto, cpu or cuda, not {name}", "machine.device"
+        )
     return torch.device(name)

@@ -16,4 +16,6 @@ def peak_megabytes() -> int:
     if status.exists():
         held = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(held.split()[1]) >> 10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> (20 if sys.platform == "darwin" else 10)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> (
+        20 if sys.platform == "darwin" else 10
+    )

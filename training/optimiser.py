@@ -1,4 +1,6 @@
-"""Which parameter learns how fast: the pretrained backbone slowly, the rest at the full rate, its biases at twice that."""
+"""Which parameter learns how fast: the pretrained backbone slowly, the rest at the full rate, its
+biases at twice that.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,13 @@ _KEPT: Final = 0.999
 _EPSILON: Final = 1e-8
 
 
-def make_optimiser(network: nn.Module, branches: nn.Module, settings: OptimiserSettings) -> torch.optim.Optimizer:
-    """Adam or AdamW with one group for each pair of rate and decay; `peak` of a group is its rate after the warm-up."""
+def make_optimiser(
+    network: nn.Module, branches: nn.Module, settings: OptimiserSettings
+) -> torch.optim.Optimizer:
+    """Adam or AdamW with one group for each pair of rate and decay;
+
+    `peak` of a group is its rate after the warm-up.
+    """
     grouped: dict[tuple[float, float], list[nn.Parameter]] = {}
     named = [*network.named_parameters(), *branches.named_parameters()]
     for name, parameter in named:
@@ -35,12 +42,15 @@ def make_optimiser(network: nn.Module, branches: nn.Module, settings: OptimiserS
 
 def squares_of(optimiser: torch.optim.Optimizer, network: nn.Module) -> Squares:
     """What an optimiser of `make_optimiser` has seen of the network's gradients."""
-    states = {name: optimiser.state[p] for name, p in network.named_parameters() if p in optimiser.state}
+    states = {
+        name: optimiser.state[p] for name, p in network.named_parameters() if p in optimiser.state
+    }
     return {name: (state["exp_avg_sq"], int(state["step"])) for name, state in states.items()}
 
 
 def root_mean_square(gradient: Tensor, before: tuple[Tensor, int] | None) -> Tensor:
-    """What Adam divides a gradient by, float64: the root of its running mean of squares, this one in it.
+    """What Adam divides a gradient by, float64: the root of its running mean of squares, this one
+    in it.
 
     Source: Kingma and Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1.
     """
@@ -54,7 +64,9 @@ def freeze(network: nn.Module) -> None:
     network.get_submodule("backbone").requires_grad_(False)
 
 
-def _rate_and_decay(name: str, parameter: nn.Parameter, settings: OptimiserSettings) -> tuple[float, float]:
+def _rate_and_decay(
+    name: str, parameter: nn.Parameter, settings: OptimiserSettings
+) -> tuple[float, float]:
     decay = settings.weight_decay if settings.decay_vectors or parameter.ndim > 1 else 0.0
     if name.startswith(BACKBONE) and settings.backbone_rate is not None:
         return settings.backbone_rate, decay

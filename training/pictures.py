@@ -17,7 +17,10 @@ from trireid.samples import Sample, to_batch
 
 @dataclass(frozen=True)
 class PictureSet:
-    """`images` uint8 [M, 3, H, W, 3]; `identities` (text), `cameras` int64, both [M]; `present` bool [M, 3]."""
+    """`images` uint8 [M, 3, H, W, 3];
+
+    `identities` (text), `cameras` int64, both [M]; `present` bool [M, 3].
+    """
 
     images: NDArray[np.uint8]
     identities: NDArray[np.str_]
@@ -35,10 +38,18 @@ class PictureSet:
     def of_identities(self, names: Iterable[str]) -> PictureSet:
         """The part of the set that shows these identities."""
         chosen = np.isin(self.identities, list(names))
-        return PictureSet(self.images[chosen], self.identities[chosen], self.cameras[chosen], self.present[chosen])
+        return PictureSet(
+            self.images[chosen], self.identities[chosen], self.cameras[chosen], self.present[chosen]
+        )
 
     @classmethod
-    def of(cls, samples: Iterable[Sample], size: tuple[int, int], total: int | None = None, title: str = "") -> PictureSet:
+    def of(
+        cls,
+        samples: Iterable[Sample],
+        size: tuple[int, int],
+        total: int | None = None,
+        title: str = "",
+    ) -> PictureSet:
         """Decode every sample to `size` (height, width), with a progress bar."""
         images, identities, cameras, present = [], [], [], []
         for sample in tqdm(samples, title, total, unit="triplet", mininterval=1.0):
@@ -47,7 +58,9 @@ class PictureSet:
             present.append(batch.present[0])
             identities.append(str(sample.identity))
             cameras.append(-1 if sample.camera is None else sample.camera)
-        return cls(np.stack(images), np.array(identities), np.array(cameras, np.int64), np.stack(present))
+        return cls(
+            np.stack(images), np.array(identities), np.array(cameras, np.int64), np.stack(present)
+        )
 
 
 def normalised(images: NDArray[np.uint8], config: NetworkConfig) -> Tensor:

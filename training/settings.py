@@ -1,4 +1,6 @@
-"""What a training run is: every setting with its default, from a YAML file that may hold nothing else."""
+"""What a training run is: every setting with its default, from a YAML file that may hold nothing
+else.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,10 @@ class OptimiserName(StrEnum):
 
 
 class Precision(StrEnum):
-    """Of activations and gradients while training. `EMULATED` rounds float32 to float16's values (`trireid.training.half`)."""
+    """Of activations and gradients while training.
+
+    `EMULATED` rounds float32 to float16's values (`trireid.training.half`).
+    """
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"
@@ -64,11 +69,12 @@ class Precision(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """`source`: a SOURCE; `validation_identities` of it are held out; `test`: a SOURCE to measure the best checkpoint on.
+    """`source`: a SOURCE; `validation_identities` of it are held out; `test`: a SOURCE to measure
+    the best checkpoint on.
 
-    `world`, `shots`: of a synthetic source, its seed and pictures per camera. A synthetic `source` takes the world's training
-    identities, a synthetic `test` its test identities. `cache`: a folder that keeps decoded pictures.
-    `allow_outside`: a manifest's images may lie outside its folder.
+    `world`, `shots`: of a synthetic source, its seed and pictures per camera. A synthetic `source`
+    takes the world's training identities, a synthetic `test` its test identities. `cache`: a folder
+    that keeps decoded pictures. `allow_outside`: a manifest's images may lie outside its folder.
     """
 
     source: str
@@ -82,7 +88,10 @@ class DataSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSettings:
-    """`identities` (P) x `samples` (K); `size`: samples per step, a multiple of P x K (None: P x K itself)."""
+    """`identities` (P) x `samples` (K);
+
+    `size`: samples per step, a multiple of P x K (None: P x K itself).
+    """
 
     identities: int = 8
     samples: int = 4
@@ -102,8 +111,9 @@ class SdtpsSettings:
 class LossSettings:
     """Weights of the losses on each branch; `margin`: of the triplet loss, None for the soft one.
 
-    `centre`: weight of the features' common part, which spreads their cosines (`trireid.training.losses.centre_share`). `segments`:
-    weight of the triplet loss on each segment of C channels apart, which is what is compared where modalities are missing.
+    `centre`: weight of the features' common part, which spreads their cosines
+    (`trireid.training.losses.centre_share`). `segments`: weight of the triplet loss on each segment
+    of C channels apart, which is what is compared where modalities are missing.
     """
 
     identity: float = 0.25
@@ -116,10 +126,11 @@ class LossSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimiserSettings:
-    """Learning rates and decay; `backbone_rate` None: the full rate (a backbone from scratch). `frozen`: not trained at all.
+    """Learning rates and decay; `backbone_rate` None: the full rate (a backbone from scratch).
+    `frozen`: not trained at all.
 
-    `bias_factor`: on the rate of the biases outside the backbone. `decay_vectors`: weight decay on biases and norms too.
-    `clip`: largest gradient norm of the network, None for no limit.
+    `bias_factor`: on the rate of the biases outside the backbone. `decay_vectors`: weight decay on
+    biases and norms too. `clip`: largest gradient norm of the network, None for no limit.
     """
 
     name: OptimiserName = OptimiserName.ADAM
@@ -134,9 +145,11 @@ class OptimiserSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleSettings:
-    """Linear warm-up from `warmup_rate` (every group's, None: a tenth of its own), then a cosine to 0.001 of the rate.
+    """Linear warm-up from `warmup_rate` (every group's, None: a tenth of its own), then a cosine to
+    0.001 of the rate.
 
-    `steps_per_epoch` None: as many as draw every identity once. `sdtps_delay_epochs`: epochs that train `ori` alone.
+    `steps_per_epoch` None: as many as draw every identity once. `sdtps_delay_epochs`: epochs that
+    train `ori` alone.
     """
 
     epochs: int = 50
@@ -160,8 +173,9 @@ class MachineSettings:
 class UpkeepSettings:
     """What is done beside training, and how often.
 
-    `evaluate_every` and `diagnose_every` in epochs (0: never), `save_every` in steps; `patterns`: what evaluation reports;
-    `loss_limit`: a loss above it counts as diverged; `tensorboard`: write event files, too.
+    `evaluate_every` and `diagnose_every` in epochs (0: never), `save_every` in steps; `patterns`:
+    what evaluation reports; `loss_limit`: a loss above it counts as diverged; `tensorboard`: write
+    event files, too.
     """
 
     evaluate_every: int = 5
@@ -174,7 +188,8 @@ class UpkeepSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One training run. `start`: start weights (CLIP's, timm's, a checkpoint of the family), None for none.
+    """One training run. `start`: start weights (CLIP's, timm's, a checkpoint of the family), None
+    for none.
 
     `start_weights`: which of its sets of weights, if it holds several, as in `ema`.
     """
@@ -194,7 +209,9 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _at_least(self.batch.identities, 2, "batch.identities", "the triplet loss needs another identity")
+        _at_least(
+            self.batch.identities, 2, "batch.identities", "the triplet loss needs another identity"
+        )
         _at_least(self.batch.samples, 2, "batch.samples", "the triplet loss needs a second sample")
         group = self.batch.identities * self.batch.samples
         if self.batch.size is not None and (self.batch.size < group or self.batch.size % group):
@@ -204,13 +221,27 @@ class Settings:
                 "batch.size",
             )
         self._check_ranges()
-        _at_least(self.data.validation_identities, 2, "data.validation_identities", "retrieval needs a wrong answer")
+        _at_least(
+            self.data.validation_identities,
+            2,
+            "data.validation_identities",
+            "retrieval needs a wrong answer",
+        )
         if not self.upkeep.patterns or not set(self.upkeep.patterns) <= {1, 2, 3}:
-            raise ConfigError(f"upkeep.patterns: must be among 1, 2, 3, not {list(self.upkeep.patterns)}", "upkeep.patterns")
+            raise ConfigError(
+                f"upkeep.patterns: must be among 1, 2, 3, not {list(self.upkeep.patterns)}",
+                "upkeep.patterns",
+            )
         if self.start_weights is not None and self.start is None:
-            raise ConfigError("start_weights: says which weights of start to take; set start, too", "start_weights")
+            raise ConfigError(
+                "start_weights: says which weights of start to take; set start, too",
+                "start_weights",
+            )
         if self.optimiser.frozen and self.start is None:
-            raise ConfigError("optimiser.frozen: a frozen backbone needs start weights; set start", "optimiser.frozen")
+            raise ConfigError(
+                "optimiser.frozen: a frozen backbone needs start weights; set start",
+                "optimiser.frozen",
+            )
         self._check_head()
         self._check_read()
 
@@ -224,23 +255,37 @@ class Settings:
     def _check_read(self) -> None:
         """A key that nobody reads beside the others, where it was changed."""
         if self.sdtps.gumbel is Gumbel.OFF and self.sdtps.tau != SdtpsSettings.tau:
-            raise ConfigError("sdtps.tau: sdtps.gumbel is off, so nobody reads this key", "sdtps.tau")
+            raise ConfigError(
+                "sdtps.tau: sdtps.gumbel is off, so nobody reads this key", "sdtps.tau"
+            )
         if self.augmentation.drop_together and not self.augmentation.drop_modality:
             raise ConfigError(
-                "augmentation.drop_together: drop_modality is 0, so nobody reads this key", "augmentation.drop_together"
+                "augmentation.drop_together: drop_modality is 0, so nobody reads this key",
+                "augmentation.drop_together",
             )
-        drawn = any(source and source.startswith("synthetic:") for source in (self.data.source, self.data.test))
+        drawn = any(
+            source and source.startswith("synthetic:")
+            for source in (self.data.source, self.data.test)
+        )
         for key in ("world", "shots"):
             if not drawn and getattr(self.data, key) != getattr(DataSettings, key):
-                raise ConfigError(f"data.{key}: is for drawn pictures, and nothing here is synthetic", f"data.{key}")
+                raise ConfigError(
+                    f"data.{key}: is for drawn pictures, and nothing here is synthetic",
+                    f"data.{key}",
+                )
 
     def _check_head(self) -> None:
         if self.network.head is Head.SDTPS:
             return
         if self.sdtps != SdtpsSettings():
-            raise ConfigError(f"sdtps: network.head is {self.network.head}, so nobody reads these keys", "sdtps")
+            raise ConfigError(
+                f"sdtps: network.head is {self.network.head}, so nobody reads these keys", "sdtps"
+            )
         if self.network.head is Head.NONE and self.schedule.sdtps_delay_epochs:
-            raise ConfigError("schedule.sdtps_delay_epochs: the network has no head to delay", "schedule.sdtps_delay_epochs")
+            raise ConfigError(
+                "schedule.sdtps_delay_epochs: the network has no head to delay",
+                "schedule.sdtps_delay_epochs",
+            )
 
     @property
     def identities_per_step(self) -> int:
@@ -263,7 +308,9 @@ def _range(low: float, high: float) -> str:
 
 def _at_least(value: int, least: int, key: str, why: str = "") -> None:
     if value < least:
-        raise ConfigError(f"{key}: must be at least {least}, not {value}{'; ' + why if why else ''}", key)
+        raise ConfigError(
+            f"{key}: must be at least {least}, not {value}{'; ' + why if why else ''}", key
+        )
 
 
 def _plain(value: Any) -> Any:

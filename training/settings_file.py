@@ -1,4 +1,6 @@
-"""Settings from YAML, strictly: a key that nobody reads, or a value of another type, is an error that names the key."""
+"""Settings from YAML, strictly: a key that nobody reads, or a value of another type, is an error
+that names the key.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,10 @@ def _dataclass(kind: type[Made], given: Any, where: str) -> Made:
     hints, known = get_type_hints(kind), {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
     for key in given:
         if key not in known:
-            raise ConfigError(f"{_under(where, key)}: nobody reads this key{_guess(key, known)}", _under(where, key))
+            raise ConfigError(
+                f"{_under(where, key)}: nobody reads this key{_guess(key, known)}",
+                _under(where, key),
+            )
     for name, part in known.items():
         if name not in given and part.default is MISSING and part.default_factory is MISSING:
             raise ConfigError(f"{_under(where, name)}: is missing", _under(where, name))
@@ -41,7 +46,9 @@ def _dataclass(kind: type[Made], given: Any, where: str) -> Made:
     try:
         return kind(**values)
     except ConfigError as error:
-        raise ConfigError(f"{where}: {error.message}" if where else error.message, error.field) from error
+        raise ConfigError(
+            f"{where}: {error.message}" if where else error.message, error.field
+        ) from error
 
 
 def _guess(key: object, known: Mapping[str, object]) -> str:
@@ -55,7 +62,11 @@ def _under(where: str, key: object) -> str:
 
 def _value(hint: Any, value: Any, where: str) -> Any:
     if get_origin(hint) in (Union, types.UnionType):
-        return None if value is None else _value(next(a for a in get_args(hint) if a is not types.NoneType), value, where)
+        return (
+            None
+            if value is None
+            else _value(next(a for a in get_args(hint) if a is not types.NoneType), value, where)
+        )
     if get_origin(hint) is tuple:
         return _tuple(get_args(hint), value, where)
     if is_dataclass(hint) and isinstance(hint, type):
@@ -83,7 +94,9 @@ def _is_enum(hint: Any) -> bool:
 
 def _scalar(hint: Any, value: Any) -> Any:
     if _is_enum(hint):  # YAML reads a bare on and off as booleans
-        return hint({True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value)
+        return hint(
+            {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+        )
     if hint is float and isinstance(value, str | int | float) and not isinstance(value, bool):
         return float(value)  # YAML reads 5e-6, without a point, as text
     if type(value) is not hint:

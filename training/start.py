@@ -21,20 +21,27 @@ _SAME: Final = ("source", "world", "shots", "validation_identities")
 
 
 def start_network(settings: Settings) -> ReIdNetwork:
-    """The network with its start weights, its switches set. Raises CheckpointError and ConfigError."""
+    """The network with its start weights, its switches set.
+
+    Raises CheckpointError and ConfigError.
+    """
     torch.manual_seed(settings.seed)
     network = ReIdNetwork(settings.network)
     if settings.start is not None:
         _fill(network, Path(settings.start), settings.start_weights)
     if settings.network.head is Head.SDTPS:
-        network.sdtps.train_with(settings.sdtps.attention_gradient, settings.sdtps.gumbel, settings.sdtps.tau)
+        network.sdtps.train_with(
+            settings.sdtps.attention_gradient, settings.sdtps.gumbel, settings.sdtps.tau
+        )
     if settings.optimiser.frozen:
         freeze(network)
     return network
 
 
 def start_branches(branches: Branches, settings: Settings) -> None:
-    """Fill necks and classifiers from a start checkpoint that was trained on the same identities; else they stay new."""
+    """Fill necks and classifiers from a start checkpoint that was trained on the same identities;
+    else they stay new.
+    """
     content = {} if settings.start is None else read_content(Path(settings.start))
     data = content.get("training", {}).get("data", {})
     if all(data.get(key) == value for key, value in _identities(settings).items()):
@@ -48,10 +55,14 @@ def _identities(settings: Settings) -> dict[str, Any]:
 def _fill(network: ReIdNetwork, path: Path, chosen: str | None) -> None:
     """A checkpoint of the family fills what it holds of the network; any other fills the backbone.
 
-    One that carries its own configuration may be of another picture size or head (`trireid.models.start.take_over`); one that does
-    not must be of the same network.
+    One that carries its own configuration may be of another picture size or head
+    (`trireid.models.start.take_over`); one that does not must be of the same network.
     """
-    if path.is_file() and path.suffix != ".pt" and any(key.startswith(_FAMILY) for key in read_weights(path, chosen)):
+    if (
+        path.is_file()
+        and path.suffix != ".pt"
+        and any(key.startswith(_FAMILY) for key in read_weights(path, chosen))
+    ):
         content = read_content(path)
         config = content["config"] if "training" in content else yaml_of(network.config)
         take_over(network, load_checkpoint(path, config, weights=chosen), path)

@@ -1,4 +1,6 @@
-"""How good a network is on identities that it does not train on: each pattern apart, as retrieval across cameras."""
+"""How good a network is on identities that it does not train on: each pattern apart, as retrieval
+across cameras.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ _BATCH = 32
 
 
 def embedding(features: Features, pattern: int) -> torch.Tensor:
-    """What a pattern compares: 1 the global features, 2 the head's (the global ones without a head), 3 both; [B, D]."""
+    """What a pattern compares: 1 the global features, 2 the head's (the global ones without a
+    head), 3 both; [B, D].
+    """
     if pattern == 1 or features.head is None:
         return features.ori
     return features.head if pattern == 2 else features.both
@@ -28,12 +32,20 @@ def validate(network: ReIdNetwork, data: PictureSet, patterns: Iterable[int]) ->
     Every sample is a query once; its own camera's pictures of its identity are dropped.
     """
     described = embeddings(network, data, tuple(patterns))
-    groups = [f"sample {row}" if camera < 0 else camera for row, camera in enumerate(data.cameras.tolist())]
+    groups = [
+        f"sample {row}" if camera < 0 else camera
+        for row, camera in enumerate(data.cameras.tolist())
+    ]
     ids = data.identities
-    return {pattern: evaluate(rows, rows, ids, ids, groups, groups) for pattern, rows in described.items()}
+    return {
+        pattern: evaluate(rows, rows, ids, ids, groups, groups)
+        for pattern, rows in described.items()
+    }
 
 
-def embeddings(network: ReIdNetwork, data: PictureSet, patterns: tuple[int, ...]) -> dict[int, NDArray[np.float32]]:
+def embeddings(
+    network: ReIdNetwork, data: PictureSet, patterns: tuple[int, ...]
+) -> dict[int, NDArray[np.float32]]:
     """float32 [M, D] of each pattern."""
     was_training = network.training
     network.eval()
@@ -56,7 +68,10 @@ def _features(network: ReIdNetwork, data: PictureSet, rows: slice) -> Features:
 
 
 def figures(scores: Mapping[int, Scores]) -> dict[str, float]:
-    """mAP and Rank-1 of each pattern in percent, under the names that the logs have: `mAP_1`, `rank1_1`, ..."""
+    """mAP and Rank-1 of each pattern in percent, under the names that the logs have:
+
+    `mAP_1`, `rank1_1`, ...
+    """
     return {
         f"{name}_{pattern}": round(100 * value, 3)
         for pattern, of in scores.items()

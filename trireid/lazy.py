@@ -1,4 +1,7 @@
-"""Names of a package that are imported on first use (PEP 562): `import trireid` loads nothing heavy."""
+"""Names of a package that are imported on first use (PEP 562):
+
+`import trireid` loads nothing heavy.
+"""
 
 from __future__ import annotations
 

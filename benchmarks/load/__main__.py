@@ -1,12 +1,15 @@
-"""The service at saturation, against a bare loop of decode, batched embed and search in the same run.
+"""The service at saturation, against a bare loop of decode, batched embed and search in the same
+run.
 
-    python -m benchmarks.load [--clients 64] [--seconds 300] [--items 2000] [--json FILE] [--set TRIREID_BATCH=8 ...]
+    python -m benchmarks.load [--clients 64] [--seconds 300] [--items 2000] [--json FILE] [--set
+    TRIREID_BATCH=8 ...]
 
-Draws a gallery (kept in `--folder`, runs/load), then in turns: the bare loop in this process with one and with two threads;
-`trireid serve` as its users start it, asked by one client, then by `--clients` for `--warm-up` and `--seconds`; the bare loop
-again. The clients share the cores with the server, so throughput is told as it was, and divided by the share of the cores
-that they left. Memory is that of all the server's processes. Says at the end whether the promises are kept, and ends with
-code 1 where one is not.
+Draws a gallery (kept in `--folder`, runs/load), then in turns: the bare loop in this process with
+one and with two threads; `trireid serve` as its users start it, asked by one client, then by
+`--clients` for `--warm-up` and `--seconds`; the bare loop again. The clients share the cores with
+the server, so throughput is told as it was, and divided by the share of the cores that they left.
+Memory is that of all the server's processes. Says at the end whether the promises are kept, and
+ends with code 1 where one is not.
 """
 
 from __future__ import annotations
@@ -34,7 +37,9 @@ _ALONE = 10.0
 
 @dataclass(frozen=True)
 class Loaded:
-    """What the server did: asked by one client, and by many; its use of the machine around the measured time."""
+    """What the server did: asked by one client, and by many; its use of the machine around the
+    measured time.
+    """
 
     one: Tally
     many: Tally
@@ -49,7 +54,9 @@ class Loaded:
 
     @property
     def corrected(self) -> float:
-        """Answers per second, had the clients run elsewhere: as if the cores that they took did the server's work."""
+        """Answers per second, had the clients run elsewhere: as if the cores that they took did the
+        server's work.
+        """
         return self.many.throughput / (1 - self.clients_share)
 
     @property
@@ -58,10 +65,15 @@ class Loaded:
         return self.after.memory / self.before.memory - 1
 
 
-def measure(gallery: Path, asked: Sequence[Sample], given: argparse.Namespace, settings: Mapping[str, str]) -> Loaded:
+def measure(
+    gallery: Path, asked: Sequence[Sample], given: argparse.Namespace, settings: Mapping[str, str]
+) -> Loaded:
     """Start the server with these settings, and load it."""
     requests = [request(each) for each in asked]
-    with tempfile.TemporaryDirectory() as folder, serving(gallery, Path(folder) / "log", settings) as served:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(gallery, Path(folder) / "log", settings) as served,
+    ):
         saturate(served.port, requests, given.clients, given.warm_up)
         one = saturate(served.port, requests, 1, min(_ALONE, given.seconds))
         before = served.usage()
@@ -72,7 +84,11 @@ def measure(gallery: Path, asked: Sequence[Sample], given: argparse.Namespace, s
 
 def report(loaded: Loaded, loops: Sequence[Bare]) -> dict[str, Any]:
     """Everything that was measured, in plain numbers."""
-    many, bare_rate, alone = loaded.many, mean(each.best for each in loops), mean(each.alone for each in loops)
+    many, bare_rate, alone = (
+        loaded.many,
+        mean(each.best for each in loops),
+        mean(each.alone for each in loops),
+    )
     latency = loaded.one.percentiles()["p50"]
     server_cpu = loaded.after.cpu_seconds - loaded.before.cpu_seconds
     return {
@@ -103,7 +119,8 @@ def promises(found: Mapping[str, Any]) -> dict[str, bool]:
     """What the service promises under load, and whether it was so."""
     wrong = [status for status in found["statuses"] if status not in ("200", "503")]
     return {
-        "throughput at saturation is 80 % of the bare loop's, or more": found["ratio_corrected"] >= 0.8,
+        "throughput at saturation is 80 % of the bare loop's, or more": found["ratio_corrected"]
+        >= 0.8,
         "alone, the median is 15 ms over the bare loop's, or less": found["alone_extra_ms"] <= 15,
         "memory grows by less than 5 % after warm-up": found["memory_growth"] < 0.05,
         "no answer but 200 and 503": not wrong,
@@ -132,7 +149,10 @@ def text(found: Mapping[str, Any]) -> str:
 
 def _loops(loops: Sequence[Mapping[str, Any]]) -> str:
     return "; ".join(
-        f"{when} " + ", ".join(f"{rate:.1f} with {number} threads" for number, rate in each["throughput"].items())
+        f"{when} "
+        + ", ".join(
+            f"{rate:.1f} with {number} threads" for number, rate in each["throughput"].items()
+        )
         for when, each in zip(("before", "after"), loops, strict=True)
     )
 
@@ -154,7 +174,9 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
     made.add_argument("--warm-up", type=float, default=30)
     made.add_argument("--items", type=int, default=2000)
     made.add_argument("--queries", type=int, default=128)
-    made.add_argument("--folder", type=Path, default=Path("runs/load"), help="where the gallery is kept")
+    made.add_argument(
+        "--folder", type=Path, default=Path("runs/load"), help="where the gallery is kept"
+    )
     made.add_argument("--json", type=Path, metavar="FILE")
     return made
 
@@ -164,13 +186,20 @@ def main() -> int:
     options = parser("python -m benchmarks.load", "the service at saturation, against a bare loop")
     options.add_argument("--bare-seconds", type=float, default=20)
     options.add_argument("--batch", type=int, default=8, help="of the bare loop")
-    options.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="the server's environment")
+    options.add_argument(
+        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="the server's environment"
+    )
     given = options.parse_args()
     gallery, asked = filled(given.folder, given.items), queries(given.queries)
     loops = [bare(gallery, asked, given.batch, given.bare_seconds)]
     loaded = measure(gallery, asked, given, settings_from(given.set))
     loops.append(bare(gallery, asked, given.batch, given.bare_seconds))
-    found = {"settings": given.set, "clients": given.clients, "items": given.items, **report(loaded, loops)}
+    found = {
+        "settings": given.set,
+        "clients": given.clients,
+        "items": given.items,
+        **report(loaded, loops),
+    }
     if given.json:
         given.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print(text(found))

@@ -1,4 +1,6 @@
-"""The bare loop: decode, embed in batches, search, in this process and without HTTP, over the same pictures."""
+"""The bare loop: decode, embed in batches, search, in this process and without HTTP, over the same
+pictures.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,9 @@ from trireid.samples import Sample
 
 @dataclass(frozen=True)
 class Bare:
-    """Queries per second by the number of threads that run the loop, and the milliseconds of CPU that each took; milliseconds
-    of one query alone (median), and of one thread's query in a batch by stage.
+    """Queries per second by the number of threads that run the loop, and the milliseconds of CPU
+    that each took; milliseconds of one query alone (median), and of one thread's query in a batch
+    by stage.
     """
 
     throughput: dict[int, float]
@@ -45,7 +48,9 @@ class Bare:
 
 
 class _Ahead(Embedder):
-    """The embedder that a gallery asks: it gives out what one forward pass over a whole batch has made."""
+    """The embedder that a gallery asks: it gives out what one forward pass over a whole batch has
+    made.
+    """
 
     def __init__(self, inner: Embedder) -> None:
         super().__init__(inner.path, inner.card)
@@ -78,7 +83,9 @@ class Loop:
         begun.append(time.perf_counter())
         embeddings, tokens = self.ahead.run(*inputs)
         begun.append(time.perf_counter())
-        self.ahead.made.update({id(each): (embeddings[i], tokens[i]) for i, each in enumerate(samples)})
+        self.ahead.made.update(
+            {id(each): (embeddings[i], tokens[i]) for i, each in enumerate(samples)}
+        )
         for each in samples:
             self.gallery.search(each, K)
         begun.append(time.perf_counter())
@@ -86,7 +93,13 @@ class Loop:
             self.seconds[name] += then - first
 
 
-def bare(folder: Path, queries: Sequence[Sample], batch: int, seconds: float, threads: Sequence[int] = (1, 2)) -> Bare:
+def bare(
+    folder: Path,
+    queries: Sequence[Sample],
+    batch: int,
+    seconds: float,
+    threads: Sequence[int] = (1, 2),
+) -> Bare:
     """Run the loop so many seconds with each number of threads, and then one query at a time."""
     loop = Loop(folder)
     loop.run(queries[:batch])
@@ -105,9 +118,13 @@ def bare(folder: Path, queries: Sequence[Sample], batch: int, seconds: float, th
     return Bare(throughput, cpu, median(alone), stages)
 
 
-def _spun(loop: Loop, queries: Sequence[Sample], batch: int, threads: int, seconds: float) -> tuple[int, float]:
+def _spun(
+    loop: Loop, queries: Sequence[Sample], batch: int, threads: int, seconds: float
+) -> tuple[int, float]:
     """How many queries were answered, in how many seconds."""
-    batches = [queries[start : start + batch] for start in range(0, len(queries) - batch + 1, batch)]
+    batches = [
+        queries[start : start + batch] for start in range(0, len(queries) - batch + 1, batch)
+    ]
     following, lock = itertools.cycle(batches), threading.Lock()
     began = time.perf_counter()
 

@@ -1,4 +1,6 @@
-"""Clients at saturation, as cheap as they can be made: each sends its next request as soon as it has an answer."""
+"""Clients at saturation, as cheap as they can be made: each sends its next request as soon as it
+has an answer.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,8 @@ _LAST: Final = 60.0
 
 @dataclass
 class Tally:
-    """What came back: how often each status, and the milliseconds that answers of status 200 took; `seconds` of wall time and
-    `cpu_seconds` of this process.
+    """What came back: how often each status, and the milliseconds that answers of status 200 took;
+    `seconds` of wall time and `cpu_seconds` of this process.
     """
 
     statuses: Counter[str] = field(default_factory=Counter)
@@ -54,11 +56,14 @@ def saturate(port: int, requests: Sequence[bytes], clients: int, seconds: float)
     return tally
 
 
-async def _saturated(port: int, requests: Sequence[bytes], clients: int, seconds: float, tally: Tally) -> None:
+async def _saturated(
+    port: int, requests: Sequence[bytes], clients: int, seconds: float, tally: Tally
+) -> None:
     loop = asyncio.get_running_loop()
     until, following = loop.time() + seconds, itertools.cycle(requests)
     await asyncio.wait_for(
-        asyncio.gather(*(_one(port, following, until, tally) for _ in range(clients))), timeout=seconds + _LAST
+        asyncio.gather(*(_one(port, following, until, tally) for _ in range(clients))),
+        timeout=seconds + _LAST,
     )
 
 
@@ -68,7 +73,9 @@ async def _one(port: int, following: Iterator[bytes], until: float, tally: Tally
     while loop.time() < until:
         over: asyncio.Future[None] = loop.create_future()
         try:
-            transport, _ = await loop.create_connection(partial(_Client, following, until, tally, over), "127.0.0.1", port)
+            transport, _ = await loop.create_connection(
+                partial(_Client, following, until, tally, over), "127.0.0.1", port
+            )
         except OSError:
             tally.statuses["no connection"] += 1
             await asyncio.sleep(_REST)
@@ -78,7 +85,9 @@ async def _one(port: int, following: Iterator[bytes], until: float, tally: Tally
 
 
 class _Client(asyncio.Protocol):
-    def __init__(self, following: Iterator[bytes], until: float, tally: Tally, over: asyncio.Future[None]) -> None:
+    def __init__(
+        self, following: Iterator[bytes], until: float, tally: Tally, over: asyncio.Future[None]
+    ) -> None:
         self.following, self.until, self.tally, self.over = following, until, tally, over
         self.loop = asyncio.get_running_loop()
         self.answer = bytearray()

@@ -1,4 +1,6 @@
-"""What is asked of the server: drawn triplets as files, and the same as whole requests, made before the clock starts."""
+"""What is asked of the server: drawn triplets as files, and the same as whole requests, made before
+the clock starts.
+"""
 
 from __future__ import annotations
 
@@ -24,21 +26,30 @@ _BOUNDARY: Final = b"0b6c9f0e2d"
 
 
 def filled(folder: Path, items: int) -> Path:
-    """A gallery of so many drawn persons' samples, embedded by the default network; made where it is absent."""
+    """A gallery of so many drawn persons' samples, embedded by the default network; made where it
+    is absent.
+    """
     place = folder / f"load-{items}.gallery"
     if not is_gallery(place):
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / f"load-{items}.building"
         with Gallery.open(draft, load_artifact(default_artifact("person"))) as gallery:
-            index(open_source(f"synthetic:person:{-(-items // _PER_IDENTITY)}"), gallery, resume=True)
+            index(
+                open_source(f"synthetic:person:{-(-items // _PER_IDENTITY)}"), gallery, resume=True
+            )
         draft.rename(place)
     return place
 
 
 def queries(count: int) -> list[Sample]:
-    """Triplets of 256 x 128, by turns three PNG and three JPEG files each, of persons that the gallery does not hold."""
+    """Triplets of 256 x 128, by turns three PNG and three JPEG files each, of persons that the
+    gallery does not hold.
+    """
     drawn = synthetic_samples("person", -(-count // _PER_IDENTITY), split="train", size=SIZE)
-    return [_as_files(sample, "PNG" if i % 2 else "JPEG") for i, sample in zip(range(count), drawn, strict=False)]
+    return [
+        _as_files(sample, "PNG" if i % 2 else "JPEG")
+        for i, sample in zip(range(count), drawn, strict=False)
+    ]
 
 
 def _as_files(sample: Sample, form: str) -> Sample:
@@ -66,4 +77,10 @@ def request(sample: Sample, path: str = "/search") -> bytes:
 
 
 def _part(name: str, content: bytes) -> bytes:
-    return b"--" + _BOUNDARY + f"\r\nContent-Disposition: form-data; {name}\r\n\r\n".encode() + content + b"\r\n"
+    return (
+        b"--"
+        + _BOUNDARY
+        + f"\r\nContent-Disposition: form-data; {name}\r\n\r\n".encode()
+        + content
+        + b"\r\n"
+    )

@@ -42,7 +42,9 @@ class Served:
 
     def usage(self) -> Usage:
         """What its processes use now. Linux only."""
-        stats = {int(each.name): _stat(each) for each in Path("/proc").iterdir() if each.name.isdecimal()}
+        stats = {
+            int(each.name): _stat(each) for each in Path("/proc").iterdir() if each.name.isdecimal()
+        }
         mine = [stats[process] for process in self.processes() if stats.get(process)]
         ticks = sum(int(stat[11]) + int(stat[12]) for stat in mine)
         return Usage(ticks / _TICK, sum(int(stat[21]) for stat in mine) * _PAGE / 2**20)
@@ -76,7 +78,11 @@ def serving(gallery: Path, log: Path, environment: Mapping[str, str]) -> Iterato
     command = [sys.executable, "-m", "trireid", "serve", str(gallery), "--port", str(port)]
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, env={**os.environ, **environment}
+            command,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **environment},
         )
     served = Served(process, port, log)
     try:

@@ -1,4 +1,6 @@
-"""A synthetic tri-modal world: persons and vehicles that several cameras see in three kinds of light."""
+"""A synthetic tri-modal world: persons and vehicles that several cameras see in three kinds of
+light.
+"""
 
 from trireid.demo.synthetic.world import World
 

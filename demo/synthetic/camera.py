@@ -20,7 +20,10 @@ _NIGHTS = (0.05, 0.2, 0.35, 0.1, 0.5, 0.25)  # share of a camera's shots taken b
 
 @dataclass(frozen=True)
 class Camera:
-    """One place. Angles in radians; gains and casts are factors, the rest lies in 0..1 or is in pixels."""
+    """One place.
+
+    Angles in radians; gains and casts are factors, the rest lies in 0..1 or is in pixels.
+    """
 
     yaw: float
     yaw_spread: float

@@ -1,4 +1,6 @@
-"""The drawing surface: a map of labels (which part is seen where) and one of form shading, aligned by construction."""
+"""The drawing surface: a map of labels (which part is seen where) and one of form shading, aligned
+by construction.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,17 @@ Point = tuple[float, float]
 
 SUPERSAMPLING = 2
 NEUTRAL = 128  # the shading value that leaves a colour as it is
-_ROUND = ((1.0, -34), (0.74, -4), (0.42, 14))  # share of the radius and the shade there: a cheap cylinder
+# share of the radius and the shade there: a cheap cylinder
+_ROUND = ((1.0, -34), (0.74, -4), (0.42, 14))
 
 
 @dataclass(frozen=True)
 class Planes:
-    """What the sensors meet, before light: `visible` [H, W, 3], `nir`, `warmth`, `shade`, `cover` [H, W], float32.
+    """What the sensors meet, before light: `visible` [H, W, 3], `nir`, `warmth`, `shade`, `cover`
+    [H, W], float32.
 
-    The first three are already multiplied by `cover`, the share of each pixel that something drawn covers.
+    The first three are already multiplied by `cover`, the share of each pixel that something drawn
+    covers.
     """
 
     visible: Floats
@@ -34,7 +39,9 @@ class Planes:
 
 @dataclass(frozen=True)
 class Bone:
-    """A straight piece of a limb: its ends, the radii there in pixels, and the label of what covers it."""
+    """A straight piece of a limb: its ends, the radii there in pixels, and the label of what covers
+    it.
+    """
 
     a: Point
     b: Point
@@ -44,7 +51,10 @@ class Bone:
 
 
 class Canvas:
-    """Draws labelled shapes in pixels of the final picture; later shapes cover earlier ones. Label 0 is nothing."""
+    """Draws labelled shapes in pixels of the final picture; later shapes cover earlier ones.
+
+    Label 0 is nothing.
+    """
 
     def __init__(self, height: int, width: int) -> None:
         size = (width * SUPERSAMPLING, height * SUPERSAMPLING)
@@ -52,9 +62,13 @@ class Canvas:
         self._draw = ImageDraw.Draw(self._image)
 
     def polygon(self, points: Sequence[Point], label: int, shade: float = NEUTRAL) -> None:
-        self._draw.polygon([SUPERSAMPLING * value for point in points for value in point], fill=_ink(label, shade))
+        self._draw.polygon(
+            [SUPERSAMPLING * value for point in points for value in point], fill=_ink(label, shade)
+        )
 
-    def ellipse(self, centre: Point, rx: float, ry: float, label: int, shade: float = NEUTRAL) -> None:
+    def ellipse(
+        self, centre: Point, rx: float, ry: float, label: int, shade: float = NEUTRAL
+    ) -> None:
         x, y, rx, ry = (SUPERSAMPLING * value for value in (*centre, abs(rx), abs(ry)))
         self._draw.ellipse((x - rx, y - ry, x + rx, y + ry), fill=_ink(label, shade))
 
@@ -62,9 +76,17 @@ class Canvas:
         """An ellipse shaded as a solid."""
         for share, step in _ROUND:
             lift = 0.2 * (1 - share)
-            self.ellipse((centre[0] - lift * rx, centre[1] - lift * ry), share * rx, share * ry, label, shade + step)
+            self.ellipse(
+                (centre[0] - lift * rx, centre[1] - lift * ry),
+                share * rx,
+                share * ry,
+                label,
+                shade + step,
+            )
 
-    def capsule(self, a: Point, b: Point, ra: float, rb: float, label: int, shade: float = NEUTRAL) -> None:
+    def capsule(
+        self, a: Point, b: Point, ra: float, rb: float, label: int, shade: float = NEUTRAL
+    ) -> None:
         """A rod from `a` to `b` with those radii, shaded as a solid."""
         self.limb([Bone(a, b, ra, rb, label)], shade)
 
@@ -72,9 +94,13 @@ class Canvas:
         """Rods shaded as one solid, so that no joint shows between them; later ones lie on top."""
         for share, step in _ROUND:
             for bone in bones:
-                self._flat_capsule(bone.a, bone.b, bone.ra, bone.rb, share, bone.label, shade + step)
+                self._flat_capsule(
+                    bone.a, bone.b, bone.ra, bone.rb, share, bone.label, shade + step
+                )
 
-    def _flat_capsule(self, a: Point, b: Point, ra: float, rb: float, share: float, label: int, shade: float) -> None:
+    def _flat_capsule(
+        self, a: Point, b: Point, ra: float, rb: float, share: float, label: int, shade: float
+    ) -> None:
         lift = 0.25 * (1 - share)
         ax, ay, bx, by = a[0] - lift * ra, a[1], b[0] - lift * rb, b[1]
         ra, rb = share * ra, share * rb
@@ -90,7 +116,9 @@ class Canvas:
         self.ellipse((ax, ay), ra, ra, label, shade)
         self.ellipse((bx, by), rb, rb, label, shade)
 
-    def spindle(self, rows: Sequence[tuple[float, float, float]], label: int, shade: float = NEUTRAL) -> None:
+    def spindle(
+        self, rows: Sequence[tuple[float, float, float]], label: int, shade: float = NEUTRAL
+    ) -> None:
         """A solid turned on a lathe, from top to bottom: rows of (centre x, y, half width)."""
         for share, step in _ROUND:
             lift = 0.25 * (1 - share)
@@ -103,7 +131,9 @@ class Canvas:
         return np.array(self._image.getchannel(0))
 
     def planes(self, labels: Bytes, materials: Floats) -> Planes:
-        """The canvas at its final size, `labels` (as `labels()` gave them, perhaps repainted) seen as `materials`."""
+        """The canvas at its final size, `labels` (as `labels()` gave them, perhaps repainted) seen
+        as `materials`.
+        """
         source = Image.fromarray(labels)
         codes = (materials * 255 + 0.5).astype(np.uint8)
         bands = [_shrunk(source.point(codes[:, band].tolist())) for band in range(5)]

@@ -1,4 +1,6 @@
-"""The car: a side profile swept across the car's width, turned, and drawn panel by panel from far to near."""
+"""The car: a side profile swept across the car's width, turned, and drawn panel by panel from far
+to near.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ Vector = tuple[float, float, float]  # x ahead, y up, z to the car's right, in c
 
 
 class Panel(IntEnum):
-    """Labels of a car's parts. Those up to BUMPER_R from BUMPER_F on are the sweep's strips, front to rear."""
+    """Labels of a car's parts.
+
+    Those up to BUMPER_R from BUMPER_F on are the sweep's strips, front to rear.
+    """
 
     BUMPER_F = 1
     NOSE = 2
@@ -54,7 +59,9 @@ class Panel(IntEnum):
 
 @dataclass(frozen=True)
 class Body:
-    """A body's side: outline points (x, y) from the front bumper's top to the rear one's, belt height, side windows."""
+    """A body's side: outline points (x, y) from the front bumper's top to the rear one's, belt
+    height, side windows.
+    """
 
     outline: tuple[tuple[float, float], ...]
     windows: tuple[tuple[float, float], ...]
@@ -65,12 +72,28 @@ class Body:
 _NOSE = ((0.5, 0.165), (0.47, 0.205))
 _BODIES: dict[str, Body] = {
     "sedan": Body(
-        (*_NOSE, (0.21, 0.24), (0.05, 0.345), (-0.19, 0.345), (-0.36, 0.245), (-0.485, 0.235), (-0.5, 0.16)),
+        (
+            *_NOSE,
+            (0.21, 0.24),
+            (0.05, 0.345),
+            (-0.19, 0.345),
+            (-0.36, 0.245),
+            (-0.485, 0.235),
+            (-0.5, 0.16),
+        ),
         ((0.19, -0.045), (-0.065, -0.31)),
         (0.2, -0.055, -0.27),
     ),
     "hatch": Body(
-        (*_NOSE, (0.24, 0.25), (0.09, 0.37), (-0.33, 0.365), (-0.46, 0.255), (-0.485, 0.24), (-0.5, 0.16)),
+        (
+            *_NOSE,
+            (0.24, 0.25),
+            (0.09, 0.37),
+            (-0.33, 0.365),
+            (-0.46, 0.255),
+            (-0.485, 0.24),
+            (-0.5, 0.16),
+        ),
         ((0.22, 0.0), (-0.02, -0.24), (-0.26, -0.39)),
         (0.22, -0.01, -0.25),
     ),
@@ -133,19 +156,40 @@ _BODIES: dict[str, Body] = {
         (0.18, -0.16, -0.18),
     ),
     "estate": Body(
-        (*_NOSE, (0.21, 0.24), (0.06, 0.345), (-0.42, 0.34), (-0.485, 0.25), (-0.49, 0.235), (-0.5, 0.16)),
+        (
+            *_NOSE,
+            (0.21, 0.24),
+            (0.06, 0.345),
+            (-0.42, 0.34),
+            (-0.485, 0.25),
+            (-0.49, 0.235),
+            (-0.5, 0.16),
+        ),
         ((0.19, -0.03), (-0.05, -0.25), (-0.27, -0.45)),
         (0.2, -0.04, -0.26),
     ),
     "lorry": Body(
-        ((0.5, 0.17), (0.49, 0.25), (0.43, 0.29), (0.37, 0.43), (0.21, 0.43), (0.2, 0.2), (-0.49, 0.19), (-0.5, 0.1)),
+        (
+            (0.5, 0.17),
+            (0.49, 0.25),
+            (0.43, 0.29),
+            (0.37, 0.43),
+            (0.21, 0.43),
+            (0.2, 0.2),
+            (-0.49, 0.19),
+            (-0.5, 0.1),
+        ),
         ((0.39, 0.23),),
         (0.4, 0.22, 0.2),
     ),
 }
 _CLEARANCE = 0.06
 _AXLES = (0.31, -0.3)
-_PANELS_OF = {"front door": Panel.FRONT_DOOR, "rear door": Panel.REAR_DOOR, "rear wing": Panel.REAR_WING}
+_PANELS_OF = {
+    "front door": Panel.FRONT_DOOR,
+    "rear door": Panel.REAR_DOOR,
+    "rear wing": Panel.REAR_WING,
+}
 _HOT_PANELS = _PANELS_OF | {"sill": Panel.SILL, "roof": Panel.ROOF}
 _TWO_TONE: dict[str, tuple[Panel, ...]] = {
     "roof": (Panel.ROOF, Panel.PILLAR),
@@ -158,7 +202,10 @@ _TWO_TONE: dict[str, tuple[Panel, ...]] = {
 
 @dataclass(frozen=True)
 class View:
-    """How a car is seen: yaw 0 shows its right side, front to the right of the picture. Radians and pixels."""
+    """How a car is seen: yaw 0 shows its right side, front to the right of the picture.
+
+    Radians and pixels.
+    """
 
     yaw: float
     pitch: float
@@ -174,11 +221,18 @@ class View:
         for x, y, z in points:
             near = z * across - x * ahead
             scale = self.scale / (1 - 0.28 * near)
-            flat.append((self.x + scale * (x * across + z * ahead), self.y - scale * (y * level - near * tilt)))
+            flat.append(
+                (
+                    self.x + scale * (x * across + z * ahead),
+                    self.y - scale * (y * level - near * tilt),
+                )
+            )
         return flat
 
 
-def fit_view(rng: np.random.Generator, traits: CarTraits, yaw: float, pitch: float, size: tuple[int, int]) -> View:
+def fit_view(
+    rng: np.random.Generator, traits: CarTraits, yaw: float, pitch: float, size: tuple[int, int]
+) -> View:
     """A view in which the car fills the picture about as a detector's crop would."""
     height, width = size
     top = max(y for _, y in _BODIES[traits.body].outline) + 0.02
@@ -214,7 +268,9 @@ def draw_car_view(canvas: Canvas, traits: CarTraits, view: View) -> None:
 
 
 def _fittings(traits: CarTraits) -> dict[int, Material]:
-    glass = Material((traits.tint, traits.tint * 1.06, traits.tint * 1.12), traits.glass_nir, traits.cabin)
+    glass = Material(
+        (traits.tint, traits.tint * 1.06, traits.tint * 1.12), traits.glass_nir, traits.cabin
+    )
     tone = traits.rim_tone
     rim = Material((tone, tone, tone), 0.2 + 0.6 * tone, 0.25)
     return {
@@ -232,7 +288,9 @@ def _fittings(traits: CarTraits) -> dict[int, Material]:
         Panel.LOAD: _paint(traits.roof_cloth),
         Panel.EXHAUST: Material((0.2, 0.2, 0.2), 0.2, 1.0),
         Panel.SHADOW: Material((0.06, 0.06, 0.07), 0.06, 0.12),
-        Panel.SEAM: Material(_darker(traits.paint.colour), traits.paint.nir * 0.5, traits.paint.warmth * 0.6),
+        Panel.SEAM: Material(
+            _darker(traits.paint.colour), traits.paint.nir * 0.5, traits.paint.warmth * 0.6
+        ),
     }
 
 
@@ -260,14 +318,20 @@ class _Car:
         self.body = _BODIES[traits.body]
         front, rear = (0.49, _CLEARANCE), (-0.49, _CLEARANCE)
         self.profile = (front, *self.body.outline, rear)
-        self.belt = min(self.body.outline[2][1], self.body.outline[5][1]) if traits.body != "lorry" else 0.28
+        self.belt = (
+            min(self.body.outline[2][1], self.body.outline[5][1])
+            if traits.body != "lorry"
+            else 0.28
+        )
         self.roof = max(y for _, y in self.body.outline)
         self.side = 1.0 if cos(view.yaw) >= 0 else -1.0  # which flank is seen
 
     def draw(self) -> None:
         self._shadow()
         self._wheels(-self.side)
-        parts = [(self._nearness(index), self._strip(index)) for index in range(len(self.profile) - 1)]
+        parts = [
+            (self._nearness(index), self._strip(index)) for index in range(len(self.profile) - 1)
+        ]
         lorry, from_ahead = self.traits.body == "lorry", sin(self.view.yaw) < 0
         if lorry and from_ahead:  # the cab hides part of the box
             self._box()
@@ -334,7 +398,9 @@ class _Car:
         half = self.half(xa, ya) + (self.half(xb, yb) - self.half(xa, ya)) * t
         return x, y, s * half
 
-    def _patch(self, index: int, s0: float, s1: float, t0: float, t1: float, label: int, lift: float = 0.0) -> None:
+    def _patch(
+        self, index: int, s0: float, s1: float, t0: float, t1: float, label: int, lift: float = 0.0
+    ) -> None:
         corners = [self._on_strip(index, s, t) for s, t in ((s1, t0), (s1, t1), (s0, t1), (s0, t0))]
         self._face(corners, label, lift)
 
@@ -434,8 +500,12 @@ class _Car:
         self._slice(0.43, 0.485, waist, shoulder, Panel.HEADLAMP)
         self._slice(-0.495, -0.455, waist, shoulder, Panel.TAILLAMP)
 
-    def _slice(self, x0: float, x1: float, low: float, high: float, label: int, lift: float = 0.0) -> None:
-        """The part of the flank between two places along the car and two heights, cut off at the outline."""
+    def _slice(
+        self, x0: float, x1: float, low: float, high: float, label: int, lift: float = 0.0
+    ) -> None:
+        """The part of the flank between two places along the car and two heights, cut off at the
+        outline.
+        """
         places = self._cuts(x0, x1)
         tops = [min(high, self._outline(x)) for x in places]
         if max(tops) <= low:
@@ -453,7 +523,9 @@ class _Car:
                 return ya + (yb - ya) * (xa - x) / (xa - xb)
         return self.body.outline[0 if x > 0 else -1][1]
 
-    def _side_polygon(self, outline: Sequence[tuple[float, float]], label: int, lift: float = 0.0) -> None:
+    def _side_polygon(
+        self, outline: Sequence[tuple[float, float]], label: int, lift: float = 0.0
+    ) -> None:
         corners = [(x, y, self.side * self.half(x, y)) for x, y in outline]
         facing = abs(cos(self.view.yaw))
         shade = NEUTRAL * (0.68 + 0.26 * facing - 0.14 * self.side * sin(self.view.yaw))
@@ -468,8 +540,13 @@ class _Car:
         for x1, x0 in self.body.windows:
             places = [x0 + (x1 - x0) * step / 6 for step in range(7)]
             rim = [(x, max(self._outline(x) - 0.022, self.belt + 0.01)) for x in places]
-            self._side_polygon([(x0, self.belt + 0.008), *rim, (x1, self.belt + 0.008)], Panel.WINDOW)
-            glint = [(x0 + share * (x1 - x0), y) for share, y in ((0.2, self.belt + 0.01), (0.45, self.belt + 0.01))]
+            self._side_polygon(
+                [(x0, self.belt + 0.008), *rim, (x1, self.belt + 0.008)], Panel.WINDOW
+            )
+            glint = [
+                (x0 + share * (x1 - x0), y)
+                for share, y in ((0.2, self.belt + 0.01), (0.45, self.belt + 0.01))
+            ]
             tops = [(x + 0.05, self._outline(x + 0.05) - 0.03) for x, _ in glint]
             if x1 - x0 > 0.15:
                 self._side_polygon([glint[0], tops[0], tops[1], glint[1]], Panel.WINDOW, 30)
@@ -484,13 +561,20 @@ class _Car:
                 self._slice(-0.5, 0.5, sill + 0.45 * high, sill + 0.85 * high, Panel.DECAL)
             case "disc":
                 middle, r = sill + high * 0.5, 0.075
-                self._side_polygon([(0.06 + r * cos(t), middle + r * sin(t)) for t in _turns(16)], Panel.DECAL)
+                self._side_polygon(
+                    [(0.06 + r * cos(t), middle + r * sin(t)) for t in _turns(16)], Panel.DECAL
+                )
             case "blocks":
                 for x in (0.14, 0.02, -0.1, -0.22):
                     self._slice(x - 0.07, x, sill + 0.15 * high, sill + 0.85 * high, Panel.DECAL)
             case "slash":
                 for x in (-0.06, -0.17):
-                    corners = [(x, sill), (x + 0.12, shoulder), (x + 0.19, shoulder), (x + 0.07, sill)]
+                    corners = [
+                        (x, sill),
+                        (x + 0.12, shoulder),
+                        (x + 0.19, shoulder),
+                        (x + 0.07, sill),
+                    ]
                     self._side_polygon(corners, Panel.DECAL)
             case "checks":
                 for step in range(14):
@@ -539,7 +623,10 @@ class _Car:
     def _bed(self) -> None:
         """The open bed: a dark floor behind the cabin."""
         z = self.traits.width / 2 * 0.86
-        self._face([(-0.47, 0.272, -z), (-0.13, 0.272, -z), (-0.13, 0.272, z), (-0.47, 0.272, z)], Panel.ARCH)
+        self._face(
+            [(-0.47, 0.272, -z), (-0.13, 0.272, -z), (-0.13, 0.272, z), (-0.47, 0.272, z)],
+            Panel.ARCH,
+        )
 
     def _box(self) -> None:
         z = self.traits.width / 2
@@ -552,14 +639,24 @@ class _Car:
         match self.traits.roof:
             case "rails":
                 for side in (-self.side, self.side):
-                    self._cuboid((rear, y, side * z - 0.008), (front, y + 0.022, side * z + 0.008), Panel.LOAD)
+                    self._cuboid(
+                        (rear, y, side * z - 0.008),
+                        (front, y + 0.022, side * z + 0.008),
+                        Panel.LOAD,
+                    )
             case "box":
-                self._cuboid((rear, y + 0.01, -z * 0.7), (front - 0.02, y + 0.065, z * 0.7), Panel.LOAD)
+                self._cuboid(
+                    (rear, y + 0.01, -z * 0.7), (front - 0.02, y + 0.065, z * 0.7), Panel.LOAD
+                )
             case "sign":
                 middle = (front + rear) / 2
-                self._cuboid((middle - 0.045, y, -z * 0.5), (middle + 0.045, y + 0.05, z * 0.5), Panel.LOAD)
+                self._cuboid(
+                    (middle - 0.045, y, -z * 0.5), (middle + 0.045, y + 0.05, z * 0.5), Panel.LOAD
+                )
             case "beacon":
-                self._cuboid((front - 0.07, y, -z * 0.85), (front - 0.01, y + 0.03, z * 0.85), Panel.LOAD)
+                self._cuboid(
+                    (front - 0.07, y, -z * 0.85), (front - 0.01, y + 0.03, z * 0.85), Panel.LOAD
+                )
             case "ladder":
                 for share in (0.0, 0.3, 0.6, 0.9):
                     x = rear + share * (front - rear)
@@ -568,7 +665,9 @@ class _Car:
 
 def _area(flat: Sequence[Point]) -> float:
     """Above zero where the corners run clockwise on the picture."""
-    return sum(xa * yb - xb * ya for (xa, ya), (xb, yb) in zip(flat, [*flat[1:], flat[0]], strict=True))
+    return sum(
+        xa * yb - xb * ya for (xa, ya), (xb, yb) in zip(flat, [*flat[1:], flat[0]], strict=True)
+    )
 
 
 def _normal(a: Vector, b: Vector, c: Vector) -> Vector:

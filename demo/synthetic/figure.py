@@ -100,8 +100,13 @@ def person_materials(traits: PersonTraits) -> dict[int, Material]:
     }
 
 
-def draw_figure(canvas: Canvas, traits: PersonTraits, pose: Pose, place: Place, first: int = 0) -> Torso:
-    """Draw the person and say where the torso is, for `paint_garment`. `first` is added to every label."""
+def draw_figure(
+    canvas: Canvas, traits: PersonTraits, pose: Pose, place: Place, first: int = 0
+) -> Torso:
+    """Draw the person and say where the torso is, for `paint_garment`.
+
+    `first` is added to every label.
+    """
     figure = _Figure(canvas, traits, pose, place, first)
     for _, draw in sorted(figure.limbs(), key=lambda limb: limb[0]):
         draw()
@@ -112,8 +117,16 @@ Limb = tuple[float, Callable[[], None]]  # nearness to the camera, and how to dr
 
 
 class _Figure:
-    def __init__(self, canvas: Canvas, traits: PersonTraits, pose: Pose, place: Place, first: int) -> None:
-        self.canvas, self.traits, self.pose, self.place, self.first = canvas, traits, pose, place, first
+    def __init__(
+        self, canvas: Canvas, traits: PersonTraits, pose: Pose, place: Place, first: int
+    ) -> None:
+        self.canvas, self.traits, self.pose, self.place, self.first = (
+            canvas,
+            traits,
+            pose,
+            place,
+            first,
+        )
         self.size = place.height
         self.hip = traits.legs
         self.shoulder = 0.805
@@ -182,12 +195,18 @@ class _Figure:
         shoulder = (side * self.half, self.shoulder - 0.02, 0.0)
         elbow = (side * (self.half + 0.025), shoulder[1] - 0.165 * cos(swing), 0.165 * sin(swing))
         reach = swing + bend
-        hand = (side * (self.half + 0.02 - inward), elbow[1] - 0.15 * cos(reach), elbow[2] + 0.15 * sin(reach))
+        hand = (
+            side * (self.half + 0.02 - inward),
+            elbow[1] - 0.15 * cos(reach),
+            elbow[2] + 0.15 * sin(reach),
+        )
         return shoulder, elbow, hand
 
     # -- drawing
 
-    def _capsule(self, a: Vector, b: Vector, ra: float, rb: float, part: int, shade: float = NEUTRAL) -> None:
+    def _capsule(
+        self, a: Vector, b: Vector, ra: float, rb: float, part: int, shade: float = NEUTRAL
+    ) -> None:
         start, end = self.at(a), self.at(b)
         self.canvas.capsule(start, end, ra * self.size, rb * self.size, self.first + part, shade)
 
@@ -228,14 +247,19 @@ class _Figure:
         hip, knee, ankle = leg
         cut, girth = self.traits.cut, self.traits.girth
         bare = cut in ("shorts", "skirt", "gown")
-        widths = {"wide": (0.062, 0.052, 0.05), "leggings": (0.05, 0.036, 0.026)}.get(cut, (0.058, 0.043, 0.033))
+        widths = {"wide": (0.062, 0.052, 0.05), "leggings": (0.05, 0.036, 0.026)}.get(
+            cut, (0.058, 0.043, 0.033)
+        )
         top, middle, low = (width * (0.75 + 0.25 * girth) for width in widths)
         if bare:
             middle, low = 0.036, 0.025
         shade = NEUTRAL - 12 if self.near(hip) < 0 else NEUTRAL
         thigh, shin = (Part.SKIN, Part.SKIN) if bare else (Part.THIGH, Part.SHIN)
 
-        bones = [self._bone(knee, ankle, middle, low, shin), self._bone(hip, knee, top, middle, thigh)]
+        bones = [
+            self._bone(knee, ankle, middle, low, shin),
+            self._bone(hip, knee, top, middle, thigh),
+        ]
         hem = self._bone(hip, _between(hip, knee, 0.85), top, middle * 1.35, Part.THIGH)
 
         def draw() -> None:
@@ -244,12 +268,20 @@ class _Figure:
             if cut == "shorts":
                 self.canvas.limb([hem], shade)
             if self.traits.boots:
-                self._capsule(_between(knee, ankle, 0.45), ankle, low * 1.35, low * 1.1, Part.SHOE, shade)
+                self._capsule(
+                    _between(knee, ankle, 0.45), ankle, low * 1.35, low * 1.1, Part.SHOE, shade
+                )
             self._trim(leg, (top, middle, low), side, shade)
 
         return [(0.1 * self.near(hip) - 0.02, draw)]  # always behind the trunk and a skirt
 
-    def _trim(self, leg: tuple[Vector, Vector, Vector], radii: tuple[float, float, float], side: int, shade: float) -> None:
+    def _trim(
+        self,
+        leg: tuple[Vector, Vector, Vector],
+        radii: tuple[float, float, float],
+        side: int,
+        shade: float,
+    ) -> None:
         hip, knee, ankle = leg
         if self.traits.cut in ("shorts", "skirt", "gown"):
             return
@@ -266,14 +298,35 @@ class _Figure:
                         shade,
                     )
             case "cuffs":
-                self._capsule(_between(knee, ankle, 0.68), _between(knee, ankle, 0.9), low * 1.1, low * 1.1, Part.TRIM, shade)
+                self._capsule(
+                    _between(knee, ankle, 0.68),
+                    _between(knee, ankle, 0.9),
+                    low * 1.1,
+                    low * 1.1,
+                    Part.TRIM,
+                    shade,
+                )
             case "knees":
-                self._capsule(_between(hip, knee, 0.9), _between(knee, ankle, 0.15), middle, middle, Part.TRIM, shade)
+                self._capsule(
+                    _between(hip, knee, 0.9),
+                    _between(knee, ankle, 0.15),
+                    middle,
+                    middle,
+                    Part.TRIM,
+                    shade,
+                )
 
     def _foot(self, ankle: Vector, shade: float) -> None:
         x, y, z = ankle
         heel, toe = (x, y - 0.005, z - 0.01), (x * 1.1, y - 0.012, z + 0.075)
-        self._capsule((heel[0], heel[1] - 0.012, heel[2]), (toe[0], toe[1] - 0.008, toe[2]), 0.024, 0.02, Part.SOLE, shade)
+        self._capsule(
+            (heel[0], heel[1] - 0.012, heel[2]),
+            (toe[0], toe[1] - 0.008, toe[2]),
+            0.024,
+            0.02,
+            Part.SOLE,
+            shade,
+        )
         self._capsule(heel, toe, 0.026, 0.021, Part.SHOE, shade)
 
     def _draw_arm(self, side: int) -> list[Limb]:
@@ -284,7 +337,12 @@ class _Figure:
 
         def draw() -> None:
             x, y, z = hand
-            self.canvas.ball(self.at((x, y - 0.015, z)), 0.021 * self.size, 0.027 * self.size, self.first + Part.HAND)
+            self.canvas.ball(
+                self.at((x, y - 0.015, z)),
+                0.021 * self.size,
+                0.027 * self.size,
+                self.first + Part.HAND,
+            )
             over = Part.SLEEVE if sleeves == "long" else Part.SKIN
             bones = [
                 self._bone(elbow, hand, 0.032 * thick, 0.024 * thick, over),
@@ -292,7 +350,14 @@ class _Figure:
             ]
             self.canvas.limb(bones, shade)
             if sleeves == "short":
-                self._capsule(shoulder, _between(shoulder, elbow, 0.62), 0.042 * thick, 0.042 * thick, Part.SLEEVE, shade)
+                self._capsule(
+                    shoulder,
+                    _between(shoulder, elbow, 0.62),
+                    0.042 * thick,
+                    0.042 * thick,
+                    Part.SLEEVE,
+                    shade,
+                )
             if self.traits.carried == "handbag" and side == self.traits.carried_side:
                 self._handbag(hand)
 
@@ -303,7 +368,9 @@ class _Figure:
         wide, tall = self.girth(0.035, 0.085), 0.055 * self.size
         grip = self.at(hand)
         self.canvas.capsule(grip, (x, y - tall), 1.2, wide * 0.6, self.first + Part.STRAP)
-        self.canvas.spindle([(x, y - tall, wide * 0.85), (x, y + tall, wide)], self.first + Part.BAG)
+        self.canvas.spindle(
+            [(x, y - tall, wide * 0.85), (x, y + tall, wide)], self.first + Part.BAG
+        )
 
     # -- head
 
@@ -340,7 +407,9 @@ class _Figure:
         hairy = self.traits.hair != "bald"
         afro = 1.3 if self.traits.hair == "afro" and self.traits.headwear == "none" else 1.0
         head = Part.HAIR if hairy else Part.SKIN
-        canvas.ball((x, y - 0.006 * size), 0.054 * afro * size, 0.070 * afro * size, self.first + head)
+        canvas.ball(
+            (x, y - 0.006 * size), 0.054 * afro * size, 0.070 * afro * size, self.first + head
+        )
         if self.cos > -0.35:
             self._face(x, y)
         self._headwear(x, y)
@@ -355,7 +424,12 @@ class _Figure:
         for side in (-1, 1):
             where = 0.020 * side * self.cos + 0.034 * self.sin
             if self.near((side * 0.02, 0.0, 0.034)) > 0:
-                canvas.ellipse((x + where * size, eye_y), thick * size, thick * 0.8 * size, self.first + Part.EYE)
+                canvas.ellipse(
+                    (x + where * size, eye_y),
+                    thick * size,
+                    thick * 0.8 * size,
+                    self.first + Part.EYE,
+                )
 
     def _headwear(self, x: float, y: float) -> None:
         size, canvas, label = self.size, self.canvas, self.first + Part.HAT
@@ -367,10 +441,22 @@ class _Figure:
         crown = {"helmet": 0.062, "beanie": 0.060}.get(kind, 0.045) * size
         canvas.ball((x, top), wide, crown, label)
         canvas.polygon(
-            [(x - wide, top), (x + wide, top), (x + wide, top + 0.014 * size), (x - wide, top + 0.014 * size)], label
+            [
+                (x - wide, top),
+                (x + wide, top),
+                (x + wide, top + 0.014 * size),
+                (x - wide, top + 0.014 * size),
+            ],
+            label,
         )
         if kind == "cap" and self.cos > -0.5:
-            canvas.ellipse((x + 0.055 * self.sin * size, top + 0.012 * size), wide * 0.75, 0.013 * size, label, NEUTRAL - 30)
+            canvas.ellipse(
+                (x + 0.055 * self.sin * size, top + 0.012 * size),
+                wide * 0.75,
+                0.013 * size,
+                label,
+                NEUTRAL - 30,
+            )
         if kind == "brim":
             canvas.ellipse((x, top + 0.01 * size), 0.098 * size, 0.018 * size, label, NEUTRAL - 20)
 
@@ -451,7 +537,8 @@ def _cloth(cloth: Cloth, warmer: float = 0.0) -> Material:
 
 
 def _skin(colour: Colour, warmth: float) -> Material:
-    return Material(colour, 0.62 + 0.15 * colour[0], warmth)  # near infrared enters skin: its tones come close
+    # near infrared enters skin: its tones come close
+    return Material(colour, 0.62 + 0.15 * colour[0], warmth)
 
 
 def _darker(colour: Colour) -> Colour:

@@ -1,4 +1,6 @@
-"""What is printed on the upper garment, and where it is warm: painted around the torso, so it turns with the body."""
+"""What is printed on the upper garment, and where it is warm: painted around the torso, so it turns
+with the body.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ PLAIN, PRINT, PLAIN_ZONE, PRINT_ZONE, REFLECTIVE = range(5)
 
 @dataclass(frozen=True)
 class Torso:
-    """Where a figure's torso stands on the picture: outline rows (centre x, y, half width), top to bottom, and yaw."""
+    """Where a figure's torso stands on the picture: outline rows (centre x, y, half width), top to
+    bottom, and yaw.
+    """
 
     rows: tuple[tuple[float, float, float], ...]
     yaw: float
@@ -28,10 +32,14 @@ class Torso:
 
 
 def paint_garment(labels: Bytes, torso: Torso, traits: PersonTraits) -> None:
-    """Repaint, in place, the torso's pixels of a label map [2H, 2W] by pattern, heat zone and reflective strips."""
+    """Repaint, in place, the torso's pixels of a label map [2H, 2W] by pattern, heat zone and
+    reflective strips.
+    """
     rows = np.array(torso.rows) * SUPERSAMPLING
     height, width = labels.shape
-    x0, x1 = np.clip([(rows[:, 0] - rows[:, 2]).min(), (rows[:, 0] + rows[:, 2]).max() + 1], 0, width).astype(int)
+    x0, x1 = np.clip(
+        [(rows[:, 0] - rows[:, 2]).min(), (rows[:, 0] + rows[:, 2]).max() + 1], 0, width
+    ).astype(int)
     y0, y1 = np.clip([rows[0, 1] - 8, rows[-1, 1] + 8], 0, height).astype(int)
     window = labels[y0:y1, x0:x1]
     ys, xs = np.nonzero(window == torso.label)

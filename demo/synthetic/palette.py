@@ -51,7 +51,12 @@ HAIR: dict[str, Colour] = {
     "red": (0.56, 0.22, 0.08),
     "grey": (0.62, 0.62, 0.62),
 }
-SKIN: tuple[Colour, ...] = ((0.93, 0.74, 0.62), (0.78, 0.56, 0.42), (0.55, 0.36, 0.25), (0.33, 0.21, 0.15))
+SKIN: tuple[Colour, ...] = (
+    (0.93, 0.74, 0.62),
+    (0.78, 0.56, 0.42),
+    (0.55, 0.36, 0.25),
+    (0.33, 0.21, 0.15),
+)
 PLATE: dict[str, Colour] = {
     "white": (0.90, 0.90, 0.88),
     "yellow": (0.92, 0.78, 0.20),
@@ -62,9 +67,11 @@ PLATE: dict[str, Colour] = {
 
 @dataclass(frozen=True)
 class Material:
-    """A surface: visible albedo, near infrared reflectance, warmth (0 = ambient, 1 = skin or a running engine).
+    """A surface: visible albedo, near infrared reflectance, warmth (0 = ambient, 1 = skin or a
+    running engine).
 
-    All values lie in 0..1, and the near infrared one owes nothing to the visible colour, as with real dyes.
+    All values lie in 0..1, and the near infrared one owes nothing to the visible colour, as with
+    real dyes.
     """
 
     visible: Colour
@@ -73,7 +80,9 @@ class Material:
 
 
 def table(materials: dict[int, Material]) -> Floats:
-    """Per label the five plane values (red, green, blue, nir, warmth): float32 [256, 5]; unlisted labels are 0."""
+    """Per label the five plane values (red, green, blue, nir, warmth): float32 [256, 5]; unlisted
+    labels are 0.
+    """
     values = np.zeros((256, 5), np.float32)
     for label, material in materials.items():
         values[label] = (*material.visible, material.nir, material.warmth)

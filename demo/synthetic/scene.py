@@ -1,4 +1,6 @@
-"""The background of each camera: a wall, what stands before it, and the ground, painted once and shown in part."""
+"""The background of each camera: a wall, what stands before it, and the ground, painted once and
+shown in part.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from trireid.demo.synthetic.palette import Bytes, Floats, Material, table
 from trireid.demo.synthetic.seeds import generator
 from trireid.samples.sample import Kind
 
-SIZES: dict[Kind, tuple[int, int]] = {"person": (256, 128), "vehicle": (128, 256)}  # height, width of a picture
+# height, width of a picture
+SIZES: dict[Kind, tuple[int, int]] = {"person": (256, 128), "vehicle": (128, 256)}
 
 _WALLS = (
     Material((0.55, 0.36, 0.28), 0.45, 0.55),  # brick
@@ -41,7 +44,10 @@ _HAZE, _CONTRAST = 0.42, 0.68
 
 @dataclass(frozen=True)
 class Backdrop:
-    """A background to the three sensors: `visible` [H, W, 3], `nir`, `heat` [H, W], float32 0..1."""
+    """A background to the three sensors:
+
+    `visible` [H, W, 3], `nir`, `heat` [H, W], float32 0..1.
+    """
 
     visible: Floats
     nir: Floats
@@ -50,7 +56,9 @@ class Backdrop:
 
 @lru_cache(maxsize=32)
 def paint_scene(seed: int, kind: Kind, camera: int) -> Floats:
-    """The whole scene before a camera, [H', W', 5], read-only: larger than a picture, so that shots differ."""
+    """The whole scene before a camera, [H', W', 5], read-only: larger than a picture, so that shots
+    differ.
+    """
     rng = generator(seed, "scene", kind, camera)
     height, width = SIZES[kind]
     height, width = int(height * 1.3), int(width * 2.6)
@@ -69,7 +77,9 @@ def paint_scene(seed: int, kind: Kind, camera: int) -> Floats:
 def _distant(scene: Floats) -> Floats:
     """The scene out of focus and paler, as what stands behind a subject is."""
     codes = ((_HAZE + _CONTRAST * (scene - _HAZE)).clip(0, 1) * 255 + 0.5).astype(np.uint8)
-    soft = [Image.fromarray(codes[..., band]).filter(ImageFilter.GaussianBlur(1.6)) for band in range(5)]
+    soft = [
+        Image.fromarray(codes[..., band]).filter(ImageFilter.GaussianBlur(1.6)) for band in range(5)
+    ]
     return np.stack([np.asarray(band, np.float32) for band in soft], axis=-1) / np.float32(255)
 
 
@@ -98,7 +108,15 @@ def _layout(rng: np.random.Generator, height: int, width: int) -> Bytes:
     for _ in range(int(rng.integers(2, 6))):
         x, r = int(rng.integers(width)), int(rng.integers(14, 40))
         for dx in (-0.8, 0.0, 0.8):
-            draw.ellipse((x + (dx - 1) * r, floor - r * (1.3 - abs(dx) / 2), x + (dx + 1) * r, floor + 0.35 * r), fill=bush)
+            draw.ellipse(
+                (
+                    x + (dx - 1) * r,
+                    floor - r * (1.3 - abs(dx) / 2),
+                    x + (dx + 1) * r,
+                    floor + 0.35 * r,
+                ),
+                fill=bush,
+            )
     for _ in range(int(rng.integers(1, 4))):
         x = int(rng.integers(width))
         draw.rectangle((x, 0.1 * height, x + int(rng.integers(3, 9)), floor + 12), fill=post)
@@ -106,12 +124,22 @@ def _layout(rng: np.random.Generator, height: int, width: int) -> Bytes:
     return np.asarray(image)
 
 
-def _mark_ground(rng: np.random.Generator, draw: ImageDraw.ImageDraw, floor: int, height: int, width: int, label: int) -> None:
+def _mark_ground(
+    rng: np.random.Generator,
+    draw: ImageDraw.ImageDraw,
+    floor: int,
+    height: int,
+    width: int,
+    label: int,
+) -> None:
     kerb = floor + int(rng.integers(4, 16))
     draw.rectangle((0, kerb, width, kerb + 3), fill=label)
     slant, step = int(rng.integers(-60, 60)), int(rng.integers(50, 110))
     for x in range(-60, width + 60, step):
-        draw.polygon([(x, kerb + 14), (x + 7, kerb + 14), (x + slant + 16, height), (x + slant, height)], fill=label)
+        draw.polygon(
+            [(x, kerb + 14), (x + 7, kerb + 14), (x + slant + 16, height), (x + slant, height)],
+            fill=label,
+        )
 
 
 def _texture(rng: np.random.Generator, height: int, width: int) -> Floats:

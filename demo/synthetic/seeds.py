@@ -19,4 +19,6 @@ STREAMS = ("traits", "itinerary", "camera", "scene", "shot")
 
 def generator(seed: int, stream: str, kind: Kind, *name: int) -> np.random.Generator:
     """The generator of one draw: equal names give equal numbers, in every process and order."""
-    return np.random.default_rng(np.random.SeedSequence([seed, STREAMS.index(stream), KINDS.index(kind), *name]))
+    return np.random.default_rng(
+        np.random.SeedSequence([seed, STREAMS.index(stream), KINDS.index(kind), *name])
+    )

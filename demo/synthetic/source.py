@@ -30,7 +30,9 @@ def open_synthetic(name: str, split: roles.Split, *, world: int = 0, shots: int 
     _, *parts = name.split(":")
     kind = next((known for known in KINDS if parts and parts[0] == known), None)
     if kind is None or len(parts) != 2 or not parts[1].isdecimal() or int(parts[1]) < 1:
-        raise SourceError(f"{name}: expected synthetic:KIND:IDENTITIES, as in synthetic:person:50", name)
+        raise SourceError(
+            f"{name}: expected synthetic:KIND:IDENTITIES, as in synthetic:person:50", name
+        )
     identities = int(parts[1])
     part: Split = "train" if split == "train" else "test"
 
@@ -50,9 +52,11 @@ def synthetic_samples(
     shots: int = 2,
     size: tuple[int, int] | None = None,
 ) -> Iterator[Sample]:
-    """Every shot of the first `identities` of a world: four cameras each, `shots` per camera, drawn as they are taken.
+    """Every shot of the first `identities` of a world: four cameras each, `shots` per camera, drawn
+    as they are taken.
 
-    `size` (height, width) resizes the pictures. Raises ValueError, when called, for what World or a count forbids.
+    `size` (height, width) resizes the pictures. Raises ValueError, when called, for what World or a
+    count forbids.
     """
     if identities < 0 or shots < 0:
         raise ValueError(f"identities and shots must not be negative, not {identities} and {shots}")
@@ -65,7 +69,9 @@ def synthetic_samples(
     )
 
 
-def _sample(world: World, identity: int, camera: int, shot: int, size: tuple[int, int] | None) -> Sample:
+def _sample(
+    world: World, identity: int, camera: int, shot: int, size: tuple[int, int] | None
+) -> Sample:
     rgb, nir, tir = (_resized(picture, size) for picture in world.render(identity, camera, shot))
     name = f"{identity:04d}"
     return Sample(

@@ -136,7 +136,10 @@ def draw_person(rng: np.random.Generator) -> PersonTraits:
         shin_warmth=_pick(rng, WARMTHS),
         shoes=_cloth(rng, CLOTH),
         boots=bool(rng.random() < 0.3),
-        carried=_pick(rng, ("none", "none", "backpack", "backpack", "satchel", "handbag", "suitcase", "parcel")),
+        carried=_pick(
+            rng,
+            ("none", "none", "backpack", "backpack", "satchel", "handbag", "suitcase", "parcel"),
+        ),
         carried_side=_pick(rng, (-1, 1)),
         bag=_cloth(rng, CLOTH, warmths=(0.0, 0.12, 0.25)),
     )
@@ -168,7 +171,9 @@ def draw_car(rng: np.random.Generator) -> CarTraits:
         brakes=_pick(rng, ("none", "front", "rear", "both")),
         exhaust=_pick(rng, ("none", "left", "right", "both")),
         cabin=_pick(rng, (0.05, 0.4, 0.75)),
-        hot_panel=_pick(rng, ("none", "none", "front door", "rear door", "rear wing", "sill", "roof")),
+        hot_panel=_pick(
+            rng, ("none", "none", "front door", "rear door", "rear wing", "sill", "roof")
+        ),
         tyre_warmth=_pick(rng, (0.15, 0.45)),
     )
 

@@ -10,7 +10,14 @@ import numpy as np
 from trireid.demo.synthetic.camera import CAMERAS, Camera, draw_moment, place_camera
 from trireid.demo.synthetic.canvas import Canvas
 from trireid.demo.synthetic.car import car_materials, draw_car_view, fit_view
-from trireid.demo.synthetic.figure import PARTS, Place, Pose, draw_figure, draw_pose, person_materials
+from trireid.demo.synthetic.figure import (
+    PARTS,
+    Place,
+    Pose,
+    draw_figure,
+    draw_pose,
+    person_materials,
+)
 from trireid.demo.synthetic.garment import paint_garment
 from trireid.demo.synthetic.light import expose
 from trireid.demo.synthetic.occlusion import occlude, occluder_materials
@@ -27,8 +34,9 @@ SEEN_BY = 4  # cameras per identity
 class World:
     """A synthetic world of persons (256 x 128) or vehicles (128 x 256), whole in its `seed`.
 
-    The two splits share their cameras and nothing else: no identity of one is drawn from the same numbers as one of
-    the other. Raises ValueError for an unknown kind or split and for a negative seed.
+    The two splits share their cameras and nothing else: no identity of one is drawn from the same
+    numbers as one of the other. Raises ValueError for an unknown kind or split and for a negative
+    seed.
     """
 
     kind: Kind = "person"
@@ -64,11 +72,13 @@ class World:
         return draw_person(rng) if self.kind == "person" else draw_car(rng)
 
     def render(self, identity: int, camera: int, shot: int) -> Bytes:
-        """One shot: uint8 [3, H, W, 3] (modality rgb, nir, tir; height, width, channel), pixel-aligned.
+        """One shot: uint8 [3, H, W, 3] (modality rgb, nir, tir; height, width, channel),
+        pixel-aligned.
 
-        Equal arguments give equal pixels, in any order and process; `identity` and `shot` have no upper end. Any of
-        the cameras can be asked for, also one that is not among `cameras_of(identity)`. Raises ValueError for a
-        negative number and for a camera that is not there.
+        Equal arguments give equal pixels, in any order and process; `identity` and `shot` have no
+        upper end. Any of the cameras can be asked for, also one that is not among
+        `cameras_of(identity)`. Raises ValueError for a negative number and for a camera that is not
+        there.
         """
         _index("identity", identity), _index("shot", shot)
         if not 0 <= camera < CAMERAS:
@@ -106,7 +116,11 @@ def _index(name: str, value: int) -> int:
 
 
 def _stage_person(
-    canvas: Canvas, rng: np.random.Generator, traits: PersonTraits, camera: Camera, size: tuple[int, int]
+    canvas: Canvas,
+    rng: np.random.Generator,
+    traits: PersonTraits,
+    camera: Camera,
+    size: tuple[int, int],
 ) -> tuple[Bytes, dict[int, Material]]:
     """Draw the person, perhaps a passer-by behind or before, perhaps an occluder."""
     height, width = size
@@ -123,10 +137,18 @@ def _stage_person(
     if crowd < 0.25:
         other = draw_person(rng)
         side = float(rng.choice((-1.0, 1.0)))
-        aside = Place(place.x + side * float(rng.uniform(0.42, 0.6)) * width, place.y + float(rng.normal(0, 6)), tall)
+        aside = Place(
+            place.x + side * float(rng.uniform(0.42, 0.6)) * width,
+            place.y + float(rng.normal(0, 6)),
+            tall,
+        )
         drawn.insert(int(crowd < 0.08), (other, _person_pose(rng, camera), aside, PARTS))
-        materials |= {label + PARTS: material for label, material in person_materials(other).items()}
-    torsos = [(draw_figure(canvas, who, how, where, first), who) for who, how, where, first in drawn]
+        materials |= {
+            label + PARTS: material for label, material in person_materials(other).items()
+        }
+    torsos = [
+        (draw_figure(canvas, who, how, where, first), who) for who, how, where, first in drawn
+    ]
     if rng.random() < camera.occlusion:
         occlude(canvas, rng, height, width)
     labels = canvas.labels()

@@ -1,4 +1,6 @@
-"""How a vector is held: every coordinate as float32, as float16, or as one of 256 levels (scalar quantisation)."""
+"""How a vector is held: every coordinate as float32, as float16, or as one of 256 levels (scalar
+quantisation).
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,12 @@ from trireid.gallery.index.contract import Vectors
 
 Codes = NDArray[np.uint8]
 
-#: The int8 levels of a coordinate span its mean and this many standard deviations either way; what lies outside is clipped.
+#: The int8 levels of a coordinate span its mean and this many standard deviations either way; what
+#: lies outside is clipped.
 SPAN: Final = 5.0
-#: No coordinate's deviation is taken for smaller than this share of what an even spread over all coordinates would be: one that
-#: has been constant so far (a modality that was always missing) may come alive later.
+#: No coordinate's deviation is taken for smaller than this share of what an even spread over all
+#: coordinates would be: one that has been constant so far (a modality that was always missing) may
+#: come alive later.
 LEAST_DEVIATION: Final = 0.75
 #: Vectors wanted before int8 levels are fitted.
 SAMPLE: Final = 1_000
@@ -30,19 +34,29 @@ class Memory(StrEnum):
     INT8 = "int8"
 
 
-_KINDS: Final = {Memory.FLOAT16: faiss.ScalarQuantizer.QT_fp16, Memory.INT8: faiss.ScalarQuantizer.QT_8bit}
+_KINDS: Final = {
+    Memory.FLOAT16: faiss.ScalarQuantizer.QT_fp16,
+    Memory.INT8: faiss.ScalarQuantizer.QT_8bit,
+}
 
 
 class Codec:
-    """Turns vectors into codes and back. `levels`: the fitted ranges of int8, float32 [2 D], as FAISS holds them."""
+    """Turns vectors into codes and back.
 
-    def __init__(self, dimension: int, memory: Memory, levels: NDArray[np.float32] | None = None) -> None:
+    `levels`: the fitted ranges of int8, float32 [2 D], as FAISS holds them.
+    """
+
+    def __init__(
+        self, dimension: int, memory: Memory, levels: NDArray[np.float32] | None = None
+    ) -> None:
         self.dimension, self.memory = dimension, memory
         self._quantizer: Any = None
         if memory is not Memory.FLOAT32:
             self._quantizer = faiss.ScalarQuantizer(dimension, _KINDS[memory])
         if levels is not None:
-            faiss.copy_array_to_vector(np.ascontiguousarray(levels, np.float32), self._quantizer.trained)
+            faiss.copy_array_to_vector(
+                np.ascontiguousarray(levels, np.float32), self._quantizer.trained
+            )
 
     @classmethod
     def fitted(cls, memory: Memory, sample: Vectors) -> Codec:
@@ -52,7 +66,9 @@ class Codec:
             return cls(dimension, memory)
         deviation = np.maximum(sample.std(0), LEAST_DEVIATION / dimension**0.5)
         lowest = sample.mean(0) - SPAN * deviation
-        return cls(dimension, memory, np.concatenate([lowest, 2 * SPAN * deviation]).astype(np.float32))
+        return cls(
+            dimension, memory, np.concatenate([lowest, 2 * SPAN * deviation]).astype(np.float32)
+        )
 
     @property
     def exact(self) -> bool:
@@ -67,10 +83,16 @@ class Codec:
     @property
     def levels(self) -> NDArray[np.float32]:
         """The fitted ranges of int8; empty for the others."""
-        return np.empty(0, np.float32) if self.exact else np.array(faiss.vector_to_array(self._quantizer.trained))
+        return (
+            np.empty(0, np.float32)
+            if self.exact
+            else np.array(faiss.vector_to_array(self._quantizer.trained))
+        )
 
     def clipped(self, codes: Codes) -> float:
-        """The share of coordinates in codes [n, size] that lie at an end of the int8 levels; 0 for the others."""
+        """The share of coordinates in codes [n, size] that lie at an end of the int8 levels; 0 for
+        the others.
+        """
         return float(((codes == 0) | (codes == 255)).mean()) if self.memory is Memory.INT8 else 0.0
 
     def encode(self, vectors: Vectors) -> Codes:
@@ -89,10 +111,14 @@ class Codec:
         return vectors
 
     def flat(self, count: int) -> Any:
-        """A FAISS index with room for the codes of so many vectors, which are to be written into it."""
+        """A FAISS index with room for the codes of so many vectors, which are to be written into
+        it.
+        """
         index: Any = faiss.IndexFlatIP(self.dimension)
         if not self.exact:
-            index = faiss.IndexScalarQuantizer(self.dimension, _KINDS[self.memory], faiss.METRIC_INNER_PRODUCT)
+            index = faiss.IndexScalarQuantizer(
+                self.dimension, _KINDS[self.memory], faiss.METRIC_INNER_PRODUCT
+            )
             index.sq.trained = self._quantizer.trained
             index.is_trained = True
         index.codes.resize(count * self.size)
@@ -100,13 +126,17 @@ class Codec:
         return index
 
     def inverted_lists(self, quantizer: Any) -> Any:
-        """An empty FAISS index of inverted lists that hold such codes, one per centroid of a coarse quantizer."""
+        """An empty FAISS index of inverted lists that hold such codes, one per centroid of a coarse
+        quantizer.
+        """
         given = (quantizer, self.dimension, quantizer.ntotal)
         index: Any
         if self.exact:
             index = faiss.IndexIVFFlat(*given, faiss.METRIC_INNER_PRODUCT)
         else:
-            index = faiss.IndexIVFScalarQuantizer(*given, _KINDS[self.memory], faiss.METRIC_INNER_PRODUCT, False)
+            index = faiss.IndexIVFScalarQuantizer(
+                *given, _KINDS[self.memory], faiss.METRIC_INNER_PRODUCT, False
+            )
             index.sq.trained = self._quantizer.trained
         index.is_trained = True
         return index

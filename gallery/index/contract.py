@@ -1,4 +1,7 @@
-"""What the gallery asks of an index. Vectors are unit length, so that the inner product is the cosine."""
+"""What the gallery asks of an index.
+
+Vectors are unit length, so that the inner product is the cosine.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,20 @@ Fetch = Callable[[Keys], Vectors]
 
 
 class Index(Protocol):
-    """A set of vectors under keys. Keys are positive and grow: each added key is above all before it, and none comes twice."""
+    """A set of vectors under keys.
+
+    Keys are positive and grow: each added key is above all before it, and none comes twice.
+    """
 
     def __len__(self) -> int:
         """How many vectors there are."""
         ...
 
     def add(self, keys: Keys, vectors: Vectors) -> None:
-        """Add vectors [n, D] under their keys [n]. Raises GalleryError for keys that do not grow, or another D."""
+        """Add vectors [n, D] under their keys [n].
+
+        Raises GalleryError for keys that do not grow, or another D.
+        """
         ...
 
     def remove(self, keys: Keys) -> None:
@@ -39,13 +48,16 @@ class Index(Protocol):
     ) -> tuple[Scores, Keys]:
         """The k nearest to each query [Q, D], best first: scores [Q, k] and keys [Q, k].
 
-        `among`: only these keys may be found; `without`: these may not. Where fewer are found, key -1 and score -inf fill
-        the row.
+        `among`: only these keys may be found; `without`: these may not. Where fewer are found, key
+        -1 and score -inf fill the row.
         """
         ...
 
     def vectors(self, keys: Keys) -> Vectors:
-        """The vectors of these keys, [n, D], as exactly as they are held. Raises GalleryError for a key that is not there."""
+        """The vectors of these keys, [n, D], as exactly as they are held.
+
+        Raises GalleryError for a key that is not there.
+        """
         ...
 
     def save(self, path: str | PathLike[str], extra: Mapping[str, Any] | None = None) -> None:

@@ -1,7 +1,8 @@
-"""The index's file: a mark, a header in JSON, arrays, and a checksum over all of it. It appears whole or not at all.
+"""The index's file: a mark, a header in JSON, arrays, and a checksum over all of it. It appears
+whole or not at all.
 
-Layout, little-endian: 8 bytes mark, 4 bytes length of the header, the header, the arrays one after the other as the header lets
-one know, 4 bytes CRC-32 of all before.
+Layout, little-endian: 8 bytes mark, 4 bytes length of the header, the header, the arrays one after
+the other as the header lets one know, 4 bytes CRC-32 of all before.
 """
 
 from __future__ import annotations
@@ -63,7 +64,10 @@ def _sync(folder: Path) -> None:
 
 
 class Reader:
-    """A file being read. `header`: as it was written; nothing is to be trusted before `finish` has returned."""
+    """A file being read.
+
+    `header`: as it was written; nothing is to be trusted before `finish` has returned.
+    """
 
     def __init__(self, source: BinaryIO) -> None:
         self._source, self._total = source, 0
@@ -108,13 +112,23 @@ class Reader:
 
 @contextmanager
 def reading(path: Path) -> Iterator[Reader]:
-    """Read a file. Raises GalleryError (code `index`) for one that is absent, foreign, cut short, or damaged."""
+    """Read a file.
+
+    Raises GalleryError (code `index`) for one that is absent, foreign, cut short, or damaged.
+    """
     try:
         with open_regular(path) as source:
             yield Reader(source)
     except OSError as error:
         raise unusable(path, error.strerror or str(error)) from error
-    except (ValueError, LookupError, TypeError, ArithmeticError, MemoryError, RuntimeError) as error:  # RuntimeError: FAISS
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        ArithmeticError,
+        MemoryError,
+        RuntimeError,
+    ) as error:  # RuntimeError: FAISS
         if isinstance(error, GalleryError):
             raise
         raise unusable(path, str(error)) from error
@@ -123,5 +137,7 @@ def reading(path: Path) -> Iterator[Reader]:
 def unusable(path: Path, why: str) -> GalleryError:
     """The error for an index file that cannot be used."""
     return GalleryError(
-        f"{path}: cannot be used as the gallery's index ({why}); build it anew from the store", str(path), "index"
+        f"{path}: cannot be used as the gallery's index ({why}); build it anew from the store",
+        str(path),
+        "index",
     )

@@ -24,7 +24,10 @@ LAYOUT: Final = 2
 
 
 def save(path: Path, state: State, settings: Mapping[str, Any]) -> None:
-    """Write a state, without what was removed, and settings that come back in the header. Nobody may add to it meanwhile."""
+    """Write a state, without what was removed, and settings that come back in the header.
+
+    Nobody may add to it meanwhile.
+    """
     codec = state.tiers[0].codec
     header = {
         "layout": LAYOUT,
@@ -42,7 +45,10 @@ def save(path: Path, state: State, settings: Mapping[str, Any]) -> None:
 
 
 def load(path: Path, expected: Mapping[str, Any], last: int) -> tuple[State, dict[str, Any]]:
-    """The state and the header of a file. Raises GalleryError where it is damaged, unexpected, or has keys above `last`."""
+    """The state and the header of a file.
+
+    Raises GalleryError where it is damaged, unexpected, or has keys above `last`.
+    """
     with file.reading(path) as reader:
         for name, value in {"layout": LAYOUT, **expected}.items():
             if reader.header.get(name) != value:
@@ -53,7 +59,10 @@ def load(path: Path, expected: Mapping[str, Any], last: int) -> tuple[State, dic
 
 def _check_header(header: Mapping[str, Any], last: int) -> None:
     """Raise ValueError for numbers that no index has: a stranger may have written the file."""
-    numbers = [header[name] for name in ("cells", "levels", "made_for")] + [*header["probes"], *header["factors"]]
+    numbers = [header[name] for name in ("cells", "levels", "made_for")] + [
+        *header["probes"],
+        *header["factors"],
+    ]
     if not all(type(number) is int and 0 <= number <= LAST_KEY for number in numbers):
         raise ValueError("its header holds a number that no index has")
     if not header["cells"] or not -1 <= header["last"] <= last or type(header["last"]) is not int:
@@ -73,7 +82,13 @@ def _restored(reader: file.Reader) -> State:
     _check_tier(first, header["last"])
     reader.finish()
     effort = Effort(len(partition), tuple(header["probes"]), tuple(header["factors"]))
-    return State(partition, (first, Lists(codec, partition)), cells_of([first], header["last"]), effort, header["made_for"])
+    return State(
+        partition,
+        (first, Lists(codec, partition)),
+        cells_of([first], header["last"]),
+        effort,
+        header["made_for"],
+    )
 
 
 def _check_tier(tier: Tier, last: int) -> None:
@@ -101,7 +116,9 @@ def _read_first(reader: file.Reader, codec: Codec, partition: Partition) -> Tier
         raise ValueError("it holds fewer vectors than it says")
     if len(partition) == 1:
         lists = Lists(codec, partition)
-        lists.extend(0, reader.array(np.int64, sizes[0]), reader.array(np.uint8, sizes[0], codec.size))
+        lists.extend(
+            0, reader.array(np.int64, sizes[0]), reader.array(np.uint8, sizes[0], codec.size)
+        )
         return lists
     sealed = Sealed(codec, partition, sizes)
     for cell, size in enumerate(sizes.tolist()):

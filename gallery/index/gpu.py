@@ -20,7 +20,10 @@ def gpus() -> int:
 
 
 class GpuCopy:
-    """A copy of vectors [n, D] on all GPUs, spread over them. FAISS's GPU indexes take one caller at a time."""
+    """A copy of vectors [n, D] on all GPUs, spread over them.
+
+    FAISS's GPU indexes take one caller at a time.
+    """
 
     def __init__(self, keys: Keys, vectors: Vectors) -> None:
         flat = faiss.IndexFlatIP(vectors.shape[1])
@@ -32,7 +35,9 @@ class GpuCopy:
         with self._one:
             scores, rows = self._index.search(queries, k)
         found = rows >= 0
-        return np.where(found, scores, -np.inf).astype(np.float32), np.where(found, self._keys[rows], -1)
+        return np.where(found, scores, -np.inf).astype(np.float32), np.where(
+            found, self._keys[rows], -1
+        )
 
 
 def _moved(flat: Any) -> Any:

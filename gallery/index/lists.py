@@ -18,7 +18,8 @@ NOTHING: Final = -1
 
 
 class Lists:
-    """Inverted lists of a partition, over one codec. Keys grow from call to call, so they ascend within each list.
+    """Inverted lists of a partition, over one codec. Keys grow from call to call, so they ascend
+    within each list.
 
     Several threads may scan at once, none while another appends.
     """
@@ -42,15 +43,22 @@ class Lists:
         """Add vectors [n, D] with their keys [n] to their cells [n]."""
         vectors = np.ascontiguousarray(vectors, np.float32)
         self.newest = max(self.newest, int(keys[-1])) if len(keys) else self.newest
-        self._codes.add_core(len(keys), *(faiss.swig_ptr(array) for array in (vectors, keys, cells)))
+        self._codes.add_core(
+            len(keys), *(faiss.swig_ptr(array) for array in (vectors, keys, cells))
+        )
 
     def extend(self, cell: int, keys: Keys, codes: Codes) -> None:
-        """Add codes [n, size] to one cell. The first such call for a cell takes exactly the memory it needs."""
+        """Add codes [n, size] to one cell.
+
+        The first such call for a cell takes exactly the memory it needs.
+        """
         if not len(keys):
             return
         self.newest = max(self.newest, int(keys[-1]))
         keys, codes = np.ascontiguousarray(keys), np.ascontiguousarray(codes)
-        self._codes.invlists.add_entries(cell, len(keys), faiss.swig_ptr(keys), faiss.swig_ptr(codes))
+        self._codes.invlists.add_entries(
+            cell, len(keys), faiss.swig_ptr(keys), faiss.swig_ptr(codes)
+        )
         self._codes.ntotal += len(keys)
 
     def keys(self, cell: int) -> Keys:
@@ -62,7 +70,9 @@ class Lists:
         return view
 
     def codes(self, cell: int) -> Codes:
-        """The codes of a cell [n, size], in the order of its keys: a view that the next append ends."""
+        """The codes of a cell [n, size], in the order of its keys: a view that the next append
+        ends.
+        """
         size, width = len(self.keys(cell)), int(self._codes.code_size)
         if not size:
             return np.empty((0, width), np.uint8)
@@ -70,19 +80,31 @@ class Lists:
         return view.reshape(size, width)
 
     def scan(self, look: Look, k: int, selector: Any = None) -> tuple[Scores, Keys]:
-        """The k nearest of each query in the cells where it looks that the FAISS selector lets pass: scores and keys [Q, k]."""
+        """The k nearest of each query in the cells where it looks that the FAISS selector lets
+        pass: scores and keys [Q, k].
+        """
         if self._gpu is not None and selector is None and k <= MOST:
             return self._gpu.search(look.queries, k)
         (count, _), (similarity, cells) = look.queries.shape, look.nearest
         scores, keys = np.empty((count, k), np.float32), np.empty((count, k), np.int64)
         parameters = faiss.SearchParametersIVF(nprobe=cells.shape[1], sel=selector)  # type: ignore[call-arg]
-        given = (count, faiss.swig_ptr(look.queries), k, faiss.swig_ptr(cells), faiss.swig_ptr(similarity))
-        self._codes.search_preassigned_c(*given, faiss.swig_ptr(scores), faiss.swig_ptr(keys), False, parameters)
+        given = (
+            count,
+            faiss.swig_ptr(look.queries),
+            k,
+            faiss.swig_ptr(cells),
+            faiss.swig_ptr(similarity),
+        )
+        self._codes.search_preassigned_c(
+            *given, faiss.swig_ptr(scores), faiss.swig_ptr(keys), False, parameters
+        )
         scores[keys == NOTHING] = -np.inf
         return scores, keys
 
     def move_to_gpu(self) -> None:
-        """Let exact search of these lists, which are not added to any more, run on the GPUs where there are any."""
+        """Let exact search of these lists, which are not added to any more, run on the GPUs where
+        there are any.
+        """
         if len(self.partition) == 1 and len(self) and gpus():
             self._gpu = GpuCopy(self.keys(0), self.codec.decode(self.codes(0)))
 

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 
 
 class ReadWriteLock:
-    """A writer that waits goes before readers that come later, so that a stream of searches cannot hold it up for ever."""
+    """A writer that waits goes before readers that come later, so that a stream of searches cannot
+    hold it up for ever.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition(threading.Lock())

@@ -1,6 +1,8 @@
-"""How the space is divided: k-means cells, each with an inverted list of the vectors nearest to its centroid.
+"""How the space is divided: k-means cells, each with an inverted list of the vectors nearest to its
+centroid.
 
-Source: Jégou, Douze, Schmid, "Product quantization for nearest neighbor search" (TPAMI 2011), section IV, the inverted file.
+Source: Jégou, Douze, Schmid, "Product quantization for nearest neighbor search" (TPAMI 2011),
+section IV, the inverted file.
 """
 
 from __future__ import annotations
@@ -23,12 +25,17 @@ _SEED: Final = 1234
 
 
 def cells_for(count: int) -> int:
-    """How many cells suit this many vectors: twice the square root (measured: see docs/gallery-index.md)."""
+    """How many cells suit this many vectors: twice the square root (measured: see
+    docs/gallery-index.md).
+    """
     return max(1, round(2 * math.sqrt(count)))
 
 
 class Partition:
-    """Cells with unit-length centroids [L, D]. With one cell there is nothing to choose: search is exact."""
+    """Cells with unit-length centroids [L, D].
+
+    With one cell there is nothing to choose: search is exact.
+    """
 
     def __init__(self, centroids: Vectors) -> None:
         #: The centroids, as FAISS wants them.
@@ -41,8 +48,13 @@ class Partition:
         return cls(np.zeros((1, dimension), np.float32))
 
     @classmethod
-    def trained(cls, sample: Vectors, cells: int, proceed: Callable[[], None] = lambda: None) -> Partition:
-        """K-means over the sample [n, D]; `proceed` is called before each round, and may end the work by raising."""
+    def trained(
+        cls, sample: Vectors, cells: int, proceed: Callable[[], None] = lambda: None
+    ) -> Partition:
+        """K-means over the sample [n, D];
+
+        `proceed` is called before each round, and may end the work by raising.
+        """
         centroids = np.random.default_rng(_SEED).permutation(sample)[:cells]
         for _ in range(ROUNDS):
             proceed()
@@ -71,7 +83,9 @@ class Partition:
         return cells
 
     def nearest(self, queries: Vectors, probes: int) -> tuple[Scores, Keys]:
-        """The `probes` cells nearest to each query: similarities and cells, [Q, probes], best first."""
+        """The `probes` cells nearest to each query: similarities and cells, [Q, probes], best
+        first.
+        """
         if len(self) == 1:
             return np.zeros((len(queries), 1), np.float32), np.zeros((len(queries), 1), np.int64)
         similarity, found = self.quantizer.search(queries, min(probes, len(self)))
@@ -79,7 +93,9 @@ class Partition:
 
 
 class Look:
-    """Where a search looks: at the `probes` cells nearest to each of its queries [Q, D], found when first asked for."""
+    """Where a search looks: at the `probes` cells nearest to each of its queries [Q, D], found when
+    first asked for.
+    """
 
     def __init__(self, partition: Partition, queries: Vectors, probes: int) -> None:
         self.partition, self.queries, self.probes = partition, queries, min(probes, len(partition))

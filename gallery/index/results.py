@@ -14,7 +14,11 @@ def best(found: Sequence[tuple[Scores, Keys]], k: int) -> tuple[Scores, Keys]:
     """The k best of several results."""
     if len(found) == 1:
         return found[0]
-    return _top(np.concatenate([scores for scores, _ in found], 1), np.concatenate([keys for _, keys in found], 1), k)
+    return _top(
+        np.concatenate([scores for scores, _ in found], 1),
+        np.concatenate([keys for _, keys in found], 1),
+        k,
+    )
 
 
 def _top(scores: Scores, keys: Keys, k: int) -> tuple[Scores, Keys]:
@@ -23,12 +27,16 @@ def _top(scores: Scores, keys: Keys, k: int) -> tuple[Scores, Keys]:
 
 
 def scored_again(fetch: Fetch, queries: Vectors, keys: Keys, k: int) -> tuple[Scores, Keys]:
-    """The k best of a shortlist [Q, n], by the vectors that `fetch` gives; those that are gone fall out."""
+    """The k best of a shortlist [Q, n], by the vectors that `fetch` gives; those that are gone fall
+    out.
+    """
     wanted, places = np.unique(keys[keys != NOTHING], return_inverse=True)
     scores = np.full(keys.shape, -np.inf, np.float32)
     if len(wanted):
         rows = np.asarray(fetch(wanted), np.float32)[places]
-        scores[keys != NOTHING] = np.einsum("nd,nd->n", rows, queries[np.nonzero(keys != NOTHING)[0]])
+        scores[keys != NOTHING] = np.einsum(
+            "nd,nd->n", rows, queries[np.nonzero(keys != NOTHING)[0]]
+        )
     scores[np.isnan(scores)] = -np.inf
     keys = np.where(np.isneginf(scores), NOTHING, keys)
     return _top(scores, keys, k)

@@ -1,4 +1,7 @@
-"""Lists written anew: several tiers merged into one, or regrouped by another partition. What was removed is left out."""
+"""Lists written anew: several tiers merged into one, or regrouped by another partition.
+
+What was removed is left out.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,11 @@ _PACE = 64
 
 
 def merged(tiers: Sequence[Tier], cells: NDArray[np.int32], proceed: Proceed) -> Tier:
-    """The tiers' vectors whose key has a cell in `cells`, in one, sealed where there is more than one cell.
+    """The tiers' vectors whose key has a cell in `cells`, in one, sealed where there is more than
+    one cell.
 
-    The tiers share partition and codec, the first is sealed where there is more than one cell, and each has keys above those of
-    the one before. `proceed` may end the work by raising.
+    The tiers share partition and codec, the first is sealed where there is more than one cell, and
+    each has keys above those of the one before. `proceed` may end the work by raising.
     """
     partition, codec = tiers[0].partition, tiers[0].codec
     if len(partition) == 1:
@@ -41,19 +45,31 @@ def merged(tiers: Sequence[Tier], cells: NDArray[np.int32], proceed: Proceed) ->
 
 
 def sizes_of(tiers: Sequence[Tier], cells: NDArray[np.int32]) -> NDArray[np.int64]:
-    """How many of the tiers' vectors have a cell in `cells`, [L]: by the cell that the tiers have them in."""
+    """How many of the tiers' vectors have a cell in `cells`, [L]: by the cell that the tiers have
+    them in.
+    """
     numbers = range(len(tiers[0].partition))
-    return np.array([sum(int((cells[tier.keys(cell)] != NOTHING).sum()) for tier in tiers) for cell in numbers])
+    return np.array(
+        [sum(int((cells[tier.keys(cell)] != NOTHING).sum()) for tier in tiers) for cell in numbers]
+    )
 
 
-def joined(tiers: Sequence[Tier], cells: NDArray[np.int32], cell: int) -> tuple[Keys, Codes, Codes | None]:
-    """Keys, codes and sketches (none for a partition of one cell) of one cell of all tiers, as `merged` holds them."""
-    keys, codes, sketches = zip(*(_kept(tier, tiers[0], cells, cell) for tier in tiers), strict=True)
+def joined(
+    tiers: Sequence[Tier], cells: NDArray[np.int32], cell: int
+) -> tuple[Keys, Codes, Codes | None]:
+    """Keys, codes and sketches (none for a partition of one cell) of one cell of all tiers, as
+    `merged` holds them.
+    """
+    keys, codes, sketches = zip(
+        *(_kept(tier, tiers[0], cells, cell) for tier in tiers), strict=True
+    )
     joined_sketches = None if len(tiers[0].partition) == 1 else np.concatenate(sketches)
     return np.concatenate(keys), np.concatenate(codes), joined_sketches
 
 
-def _kept(tier: Tier, first: Tier, cells: NDArray[np.int32], cell: int) -> tuple[Keys, Codes, Codes | None]:
+def _kept(
+    tier: Tier, first: Tier, cells: NDArray[np.int32], cell: int
+) -> tuple[Keys, Codes, Codes | None]:
     keys = tier.keys(cell)
     keep = cells[keys] != NOTHING
     codes = tier.codes(cell)[keep]
@@ -63,11 +79,22 @@ def _kept(tier: Tier, first: Tier, cells: NDArray[np.int32], cell: int) -> tuple
 
 
 def regrouped(
-    tiers: Sequence[Tier], cells: NDArray[np.int32], partition: Partition, codec: Codec, proceed: Proceed, *, seal: bool
+    tiers: Sequence[Tier],
+    cells: NDArray[np.int32],
+    partition: Partition,
+    codec: Codec,
+    proceed: Proceed,
+    *,
+    seal: bool,
 ) -> Tier:
-    """As `merged`, by another partition or over another codec, on which the tiers need not agree either."""
+    """As `merged`, by another partition or over another codec, on which the tiers need not agree
+    either.
+    """
     moves = [_moves(tier, cells, partition, proceed) for tier in tiers]
-    sizes = sum((np.bincount(to[to != NOTHING], minlength=len(partition)) for move in moves for to in move), _zeros(partition))
+    sizes = sum(
+        (np.bincount(to[to != NOTHING], minlength=len(partition)) for move in moves for to in move),
+        _zeros(partition),
+    )
     made = Sealed(codec, partition, sizes) if seal else Lists(codec, partition)
     fill = made.fill if isinstance(made, Sealed) else made.extend
     for start, stop in _groups(sizes * codec.size):
@@ -85,8 +112,12 @@ def _zeros(partition: Partition) -> NDArray[np.int64]:
     return np.zeros(len(partition), np.int64)
 
 
-def _moves(tier: Tier, cells: NDArray[np.int32], partition: Partition, proceed: Proceed) -> list[NDArray[np.int64]]:
-    """Per cell of the tier, the new cell of each of its vectors; nothing for those that were removed."""
+def _moves(
+    tier: Tier, cells: NDArray[np.int32], partition: Partition, proceed: Proceed
+) -> list[NDArray[np.int64]]:
+    """Per cell of the tier, the new cell of each of its vectors; nothing for those that were
+    removed.
+    """
     moves = []
     for cell in range(len(tier.partition)):
         if cell % _PACE == 0:
@@ -113,10 +144,18 @@ def _groups(sizes: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
 
 
 def _gathered(
-    tiers: Sequence[Tier], moves: Sequence[list[NDArray[np.int64]]], codec: Codec, start: int, stop: int
+    tiers: Sequence[Tier],
+    moves: Sequence[list[NDArray[np.int64]]],
+    codec: Codec,
+    start: int,
+    stop: int,
 ) -> tuple[Keys, Codes, NDArray[np.int64]]:
     """Keys, codes and new cells of all that moves to the cells from `start` to before `stop`."""
-    keys, codes, cells = [np.empty(0, np.int64)], [np.empty((0, codec.size), np.uint8)], [np.empty(0, np.int64)]
+    keys, codes, cells = (
+        [np.empty(0, np.int64)],
+        [np.empty((0, codec.size), np.uint8)],
+        [np.empty(0, np.int64)],
+    )
     for tier, move in zip(tiers, moves, strict=True):
         for cell, to in enumerate(move):
             chosen = np.flatnonzero((to >= start) & (to < stop))

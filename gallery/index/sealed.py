@@ -1,7 +1,9 @@
-"""Lists that nothing is added to any more: the codes side by side, cell after cell, and a sketch of each to search by.
+"""Lists that nothing is added to any more: the codes side by side, cell after cell, and a sketch of
+each to search by.
 
-A sketch is one bit per coordinate and two factors (RaBitQ: Gao and Long, "RaBitQ: quantizing high-dimensional vectors with a
-theoretical error bound", SIGMOD 2024). Scanning the sketches of some cells picks a shortlist; its codes give the scores.
+A sketch is one bit per coordinate and two factors (RaBitQ: Gao and Long, "RaBitQ: quantizing
+high-dimensional vectors with a theoretical error bound", SIGMOD 2024). Scanning the sketches of
+some cells picks a shortlist; its codes give the scores.
 """
 
 from __future__ import annotations
@@ -20,9 +22,11 @@ from trireid.gallery.index.partition import Look, Partition
 
 
 class Sealed:
-    """The vectors of a partition of several cells, over one codec. `sizes` [L]: how many each cell will hold.
+    """The vectors of a partition of several cells, over one codec. `sizes` [L]: how many each cell
+    will hold.
 
-    `fill` is called once for each cell that holds any, before the first scan; then several threads may scan at once.
+    `fill` is called once for each cell that holds any, before the first scan; then several threads
+    may scan at once.
     """
 
     def __init__(self, codec: Codec, partition: Partition, sizes: NDArray[np.int64]) -> None:
@@ -31,12 +35,15 @@ class Sealed:
         total = int(self._edges[-1])
         self._of_faiss = faiss.Int64Vector()  # what `_keys` views, for FAISS to read
         self._of_faiss.resize(total)
-        self._keys: Keys = faiss.rev_swig_ptr(self._of_faiss.data(), total) if total else np.empty(0, np.int64)
+        self._keys: Keys = (
+            faiss.rev_swig_ptr(self._of_faiss.data(), total) if total else np.empty(0, np.int64)
+        )
         self._flat = codec.flat(total)
         self._codes = _codes_of(self._flat)
         self._sketched = _sketched(partition)
         self._sketched.ntotal = total
-        # searches the one, and scores what it finds again by the other: their ids are the places of the codes
+        # searches the one, and scores what it finds again by the other: their ids are the places of
+        # the codes
         self._both = faiss.IndexRefine(self._sketched, self._flat)
 
     def __len__(self) -> int:
@@ -55,8 +62,8 @@ class Sealed:
     def fill(self, cell: int, keys: Keys, codes: Codes, sketches: Codes | None = None) -> None:
         """Put the vectors of a cell in: keys [n], ascending, and codes [n, size].
 
-        `sketches`: of another's `sketches`, where that has the same partition; otherwise they are made from the codes. Raises
-        ValueError for another n than was promised.
+        `sketches`: of another's `sketches`, where that has the same partition; otherwise they are
+        made from the codes. Raises ValueError for another n than was promised.
         """
         places = np.arange(self._edges[cell], self._edges[cell + 1])
         if len(keys) != len(places):
@@ -65,8 +72,12 @@ class Sealed:
             return
         self._keys[places[0] : places[-1] + 1] = keys
         self._codes[places[0] : places[-1] + 1] = codes
-        sketches = np.ascontiguousarray(self.sketched(cell, codes) if sketches is None else sketches)
-        self._sketched.invlists.add_entries(cell, len(keys), faiss.swig_ptr(places), faiss.swig_ptr(sketches))
+        sketches = np.ascontiguousarray(
+            self.sketched(cell, codes) if sketches is None else sketches
+        )
+        self._sketched.invlists.add_entries(
+            cell, len(keys), faiss.swig_ptr(places), faiss.swig_ptr(sketches)
+        )
 
     def keys(self, cell: int) -> Keys:
         """The keys of a cell, ascending: a view."""
@@ -88,13 +99,17 @@ class Sealed:
         """Sketches of codes [n, size] in a cell, made anew."""
         vectors, cells = self.codec.decode(codes), np.full(len(codes), cell)
         made = np.empty((len(codes), self.sketch_size), np.uint8)
-        self._sketched.encode_vectors(len(codes), *(faiss.swig_ptr(array) for array in (vectors, cells, made)))
+        self._sketched.encode_vectors(
+            len(codes), *(faiss.swig_ptr(array) for array in (vectors, cells, made))
+        )
         return made
 
     def scan(self, look: Look, k: int, shortlist: int, selector: Any = None) -> tuple[Scores, Keys]:
-        """The k nearest of each query where it looks, of those that the FAISS selector lets pass: scores and keys [Q, k].
+        """The k nearest of each query where it looks, of those that the FAISS selector lets pass:
+        scores and keys [Q, k].
 
-        `shortlist`: as many (k at least) are picked by their sketches and only those scored, unless the look is everywhere.
+        `shortlist`: as many (k at least) are picked by their sketches and only those scored, unless
+        the look is everywhere.
         """
         shortlist = max(k, min(shortlist, len(self)))
         passing = None if selector is None else faiss.IDSelectorTranslated(self._of_faiss, selector)  # type: ignore[arg-type]
@@ -102,7 +117,11 @@ class Sealed:
             parameters = faiss.SearchParameters(sel=passing)  # type: ignore[call-arg]
             scores, places = self._flat.search(look.queries, k, params=parameters)
         else:
-            parameters = _plain(look.probes, shortlist / k) if passing is None else _chosen(look.probes, shortlist / k, passing)
+            parameters = (
+                _plain(look.probes, shortlist / k)
+                if passing is None
+                else _chosen(look.probes, shortlist / k, passing)
+            )
             scores, places = self._both.search(look.queries, k, params=parameters)
         if (places[:, -1] == NOTHING).any():  # what is missing stands at the end
             missing = places == NOTHING
@@ -130,12 +149,15 @@ def _chosen(probes: int, factor: float, selector: Any) -> Any:
 def _codes_of(flat: Any) -> Codes:
     """A view [n, size] of what a FAISS index holds."""
     size, width = int(flat.ntotal), int(flat.code_size)
-    view: Codes = faiss.rev_swig_ptr(flat.codes.data(), size * width) if size else np.empty(0, np.uint8)
+    view: Codes = (
+        faiss.rev_swig_ptr(flat.codes.data(), size * width) if size else np.empty(0, np.uint8)
+    )
     return view.reshape(size, width)
 
 
 def _sketched(partition: Partition) -> Any:
     cells, dimension = partition.centroids.shape
     index = faiss.IndexIVFRaBitQ(partition.quantizer, dimension, cells, faiss.METRIC_INNER_PRODUCT)
-    index.train(partition.centroids)  # learns nothing from them: the cells' centroids are all it needs
+    # learns nothing from them: the cells' centroids are all it needs
+    index.train(partition.centroids)
     return index

@@ -35,10 +35,11 @@ EXTRA: Final = 5
 
 @dataclass(frozen=True)
 class Seen:
-    """An index as it was when a change was done, whatever is added, removed, merged or trained meanwhile.
+    """An index as it was when a change was done, whatever is added, removed, merged or trained
+    meanwhile.
 
-    `last`: the last key that counts. The last tier may come to hold later ones, which are not found; `lists` is held while it
-    is read. The cells up to `last` never change.
+    `last`: the last key that counts. The last tier may come to hold later ones, which are not
+    found; `lists` is held while it is read. The cells up to `last` never change.
     """
 
     state: State
@@ -50,10 +51,16 @@ class Seen:
     recall: float
 
     def search(
-        self, queries: Vectors, k: int, among: Keys | None = None, *, without: Keys | None = None, fetch: Fetch | None = None
+        self,
+        queries: Vectors,
+        k: int,
+        among: Keys | None = None,
+        *,
+        without: Keys | None = None,
+        fetch: Fetch | None = None,
     ) -> tuple[Scores, Keys]:
-        """See `Index.search`; the best are scored again with what `fetch` gives. Raises GalleryError for queries of another
-        dimension or k below 1.
+        """See `Index.search`; the best are scored again with what `fetch` gives. Raises
+        GalleryError for queries of another dimension or k below 1.
         """
         queries = self._checked(queries, k)
         allowed = self.barred
@@ -76,7 +83,9 @@ class Seen:
         known = (keys > 0) & (keys <= self.last)
         known[known] = self.state.cells[keys[known]] != NOTHING
         if not known.all():
-            raise GalleryError(f"keys: the index holds no vector under {keys[~known][0]}", "keys", "not_found")
+            raise GalleryError(
+                f"keys: the index holds no vector under {keys[~known][0]}", "keys", "not_found"
+            )
         with self.lists.reading():
             return decoded(self.state, keys)
 
@@ -85,24 +94,36 @@ class Seen:
         with self.lists.reading():
             tiers = (*self.state.tiers[:-1], self.state.tail.copy(self.last))
         settings = {"mode": self.mode.value, "recall": self.recall, "extra": dict(extra)}
-        frozen.save(path, replace(self.state, tiers=tiers, cells=self.state.cells[: self.last + 1]), settings)
+        frozen.save(
+            path,
+            replace(self.state, tiers=tiers, cells=self.state.cells[: self.last + 1]),
+            settings,
+        )
 
     def _checked(self, queries: Vectors, k: int) -> Vectors:
         dimension = self.state.tiers[0].codec.dimension
         queries = np.ascontiguousarray(queries, np.float32)
         if queries.ndim != 2 or queries.shape[1] != dimension:
-            raise GalleryError(f"queries: expected [Q, {dimension}], got {list(queries.shape)}", "queries")
+            raise GalleryError(
+                f"queries: expected [Q, {dimension}], got {list(queries.shape)}", "queries"
+            )
         if k < 1:
             raise GalleryError(f"k: must be 1 at least, not {k}", "k")
         return queries
 
     def _search(
-        self, queries: Vectors, k: int, shortlist: int, allowed: Selection | None, fetch: Fetch | None
+        self,
+        queries: Vectors,
+        k: int,
+        shortlist: int,
+        allowed: Selection | None,
+        fetch: Fetch | None,
     ) -> tuple[Scores, Keys]:
         wanted = k if fetch is None or self.state.tiers[0].codec.exact else k + EXTRA + k // 2
         look = Look(self.state.partition, queries, self._probes(k, allowed))
         scores, keys = self._scanned(look, wanted, shortlist, allowed)
-        if not look.everywhere and (keys[:, -1] == NOTHING).any():  # what was near is barred: look further
+        # what was near is barred: look further
+        if not look.everywhere and (keys[:, -1] == NOTHING).any():
             short = (keys == NOTHING).sum(axis=1) > max(0, wanted - self._passing(allowed))
             if short.any():
                 look = Look(self.state.partition, queries[short], len(self.state.partition))
@@ -111,11 +132,15 @@ class Seen:
             return scored_again(fetch, queries, keys, k)
         return scores, keys
 
-    def _scanned(self, look: Look, k: int, shortlist: int, allowed: Selection | None) -> tuple[Scores, Keys]:
+    def _scanned(
+        self, look: Look, k: int, shortlist: int, allowed: Selection | None
+    ) -> tuple[Scores, Keys]:
         """The best of all tiers."""
         selector, tail = None if allowed is None else allowed.selector, self.state.tail
         found = [
-            tier.scan(look, k, selector) if isinstance(tier, Lists) else tier.scan(look, k, shortlist, selector)
+            tier.scan(look, k, selector)
+            if isinstance(tier, Lists)
+            else tier.scan(look, k, shortlist, selector)
             for tier in self.state.tiers[:-1]
             if len(tier)
         ]
@@ -135,21 +160,27 @@ class Seen:
         return upto if selector is None else faiss.IDSelectorAnd(selector, upto)
 
     def _probes(self, k: int, allowed: Selection | None) -> int:
-        """Cells to probe: a narrow filter needs all, another as many as `_depth` neighbours without it."""
+        """Cells to probe: a narrow filter needs all, another as many as `_depth` neighbours without
+        it.
+        """
         passing = None if allowed is None or allowed is self.barred else allowed.passing
         if passing is not None and passing <= max(FEW_AT_LEAST, FEW * self.state.held):
             return len(self.state.partition)
         return self.state.effort.probes_for(self._depth(k, allowed))
 
     def _shortlist(self, k: int, allowed: Selection | None) -> int:
-        """How many to pick by their sketches: for twice as many of what passes a filter, since `_depth` looks that far."""
+        """How many to pick by their sketches: for twice as many of what passes a filter, since
+        `_depth` looks that far.
+        """
         filtered = allowed is not None and allowed is not self.barred
         return self.state.effort.shortlist_for(2 * k if filtered else k, self._depth(k, allowed))
 
     def _depth(self, k: int, allowed: Selection | None) -> float:
-        """How many neighbours hold the k that pass: a filter that lets one in n pass needs n times as many.
+        """How many neighbours hold the k that pass: a filter that lets one in n pass needs n times
+        as many.
 
-        Twice as many in fact, since what a filter bars often lies nearest to the query (its own camera's).
+        Twice as many in fact, since what a filter bars often lies nearest to the query (its own
+        camera's).
         """
         if allowed is None or allowed is self.barred:
             return k

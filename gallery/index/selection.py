@@ -22,7 +22,9 @@ class Selection:
 
 
 def selection(present: NDArray[np.bool_], among: Keys | None, without: Keys | None) -> Selection:
-    """The selection of the keys in `among`, without those in `without`, out of those present (bool [last key + 1])."""
+    """The selection of the keys in `among`, without those in `without`, out of those present (bool
+    [last key + 1]).
+    """
     if among is None:
         barred = _marked(without, len(present))
         return _all_but(barred | ~present)

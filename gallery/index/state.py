@@ -20,8 +20,8 @@ _SEED: Final = 7
 
 @dataclass(frozen=True)
 class State:
-    """What searches see, replaced as a whole. `tiers`: each has keys above those of the one before; the last takes what is
-    added.
+    """What searches see, replaced as a whole. `tiers`: each has keys above those of the one before;
+    the last takes what is added.
     """
 
     partition: Partition
@@ -57,7 +57,11 @@ def cells_of(tiers: Sequence[Tier], last: int) -> NDArray[np.int32]:
 def drawn(cells: NDArray[np.int32], count: int) -> Keys:
     """So many of the keys at random, ascending; all where there are fewer."""
     keys = np.flatnonzero(cells != NOTHING)
-    return keys if len(keys) <= count else np.sort(np.random.default_rng(_SEED).choice(keys, count, replace=False))
+    return (
+        keys
+        if len(keys) <= count
+        else np.sort(np.random.default_rng(_SEED).choice(keys, count, replace=False))
+    )
 
 
 def decoded(state: State, keys: Keys) -> Vectors:

@@ -1,4 +1,7 @@
-"""How many threads FAISS takes for a piece of work. The number is the calling thread's own: callers do not disturb others."""
+"""How many threads FAISS takes for a piece of work.
+
+The number is the calling thread's own: callers do not disturb others.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""How far to search: the fewest cells to probe that give the recall asked for, measured on the index's own vectors."""
+"""How far to search: the fewest cells to probe that give the recall asked for, measured on the
+index's own vectors.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,8 @@ NEIGHBOURS: Final = (10, 30, 100, 300, 1000)
 #: What a shortlist may hold for each neighbour that is wanted (ten at least), and how many more.
 FACTORS: Final = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)
 _MORE: Final = 20
-#: Of what may be missed, the cells that are not probed may take this share, and the shortlists the next half of the rest:
-#: queries to come are less like the gallery than its own vectors are.
+#: Of what may be missed, the cells that are not probed may take this share, and the shortlists the
+#: next half of the rest: queries to come are less like the gallery than its own vectors are.
 _CELLS: Final = 0.5
 _ALL: Final = 0.75
 #: Scores that differ by no more are equal.
@@ -36,7 +38,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Effort:
-    """How many of all `cells` to probe for 10, 30, ... neighbours, and how many times as many to pick by their sketches."""
+    """How many of all `cells` to probe for 10, 30, ... neighbours, and how many times as many to
+    pick by their sketches.
+    """
 
     cells: int
     probes: tuple[int, ...] = ()
@@ -44,17 +48,24 @@ class Effort:
 
     def probes_for(self, k: float) -> int:
         """Cells to probe for k neighbours: as tuned for the next higher number, all where none was."""
-        return next((probes for tuned, probes in zip(NEIGHBOURS, self.probes, strict=False) if k <= tuned), self.cells)
+        return next(
+            (probes for tuned, probes in zip(NEIGHBOURS, self.probes, strict=False) if k <= tuned),
+            self.cells,
+        )
 
     def shortlist_for(self, k: int, depth: float) -> int:
-        """How many to pick by their sketches, for k out of `depth` neighbours: with the largest factor up to there."""
+        """How many to pick by their sketches, for k out of `depth` neighbours: with the largest
+        factor up to there.
+        """
         tuned = 1 + bisect_left(NEIGHBOURS, depth)
         return max(k, NEIGHBOURS[0]) * max(self.factors[:tuned] or FACTORS[-1:]) + _MORE
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """Queries [Q, D] with their own keys [Q], which are not found; the scores [Q, n] of their true neighbours, best first."""
+    """Queries [Q, D] with their own keys [Q], which are not found; the scores [Q, n] of their true
+    neighbours, best first.
+    """
 
     queries: Vectors
     own: Keys
@@ -72,9 +83,10 @@ def tuned(
 ) -> Effort:
     """The least effort with which the neighbours of some of the lists' own vectors are found.
 
-    `cells`: the cell of each key; `own` and `queries`: those vectors' keys [Q] and they themselves [Q, D]; `selector`: bars
-    what was removed. A query does not count as its own neighbour; one neighbour is as good as another with the same score.
-    `proceed` is called every now and then, and may end the work by raising.
+    `cells`: the cell of each key; `own` and `queries`: those vectors' keys [Q] and they themselves
+    [Q, D]; `selector`: bars what was removed. A query does not count as its own neighbour; one
+    neighbour is as good as another with the same score. `proceed` is called every now and then, and
+    may end the work by raising.
     """
     most = min(NEIGHBOURS[-1], len(own) and len(sealed) - 1)
     if most < 1:
@@ -90,9 +102,14 @@ def tuned(
     probes, factors = list[int](), list[int]()
     for k in (k for k in NEIGHBOURS if k <= most):
         probed = _least(np.concatenate(ranks)[:, :k], _missing(recall, _CELLS))
-        factor = next(_enough(sealed, groups, k, probed, _missing(recall, _ALL), selector, proceed), None)
+        factor = next(
+            _enough(sealed, groups, k, probed, _missing(recall, _ALL), selector, proceed), None
+        )
         if factor is None:
-            _log.warning("sketches do not tell %d neighbours apart well enough: all vectors are compared for them", k)
+            _log.warning(
+                "sketches do not tell %d neighbours apart well enough: all vectors are compared for them",
+                k,
+            )
         probes.append(len(sealed.partition) if factor is None else probed)
         factors.append(factor or FACTORS[0])
     return Effort(len(sealed.partition), tuple(probes), tuple(factors))
@@ -119,7 +136,9 @@ def _enough(
             proceed()
             look = Look(sealed.partition, asked.queries, probes)
             scores, _ = _others(asked.own, *sealed.scan(look, k + 1, factor * k + _MORE, selector))
-            last = asked.truth[:, :k].min(axis=1, keepdims=True, where=np.isfinite(asked.truth[:, :k]), initial=np.inf)
+            last = asked.truth[:, :k].min(
+                axis=1, keepdims=True, where=np.isfinite(asked.truth[:, :k]), initial=np.inf
+            )
             found += int(np.isfinite(scores[scores >= last - _EQUAL]).sum())
             wanted += int(np.isfinite(asked.truth[:, :k]).sum())
         if found >= target * wanted:
@@ -133,7 +152,9 @@ def _others(own: Keys, scores: Scores, keys: Keys) -> tuple[Scores, Keys]:
 
 
 def _ranks(order: Keys, cells: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The place of each wanted cell [Q, n] in its query's order of the cells [Q, L]; 0 of those that are nothing."""
+    """The place of each wanted cell [Q, n] in its query's order of the cells [Q, L]; 0 of those
+    that are nothing.
+    """
     places = np.empty_like(order)
     np.put_along_axis(places, order, np.broadcast_to(np.arange(order.shape[1]), order.shape), 1)
     return np.where(cells == NOTHING, 0, np.take_along_axis(places, np.maximum(cells, 0), 1))

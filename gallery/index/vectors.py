@@ -1,4 +1,6 @@
-"""The index of a gallery: exact while that is fast, an inverted file above, kept in shape in the background."""
+"""The index of a gallery: exact while that is fast, an inverted file above, kept in shape in the
+background.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ from trireid.samples import GalleryError
 
 #: Up to this many vectors every one is compared (measured: see docs/gallery-index.md).
 CROSSOVER: Final = 10_000
-#: The partition is made anew when the index holds this many times what it was made for, or this share of it.
+#: The partition is made anew when the index holds this many times what it was made for, or this
+#: share of it.
 GROWTH: Final = 2.0
 SHRINKAGE: Final = 0.25
 #: Added and removed vectors are merged in when they are this share of all, and at least so many.
@@ -39,7 +42,8 @@ STALE: Final = 0.05
 STALE_AT_LEAST: Final = 4_096
 #: A writer holds up searches for so many vectors at a time.
 BATCH: Final = 256
-#: The int8 levels are fitted anew with a new partition when more than this share of coordinates lies at their ends.
+#: The int8 levels are fitted anew with a new partition when more than this share of coordinates
+#: lies at their ends.
 CLIPPED: Final = 1e-3
 #: Vectors that int8 levels are fitted to, at most.
 _CHUNK: Final = 20_000
@@ -54,13 +58,15 @@ class _StoppedError(Exception):
 class VectorIndex:
     """Vectors [n, D] of unit length under growing keys; see `Index` for what it answers.
 
-    Up to `crossover` vectors, search compares every one. Above, it looks into the k-means cells nearest to the query, as many
-    as its own vectors need to be found with the `recall` asked for (of the 10 nearest; other k likewise). Vectors are held as
-    `memory` says; where `fetch` is given, the best are scored again with what it gives. Recall below float32 and without
-    `fetch` is relative to the vectors as they are held.
+    Up to `crossover` vectors, search compares every one. Above, it looks into the k-means cells
+    nearest to the query, as many as its own vectors need to be found with the `recall` asked for
+    (of the 10 nearest; other k likewise). Vectors are held as `memory` says; where `fetch` is
+    given, the best are scored again with what it gives. Recall below float32 and without `fetch` is
+    relative to the vectors as they are held.
 
-    Safe for several threads: searches go on during everything else, each on one moment (`now`), in which a change is either
-    whole or not at all. Merging and training run in a thread of their own; `close` ends it, `settle` waits for it.
+    Safe for several threads: searches go on during everything else, each on one moment (`now`), in
+    which a change is either whole or not at all. Merging and training run in a thread of their own;
+    `close` ends it, `settle` waits for it.
     """
 
     def __init__(
@@ -76,17 +82,26 @@ class VectorIndex:
         self.fetch, self.crossover = fetch, crossover
         #: What was saved along with it.
         self.extra: dict[str, Any] = {}
-        codec = Codec(dimension, Memory.FLOAT32 if self.memory_mode is Memory.INT8 else self.memory_mode)
+        codec = Codec(
+            dimension, Memory.FLOAT32 if self.memory_mode is Memory.INT8 else self.memory_mode
+        )
         partition = Partition.whole(dimension)
-        self._state = State(partition, (Lists(codec, partition),), np.full(1024, NOTHING, np.int32), Effort(1))
+        self._state = State(
+            partition, (Lists(codec, partition),), np.full(1024, NOTHING, np.int32), Effort(1)
+        )
         self._count, self._last = 0, 0
-        self._writer, self._shaping, self._lists = threading.RLock(), threading.Lock(), ReadWriteLock()
+        self._writer, self._shaping, self._lists = (
+            threading.RLock(),
+            threading.Lock(),
+            ReadWriteLock(),
+        )
         self._work: threading.Thread | None = None
         self._filling, self._closed = False, False
         #: Bars the removed vectors that the lists still hold; None where there are none.
         self._barred: Selection | None = None
         self._changes, self._torn = 0, False
-        #: Vectors added and removed so far, and how many it takes until work that failed is tried again.
+        #: Vectors added and removed so far, and how many it takes until work that failed is tried
+        #: again.
         self._touched, self._try_again = 0, 0
         self._publish()
 
@@ -102,11 +117,14 @@ class VectorIndex:
     def changing(self) -> Iterator[None]:
         """All that is added and removed inside is seen in one step, at its end.
 
-        Where it ends by raising, nothing of it is ever seen, and the index takes no more changes: build it anew.
+        Where it ends by raising, nothing of it is ever seen, and the index takes no more changes:
+        build it anew.
         """
         with self._writer:
             if self._torn:
-                raise GalleryError("the index was left in the middle of a change: build it anew", "index")
+                raise GalleryError(
+                    "the index was left in the middle of a change: build it anew", "index"
+                )
             state, last, self._changes = self._state, self._last, self._changes + 1
             try:
                 yield
@@ -126,13 +144,21 @@ class VectorIndex:
 
     @property
     def memory(self) -> int:
-        """Bytes held. Lists that were added to since the last merge may keep up to as much again free to grow."""
+        """Bytes held.
+
+        Lists that were added to since the last merge may keep up to as much again free to grow.
+        """
         state = self._state
-        return sum(tier.memory for tier in state.tiers) + state.partition.memory + state.cells.nbytes
+        return (
+            sum(tier.memory for tier in state.tiers) + state.partition.memory + state.cells.nbytes
+        )
 
     def add(self, keys: Keys, vectors: Vectors) -> None:
         """See `Index.add`. Searches wait for 256 vectors at most."""
-        keys, vectors = np.ascontiguousarray(keys, np.int64), np.ascontiguousarray(vectors, np.float32)
+        keys, vectors = (
+            np.ascontiguousarray(keys, np.int64),
+            np.ascontiguousarray(vectors, np.float32),
+        )
         with self.changing():
             self._check(keys, vectors)
             self._fit_codec(vectors)
@@ -170,7 +196,9 @@ class VectorIndex:
 
     @contextmanager
     def filling(self) -> Iterator[None]:
-        """Add much at once inside: nothing is trained or merged before the end, and then with all cores, at once."""
+        """Add much at once inside: nothing is trained or merged before the end, and then with all
+        cores, at once.
+        """
         with self._writer:
             self._filling = True
         try:
@@ -202,15 +230,21 @@ class VectorIndex:
         self.settle()
 
     def save(self, path: str | PathLike[str], extra: Mapping[str, Any] | None = None) -> None:
-        """See `Index.save`. Searches go on; adding waits only while what came after the last merge is copied."""
+        """See `Index.save`.
+
+        Searches go on; adding waits only while what came after the last merge is copied.
+        """
         self._seen.save(Path(path), extra or {})
 
     @classmethod
-    def load(cls, path: str | PathLike[str], dimension: int, last: int = LAST_KEY, **options: Any) -> Self:
+    def load(
+        cls, path: str | PathLike[str], dimension: int, last: int = LAST_KEY, **options: Any
+    ) -> Self:
         """Read a file that `save` wrote; options as for a new index.
 
-        `last`: no key in it is above this. Raises GalleryError (code `index`) for a file that is absent, damaged, foreign, or
-        of another dimension, memory or recall: build the index from the store again.
+        `last`: no key in it is above this. Raises GalleryError (code `index`) for a file that is
+        absent, damaged, foreign, or of another dimension, memory or recall: build the index from
+        the store again.
         """
         index = cls(dimension, **options)
         expected = {"dimension": dimension, "mode": index.memory_mode.value, "recall": index.recall}
@@ -223,13 +257,22 @@ class VectorIndex:
 
     def _publish(self) -> None:
         """Let searches see what is now. The caller holds the writer's lock."""
-        self._seen = Seen(self._state, self._last, self._barred, self._lists, self.memory_mode, self.recall)
+        self._seen = Seen(
+            self._state, self._last, self._barred, self._lists, self.memory_mode, self.recall
+        )
 
     def _check(self, keys: Keys, vectors: Vectors) -> None:
         if vectors.shape != (len(keys), self.dimension):
-            raise GalleryError(f"vectors: expected {len(keys)} of {self.dimension} numbers, got {vectors.shape}", "vectors")
-        if len(keys) and (keys[0] <= self._last or (np.diff(keys) <= 0).any() or keys[-1] > LAST_KEY):
-            raise GalleryError(f"keys: must grow, from above {self._last} to {LAST_KEY} at most", "keys")
+            raise GalleryError(
+                f"vectors: expected {len(keys)} of {self.dimension} numbers, got {vectors.shape}",
+                "vectors",
+            )
+        if len(keys) and (
+            keys[0] <= self._last or (np.diff(keys) <= 0).any() or keys[-1] > LAST_KEY
+        ):
+            raise GalleryError(
+                f"keys: must grow, from above {self._last} to {LAST_KEY} at most", "keys"
+            )
 
     def _append(self, keys: Keys, vectors: Vectors) -> None:
         """Add one small batch, so that a search waits for no more than that."""
@@ -259,11 +302,14 @@ class VectorIndex:
         """int8 begins as float32, until there are enough vectors to fit its levels to."""
         state = self._state
         fitted = state.tiers[0].codec.memory is self.memory_mode
-        if fitted or len(self) + len(vectors) < SAMPLE or self._shaping.locked():  # work in progress is of the old codec: later
+        # work in progress is of the old codec: later
+        if fitted or len(self) + len(vectors) < SAMPLE or self._shaping.locked():
             return
         known = decoded(state, np.flatnonzero(state.cells != NOTHING))
         codec = Codec.fitted(self.memory_mode, np.concatenate([known, vectors[:_CHUNK]]))
-        lists = regrouped(state.tiers, state.cells, state.partition, codec, lambda: None, seal=not self.exact)
+        lists = regrouped(
+            state.tiers, state.cells, state.partition, codec, lambda: None, seal=not self.exact
+        )
         self._state = replace(state, tiers=(lists, Lists(codec, state.partition)))
         self._barred = None
 
@@ -291,7 +337,9 @@ class VectorIndex:
                 while (anew := self._next_work()) is not None:
                     self._reshape(anew)
         except Exception:
-            _log.exception("the index could not be brought into shape; it goes on as it is, until much more has changed")
+            _log.exception(
+                "the index could not be brought into shape; it goes on as it is, until much more has changed"
+            )
             self._try_again = self._touched + STALE_AT_LEAST
         finally:
             with self._writer:
@@ -311,7 +359,9 @@ class VectorIndex:
             raise _StoppedError
 
     def _reshape(self, anew: bool) -> None:
-        """Write the lists anew beside the old ones, which go on answering, and then take their place."""
+        """Write the lists anew beside the old ones, which go on answering, and then take their
+        place.
+        """
         with self._shaping, suppress(_StoppedError):
             state, cells = self._seal()
             made = self._renewed(state, cells) if anew else self._merged(state, cells)
@@ -332,7 +382,9 @@ class VectorIndex:
 
     def _merged(self, state: State, cells: NDArray[np.int32]) -> State:
         lists = merged(state.tiers, cells, self._proceed)
-        effort = self._tuned(lists, cells, self._proceed) if isinstance(lists, Sealed) else state.effort
+        effort = (
+            self._tuned(lists, cells, self._proceed) if isinstance(lists, Sealed) else state.effort
+        )
         return replace(state, tiers=(lists,), effort=effort)
 
     def _renewed(self, state: State, cells: NDArray[np.int32]) -> State:
@@ -345,20 +397,40 @@ class VectorIndex:
             partition = Partition.trained(sample, number, self._proceed)
         lists = regrouped(state.tiers, cells, partition, codec, self._proceed, seal=number > 1)
         cells = cells_of([lists], len(cells) - 1)
-        effort = self._tuned(lists, cells, self._proceed) if isinstance(lists, Sealed) else Effort(1)
+        effort = (
+            self._tuned(lists, cells, self._proceed) if isinstance(lists, Sealed) else Effort(1)
+        )
         return State(partition, (lists,), cells, effort, count)
 
     def _refitted(self, codec: Codec, sample: Vectors) -> Codec:
         """The codec, or one with wider levels where too much of the sample lies at their ends."""
-        return Codec.fitted(codec.memory, sample) if codec.clipped(codec.encode(sample)) > CLIPPED else codec
+        return (
+            Codec.fitted(codec.memory, sample)
+            if codec.clipped(codec.encode(sample)) > CLIPPED
+            else codec
+        )
 
-    def _tuned(self, sealed: Sealed, cells: NDArray[np.int32], proceed: Callable[[], None] = lambda: None) -> Effort:
+    def _tuned(
+        self, sealed: Sealed, cells: NDArray[np.int32], proceed: Callable[[], None] = lambda: None
+    ) -> Effort:
         """`cells`: the cell of each key that these lists hold and that was not removed."""
         proceed()
         own = drawn(cells, QUERIES)
         queries = decoded(State(sealed.partition, (sealed,), cells, Effort(1)), own)
-        there = None if len(sealed) == (cells != NOTHING).sum() else selection(cells != NOTHING, None, None)
-        return tuned(sealed, cells, own, queries, self.recall, None if there is None else there.selector, proceed)
+        there = (
+            None
+            if len(sealed) == (cells != NOTHING).sum()
+            else selection(cells != NOTHING, None, None)
+        )
+        return tuned(
+            sealed,
+            cells,
+            own,
+            queries,
+            self.recall,
+            None if there is None else there.selector,
+            proceed,
+        )
 
     def _sealed_cells(self, sealed: Sealed) -> NDArray[np.int32]:
         """The cell of each key that these lists hold and that was not removed since."""
@@ -367,11 +439,15 @@ class VectorIndex:
         return cells
 
     def _take(self, made: State, anew: bool) -> None:
-        """Put new lists in place of those they were made of; what was added meanwhile stays, what was removed is barred."""
+        """Put new lists in place of those they were made of; what was added meanwhile stays, what
+        was removed is barred.
+        """
         old = self._state
         fresh, cells = old.tiers[-1], old.cells
         if anew:
-            fresh = regrouped([fresh], cells, made.partition, made.tiers[0].codec, lambda: None, seal=False)
+            fresh = regrouped(
+                [fresh], cells, made.partition, made.tiers[0].codec, lambda: None, seal=False
+            )
             cells = cells_of([made.tiers[0], fresh], len(cells) - 1)
             cells[old.cells == NOTHING] = NOTHING
         self._state = replace(made, tiers=(made.tiers[0], fresh), cells=cells)

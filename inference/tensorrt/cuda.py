@@ -1,4 +1,6 @@
-"""The calls of the CUDA runtime that an engine needs, by way of `cuda-bindings`: no torch, a few MB instead of its GBs."""
+"""The calls of the CUDA runtime that an engine needs, by way of `cuda-bindings`: no torch, a few MB
+instead of its GBs.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ log = logging.getLogger(__name__)
 
 
 class Device:
-    """The process's GPU with a stream of its own, and what was allocated on it. Raises ArtifactError where there is none."""
+    """The process's GPU with a stream of its own, and what was allocated on it.
+
+    Raises ArtifactError where there is none.
+    """
 
     def __init__(self) -> None:
         self._cuda = _runtime()
@@ -50,7 +55,9 @@ class Device:
         return address
 
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """An array in page-locked memory of the host, from and to which copies are asynchronous, held until `release`."""
+        """An array in page-locked memory of the host, from and to which copies are asynchronous,
+        held until `release`.
+        """
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         address = int(self._call("cudaHostAlloc", max(1, size), 0))
         self._held.callback(self._call, "cudaFreeHost", address)
@@ -72,7 +79,8 @@ class Device:
         self._call("cudaStreamSynchronize", self._stream)
 
     def capture(self, work: Callable[[], None]) -> Graph | None:
-        """What `work` enqueues, as a graph that one call launches; None, with a warning, where CUDA cannot capture it.
+        """What `work` enqueues, as a graph that one call launches; None, with a warning, where CUDA
+        cannot capture it.
 
         Captured for this thread alone, so that other threads may allocate meanwhile.
         """
@@ -100,7 +108,9 @@ class Device:
         try:
             count = self._call("cudaGetDeviceCount")
         except ArtifactError as error:
-            raise ArtifactError(f"no GPU can be used here ({error.message})", DEVICE, DEVICE) from error
+            raise ArtifactError(
+                f"no GPU can be used here ({error.message})", DEVICE, DEVICE
+            ) from error
         if not count:
             raise ArtifactError("no GPU can be used here (none is visible)", DEVICE, DEVICE)
 
@@ -138,7 +148,8 @@ def _runtime() -> Any:
         return importlib.import_module("cuda.bindings.runtime")
     except ImportError as error:
         raise ArtifactError(
-            f"cuda-bindings cannot be loaded ({error}); it comes with trireid's extras gpu and rtx", DEVICE
+            f"cuda-bindings cannot be loaded ({error}); it comes with trireid's extras gpu and rtx",
+            DEVICE,
         ) from error
 
 

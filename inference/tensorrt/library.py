@@ -42,12 +42,17 @@ class Library:
         return self.name == "tensorrt_rtx"
 
     def make(self, kind: str) -> Any:
-        """A `Builder` or `Runtime`. Raises ArtifactError where the library cannot make one, as on a GPU it does not know."""
+        """A `Builder` or `Runtime`.
+
+        Raises ArtifactError where the library cannot make one, as on a GPU it does not know.
+        """
         self.forget()
         try:
             return getattr(self.api, kind)(self.logger)
         except (TypeError, RuntimeError) as error:  # so the bindings say that they got nothing
-            raise ArtifactError(f"{self.title} does not start here: {self.complaint()}", "library") from error
+            raise ArtifactError(
+                f"{self.title} does not start here: {self.complaint()}", "library"
+            ) from error
 
     def forget(self) -> None:
         """Forget the errors so far, before a step whose own are wanted."""
@@ -69,7 +74,9 @@ def load_library(name: str | None = None) -> Library:
         found = _import(each)
         if found is not None:
             return found
-    missing = " or ".join(f"{TITLES[each]} (trireid's extra {EXTRAS[each]})" for each in ([name] if name else TITLES))
+    missing = " or ".join(
+        f"{TITLES[each]} (trireid's extra {EXTRAS[each]})" for each in ([name] if name else TITLES)
+    )
     raise ArtifactError(f"{missing} is not installed", "library")
 
 
@@ -80,7 +87,9 @@ def _import(name: str) -> Library | None:
     except ModuleNotFoundError:
         return None
     except (ImportError, OSError, RuntimeError) as error:
-        raise ArtifactError(f"{TITLES[name]} is installed but cannot be loaded: {one_line(str(error))}", "library") from error
+        raise ArtifactError(
+            f"{TITLES[name]} is installed but cannot be loaded: {one_line(str(error))}", "library"
+        ) from error
 
 
 def one_line(text: str) -> str:

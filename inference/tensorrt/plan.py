@@ -1,7 +1,8 @@
 """The file of a built engine: what it is and where it runs, as JSON, then the engine's own bytes.
 
-`TRIPLAN1`, the SHA-256 of the header, the header's length (8 bytes, little-endian), the header, the engine. An engine is code
-that the GPU runs: the sums find damage, they do not make a stranger's plan safe to load.
+`TRIPLAN1`, the SHA-256 of the header, the header's length (8 bytes, little-endian), the header, the
+engine. An engine is code that the GPU runs: the sums find damage, they do not make a stranger's
+plan safe to load.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Profile:
-    """Batch sizes an engine was built for: it runs from `minimum` to `maximum`, and is fastest at `optimum`."""
+    """Batch sizes an engine was built for: it runs from `minimum` to `maximum`, and is fastest at
+    `optimum`.
+    """
 
     minimum: int
     optimum: int
@@ -48,7 +51,8 @@ class Profile:
     def __post_init__(self) -> None:
         if not 1 <= self.minimum <= self.optimum <= self.maximum:
             raise ArtifactError(
-                f"batch: {self} is no profile; give MIN,OPT,MAX with 1 <= MIN <= OPT <= MAX, as in 1,8,32", "batch"
+                f"batch: {self} is no profile; give MIN,OPT,MAX with 1 <= MIN <= OPT <= MAX, as in 1,8,32",
+                "batch",
             )
 
     def __str__(self) -> str:
@@ -59,9 +63,10 @@ class Profile:
 class Plan:
     """What a plan's header says.
 
-    `card`: of the ONNX artifact it was built from, its fingerprint with it; `library`: the module that built it, `tensorrt` or
-    `tensorrt_rtx`, in `version`; `gpu`: the one it was built for, None for every GPU that TensorRT-RTX knows; `verified`:
-    whether it has been held against that ONNX on a GPU, with what came out in `measured`.
+    `card`: of the ONNX artifact it was built from, its fingerprint with it; `library`: the module
+    that built it, `tensorrt` or `tensorrt_rtx`, in `version`; `gpu`: the one it was built for, None
+    for every GPU that TensorRT-RTX knows; `verified`: whether it has been held against that ONNX on
+    a GPU, with what came out in `measured`.
     """
 
     card: Card
@@ -88,14 +93,20 @@ def is_plan(path: Path) -> bool:
 
 
 def read_plan(path: Path) -> tuple[Plan, bytes]:
-    """The header and the engine. Raises ArtifactError for a file that is foreign, cut off or damaged; never asks for a GPU."""
+    """The header and the engine.
+
+    Raises ArtifactError for a file that is foreign, cut off or damaged; never asks for a GPU.
+    """
     name = os.fspath(path)
     with path.open("rb") as file:
         values = _header(file, name)
         engine = file.read()
     about = values.pop("engine", {})
     if len(engine) != about.get("bytes"):
-        raise ArtifactError(f"{name}: is cut off or has grown ({len(engine)} of {about.get('bytes')} bytes); {_AGAIN}", name)
+        raise ArtifactError(
+            f"{name}: is cut off or has grown ({len(engine)} of {about.get('bytes')} bytes); {_AGAIN}",
+            name,
+        )
     if hashlib.sha256(engine).hexdigest() != about.get("sha256"):
         raise ArtifactError(f"{name}: is damaged, its checksum does not hold; {_AGAIN}", name)
     return _plan(values, name), engine
@@ -122,6 +133,10 @@ def _plan(values: dict[str, Any], name: str) -> Plan:
     try:
         card = Card.from_json(json.dumps(values.pop("card")), name)
         gpu = values.pop("gpu")
-        return Plan(card=card, gpu=gpu and Gpu(**gpu), profile=Profile(**values.pop("profile")), **values)
+        return Plan(
+            card=card, gpu=gpu and Gpu(**gpu), profile=Profile(**values.pop("profile")), **values
+        )
     except (KeyError, TypeError) as error:
-        raise ArtifactError(f"{name}: its header is that of another trireid ({error}); {_AGAIN}", name) from error
+        raise ArtifactError(
+            f"{name}: its header is that of another trireid ({error}); {_AGAIN}", name
+        ) from error

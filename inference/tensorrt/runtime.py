@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trireid.inference.card import INPUTS, OUTPUTS
-from trireid.inference.embedder import Cameras, Embedder, Embeddings, Images, Present, Tokens, in_batches
+from trireid.inference.embedder import (
+    Cameras,
+    Embedder,
+    Embeddings,
+    Images,
+    Present,
+    Tokens,
+    in_batches,
+)
 from trireid.inference.tensorrt.cuda import Device
 from trireid.inference.tensorrt.engine import Engine
 from trireid.inference.tensorrt.library import TITLES, Library, load_library
@@ -24,10 +32,12 @@ log = logging.getLogger(__name__)
 
 
 class TensorRtEmbedder(Embedder):
-    """A plan's engine on the GPU. Batches over the profile's maximum are split, those under its minimum padded.
+    """A plan's engine on the GPU. Batches over the profile's maximum are split, those under its
+    minimum padded.
 
-    Raises ArtifactError, before any of the engine is touched, where it was built by another library or version or for another
-    GPU, or where there is no GPU. Several threads may call `run`: they take turns.
+    Raises ArtifactError, before any of the engine is touched, where it was built by another library
+    or version or for another GPU, or where there is no GPU. Several threads may call `run`: they
+    take turns.
     """
 
     def __init__(self, path: Path, plan: Plan, engine: bytes) -> None:
@@ -37,7 +47,13 @@ class TensorRtEmbedder(Embedder):
         device = Device()
         try:
             _check_gpu(self._library, device, plan, engine, path)
-            self._engine = Engine(self._library, device, _deserialised(self._library, engine, path), plan.card, plan.profile)
+            self._engine = Engine(
+                self._library,
+                device,
+                _deserialised(self._library, engine, path),
+                plan.card,
+                plan.profile,
+            )
         except BaseException:
             device.release()
             raise
@@ -55,11 +71,18 @@ class TensorRtEmbedder(Embedder):
         return f"{self._library.title} on {self._where}"
 
     def run(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
-        """The graph itself: see `Embedder.run`. Raises ArtifactError with the code `device` where GPU or driver fail."""
-        with self._lock:
-            return in_batches(self._forward, images, camera, present, self._plan.profile.maximum, padded=False)
+        """The graph itself: see `Embedder.run`.
 
-    def _forward(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
+        Raises ArtifactError with the code `device` where GPU or driver fail.
+        """
+        with self._lock:
+            return in_batches(
+                self._forward, images, camera, present, self._plan.profile.maximum, padded=False
+            )
+
+    def _forward(
+        self, images: Images, camera: Cameras, present: Present
+    ) -> tuple[Embeddings, Tokens]:
         count = len(images)
         size = max(count, self._plan.profile.minimum)
         given: tuple[NDArray[Any], ...] = (images, camera, present)
@@ -77,7 +100,11 @@ def load_plan(path: Path) -> TensorRtEmbedder:
     plan, engine = read_plan(path)
     made = TensorRtEmbedder(path, plan, engine)
     if not plan.verified:
-        log.warning("%s was never held against its ONNX: do so with `trireid verify %s --against FILE.onnx`", path, path)
+        log.warning(
+            "%s was never held against its ONNX: do so with `trireid verify %s --against FILE.onnx`",
+            path,
+            path,
+        )
     log.info("%s runs in %s", path, made.runtime)
     return made
 
@@ -87,7 +114,9 @@ def _library(plan: Plan, path: Path) -> Library:
     try:
         library = load_library(plan.library)
     except ArtifactError as error:
-        raise ArtifactError(f"{path}: was built by {built}, but here {error.message}", os.fspath(path)) from error
+        raise ArtifactError(
+            f"{path}: was built by {built}, but here {error.message}", os.fspath(path)
+        ) from error
     if library.version != plan.version:
         raise ArtifactError(
             f"{path}: was built by {built}, here is {library.title}: plans fit one version; build it anew from the ONNX",
@@ -107,12 +136,16 @@ def _check_gpu(library: Library, device: Device, plan: Plan, engine: bytes, path
             )
     elif plan.gpu != device.gpu:
         raise ArtifactError(
-            f"{path}: was built for {plan.gpu}, here is {device.gpu}: build it anew here from the ONNX", os.fspath(path)
+            f"{path}: was built for {plan.gpu}, here is {device.gpu}: build it anew here from the ONNX",
+            os.fspath(path),
         )
 
 
 def _deserialised(library: Library, engine: bytes, path: Path) -> Any:
     made = library.make("Runtime").deserialize_cuda_engine(engine)
     if made is None:
-        raise ArtifactError(f"{path}: {library.title} cannot load its engine: {library.complaint()}", os.fspath(path))
+        raise ArtifactError(
+            f"{path}: {library.title} cannot load its engine: {library.complaint()}",
+            os.fspath(path),
+        )
     return made

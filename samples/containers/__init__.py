@@ -1,4 +1,5 @@
-"""Image files as their containers: checked, and reduced to what makes pixels, before any decoder sees them.
+"""Image files as their containers: checked, and reduced to what makes pixels, before any decoder
+sees them.
 
 A decoder's cost follows from what a file declares: its size, scans, tiles, metadata. All of it is
 read here with a few steps for each segment, bounded in number, and a file that declares more than

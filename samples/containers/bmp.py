@@ -1,4 +1,7 @@
-"""BMP: its header. Run-length encoded pixels are decoded in Python, for which the structure gives no bound."""
+"""BMP: its header.
+
+Run-length encoded pixels are decoded in Python, for which the structure gives no bound.
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ from typing import Final
 
 from trireid.samples.errors import PictureError
 
-#: Bytes of metadata (Exif, XMP, ICC, text) in one file; compressed text counts with its inflated size.
+#: Bytes of metadata (Exif, XMP, ICC, text) in one file; compressed text counts with its inflated
+#: size.
 MAX_METADATA: Final = 8 << 20
 #: Segments, chunks, strips or tiles in one file.
 MAX_PARTS: Final = 1 << 16
@@ -23,7 +24,8 @@ class Container:
         height: In pixels, as stored.
         data: The bytes for the decoder: of formats whose metadata costs time, without it.
         orientation: Of Exif, 1 to 8; 1 is upright.
-        work: An upper bound of what the decoder does, in visits to a pixel; None if the structure gives no bound.
+        work: An upper bound of what the decoder does, in visits to a pixel; None if the structure
+            gives no bound.
     """
 
     form: str
@@ -54,7 +56,9 @@ class MetadataCount:
 
 def too_much(what: str) -> PictureError:
     """The error for a file that would cost more to decode than an image of its size may."""
-    return PictureError(f"the image has {what}, far more than it needs; re-encode it", None, "too_large")
+    return PictureError(
+        f"the image has {what}, far more than it needs; re-encode it", None, "too_large"
+    )
 
 
 def corrupt(why: str) -> PictureError:

@@ -1,4 +1,6 @@
-"""JPEG: markers up to the first scan, how many scans follow, and nothing of the metadata but the orientation."""
+"""JPEG: markers up to the first scan, how many scans follow, and nothing of the metadata but the
+orientation.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ _TABLES: Final = (0xC4, 0xCC, 0xDB)
 #: Number of lines, restart interval, hierarchy: the decoder has to see them.
 _SETTINGS: Final = (0xDC, 0xDD, 0xDE, 0xDF)
 _SCAN, _END = 0xDA, 0xD9
-#: Markers below it have no meaning: the decoder skips them where it looks for a restart, and goes on behind them.
+#: Markers below it have no meaning: the decoder skips them where it looks for a restart, and goes
+#: on behind them.
 _FIRST_MEANT: Final = 0xC0
 _APP0, _APP1, _APP14 = 0xE0, 0xE1, 0xEE
 #: Application segments from which the decoder knows the colors.
@@ -41,7 +44,10 @@ _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 
 
 def read_jpeg(data: bytes) -> Container:
-    """Check a JPEG. Raises PictureError, without a field, for one that is broken or costs too much."""
+    """Check a JPEG.
+
+    Raises PictureError, without a field, for one that is broken or costs too much.
+    """
     header = _Header()
     position = 2
     for _ in range(MAX_SEGMENTS):
@@ -122,7 +128,9 @@ class _Header:
 
 
 def _count_scans(data: bytes, position: int, most: int) -> int:
-    """At least the scans of the image whose first one's data begin at `position`; counting stops beyond `most`."""
+    """At least the scans of the image whose first one's data begin at `position`; counting stops
+    beyond `most`.
+    """
     scans = 1 + data.count(b"\xff\xda", position)
     if scans <= most:
         return scans

@@ -1,4 +1,6 @@
-"""Which way up an image is shown, from its Exif or XMP: a few bytes are read, and no metadata is parsed as a whole."""
+"""Which way up an image is shown, from its Exif or XMP: a few bytes are read, and no metadata is
+parsed as a whole.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ def find_orientation(exif: bytes = b"", xmp: bytes = b"") -> int:
     """Find the orientation in Exif data, else in XMP.
 
     Args:
-        exif: A TIFF header and its first directory, with or without `Exif` and two NULs before it; may be empty or broken.
+        exif: A TIFF header and its first directory, with or without `Exif` and two NULs before it;
+            may be empty or broken.
         xmp: The XMP packet; may be empty.
 
     Returns:
@@ -41,7 +44,9 @@ def _from_exif(exif: bytes) -> int | None:
         return None
     (count,) = struct.unpack_from(f"{order}H", tiff, start)
     entries = memoryview(tiff)[start + 2 : start + 2 + 12 * count]
-    for tag, kind, _, value in struct.iter_unpack(f"{order}HHI4s", entries[: len(entries) // 12 * 12]):
+    for tag, kind, _, value in struct.iter_unpack(
+        f"{order}HHI4s", entries[: len(entries) // 12 * 12]
+    ):
         if tag == _TAG:
             return _read_value(order, kind, value)
     return None

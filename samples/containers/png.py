@@ -7,7 +7,13 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Final
 
-from trireid.samples.containers.container import MAX_PARTS, Container, MetadataCount, corrupt, too_much
+from trireid.samples.containers.container import (
+    MAX_PARTS,
+    Container,
+    MetadataCount,
+    corrupt,
+    too_much,
+)
 from trireid.samples.containers.orientation import find_orientation
 
 MAGIC: Final = b"\x89PNG\r\n\x1a\n"
@@ -23,13 +29,19 @@ _RAW_EXIF: Final = b"Raw profile type exif"
 
 
 def read_png(data: bytes) -> Container:
-    """Check a PNG. Raises PictureError, without a field, for one that is broken or costs too much."""
+    """Check a PNG.
+
+    Raises PictureError, without a field, for one that is broken or costs too much.
+    """
     if data[12:16] != b"IHDR" or int.from_bytes(data[8:12]) != _HEADER or len(data) < 33:
         raise corrupt("no header chunk")
     chunks = _Chunks()
     position, parts, others = 8, 0, 0
     while position + 8 <= len(data):
-        name, end = data[position + 4 : position + 8], position + 12 + int.from_bytes(data[position : position + 4])
+        name, end = (
+            data[position + 4 : position + 8],
+            position + 12 + int.from_bytes(data[position : position + 4]),
+        )
         parts, others = parts + 1, others + (name not in (b"IDAT", _FRAMES))
         if parts > MAX_PARTS or others > MAX_CHUNKS:
             raise too_much(f"over {MAX_PARTS if parts > MAX_PARTS else MAX_CHUNKS} chunks")
@@ -39,12 +51,16 @@ def read_png(data: bytes) -> Container:
             break
     width, height = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
     orientation = find_orientation(chunks.exif, chunks.xmp)
-    return Container("PNG", width, height, chunks.without_metadata(data), orientation, width * height + len(data))
+    return Container(
+        "PNG", width, height, chunks.without_metadata(data), orientation, width * height + len(data)
+    )
 
 
 @dataclass
 class _Chunks:
-    """The chunks of a file: which stretches of it are kept, and what the others say of the orientation."""
+    """The chunks of a file: which stretches of it are kept, and what the others say of the
+    orientation.
+    """
 
     kept: list[tuple[int, int]] = field(default_factory=lambda: [(0, 8)])
     exif: bytes = b""

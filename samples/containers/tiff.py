@@ -1,4 +1,6 @@
-"""TIFF: the first directory, reduced to the tags that make pixels, with strips and tiles no larger than the image needs."""
+"""TIFF: the first directory, reduced to the tags that make pixels, with strips and tiles no larger
+than the image needs.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +9,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from trireid.samples.containers.container import MAX_PARTS, Container, MetadataCount, corrupt, too_much
+from trireid.samples.containers.container import (
+    MAX_PARTS,
+    Container,
+    MetadataCount,
+    corrupt,
+    too_much,
+)
 from trireid.samples.containers.orientation import find_orientation
 
 PREFIXES: Final = (b"MM\0*", b"II*\0", b"MM*\0", b"II\0*", b"MM\0+", b"II+\0")
 MAX_ENTRIES: Final = 4096
 MAX_SAMPLES: Final = 8
-#: Strips or tiles of an image whose pixels are not compressed, up to which it counts as bounded work.
+#: Strips or tiles of an image whose pixels are not compressed, up to which it counts as bounded
+#: work.
 _FEW_PARTS: Final = 4096
-#: Padding makes the tiles larger than the image: by no more than this factor, or up to so many pixels.
+#: Padding makes the tiles larger than the image: by no more than this factor, or up to so many
+#: pixels.
 _PADDING: Final = 4
 _SMALL: Final = 1 << 22
-#: Bytes of a value of each type that a tag here may have: BYTE, SHORT, LONG, RATIONAL, UNDEFINED, LONG8.
+#: Bytes of a value of each type that a tag here may have: BYTE, SHORT, LONG, RATIONAL, UNDEFINED,
+#: LONG8.
 _SIZES: Final = {1: 1, 3: 2, 4: 4, 5: 8, 7: 1, 16: 8}
 _CODES: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
@@ -27,8 +38,8 @@ STRIPS, SAMPLES, ROWS, STRIP_BYTES, PLANAR = 273, 277, 278, 279, 284
 TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = 322, 323, 324, 325
 ORIENTATION, XMP = 274, 700
 _NOT_COMPRESSED, _SEPARATE = 1, 2
-#: Tags that the decoder needs: those of the layout, of color (262, 266, 320, 332, 338, 339, 529 to 532),
-#: and of coding (292, 293, 317, 347, 512 to 521).
+#: Tags that the decoder needs: those of the layout, of color (262, 266, 320, 332, 338, 339, 529 to
+#: 532), and of coding (292, 293, 317, 347, 512 to 521).
 _LAYOUT: Final = (WIDTH, HEIGHT, BITS, COMPRESSION, STRIPS, SAMPLES, ROWS, STRIP_BYTES, PLANAR)
 _TILED: Final = (TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES)
 _COLOR: Final = (262, 266, 320, 332, 338, 339, *range(529, 533))
@@ -66,7 +77,10 @@ class _Entry:
 
 
 def read_tiff(data: bytes) -> Container:
-    """Check a TIFF. Raises PictureError, without a field, for one that is broken or costs too much."""
+    """Check a TIFF.
+
+    Raises PictureError, without a field, for one that is broken or costs too much.
+    """
     layout = _Layout("<" if data[:2] == b"II" else ">", data[2] == 43)
     try:
         entries = _read_directory(data, layout)
@@ -91,13 +105,19 @@ def read_tiff(data: bytes) -> Container:
 
 
 def _read_directory(data: bytes, layout: _Layout) -> dict[int, _Entry]:
-    """The first directory's entries by tag; the first of two with one tag counts, and those that point nowhere do not."""
+    """The first directory's entries by tag; the first of two with one tag counts, and those that
+    point nowhere do not.
+    """
     metadata = MetadataCount()
     (start,) = struct.unpack_from(layout.offset, data, 8 if layout.big else 4)
     (count,) = struct.unpack_from(layout.count, data, start)
     if count > MAX_ENTRIES:
         raise too_much(f"a directory of {count} entries")
-    start, size, inline = start + struct.calcsize(layout.count), struct.calcsize(layout.entry), 8 if layout.big else 4
+    start, size, inline = (
+        start + struct.calcsize(layout.count),
+        struct.calcsize(layout.entry),
+        8 if layout.big else 4,
+    )
     entries: dict[int, _Entry] = {}
     for position in range(start, start + size * count, size):
         tag, kind, number, value = struct.unpack_from(layout.entry, data, position)
@@ -119,7 +139,9 @@ def _reduced(data: bytes, layout: _Layout, entries: Mapping[int, _Entry]) -> byt
     kept = [entries[tag].raw for tag in sorted(entries) if tag in _KEPT]
     padding = b"\0" * (-len(data) % 8)
     header = data[: 8 if layout.big else 4] + struct.pack(layout.offset, len(data) + len(padding))
-    directory = struct.pack(layout.count, len(kept)) + b"".join(kept) + struct.pack(layout.offset, 0)
+    directory = (
+        struct.pack(layout.count, len(kept)) + b"".join(kept) + struct.pack(layout.offset, 0)
+    )
     return b"".join((header, memoryview(data)[len(header) :], padding, directory))
 
 
@@ -142,7 +164,9 @@ class _Tags:
         entry = self._entries.get(tag)
         if entry is None or entry.kind not in _CODES:
             return ()
-        return struct.unpack_from(f"{self._order}{min(most, self.count(tag))}{_CODES[entry.kind]}", entry.values)
+        return struct.unpack_from(
+            f"{self._order}{min(most, self.count(tag))}{_CODES[entry.kind]}", entry.values
+        )
 
     def number(self, tag: int, default: int) -> int:
         """A tag's first value, `default` if it has none."""
@@ -151,7 +175,10 @@ class _Tags:
 
 
 def _check_parts(tags: _Tags, width: int, height: int, size: int) -> int:
-    """Check samples, strips and tiles against the image; returns how many parts there are. Raises PictureError."""
+    """Check samples, strips and tiles against the image; returns how many parts there are.
+
+    Raises PictureError.
+    """
     if tags.number(SAMPLES, 1) > MAX_SAMPLES or tags.count(BITS) > MAX_SAMPLES:
         raise too_much(f"over {MAX_SAMPLES} samples a pixel")
     if not width or not height:

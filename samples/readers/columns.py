@@ -1,4 +1,6 @@
-"""The columns of a manifest: which name stands for which field of a sample, and what becomes of all others."""
+"""The columns of a manifest: which name stands for which field of a sample, and what becomes of all
+others.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,19 @@ from trireid.samples.roles import WORDS, part_of
 from trireid.samples.sample import MODALITIES
 from trireid.samples.source import NotUsed
 
-FIELDS: Final = (*MODALITIES, "id", "identity", "camera", "scene", "time", "kind", "purpose", "expires", "role", "split")
+FIELDS: Final = (
+    *MODALITIES,
+    "id",
+    "identity",
+    "camera",
+    "scene",
+    "time",
+    "kind",
+    "purpose",
+    "expires",
+    "role",
+    "split",
+)
 #: Other names that mean a field, whatever the column holds.
 _SYNONYMS: Final[dict[str, str]] = {
     **dict.fromkeys(("cam", "camid", "cam_id", "camera_id", "cameraid", "cam_no", "camera_no", "camera_number"), "camera"),
@@ -26,14 +40,18 @@ _SYNONYMS: Final[dict[str, str]] = {
 }  # fmt: skip
 _MARK: Final = "'"  #: in front of a header's cell: an attribute, whatever it is called
 _NEAR_ID: Final = ("ids", "idd", "iid", "di")
-_UNNAMED: Final = re.compile(r"(?:unnamed: \d+(?:\.\d+)*(?:_level_\d+)?|__index_level_\d+__|)", re.IGNORECASE)
+_UNNAMED: Final = re.compile(
+    r"(?:unnamed: \d+(?:\.\d+)*(?:_level_\d+)?|__index_level_\d+__|)", re.IGNORECASE
+)
 _INTEGER: Final = re.compile(r"\d+(?:\.0)?")
 _COPY: Final = re.compile(r"(?P<name>.+)\.\d+")
 
 
 @dataclass
 class Columns:
-    """Where the fields and attributes of a sample stand in a row; what is not used; notes on what was taken as what."""
+    """Where the fields and attributes of a sample stand in a row; what is not used; notes on what
+    was taken as what.
+    """
 
     fields: dict[str, int] = field(default_factory=dict)
     attributes: dict[str, int] = field(default_factory=dict)
@@ -53,15 +71,18 @@ class Columns:
 
 def count_fields(header: Sequence[str]) -> int:
     """Count the cells of a header that name a field."""
-    return sum(_plain(cell) in FIELDS or _plain(cell) in _SYNONYMS or modality_of(cell) is not None for cell in header)
+    return sum(
+        _plain(cell) in FIELDS or _plain(cell) in _SYNONYMS or modality_of(cell) is not None
+        for cell in header
+    )
 
 
 def read_columns(table: Table, path: str) -> Columns:
     """Tell what the columns of a table stand for.
 
     Raises:
-        SourceError: No column holds images; two stand for one field; one has no name, or a name that is one letter from a
-            field's. The message names the column and says what to change.
+        SourceError: No column holds images; two stand for one field; one has no name, or a name
+            that is one letter from a field's. The message names the column and says what to change.
     """
     _refuse_row_names(table, path)
     found = Columns()
@@ -74,12 +95,18 @@ def read_columns(table: Table, path: str) -> Columns:
     _require_images(found, table, path)
     if found.attributes:
         names = ", ".join(found.attributes)
-        found.not_used.append(NotUsed("columns kept as attributes", len(found.attributes), "not fields of a sample", names))
+        found.not_used.append(
+            NotUsed(
+                "columns kept as attributes", len(found.attributes), "not fields of a sample", names
+            )
+        )
     return found
 
 
 def _refuse_row_names(table: Table, path: str) -> None:
-    """Refuse rows that have one cell more than the header, as R writes their names; columns would be off by one."""
+    """Refuse rows that have one cell more than the header, as R writes their names; columns would
+    be off by one.
+    """
     width = len(table.header) + 1
     if table.rows and all(len(row) == width and not is_blank(row[-1]) for _, row in table.rows):
         raise SourceError(
@@ -90,11 +117,15 @@ def _refuse_row_names(table: Table, path: str) -> None:
 
 
 def write_header(name: str) -> str:
-    """Return the header's cell of an attribute: marked if its name would be taken for a field's, or refused."""
+    """Return the header's cell of an attribute: marked if its name would be taken for a field's, or
+    refused.
+    """
     plain = _plain(name)
     taken = (*FIELDS, *_SYNONYMS, *(each for names, _ in _BY_CONTENT.values() for each in names))
     is_taken = plain in taken or modality_of(name) is not None or _near(plain)
-    is_unclear = is_taken or name.startswith(_MARK) or _UNNAMED.fullmatch(name) or _COPY.fullmatch(plain)
+    is_unclear = (
+        is_taken or name.startswith(_MARK) or _UNNAMED.fullmatch(name) or _COPY.fullmatch(plain)
+    )
     return f"{_MARK}{name}" if is_unclear else write_text(name)
 
 
@@ -122,13 +153,18 @@ def _place(found: Columns, table: Table, position: int, name: str, path: str) ->
 
 def _put(places: dict[str, int], name: str, position: int, table: Table, path: str) -> None:
     if name in places:
-        both = " and ".join(f"{table.header[place].strip()} (column {place + 1})" for place in (places[name], position))
+        both = " and ".join(
+            f"{table.header[place].strip()} (column {place + 1})"
+            for place in (places[name], position)
+        )
         raise SourceError(f"{path}: {both} are both {name}; delete or rename one", path)
     places[name] = position
 
 
 def _field_of(name: str, table: Table, position: int) -> str | None:
-    """The field that a column stands for, by its name and, if that may mean something else, by what it holds."""
+    """The field that a column stands for, by its name and, if that may mean something else, by what
+    it holds.
+    """
     plain = _plain(name)
     if plain in FIELDS:
         return plain
@@ -144,7 +180,9 @@ def _field_of(name: str, table: Table, position: int) -> str | None:
 
 
 def _says_parts(table: Table, position: int) -> bool:
-    """Whether a column says the parts of a protocol: more than half of it, so that a mistyped one is an error of its row."""
+    """Whether a column says the parts of a protocol: more than half of it, so that a mistyped one
+    is an error of its row.
+    """
     cells = _cells(table, position)
     return not cells or 2 * sum(map(_is_part, cells)) > len(cells)
 
@@ -183,11 +221,15 @@ _BY_CONTENT: Final[dict[str, tuple[tuple[str, ...], Callable[[Any], bool]]]] = {
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\s\-]+", "_", unicodedata.normalize("NFKC", name).strip(" \t\r\n\"'`").casefold())
+    return re.sub(
+        r"[\s\-]+", "_", unicodedata.normalize("NFKC", name).strip(" \t\r\n\"'`").casefold()
+    )
 
 
 def _drop_unnamed(found: Columns, table: Table, position: int, name: str, path: str) -> None:
-    """Pass over a column without a name if it is blank, or holds row numbers, as pandas writes them."""
+    """Pass over a column without a name if it is blank, or holds row numbers, as pandas writes
+    them.
+    """
     cells = _cells(table, position)
     if not cells:
         return
@@ -206,7 +248,10 @@ def _refuse_near(name: str, found: Columns, path: str) -> None:
     plain = _plain(name)
     copy = _COPY.fullmatch(plain)
     if copy is not None and copy["name"] in found.fields:
-        raise SourceError(f"{path}: column {name} is a second {copy['name']}, as pandas names it; delete one", path)
+        raise SourceError(
+            f"{path}: column {name} is a second {copy['name']}, as pandas names it; delete one",
+            path,
+        )
     near = _near(plain)
     if near:
         raise SourceError(
@@ -227,9 +272,13 @@ def _is_near(name: str, known: str) -> bool:
     if len(name) == len(known):
         differ = [i for i in range(len(name)) if name[i] != known[i]]
         swapped = len(differ) == 2 and differ[1] == differ[0] + 1
-        return len(differ) == 1 or (swapped and name[differ[0]] == known[differ[1]] and name[differ[1]] == known[differ[0]])
+        return len(differ) == 1 or (
+            swapped and name[differ[0]] == known[differ[1]] and name[differ[1]] == known[differ[0]]
+        )
     shorter, longer = sorted((name, known), key=len)
-    return len(longer) - len(shorter) == 1 and any(longer[:i] + longer[i + 1 :] == shorter for i in range(len(longer)))
+    return len(longer) - len(shorter) == 1 and any(
+        longer[:i] + longer[i + 1 :] == shorter for i in range(len(longer))
+    )
 
 
 def _require_images(found: Columns, table: Table, path: str) -> None:
@@ -237,7 +286,11 @@ def _require_images(found: Columns, table: Table, path: str) -> None:
         return
     names = ", ".join(cell.strip() for cell in table.header) or "none"
     message = f"{path}: has no column rgb, nir or tir (its columns: {names})"
-    holding = [cell.strip() for place, cell in enumerate(table.header) if any(map(looks_like_image, _cells(table, place)))]
+    holding = [
+        cell.strip()
+        for place, cell in enumerate(table.header)
+        if any(map(looks_like_image, _cells(table, place)))
+    ]
     if any(looks_like_image(cell) for cell in table.header):
         message += "; its first row must name the columns"
     elif holding:

@@ -1,6 +1,7 @@
 """The field's public data sets, as they lie on disk once unpacked: RGBNT201, RGBNT100, MSVR310.
 
-Identities are the text of the file's name; cameras count from 0. A picture that its two others do not go with is set aside.
+Identities are the text of the file's name; cameras count from 0. A picture that its two others do
+not go with is set aside.
 """
 
 from __future__ import annotations
@@ -30,22 +31,33 @@ _TELLS: Final = frozenset(("identity", "camera", "kind"))
 
 
 def read_rgbnt201(folder: Path, split: Split) -> Source:
-    """RGBNT201: `{train_171,test}/{RGB,NI,TI}/NAME`; query and gallery are both the whole of `test`."""
+    """RGBNT201:
+
+    `{train_171,test}/{RGB,NI,TI}/NAME`; query and gallery are both the whole of `test`.
+    """
     part = _part(folder / "RGBNT201" / ("train_171" if split == "train" else "test"))
     folders = _modality_folders(part, ("RGB", "NI", "TI"))
 
     def read(name: str) -> Sample:
         known = _parsed(_RGBNT201, name)
-        return _trio(name, folders, name, "person", known["identity"], camera=int(known["camera"]) - 1)
+        return _trio(
+            name, folders, name, "person", known["identity"], camera=int(known["camera"]) - 1
+        )
 
     tree = Tree(part)
     names = sorted({parts[-1] for parts in _within(tree, 2, ("RGB", "NI", "TI"))})
-    source = read_lazily(f"rgbnt201:{folder}@{'train' if split == 'train' else 'test'}", names, read)
+    source = read_lazily(
+        f"rgbnt201:{folder}@{'train' if split == 'train' else 'test'}", names, read
+    )
     return replace(source, not_used=tree.not_used, tells=_TELLS)
 
 
 def read_rgbnt100(folder: Path, split: Split) -> Source:
-    """RGBNT100: `rgbir/{bounding_box_train,query,bounding_box_test}/NAME`, three pictures side by side in one of 768 x 128."""
+    """RGBNT100:
+
+    `rgbir/{bounding_box_train,query,bounding_box_test}/NAME`, three pictures side by side in one of
+    768 x 128.
+    """
     names = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
     part = _part(folder / "RGBNT100" / "rgbir" / names[split])
 
@@ -53,7 +65,10 @@ def read_rgbnt100(folder: Path, split: Split) -> Source:
         known = _parsed(_RGBNT100, name)
         strip = decode(part / name, name)
         if strip.size != _STRIP:
-            raise SourceError(f"{name}: is {strip.width} x {strip.height} pixels, expected {_STRIP[0]} x {_STRIP[1]}", name)
+            raise SourceError(
+                f"{name}: is {strip.width} x {strip.height} pixels, expected {_STRIP[0]} x {_STRIP[1]}",
+                name,
+            )
         rgb, nir, tir = np.split(np.asarray(strip), 3, axis=1)
         identity, camera = known["identity"], int(known["camera"]) - 1
         return Sample(rgb=rgb, nir=nir, tir=tir, identity=identity, camera=camera, kind="vehicle")
@@ -65,7 +80,11 @@ def read_rgbnt100(folder: Path, split: Split) -> Source:
 
 
 def read_msvr310(folder: Path, split: Split) -> Source:
-    """MSVR310: `{bounding_box_train,query3,bounding_box_test}/ID/{vis,ni,th}/NAME`; the view is used as the camera."""
+    """MSVR310:
+
+    `{bounding_box_train,query3,bounding_box_test}/ID/{vis,ni,th}/NAME`; the view is used as the
+    camera.
+    """
     names = {"train": "bounding_box_train", "query": "query3", "gallery": "bounding_box_test"}
     part = _part(folder / "MSVR310" / names[split])
     tree = Tree(part)
@@ -77,20 +96,33 @@ def read_msvr310(folder: Path, split: Split) -> Source:
         if known["identity"] != identity:
             raise SourceError(f"{place}: the name says identity {known['identity']}", place)
         folders = _modality_folders(part / identity, ("vis", "ni", "th"))
-        return _trio(place, folders, name, "vehicle", identity, camera=int(known["view"]), scene=known["scene"])
+        return _trio(
+            place,
+            folders,
+            name,
+            "vehicle",
+            identity,
+            camera=int(known["view"]),
+            scene=known["scene"],
+        )
 
     source = read_lazily(f"msvr310:{folder}@{split}", places, read)
     return replace(source, not_used=tree.not_used, tells=_TELLS | {"scene"})
 
 
 #: The data sets by the name that a SOURCE gives them.
-READERS: Final[dict[str, Reader]] = {"rgbnt201": read_rgbnt201, "rgbnt100": read_rgbnt100, "msvr310": read_msvr310}
+READERS: Final[dict[str, Reader]] = {
+    "rgbnt201": read_rgbnt201,
+    "rgbnt100": read_rgbnt100,
+    "msvr310": read_msvr310,
+}
 
 
 def _part(folder: Path) -> Path:
     if not folder.is_dir():
         raise SourceError(
-            f"{folder}: does not exist; the source's folder is the one that holds the data set's own", str(folder)
+            f"{folder}: does not exist; the source's folder is the one that holds the data set's own",
+            str(folder),
         )
     return folder
 
@@ -106,7 +138,9 @@ def _within(tree: Tree, depth: int, folders: tuple[str, ...] = ()) -> list[Parts
         if len(parts) == depth and (not folders or parts[-2] in folders):
             found.append(parts)
         else:
-            tree.pass_over("images outside the data set's folders", "the data set has none there", parts)
+            tree.pass_over(
+                "images outside the data set's folders", "the data set has none there", parts
+            )
     return found
 
 
@@ -120,16 +154,23 @@ def _trio(
     camera: int,
     scene: str | None = None,
 ) -> Sample:
-    """The sample whose pictures have this name in the three folders. Raises SourceError, naming the one that is missing."""
+    """The sample whose pictures have this name in the three folders.
+
+    Raises SourceError, naming the one that is missing.
+    """
     for folder in folders.values():
         if not (folder / name).is_file():
             raise SourceError(f"{place}: {folder.name}/{name} is missing", place)
     rgb, nir, tir = (folder / name for folder in folders.values())
-    return Sample(rgb=rgb, nir=nir, tir=tir, identity=identity, camera=camera, scene=scene, kind=kind)
+    return Sample(
+        rgb=rgb, nir=nir, tir=tir, identity=identity, camera=camera, scene=scene, kind=kind
+    )
 
 
 def _parsed(pattern: re.Pattern[str], name: str) -> dict[str, str]:
     found = pattern.match(name)
     if found is None:
-        raise SourceError(f"{name}: its name does not say identity and camera as the data set's names do", name)
+        raise SourceError(
+            f"{name}: its name does not say identity and camera as the data set's names do", name
+        )
     return found.groupdict()

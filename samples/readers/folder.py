@@ -1,8 +1,9 @@
 """A folder of crops, in whatever layout a person has.
 
-Modalities come from the names of folders at any depth (`RGB/7/a.jpg`, `7/thermal/a.png`), else from the names of files
-(`a_nir.jpg`); images of one name in folders that otherwise agree are one sample. The other folders are the part in a protocol
-(`query/`), the camera (`cam2/`), the scene (`scene1/`), or the identity. What fits none of it is refused by name.
+Modalities come from the names of folders at any depth (`RGB/7/a.jpg`, `7/thermal/a.png`), else from
+the names of files (`a_nir.jpg`); images of one name in folders that otherwise agree are one sample.
+The other folders are the part in a protocol (`query/`), the camera (`cam2/`), the scene
+(`scene1/`), or the identity. What fits none of it is refused by name.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from trireid.samples.source import Entry, Source, read_entry
 
 @dataclass
 class _Group:
-    """The images of one sample; several of a modality if their names differ in case or extension alone."""
+    """The images of one sample; several of a modality if their names differ in case or extension
+    alone.
+    """
 
     images: list[ImageFile] = field(default_factory=list)
 
@@ -46,14 +49,18 @@ def read_folder(folder: Path, split: Split = "gallery", pattern: str | None = No
 
     Args:
         folder: In any layout, see above. One without a modality in its names holds RGB images.
-        split: The part that is asked for, if folders are called `train`, `query`, `gallery` and the like.
-        pattern: What the names say, as in `{identity}_c{camera}_{*}`; folders then say the modality alone.
+        split: The part that is asked for, if folders are called `train`, `query`, `gallery` and the
+            like.
+        pattern: What the names say, as in `{identity}_c{camera}_{*}`; folders then say the modality
+            alone.
 
     Returns:
-        A source, of no entries if there is no image. An image that does not fit the pattern is an entry with an error.
+        A source, of no entries if there is no image. An image that does not fit the pattern is an
+        entry with an error.
 
     Raises:
-        SourceError: A folder is not understood, or can be read in two ways; its message names the folder.
+        SourceError: A folder is not understood, or can be read in two ways; its message names the
+            folder.
     """
     names = None if pattern is None else Pattern(pattern)
     tree = Tree(folder)
@@ -74,9 +81,15 @@ def _paired(images: Sequence[ImageFile]) -> list[_Group]:
     return sorted(groups.values(), key=lambda group: group.place)
 
 
-def _by_folders(tree: Tree, groups: list[_Group], levels: Levels, split: Split, notes: list[str]) -> Source:
+def _by_folders(
+    tree: Tree, groups: list[_Group], levels: Levels, split: Split, notes: list[str]
+) -> Source:
     parts = [levels.part(group.file[:-1]) for group in groups]
-    chosen = [each for each in zip(groups, parts, strict=True) if not levels.has_roles or is_in(each[1], split)]
+    chosen = [
+        each
+        for each in zip(groups, parts, strict=True)
+        if not levels.has_roles or is_in(each[1], split)
+    ]
     passed = left_out(parts, split, "samples") if levels.has_roles else ()
 
     def entries() -> Iterator[Entry]:
@@ -94,16 +107,25 @@ def _by_pattern(tree: Tree, groups: list[_Group], names: Pattern, notes: list[st
         used = group.file if names.has_path else group.file[-1:]
         said = names.match("/".join(used), "/".join((*used[:-1], stem_of(used))))
         if "modality" in said and modality_of(said["modality"]) is None:
-            raise SourceError(f"{group.place}: {said['modality']} is not a modality; use rgb, nir or tir", group.place)
-        known: dict[str, Any] = {name: value for name, value in said.items() if name not in ("modality", "camera")}
-        return _sample(tree, group, {**known, "camera": int(said["camera"])} if "camera" in said else known)
+            raise SourceError(
+                f"{group.place}: {said['modality']} is not a modality; use rgb, nir or tir",
+                group.place,
+            )
+        known: dict[str, Any] = {
+            name: value for name, value in said.items() if name not in ("modality", "camera")
+        }
+        return _sample(
+            tree, group, {**known, "camera": int(said["camera"])} if "camera" in said else known
+        )
 
     def entries() -> Iterator[Entry]:
         for group in groups:
             yield read_entry(group.place, partial(read, group))
 
     said = (*notes, f"{', '.join(sorted(names.fields))}: by --pattern {names.text}")
-    return Source(str(tree.root), len(groups), entries, tree.not_used, said, names.fields - {"modality"})
+    return Source(
+        str(tree.root), len(groups), entries, tree.not_used, said, names.fields - {"modality"}
+    )
 
 
 def _sample(tree: Tree, group: _Group, known: dict[str, Any]) -> Sample:
@@ -111,7 +133,9 @@ def _sample(tree: Tree, group: _Group, known: dict[str, Any]) -> Sample:
     for image in group.images:
         if image.modality in found:
             both = " and ".join("/".join(parts) for parts in (found[image.modality], image.parts))
-            raise SourceError(f"{both} are both the {image.modality} image of one sample; rename one", group.place)
+            raise SourceError(
+                f"{both} are both the {image.modality} image of one sample; rename one", group.place
+            )
         found[image.modality] = image.parts
     images: dict[str, Any] = {modality: tree.path(parts) for modality, parts in found.items()}
     return Sample(**images, **known)

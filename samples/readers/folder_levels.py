@@ -1,4 +1,6 @@
-"""What the folders that lead to an image say, but for its modality: the part in a protocol, camera, scene, identity."""
+"""What the folders that lead to an image say, but for its modality: the part in a protocol, camera,
+scene, identity.
+"""
 
 from __future__ import annotations
 
@@ -56,11 +58,18 @@ class Levels:
 
     def facts(self, folders: Parts) -> dict[str, Any]:
         """Return the fields of a sample that its folders say."""
-        return {kind: _READ[kind](name) for kind, name in zip(self.kinds, folders, strict=True) if kind in self.tells}
+        return {
+            kind: _READ[kind](name)
+            for kind, name in zip(self.kinds, folders, strict=True)
+            if kind in self.tells
+        }
 
 
 def read_levels(tree: Tree, folders: Sequence[Parts]) -> Levels:
-    """Tell what the folders of each level say. Raises SourceError, naming it, for a folder that can be read in two ways."""
+    """Tell what the folders of each level say.
+
+    Raises SourceError, naming it, for a folder that can be read in two ways.
+    """
     depths = {len(each): each for each in folders}
     if len(depths) > 1:
         shown = " and ".join("/".join(each) or "." for _, each in sorted(depths.items())[:2])
@@ -93,8 +102,14 @@ def _kind_of(tree: Tree, names: Sequence[str]) -> str:
     return ""
 
 
-def _identity_level(tree: Tree, levels: Sequence[Sequence[str]], kinds: Sequence[str]) -> int | None:
-    free = [number for number, kind in enumerate(kinds) if not kind and not _says_nothing(levels[number])]
+def _identity_level(
+    tree: Tree, levels: Sequence[Sequence[str]], kinds: Sequence[str]
+) -> int | None:
+    free = [
+        number
+        for number, kind in enumerate(kinds)
+        if not kind and not _says_nothing(levels[number])
+    ]
     while len(free) > 1 and len(levels[free[0]]) == 1:  # a folder around everything
         free.pop(0)
     if len(free) > 1:
@@ -109,8 +124,12 @@ def _identity_level(tree: Tree, levels: Sequence[Sequence[str]], kinds: Sequence
 
 
 def _says_nothing(names: Sequence[str]) -> bool:
-    """Whether folders are called after nothing that their images show: one that is around everything, or days."""
-    return (len(names) == 1 and names[0].lower().rstrip("0123456789") in _FILLERS) or all(map(_DAY.fullmatch, names))
+    """Whether folders are called after nothing that their images show: one that is around
+    everything, or days.
+    """
+    return (len(names) == 1 and names[0].lower().rstrip("0123456789") in _FILLERS) or all(
+        map(_DAY.fullmatch, names)
+    )
 
 
 def kind_of(name: str) -> Kind | None:
@@ -121,7 +140,11 @@ def kind_of(name: str) -> Kind | None:
 def _note(names: Sequence[str], kind: str) -> str:
     if not kind:
         return f"folder {names[0]}/ says nothing of its images"
-    return f"{kind}: by folder, {names[0]}/ and so on ({len(names)})" if len(names) > 1 else f"{kind}: by folder, {names[0]}/"
+    return (
+        f"{kind}: by folder, {names[0]}/ and so on ({len(names)})"
+        if len(names) > 1
+        else f"{kind}: by folder, {names[0]}/"
+    )
 
 
 def _camera(name: str) -> int:

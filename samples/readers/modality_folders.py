@@ -1,4 +1,6 @@
-"""Which modality each image of a folder is, by the names of folders or of files, and with which others it goes."""
+"""Which modality each image of a folder is, by the names of folders or of files, and with which
+others it goes.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from trireid.samples.errors import SourceError
-from trireid.samples.readers.modality_names import modality_of, modality_of_file, names_modality_among_others
+from trireid.samples.readers.modality_names import (
+    modality_of,
+    modality_of_file,
+    names_modality_among_others,
+)
 from trireid.samples.readers.pattern import Pattern
 from trireid.samples.readers.tree import Parts, Tree
 from trireid.samples.sample import MODALITIES, Modality
 
 _SHOWN: Final = 3
-_Folders = dict[tuple[Parts, Modality], set[str]]  #: the names of a modality's folders, by the folders above them
+_Folders = dict[
+    tuple[Parts, Modality], set[str]
+]  #: the names of a modality's folders, by the folders above them
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,8 @@ class ImageFile:
 def tell_modalities(tree: Tree, names: Pattern | None) -> tuple[list[ImageFile], list[str]]:
     """Return the images of a tree with their modalities, and notes on how these are told.
 
-    Raises SourceError for a folder that is not understood beside one that is, and for two that mean the same modality.
+    Raises SourceError for a folder that is not understood beside one that is, and for two that mean
+    the same modality.
     """
     if names is not None and "modality" in names.fields:
         return [_by_pattern(parts, names) for parts in tree.images], []
@@ -66,14 +75,18 @@ def _of_root(tree: Tree) -> Modality:
 
 
 def _by_pattern(parts: Parts, names: Pattern) -> ImageFile:
-    """An image whose modality the pattern tells; one that does not fit gets its error when its entry is read."""
+    """An image whose modality the pattern tells; one that does not fit gets its error when its
+    entry is read.
+    """
     used = parts if names.has_path else parts[-1:]
     found = names.modality("/".join(used), "/".join((*used[:-1], stem_of(parts))))
     if found is None:
         return ImageFile(parts, "rgb", parts[:-1], parts)
     modality, rest = found
     if names.has_path:
-        return ImageFile(parts, modality, parts[:-1], (unicodedata.normalize("NFC", rest).casefold(),))
+        return ImageFile(
+            parts, modality, parts[:-1], (unicodedata.normalize("NFC", rest).casefold(),)
+        )
     return _image(parts, modality, parts[:-1], rest)
 
 
@@ -82,7 +95,8 @@ def _modality_folder(tree: Tree, parts: Parts) -> int | None:
     found = [number for number, part in enumerate(parts[:-1]) if modality_of(part) is not None]
     if len({modality_of(parts[number]) for number in found}) > 1:
         raise SourceError(
-            f"{tree.root}: {'/'.join(parts[:-1])}/ names two modalities; rename one of the folders", str(tree.root)
+            f"{tree.root}: {'/'.join(parts[:-1])}/ names two modalities; rename one of the folders",
+            str(tree.root),
         )
     return found[-1] if found else None
 
@@ -105,8 +119,14 @@ def _by_folders(tree: Tree, numbers: Sequence[int | None]) -> tuple[list[ImageFi
 
 
 def _note(folders: _Folders) -> str:
-    names = {(MODALITIES.index(modality), name) for (_, modality), found in folders.items() for name in found}
-    return "modalities: " + ", ".join(f"{name}/ is {MODALITIES[number]}" for number, name in sorted(names))
+    names = {
+        (MODALITIES.index(modality), name)
+        for (_, modality), found in folders.items()
+        for name in found
+    }
+    return "modalities: " + ", ".join(
+        f"{name}/ is {MODALITIES[number]}" for number, name in sorted(names)
+    )
 
 
 def _refuse_two_names(tree: Tree, folders: _Folders) -> None:
@@ -125,14 +145,21 @@ def _refuse_strange(tree: Tree, strange: Sequence[Parts], folders: _Folders) -> 
     unknown: dict[Parts, int] = {}
     for parts in strange:
         if parts[:-1] in around:
-            tree.pass_over("images beside the modalities' folders", "they are in none of these", parts)
+            tree.pass_over(
+                "images beside the modalities' folders", "they are in none of these", parts
+            )
         else:
             unknown[parts[:-1]] = unknown.get(parts[:-1], 0) + 1
     if not unknown:
         return
-    shown = ", ".join(f"{'/'.join(folder) or '.'}/ ({count} images)" for folder, count in list(unknown.items())[:_SHOWN])
+    shown = ", ".join(
+        f"{'/'.join(folder) or '.'}/ ({count} images)"
+        for folder, count in list(unknown.items())[:_SHOWN]
+    )
     more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
-    known = ", ".join(f"{name}/" for name in sorted({name for names in folders.values() for name in names}))
+    known = ", ".join(
+        f"{name}/" for name in sorted({name for names in folders.values() for name in names})
+    )
     raise SourceError(
         f"{tree.root}: {shown}{more} cannot be understood beside {known}; name such a folder rgb, nir or tir, or move it away",
         str(tree.root),
@@ -145,12 +172,17 @@ def _unpaired(images: Sequence[ImageFile]) -> list[str]:
         found.setdefault(image.pair, set()).add(image.modality)
     several = len({image.modality for image in images}) > 1
     if several and all(len(modalities) == 1 for modalities in found.values()):
-        return ["no image of one modality has the name of one of another: each is a sample of its own"]
+        return [
+            "no image of one modality has the name of one of another: each is a sample of its own"
+        ]
     return []
 
 
 def _by_file_names(tree: Tree) -> list[ImageFile] | None:
-    """The images by the modality that their names begin or end with; None if names do not say it."""
+    """The images by the modality that their names begin or end with;
+
+    None if names do not say it.
+    """
     images, plain = [], []
     for parts in tree.images:
         found = modality_of_file(stem_of(parts))
@@ -161,7 +193,9 @@ def _by_file_names(tree: Tree) -> list[ImageFile] | None:
     if not plain:
         return images or None
     pairs = {_image(parts, "rgb", parts[:-1], stem_of(parts)).pair for parts in plain}
-    if len({image.modality for image in images}) < 2 and not any(image.pair in pairs for image in images):
+    if len({image.modality for image in images}) < 2 and not any(
+        image.pair in pairs for image in images
+    ):
         return None
     raise SourceError(
         f"{tree.root}: {'/'.join(images[0].parts)} names a modality and {'/'.join(plain[0])} does not; move them to"
@@ -171,7 +205,9 @@ def _by_file_names(tree: Tree) -> list[ImageFile] | None:
 
 
 def _refuse_mixed_names(tree: Tree) -> None:
-    folders = dict.fromkeys(parts[:number] for parts in tree.images for number in range(1, len(parts)))
+    folders = dict.fromkeys(
+        parts[:number] for parts in tree.images for number in range(1, len(parts))
+    )
     mixed = next((folder for folder in folders if names_modality_among_others(folder[-1])), None)
     if mixed is not None:
         raise SourceError(
@@ -182,7 +218,9 @@ def _refuse_mixed_names(tree: Tree) -> None:
 
 
 def _without_modality(parts: Parts, modality: Modality) -> str:
-    """A file's name for pairing: without the extension, and without the modality if it says its folder's."""
+    """A file's name for pairing: without the extension, and without the modality if it says its
+    folder's.
+    """
     stem = stem_of(parts)
     found = modality_of_file(stem)
     return found[1] if found is not None and found[0] == modality else stem

@@ -19,7 +19,20 @@ _WORDS: Final[dict[str, Modality]] = {
 }  # fmt: skip
 _LETTERS: Final[dict[str, Modality]] = {"t": "tir"}
 #: In names of files only words that mean nothing else.
-_IN_FILES: Final = ("rgb", "vis", "visible", "nir", "ni", "ir", "infrared", "tir", "ti", "th", "thermal", "lwir")
+_IN_FILES: Final = (
+    "rgb",
+    "vis",
+    "visible",
+    "nir",
+    "ni",
+    "ir",
+    "infrared",
+    "tir",
+    "ti",
+    "th",
+    "thermal",
+    "lwir",
+)
 _UNMISTAKABLE: Final = ("rgb", "nir", "tir", "thermal", "infrared", "lwir")
 _FILLERS: Final = frozenset((
     "image", "images", "img", "imgs", "crop", "crops", "frame", "frames", "data", "folder",
@@ -30,14 +43,18 @@ _SEPARATORS: Final = re.compile(r"[\s_.\-]+|(?<=[a-z])(?=[A-Z][a-z])|(?<=[A-Z])(
 
 
 def modality_of(name: str) -> Modality | None:
-    """Return the modality that the name of a folder or a column stands for (`RGB`, `thermal_crops`), or None."""
+    """Return the modality that the name of a folder or a column stands for (`RGB`,
+    `thermal_crops`), or None.
+    """
     words = [word for word in _split(name) if word not in _FILLERS]
     joined = "".join(words)
     return _WORDS.get(joined) or _LETTERS.get(joined) or _common(words)
 
 
 def modality_of_file(stem: str) -> tuple[Modality, str] | None:
-    """Return the modality that a file's name is, begins or ends with, and the name without it; or None."""
+    """Return the modality that a file's name is, begins or ends with, and the name without it; or
+    None.
+    """
     if stem.lower() in _IN_FILES:
         return _WORDS[stem.lower()], ""
     found = re.fullmatch(r"(?P<rest>.+)[\s_.\-](?P<word>[A-Za-z]+)", stem)
@@ -49,7 +66,9 @@ def modality_of_file(stem: str) -> tuple[Modality, str] | None:
 
 
 def names_modality_among_others(name: str) -> bool:
-    """Return whether a name holds a modality beside words that mean something else (`images_thermal_train`)."""
+    """Return whether a name holds a modality beside words that mean something else
+    (`images_thermal_train`).
+    """
     return modality_of(name) is None and any(word in _UNMISTAKABLE for word in _split(name))
 
 

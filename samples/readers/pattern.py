@@ -15,24 +15,37 @@ _FORMS: Final = {"camera": r"-?\d+", "*": r"[^/]*?"}
 
 
 class Pattern:
-    """A pattern of names. Its fields are FIELDS and `{*}`, any text; text between them stands for itself.
+    """A pattern of names. Its fields are FIELDS and `{*}`, any text; text between them stands for
+    itself.
 
-    A pattern with a `/` is matched against the path below the source's folder, another one against the file's name. The
-    extension is left out if the pattern does not say one.
+    A pattern with a `/` is matched against the path below the source's folder, another one against
+    the file's name. The extension is left out if the pattern does not say one.
     """
 
     def __init__(self, text: str) -> None:
-        """Read a pattern. Raises SourceError for a field that does not exist, or a pattern without one."""
+        """Read a pattern.
+
+        Raises SourceError for a field that does not exist, or a pattern without one.
+        """
         self.text = text
         self.has_path = "/" in text
         parts = _FIELD.split(text)
         fields = parts[1::2]
         unknown = [field for field in fields if field not in (*FIELDS, "*")]
-        if unknown or not set(fields) & set(FIELDS) or any(brace in part for part in parts[::2] for brace in "{}"):
+        if (
+            unknown
+            or not set(fields) & set(FIELDS)
+            or any(brace in part for part in parts[::2] for brace in "{}")
+        ):
             known = ", ".join(f"{{{field}}}" for field in (*FIELDS, "*"))
-            raise SourceError(f"--pattern {text}: {_problem(unknown)}; fields are {known}", "--pattern")
+            raise SourceError(
+                f"--pattern {text}: {_problem(unknown)}; fields are {known}", "--pattern"
+            )
         if any(not part for part in parts[2:-1:2]):
-            raise SourceError(f"--pattern {text}: put text between two fields, as in {{identity}}_{{camera}}", "--pattern")
+            raise SourceError(
+                f"--pattern {text}: put text between two fields, as in {{identity}}_{{camera}}",
+                "--pattern",
+            )
         self.fields = frozenset(fields) - {"*"}
         self._compiled = re.compile(_expression(parts), re.DOTALL)
 

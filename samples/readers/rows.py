@@ -18,7 +18,8 @@ from trireid.samples.roles import WORDS, Part, part_of
 from trireid.samples.sample import KINDS, MODALITIES, Kind, Sample
 
 Row = Mapping[str, Any]
-#: Fields of text in which `7.0` is 7 if every row is a whole number: pandas makes floats of whole numbers where one is missing.
+#: Fields of text in which `7.0` is 7 if every row is a whole number: pandas makes floats of whole
+#: numbers where one is missing.
 _NAMES: Final = ("id", "identity", "scene")
 _MAX_DIGITS: Final = 30  #: far over what a store takes, which says so itself
 #: Not three digits behind the point or comma, which are thousands as well (`1,000`).
@@ -30,10 +31,21 @@ _MAYBE_ZERO: Final = re.compile(r"\d+(?:\.0)?", re.ASCII)
 class RowReader:
     """Makes samples of a table's rows."""
 
-    def __init__(self, table: Table, columns: Columns, folder: Path, below: Path | None, is_parquet: bool) -> None:
-        self._columns, self._folder, self._below, self._is_parquet = columns, folder, below, is_parquet
+    def __init__(
+        self, table: Table, columns: Columns, folder: Path, below: Path | None, is_parquet: bool
+    ) -> None:
+        self._columns, self._folder, self._below, self._is_parquet = (
+            columns,
+            folder,
+            below,
+            is_parquet,
+        )
         self._width = len(table.header)
-        self._whole = {name for name in _NAMES if name in columns.fields and _is_all_whole(table, columns.fields[name])}
+        self._whole = {
+            name
+            for name in _NAMES
+            if name in columns.fields and _is_all_whole(table, columns.fields[name])
+        }
         self.notes = (
             *(f"{name}: whole numbers without their .0" for name in sorted(self._whole)),
             *_blank_notes(table, columns),
@@ -48,7 +60,11 @@ class RowReader:
         row = self._row(cells)
         if part_problem := self._part_problem(row):
             raise SourceError(part_problem, "role")
-        images = {modality: self._image(modality, row[modality]) for modality in MODALITIES if modality in row}
+        images = {
+            modality: self._image(modality, row[modality])
+            for modality in MODALITIES
+            if modality in row
+        }
         if not images:
             raise SourceError("has no image: rgb, nir and tir are all blank", "rgb")
         return Sample(
@@ -135,7 +151,11 @@ class RowReader:
 
 def _is_all_whole(table: Table, position: int) -> bool:
     """Whether every cell of a column is a whole number, and one of them has `.0`."""
-    cells = [row[position] for _, row in table.rows if position < len(row) and not is_blank(row[position])]
+    cells = [
+        row[position]
+        for _, row in table.rows
+        if position < len(row) and not is_blank(row[position])
+    ]
     return any(map(_has_point_zero, cells)) and all(map(_is_whole, cells))
 
 
@@ -158,9 +178,14 @@ def _blank_notes(table: Table, columns: Columns) -> list[str]:
         words = Counter(
             row[position].strip()
             for _, row in table.rows
-            if position < len(row) and isinstance(row[position], str) and row[position].strip() and is_blank(row[position])
+            if position < len(row)
+            and isinstance(row[position], str)
+            and row[position].strip()
+            and is_blank(row[position])
         )
-        notes += [f"{name}: {count} cells {word} are read as blank" for word, count in words.items()]
+        notes += [
+            f"{name}: {count} cells {word} are read as blank" for word, count in words.items()
+        ]
     return notes
 
 
@@ -169,7 +194,11 @@ def _time_notes(table: Table, columns: Columns) -> list[str]:
     if "time" not in columns.fields:
         return []
     position = columns.fields["time"]
-    cells = [row[position] for _, row in table.rows if position < len(row) and not is_blank(row[position])]
+    cells = [
+        row[position]
+        for _, row in table.rows
+        if position < len(row) and not is_blank(row[position])
+    ]
     other = [str(cell).strip() for cell in cells if not is_moment(cell)]
     if not other:
         return []
@@ -181,7 +210,9 @@ def _time_notes(table: Table, columns: Columns) -> list[str]:
 
 def _check_image(modality: str, image: Path, below: Path | None) -> None:
     if "\0" in str(image):
-        raise SourceError(f"{modality}: {str(image)!r} holds a NUL, which no file's name has", modality)
+        raise SourceError(
+            f"{modality}: {str(image)!r} holds a NUL, which no file's name has", modality
+        )
     if below is not None and not Path(os.path.realpath(image)).is_relative_to(below):
         raise SourceError(
             f"{modality}: {image} is outside the manifest's folder {below}; move it there, or allow it with"
@@ -197,7 +228,11 @@ def _integer(cell: Any) -> int | None:
     """A camera's number: whole, also as pandas writes it where one is missing (`1.0`)."""
     if cell is None:
         return None
-    found = _WHOLE.fullmatch(str(cell)) if isinstance(cell, str | int | float) and not isinstance(cell, bool) else None
+    found = (
+        _WHOLE.fullmatch(str(cell))
+        if isinstance(cell, str | int | float) and not isinstance(cell, bool)
+        else None
+    )
     if found is None or len(found["number"]) > _MAX_DIGITS:
         raise SourceError(f"camera: {cell!r} is not a whole number, in digits alone", "camera")
     return int(found["number"])
@@ -213,5 +248,8 @@ def _kind(cell: Any) -> Kind | None:
 
 
 def _attribute(cell: Any) -> Any:
-    """A value that the store can hold: JSON's own kinds as they are, others (dates, decimals) as text."""
+    """A value that the store can hold:
+
+    JSON's own kinds as they are, others (dates, decimals) as text.
+    """
     return cell if isinstance(cell, str | bool | int | float) else str(cell)

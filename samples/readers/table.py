@@ -19,7 +19,9 @@ from trireid.samples.readers.tree import IMAGES
 #: With their numbers: as a spreadsheet counts (the header is row 1), or from 1 in a Parquet file.
 Rows = list[tuple[int, list[Any]]]
 _DELIMITERS: Final = (",", ";", "\t", "|")
-_SEPARATOR_LINE: Final = re.compile(r'"?sep=(?P<delimiter>[^\r\n"]|\t)"?(?:\r\n|\r|\n)', re.IGNORECASE)
+_SEPARATOR_LINE: Final = re.compile(
+    r'"?sep=(?P<delimiter>[^\r\n"]|\t)"?(?:\r\n|\r|\n)', re.IGNORECASE
+)
 _MARKS: Final = (  # UTF-32 first: its mark begins as UTF-16's does
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -56,7 +58,8 @@ def read_csv(path: Path, count_fields: Callable[[list[str]], int]) -> Table:
 
     Args:
         path: The file.
-        count_fields: Tells how many cells of a header are names that are known, by which the separator is found.
+        count_fields: Tells how many cells of a header are names that are known, by which the
+            separator is found.
 
     Raises:
         SourceError: It cannot be read as a table; the message says what to change.
@@ -69,8 +72,14 @@ def read_csv(path: Path, count_fields: Callable[[list[str]], int]) -> Table:
         delimiter = separator["delimiter"] if separator else _delimiter(text, count_fields)
         lines = _parse(path, text, delimiter)
     except csv.Error as error:
-        raise SourceError(f"{path}: cannot be read as a CSV manifest: {error}", str(path)) from error
-    filled = [(number, line) for number, line in enumerate(lines, start=1) if any(cell.strip() for cell in line)]
+        raise SourceError(
+            f"{path}: cannot be read as a CSV manifest: {error}", str(path)
+        ) from error
+    filled = [
+        (number, line)
+        for number, line in enumerate(lines, start=1)
+        if any(cell.strip() for cell in line)
+    ]
     return Table(filled[0][1], list(filled[1:])) if filled else Table([], [])
 
 
@@ -79,14 +88,18 @@ def read_parquet(path: Path) -> Table:
     try:
         from pyarrow import ArrowException, parquet
     except ModuleNotFoundError as error:
-        raise SourceError(f"{path}: reading Parquet needs pyarrow: pip install pyarrow", str(path)) from error
+        raise SourceError(
+            f"{path}: reading Parquet needs pyarrow: pip install pyarrow", str(path)
+        ) from error
     try:
         with open_regular(path) as file:
             table = parquet.read_table(file)
         columns = [column.to_pylist() for column in table.columns]
     except (OSError, ArrowException) as error:
         reason = str(error).splitlines()[0]
-        raise SourceError(f"{path}: cannot be read as a Parquet manifest: {reason}", str(path)) from error
+        raise SourceError(
+            f"{path}: cannot be read as a Parquet manifest: {reason}", str(path)
+        ) from error
     rows = [list(row) for row in zip(*columns, strict=True)]
     return Table(list(table.column_names), list(enumerate(rows, start=1)))
 
@@ -96,11 +109,15 @@ def _decode(path: Path) -> str:
         with open_regular(path) as file:
             data = file.read()
     except OSError as error:
-        raise SourceError(f"{path}: cannot be read as a CSV manifest: {error.strerror}", str(path)) from error
+        raise SourceError(
+            f"{path}: cannot be read as a CSV manifest: {error.strerror}", str(path)
+        ) from error
     for start, what in _OTHER_FILES:
         if data.startswith(start):
             raise SourceError(f"{path}: {what}", str(path))
-    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None) or _unmarked(data[:_SAMPLE])
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None) or _unmarked(
+        data[:_SAMPLE]
+    )
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
@@ -138,7 +155,8 @@ def _parse(path: Path, text: str, delimiter: str) -> list[list[str]]:
         return list(records)
     except csv.Error as error:
         raise SourceError(
-            f"{path}: line {records.line_num} cannot be read as CSV ({error}); is a quotation mark missing?", str(path)
+            f"{path}: line {records.line_num} cannot be read as CSV ({error}); is a quotation mark missing?",
+            str(path),
         ) from error
     finally:
         csv.field_size_limit(before)

@@ -14,7 +14,9 @@ from trireid.samples.source import NotUsed
 IMAGES: Final = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff")
 MAX_FILES: Final = 5_000_000
 MAX_DEPTH: Final = 16
-_SYSTEM: Final = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found"))
+_SYSTEM: Final = frozenset(
+    ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found")
+)
 _UNREAD: Final = frozenset((
     ".heic", ".heif", ".avif", ".gif", ".jp2", ".j2k", ".jpx", ".jxl", ".raw", ".dng", ".cr2",
     ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".psd", ".svg", ".ico", ".pgm", ".ppm",
@@ -36,7 +38,10 @@ class Tree:
     """The images below `root`, in the order of their names, and what is passed over beside them."""
 
     def __init__(self, root: Path) -> None:
-        """Look at every file below `root`. Raises SourceError where a folder cannot be read, or there are too many."""
+        """Look at every file below `root`.
+
+        Raises SourceError where a folder cannot be read, or there are too many.
+        """
         self.root = root
         self.images: list[Parts] = []
         self._seen = 0
@@ -54,12 +59,17 @@ class Tree:
     def pass_over(self, what: str, why: str, parts: Parts) -> None:
         """Count something as not used."""
         self._passed[what, why] += 1
-        self._examples.setdefault((what, why), "/".join(parts).encode("utf-8", "backslashreplace").decode())
+        self._examples.setdefault(
+            (what, why), "/".join(parts).encode("utf-8", "backslashreplace").decode()
+        )
 
     @property
     def not_used(self) -> tuple[NotUsed, ...]:
         """What is passed over, by kind."""
-        return tuple(NotUsed(what, count, why, self._examples[what, why]) for (what, why), count in self._passed.items())
+        return tuple(
+            NotUsed(what, count, why, self._examples[what, why])
+            for (what, why), count in self._passed.items()
+        )
 
     def _walk(self, folder: Path, parts: Parts, above: tuple[tuple[int, int], ...]) -> None:
         for entry in self._sorted(folder):
@@ -84,17 +94,24 @@ class Tree:
         for entry in entries:
             self._seen += 1
             if self._seen > MAX_FILES:
-                raise SourceError(f"{self.root}: holds over {MAX_FILES:,} files; index parts of it", str(self.root))
+                raise SourceError(
+                    f"{self.root}: holds over {MAX_FILES:,} files; index parts of it",
+                    str(self.root),
+                )
             yield entry
 
-    def _enter(self, entry: os.DirEntry[str], here: Parts, above: tuple[tuple[int, int], ...]) -> None:
+    def _enter(
+        self, entry: os.DirEntry[str], here: Parts, above: tuple[tuple[int, int], ...]
+    ) -> None:
         inside = _identity(Path(entry.path))
         if _extension(entry.name) in IMAGES:
             self.pass_over("folders named like images", "a folder is not an image", here)
         elif inside in above:
             self.pass_over("links to a folder above", "they would never end", here)
         elif len(here) > MAX_DEPTH:
-            raise SourceError(f"{entry.path}: over {MAX_DEPTH} folders deep; index a folder below", entry.path)
+            raise SourceError(
+                f"{entry.path}: over {MAX_DEPTH} folders deep; index a folder below", entry.path
+            )
         else:
             self._walk(Path(entry.path), here, (*above, inside))
 
@@ -125,5 +142,8 @@ def _passed_by_extension(extension: str) -> Kind:
     if extension in _VIDEOS:
         return what, "videos are not read; extract their frames"
     if extension in _TABLES:
-        return what, "a table is a SOURCE of its own; give it instead of the folder to use its columns"
+        return (
+            what,
+            "a table is a SOURCE of its own; give it instead of the folder to use its columns",
+        )
     return what, "not images"

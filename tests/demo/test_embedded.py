@@ -1,4 +1,6 @@
-"""The embedded default networks beat what needs no training, on identities never trained on, by the margins promised."""
+"""The embedded default networks beat what needs no training, on identities never trained on, by the
+margins promised.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,19 @@ def test_set(request: pytest.FixtureRequest) -> tuple[Kind, list[Sample]]:
     return kind, list(synthetic_samples(kind, 100, shots=2))
 
 
-def mean_average_precision(samples: list[Sample], describe: Callable[[list[Sample]], NDArray[np.float32]]) -> float:
-    features = np.concatenate([describe(samples[start : start + 32]) for start in range(0, len(samples), 32)])
+def mean_average_precision(
+    samples: list[Sample], describe: Callable[[list[Sample]], NDArray[np.float32]]
+) -> float:
+    features = np.concatenate(
+        [describe(samples[start : start + 32]) for start in range(0, len(samples), 32)]
+    )
     ids, cameras = [sample.identity for sample in samples], [sample.camera for sample in samples]
     return 100 * evaluate(features, features, ids, ids, cameras, cameras).mAP
 
 
-def test_it_beats_raw_pixels_and_histogram_on_unseen_identities(test_set: tuple[Kind, list[Sample]]) -> None:
+def test_it_beats_raw_pixels_and_histogram_on_unseen_identities(
+    test_set: tuple[Kind, list[Sample]],
+) -> None:
     kind, samples = test_set
     embedder = load_artifact(default_artifact(kind))
 
@@ -61,7 +69,10 @@ def test_its_card_says_how_it_was_made(kind: Kind) -> None:
     steps = f"--half-steps {default.half_steps} --steps {default.steps} --segment-steps {default.segment_steps}"
     command = f"--kind {kind} {steps} --seed {default.seed}"
     assert command in card.measured["training"]["command"]
-    subsets = {"+".join(shown): "network" if shown == ALL else f"network, {'+'.join(shown)}" for shown in SUBSETS}
+    subsets = {
+        "+".join(shown): "network" if shown == ALL else f"network, {'+'.join(shown)}"
+        for shown in SUBSETS
+    }
     assert len(subsets) == 7
     scores = {part: card.measured["test"][name]["mAP"] for part, name in subsets.items()}
     assert scores["rgb+nir+tir"] == max(scores.values())

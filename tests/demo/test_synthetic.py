@@ -1,4 +1,6 @@
-"""The synthetic world: repeatable, aligned, varied, and too hard for features that need no training."""
+"""The synthetic world: repeatable, aligned, varied, and too hard for features that need no
+training.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def test_the_same_seed_gives_the_same_pixels_in_a_fresh_process(kind: Kind) -> N
         "from hashlib import sha256; from samples.synthetic import World; "
         f"print(sha256(World(kind='{kind}', seed=3).render(11, 5, 4).tobytes()).hexdigest())"
     )
-    fresh = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    fresh = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
     assert fresh == digest(World(kind=kind, seed=3).render(11, 5, 4))
 
 
@@ -91,12 +95,16 @@ def test_near_infrared_and_thermal_are_grey_and_rgb_is_not(kind: Kind) -> None:
 
 @BOTH
 def test_the_three_modalities_show_one_silhouette(kind: Kind) -> None:
-    """Edges of one modality lie where those of another do: their correlation is highest without a shift."""
+    """Edges of one modality lie where those of another do: their correlation is highest without a
+    shift.
+    """
     world = World(kind=kind)
     pairs = ((1, 0), (1, 2))
     totals = {(pair, shift): 0.0 for pair in pairs for shift in (-8, 0, 8)}
     for identity in range(12):
-        edges = [_edges(picture) for picture in world.render(identity, world.cameras_of(identity)[0], 0)]
+        edges = [
+            _edges(picture) for picture in world.render(identity, world.cameras_of(identity)[0], 0)
+        ]
         for (a, b), shift in totals:
             moved = np.roll(edges[b], shift, axis=1)
             totals[(a, b), shift] += float(np.corrcoef(edges[a].ravel(), moved.ravel())[0, 1])
@@ -107,21 +115,29 @@ def test_the_three_modalities_show_one_silhouette(kind: Kind) -> None:
 
 def test_a_person_is_warmer_than_what_stands_behind() -> None:
     world = World(kind="person")
-    shots = [world.render(identity, camera, 0)[2, ..., 0] for identity in range(10) for camera in range(6)]
+    shots = [
+        world.render(identity, camera, 0)[2, ..., 0]
+        for identity in range(10)
+        for camera in range(6)
+    ]
     middle = np.array([shot[40:200, 50:78].mean() for shot in shots])
     border = np.array([shot[:, [0, 1, 2, -3, -2, -1]].mean() for shot in shots])
     assert (middle > border).mean() > 0.9
 
 
 def test_an_identity_keeps_its_traits_under_all_cameras() -> None:
-    """The garment of a person in red is redder than that of one in navy, wherever the light leaves colour to see."""
+    """The garment of a person in red is redder than that of one in navy, wherever the light leaves
+    colour to see.
+    """
     world = World(kind="person")
     tints: dict[tuple[float, ...], list[float]] = {}
     for identity in range(80):
         colour = world.traits(identity).upper.colour  # type: ignore[union-attr]
         if colour in ((0.75, 0.09, 0.10), (0.09, 0.12, 0.34)):
             for camera in world.cameras_of(identity):
-                chest = world.render(identity, camera, 0)[0, 70:110, 50:78].reshape(-1, 3).mean(axis=0)
+                chest = (
+                    world.render(identity, camera, 0)[0, 70:110, 50:78].reshape(-1, 3).mean(axis=0)
+                )
                 tints.setdefault(colour, []).append(float(chest[0] - chest[2]))
     red, navy = sorted(tints.items(), reverse=True)
     assert np.median(red[1]) > np.median(navy[1]) + 15
@@ -131,11 +147,15 @@ def test_an_identity_keeps_its_traits_under_all_cameras() -> None:
 def test_samples_carry_what_is_known_of_them(kind: Kind) -> None:
     samples = list(synthetic_samples(kind, 2, shots=2, size=(64, 64)))
     world = World(kind=kind)
-    assert [sample.camera for sample in samples[:8]] == [camera for camera in world.cameras_of(0) for _ in range(2)]
+    assert [sample.camera for sample in samples[:8]] == [
+        camera for camera in world.cameras_of(0) for _ in range(2)
+    ]
     assert [sample.identity for sample in samples] == ["0000"] * 8 + ["0001"] * 8
     assert samples[0].id == f"{kind}-0000-c{world.cameras_of(0)[0]}-s0"
     assert len({sample.id for sample in samples}) == 16
-    assert all(sample.kind == kind and sample.present == ("rgb", "nir", "tir") for sample in samples)
+    assert all(
+        sample.kind == kind and sample.present == ("rgb", "nir", "tir") for sample in samples
+    )
     assert all(np.shape(sample.tir) == (64, 64, 3) for sample in samples)  # type: ignore[arg-type]
 
 
@@ -172,7 +192,9 @@ def test_pictures_that_blocks_of_four_do_not_tile_are_refused() -> None:
 
 @BOTH
 def test_features_without_training_do_not_solve_the_world(kind: Kind) -> None:
-    """The bars: under 35 % mAP for raw pixels and under 55 % for the histogram, and both far above chance (about 1 %)."""
+    """The bars: under 35 % mAP for raw pixels and under 55 % for the histogram, and both far above
+    chance (about 1 %).
+    """
     world = World(kind=kind)
     names = [(identity, camera) for identity in range(100) for camera in world.cameras_of(identity)]
     images = np.stack([world.render(identity, camera, 0) for identity, camera in names])

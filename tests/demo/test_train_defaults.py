@@ -1,4 +1,6 @@
-"""The defaults' three stages: each begins with what the one before has learned, and a killed run goes on in the right one."""
+"""The defaults' three stages: each begins with what the one before has learned, and a killed run
+goes on in the right one.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,13 @@ from trireid.training.start import start_network
 
 STEPS = 2
 SMALL = Default(
-    kind="person", threads=1, identities=16, validation_identities=2, half_steps=STEPS, steps=STEPS, segment_steps=STEPS
+    kind="person",
+    threads=1,
+    identities=16,
+    validation_identities=2,
+    half_steps=STEPS,
+    steps=STEPS,
+    segment_steps=STEPS,
 )
 
 
@@ -42,25 +50,36 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory, small_stages: None) -> P
 
 def states(folder: Path) -> dict[str, dict[str, Tensor]]:
     """What each stage has learned, in the stages' order."""
-    return {stage: read_weights(folder / stage / "last.pth") for stage in ("half", "whole", "segments")}
+    return {
+        stage: read_weights(folder / stage / "last.pth") for stage in ("half", "whole", "segments")
+    }
 
 
 def distance(state: dict[str, Tensor], other: dict[str, Tensor]) -> float:
     """How far two stages' weights lie apart, of those that both have in one shape."""
     both = [key for key in state if key in other and state[key].shape == other[key].shape]
     weights = [key for key in both if "running" not in key and "num_batches" not in key]
-    return float(torch.stack([(state[key] - other[key]).square().sum() for key in weights]).sum().sqrt())
+    return float(
+        torch.stack([(state[key] - other[key]).square().sum() for key in weights]).sum().sqrt()
+    )
 
 
-def test_a_stage_begins_with_what_the_one_before_has_learned(whole_run: Path, tmp_path: Path) -> None:
+def test_a_stage_begins_with_what_the_one_before_has_learned(
+    whole_run: Path, tmp_path: Path
+) -> None:
     half, whole, segments = states(whole_run).values()
     new = published_state(start_network(SMALL.stage(SMALL.told_network, STEPS, tmp_path)))
-    assert 0 < distance(half, whole) < distance(new, whole)  # one seed: without the first stage it would begin as `new`
+    # one seed: without the first stage it would begin as `new`
+    assert 0 < distance(half, whole) < distance(new, whole)
     assert 0 < distance(whole, segments) < distance(half, segments)
 
 
 def test_only_the_last_stage_and_what_is_shipped_know_no_cameras(whole_run: Path) -> None:
-    assert ["BACKBONE.cv_embed" in state for state in states(whole_run).values()] == [True, True, False]
+    assert ["BACKBONE.cv_embed" in state for state in states(whole_run).values()] == [
+        True,
+        True,
+        False,
+    ]
     best = whole_run / "segments" / "best.pth"
     assert load_checkpoint(best, best.with_suffix(".yml")).config == SMALL.network
     assert SMALL.network.cameras == 0
@@ -85,7 +104,8 @@ def test_a_killed_run_goes_on_in_the_stage_it_was_in(
         train(SMALL, tmp_path)
     taken, left = 0, -1
     train(SMALL, tmp_path)
-    assert taken == (4 - killed_in) * STEPS  # finished stages are passed over; of the one begun nothing had been saved
+    # finished stages are passed over; of the one begun nothing had been saved
+    assert taken == (4 - killed_in) * STEPS
     expected, found = states(whole_run), states(tmp_path)
     for stage in expected:
         assert all(torch.equal(expected[stage][key], found[stage][key]) for key in expected[stage])

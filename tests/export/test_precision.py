@@ -1,4 +1,6 @@
-"""Precisions: what they change, what they leave, and what they cost, with random weights and with real ones."""
+"""Precisions: what they change, what they leave, and what they cost, with random weights and with
+real ones.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def half_operators(graph: onnx.GraphProto) -> set[str]:
         if a.name == "to" and a.i == TensorProto.FLOAT16
         for out in node.output
     }
-    return {node.op_type for node in graph.node if node.op_type != "Cast" and half & set(node.input)}
+    return {
+        node.op_type for node in graph.node if node.op_type != "Cast" and half & set(node.input)
+    }
 
 
 def test_half_precision_is_for_products_alone(graphs: dict[str, onnx.ModelProto]) -> None:
@@ -56,9 +60,15 @@ def test_half_precision_is_for_products_alone(graphs: dict[str, onnx.ModelProto]
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_what_selects_patches_stays_as_it_was(graphs: dict[str, onnx.ModelProto], precision: str) -> None:
+def test_what_selects_patches_stays_as_it_was(
+    graphs: dict[str, onnx.ModelProto], precision: str
+) -> None:
     def selecting(model: onnx.ModelProto) -> list[tuple[str, list[str]]]:
-        nodes = [n for n in model.graph.node if n.name.startswith("network.sdtps") and "_aggr" not in n.name]
+        nodes = [
+            n
+            for n in model.graph.node
+            if n.name.startswith("network.sdtps") and "_aggr" not in n.name
+        ]
         return sorted((node.op_type, list(node.output)) for node in nodes)
 
     assert selecting(graphs["fp32"])
@@ -68,7 +78,8 @@ def test_what_selects_patches_stays_as_it_was(graphs: dict[str, onnx.ModelProto]
 def test_both_make_the_file_smaller(graphs: dict[str, onnx.ModelProto]) -> None:
     fp32, fp16, int8 = (len(graphs[name].SerializeToString()) for name in ("fp32", "fp16", "int8"))
     assert fp16 < 0.8 * fp32
-    assert int8 < 0.9 * fp32  # in so small a network the scales of its channels weigh as much as the weights they save
+    # in so small a network the scales of its channels weigh as much as the weights they save
+    assert int8 < 0.9 * fp32
 
 
 @pytest.mark.parametrize(("precision", "least"), [("fp16", 0.9995), ("int8", 0.995)])
@@ -85,28 +96,41 @@ def test_goldens_pass_their_gates(tmp_path: Path, name: str, precision: str, lea
 
 @pytest.mark.parametrize(("precision", "least"), [("fp16", 0.9995), ("int8", 0.995)])
 def test_real_weights_pass_their_gates(tmp_path: Path, precision: str, least: float) -> None:
-    # Eight identities: with four, mAP moves by 0.7 points on this network, whose head is random, and is refused.
-    card = export_onnx(pretrained_network(), tmp_path / "a.onnx", precision=precision, data="synthetic:person:8")
+    # Eight identities: with four, mAP moves by 0.7 points on this network, whose head is random,
+    # and is refused.
+    card = export_onnx(
+        pretrained_network(), tmp_path / "a.onnx", precision=precision, data="synthetic:person:8"
+    )
     assert least <= card.measured["against_fp32"]["cosine_worst"] < 1
 
 
 def test_the_precision_is_in_card_and_fingerprint(tmp_path: Path, golden: Path) -> None:
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
-    card, other = export_onnx(network, tmp_path / "h.onnx", precision="fp16", data=FEW), load_artifact(golden).card
+    card, other = (
+        export_onnx(network, tmp_path / "h.onnx", precision="fp16", data=FEW),
+        load_artifact(golden).card,
+    )
     assert (other.precision, card.precision) == ("fp32", "fp16")
     assert other.fingerprint != card.fingerprint
-    whole, half = (load_artifact(path).embed([triplet(1)]) for path in (golden, tmp_path / "h.onnx"))
+    whole, half = (
+        load_artifact(path).embed([triplet(1)]) for path in (golden, tmp_path / "h.onnx")
+    )
     assert 0 < np.abs(whole - half).max() < 1e-2
 
 
 def test_what_overflows_on_a_gpu_is_refused_on_a_cpu(tmp_path: Path) -> None:
-    """Activations over float16's 65504: ONNX Runtime computes them in float32 on a CPU, and would not notice."""
+    """Activations over float16's 65504:
+
+    ONNX Runtime computes them in float32 on a CPU, and would not notice.
+    """
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
     with torch.no_grad():
         block = "backbone.base.transformer.resblocks.0"
         network.get_parameter(f"{block}.ln_2.weight").mul_(1e3)
         network.get_parameter(f"{block}.mlp.c_fc.weight").mul_(1e3)
-    with pytest.raises(VerificationError, match=r"embeddings are not finite.*they part at the tokens"):
+    with pytest.raises(
+        VerificationError, match=r"embeddings are not finite.*they part at the tokens"
+    ):
         export_onnx(network, tmp_path / "a.onnx", precision="fp16", data=FEW)
     assert [path.name for path in tmp_path.iterdir()] == ["a.report.json"]
 
@@ -128,12 +152,17 @@ def test_a_precision_needs_data_on_which_retrieval_can_be_measured(tmp_path: Pat
     (tmp_path / "a.png").write_bytes(encoded(1))
     (tmp_path / "m.csv").write_text("rgb\na.png\n")
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
-    with pytest.raises(SourceError, match=r"held to its change of mAP.*none of 1 samples has an identity.*another SOURCE"):
+    with pytest.raises(
+        SourceError,
+        match=r"held to its change of mAP.*none of 1 samples has an identity.*another SOURCE",
+    ):
         export_onnx(network, tmp_path / "a.onnx", precision="fp16", data=str(tmp_path / "m.csv"))
     assert not list(tmp_path.glob("*.onnx")) + list(tmp_path.glob("*.json"))
 
 
-def test_a_precision_that_changes_retrieval_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_precision_that_changes_retrieval_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("trireid.export.verification.MAP_CHANGE", -1.0)
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
     with pytest.raises(VerificationError, match="mAP changes by"):

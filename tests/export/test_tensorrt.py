@@ -1,4 +1,6 @@
-"""Building against stand-ins for TensorRT 10 and 11: what is asked of the builder, and that nothing unproved is left behind."""
+"""Building against stand-ins for TensorRT 10 and 11: what is asked of the builder, and that nothing
+unproved is left behind.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ PROFILE = Profile(1, 2, 4)
 
 
 @pytest.fixture(params=["10.14.1.48", "11.4.0.106"])
-def api(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeTensorRt:
+def api(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> FakeTensorRt:
     """TensorRT 10 or 11 on an H200, with a cache folder of the test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return install(monkeypatch, FakeTensorRt(FakeCuda(), request.param))
@@ -38,7 +42,9 @@ def target(tmp_path: Path) -> Path:
     return tmp_path / "out" / "p.plan"
 
 
-def test_the_build_is_strongly_typed_in_full_float32(api: FakeTensorRt, artifact: Path, target: Path) -> None:
+def test_the_build_is_strongly_typed_in_full_float32(
+    api: FakeTensorRt, artifact: Path, target: Path
+) -> None:
     export_tensorrt(artifact, target, batch=PROFILE)
     assert api.networks[0].flags == (2 if api.__version__.startswith("10") else 0)
     assert api.builds[0].flags == {Flags.REQUIRE_USER_ALLOCATION}
@@ -51,10 +57,16 @@ def test_the_build_is_strongly_typed_in_full_float32(api: FakeTensorRt, artifact
     ]
 
 
-def test_the_plan_says_what_it_is(api: FakeTensorRt, artifact: Path, target: Path, embedder: Embedder) -> None:
+def test_the_plan_says_what_it_is(
+    api: FakeTensorRt, artifact: Path, target: Path, embedder: Embedder
+) -> None:
     plan = export_tensorrt(artifact, target, batch=PROFILE)
     assert read_plan(target)[0] == plan
-    assert (plan.library, plan.version, plan.gpu) == ("tensorrt", api.__version__, Gpu("NVIDIA H200", "9.0"))
+    assert (plan.library, plan.version, plan.gpu) == (
+        "tensorrt",
+        api.__version__,
+        Gpu("NVIDIA H200", "9.0"),
+    )
     assert plan.card == embedder.card
     assert plan.card.fingerprint == embedder.card.fingerprint
     assert plan.verified
@@ -68,10 +80,22 @@ def test_the_plan_says_what_it_is(api: FakeTensorRt, artifact: Path, target: Pat
     [
         (lambda embedding: np.roll(embedding, 1, axis=1), "embeddings differ from the ONNX"),
         (lambda embedding: embedding + np.float32(2e-3), "embeddings differ from the ONNX"),
-        (lambda embedding: embedding + np.eye(1, 192, dtype=np.float32) * np.float32(2e-3), "embeddings differ from the ONNX"),
-        (lambda embedding: embedding * np.float32(np.nan), "embeddings differ from the ONNX by nan"),
-        (lambda embedding: embedding if len(embedding) < 4 else -embedding, "embeddings differ from the ONNX"),
-        (lambda embedding: embedding if len(embedding) > 1 else -embedding, "embeddings differ from the ONNX"),
+        (
+            lambda embedding: embedding + np.eye(1, 192, dtype=np.float32) * np.float32(2e-3),
+            "embeddings differ from the ONNX",
+        ),
+        (
+            lambda embedding: embedding * np.float32(np.nan),
+            "embeddings differ from the ONNX by nan",
+        ),
+        (
+            lambda embedding: embedding if len(embedding) < 4 else -embedding,
+            "embeddings differ from the ONNX",
+        ),
+        (
+            lambda embedding: embedding if len(embedding) > 1 else -embedding,
+            "embeddings differ from the ONNX",
+        ),
     ],
     ids=["rolled", "a little off", "one number off", "NaN", "at the maximum", "at the minimum"],
 )
@@ -87,8 +111,12 @@ def test_an_engine_that_differs_is_not_left_behind(
     assert api.cuda.held == 0
 
 
-def test_an_engine_that_keeps_other_patches_is_not_left_behind(api: FakeTensorRt, artifact: Path, target: Path) -> None:
-    api.break_tokens = lambda tokens: np.concatenate([tokens[..., :-1], 7 - tokens[..., -1:]], axis=-1)
+def test_an_engine_that_keeps_other_patches_is_not_left_behind(
+    api: FakeTensorRt, artifact: Path, target: Path
+) -> None:
+    api.break_tokens = lambda tokens: np.concatenate(
+        [tokens[..., :-1], 7 - tokens[..., -1:]], axis=-1
+    )
     try:
         plan = export_tensorrt(artifact, target, batch=PROFILE)
     except ArtifactError:
@@ -101,7 +129,9 @@ def test_an_engine_that_keeps_other_patches_is_not_left_behind(api: FakeTensorRt
     assert not os.listdir(target.parent)
 
 
-def test_an_embedding_that_a_tie_changed_is_no_difference(api: FakeTensorRt, artifact: Path, target: Path) -> None:
+def test_an_embedding_that_a_tie_changed_is_no_difference(
+    api: FakeTensorRt, artifact: Path, target: Path
+) -> None:
     def tied(tokens: Any) -> Any:
         if len(tokens) > 1:
             tokens[1, 0, -1] = np.setdiff1d(np.arange(8), tokens[1, 0])[0]
@@ -131,7 +161,11 @@ def test_the_timing_cache_is_kept_for_the_gpu_and_version(
 
 
 def test_a_bad_timing_cache_is_made_anew(
-    api: FakeTensorRt, artifact: Path, target: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    api: FakeTensorRt,
+    artifact: Path,
+    target: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     cache = tmp_path / "mine.timing"
     cache.write_bytes(b"garbage")
@@ -142,7 +176,11 @@ def test_a_bad_timing_cache_is_made_anew(
 
 
 def test_a_timing_cache_that_cannot_be_written_is_no_error(
-    api: FakeTensorRt, artifact: Path, target: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    api: FakeTensorRt,
+    artifact: Path,
+    target: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     (tmp_path / "cache").write_bytes(b"a file where the folder should be")
     with caplog.at_level(logging.WARNING):
@@ -150,7 +188,9 @@ def test_a_timing_cache_that_cannot_be_written_is_no_error(
     assert "the timing cache cannot be written" in caplog.text
 
 
-def test_rtx_has_no_timing_cache(monkeypatch: pytest.MonkeyPatch, artifact: Path, target: Path, tmp_path: Path) -> None:
+def test_rtx_has_no_timing_cache(
+    monkeypatch: pytest.MonkeyPatch, artifact: Path, target: Path, tmp_path: Path
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     api = install(monkeypatch, FakeTensorRt(FakeCuda(), "1.7.1.116", rtx=True))
     plan = export_tensorrt(artifact, target, batch=PROFILE)
@@ -161,7 +201,9 @@ def test_rtx_has_no_timing_cache(monkeypatch: pytest.MonkeyPatch, artifact: Path
 
 def test_what_the_parser_says_is_passed_on(api: FakeTensorRt, artifact: Path, target: Path) -> None:
     api.readable = False
-    with pytest.raises(ArtifactError, match=r"TensorRT .* cannot read it: In node 7 \(Attention\): UNSUPPORTED$"):
+    with pytest.raises(
+        ArtifactError, match=r"TensorRT .* cannot read it: In node 7 \(Attention\): UNSUPPORTED$"
+    ):
         export_tensorrt(artifact, target)
 
 
@@ -169,12 +211,17 @@ def test_the_first_error_of_the_builder_is_passed_on_in_one_line(
     api: FakeTensorRt, artifact: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trireid.export.tensorrt._let_attention_decompose", lambda *_: None)
-    with pytest.raises(ArtifactError, match=r"cannot build it: Attention operation was not supported by a dedicated kernel$"):
+    with pytest.raises(
+        ArtifactError,
+        match=r"cannot build it: Attention operation was not supported by a dedicated kernel$",
+    ):
         export_tensorrt(artifact, target)
     assert not os.listdir(target.parent)
 
 
-def test_a_gpu_that_the_library_does_not_know_is_one_line(api: FakeTensorRt, artifact: Path, target: Path) -> None:
+def test_a_gpu_that_the_library_does_not_know_is_one_line(
+    api: FakeTensorRt, artifact: Path, target: Path
+) -> None:
     api.starts = False
     with pytest.raises(ArtifactError, match="does not start here: this GPU is too old"):
         export_tensorrt(artifact, target)
@@ -185,19 +232,26 @@ def test_plain_tensorrt_needs_a_gpu_whatever_is_asked(
     api: FakeTensorRt, artifact: Path, target: Path, unverified: bool
 ) -> None:
     api.cuda.gpu = None
-    with pytest.raises(ArtifactError, match=r"builds for the GPU it runs on: no GPU can be used here.*--library tensorrt_rtx"):
+    with pytest.raises(
+        ArtifactError,
+        match=r"builds for the GPU it runs on: no GPU can be used here.*--library tensorrt_rtx",
+    ):
         export_tensorrt(artifact, target, unverified=unverified)
     assert not api.builds
 
 
-def test_unverified_is_no_way_around_a_gpu_that_is_there(api: FakeTensorRt, artifact: Path, target: Path) -> None:
+def test_unverified_is_no_way_around_a_gpu_that_is_there(
+    api: FakeTensorRt, artifact: Path, target: Path
+) -> None:
     api.break_output = lambda embedding: -embedding
     with pytest.raises(ArtifactError, match="not left behind"):
         export_tensorrt(artifact, target, unverified=True, batch=PROFILE)
 
 
 def with_card(artifact: Path, path: Path, change: dict[str, str] | None) -> Path:
-    """The artifact with another card, or none; without a content digest, as earlier versions exported it."""
+    """The artifact with another card, or none; without a content digest, as earlier versions
+    exported it.
+    """
     model = onnx.load(artifact)
     drop_content(model)
     text = model.metadata_props[0].value
@@ -211,8 +265,12 @@ def with_card(artifact: Path, path: Path, change: dict[str, str] | None) -> Path
     return path
 
 
-def test_artifacts_that_are_not_for_tensorrt(api: FakeTensorRt, artifact: Path, target: Path, tmp_path: Path) -> None:
-    int8 = with_card(artifact, tmp_path / "int8.onnx", {'"precision": "fp32"': '"precision": "int8"'})
+def test_artifacts_that_are_not_for_tensorrt(
+    api: FakeTensorRt, artifact: Path, target: Path, tmp_path: Path
+) -> None:
+    int8 = with_card(
+        artifact, tmp_path / "int8.onnx", {'"precision": "fp32"': '"precision": "int8"'}
+    )
     bare = with_card(artifact, tmp_path / "bare.onnx", None)
     (tmp_path / "text.onnx").write_text("hello")
     (tmp_path / "best.pth").write_bytes(b"weights")
@@ -233,16 +291,24 @@ def test_artifacts_that_are_not_for_tensorrt(api: FakeTensorRt, artifact: Path, 
     assert not api.builds
 
 
-def test_fp16_has_a_wider_tolerance(api: FakeTensorRt, artifact: Path, target: Path, tmp_path: Path) -> None:
-    half = with_card(artifact, tmp_path / "half.onnx", {'"precision": "fp32"': '"precision": "fp16"'})
+def test_fp16_has_a_wider_tolerance(
+    api: FakeTensorRt, artifact: Path, target: Path, tmp_path: Path
+) -> None:
+    half = with_card(
+        artifact, tmp_path / "half.onnx", {'"precision": "fp32"': '"precision": "fp16"'}
+    )
     api.break_output = lambda embedding: embedding + np.float32(2e-3)
-    assert export_tensorrt(half, target, batch=PROFILE).measured["tensorrt_max_difference"] == pytest.approx(2e-3, rel=0.01)
+    assert export_tensorrt(half, target, batch=PROFILE).measured[
+        "tensorrt_max_difference"
+    ] == pytest.approx(2e-3, rel=0.01)
     api.break_output = lambda embedding: embedding + np.float32(2e-2)
     with pytest.raises(ArtifactError, match=r"differ from the ONNX by 0\.02"):
         export_tensorrt(half, target, batch=PROFILE)
 
 
-def test_a_full_disk_leaves_nothing(api: FakeTensorRt, artifact: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_nothing(
+    api: FakeTensorRt, artifact: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -254,35 +320,62 @@ def test_a_full_disk_leaves_nothing(api: FakeTensorRt, artifact: Path, target: P
 
 
 def test_the_command_line(
-    api: FakeTensorRt, artifact: Path, target: Path, capsys: pytest.CaptureFixture[str], embedder: Embedder
+    api: FakeTensorRt,
+    artifact: Path,
+    target: Path,
+    capsys: pytest.CaptureFixture[str],
+    embedder: Embedder,
 ) -> None:
-    assert trireid.cli.main(["export", "tensorrt", str(artifact), "-o", str(target), "--batch", "1,2,4"]) == 0
+    assert (
+        trireid.cli.main(
+            ["export", "tensorrt", str(artifact), "-o", str(target), "--batch", "1,2,4"]
+        )
+        == 0
+    )
     out = capsys.readouterr().out
-    assert f"{target}: TensorRT {api.__version__}, batch 1,2,4, for NVIDIA H200 (compute capability 9.0)" in out
+    assert (
+        f"{target}: TensorRT {api.__version__}, batch 1,2,4, for NVIDIA H200 (compute capability 9.0)"
+        in out
+    )
     assert f"fingerprint {embedder.card.fingerprint[:12]}" in out
     assert load_artifact(target).card.fingerprint == embedder.card.fingerprint
 
 
 @pytest.mark.parametrize("batch", ["1,2", "a,b,c", "1,2,3,4", "-1,2,3", ""])
-def test_a_batch_that_is_none_is_one_line(artifact: Path, target: Path, capsys: pytest.CaptureFixture[str], batch: str) -> None:
+def test_a_batch_that_is_none_is_one_line(
+    artifact: Path, target: Path, capsys: pytest.CaptureFixture[str], batch: str
+) -> None:
     with pytest.raises(SystemExit) as left:
-        trireid.cli.main(["export", "tensorrt", str(artifact), "-o", str(target), f"--batch={batch}"])
+        trireid.cli.main(
+            ["export", "tensorrt", str(artifact), "-o", str(target), f"--batch={batch}"]
+        )
     assert left.value.code == 2
     assert "give MIN,OPT,MAX, as in 1,8,32" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_one_line_on_the_command_line(
-    api: FakeTensorRt, artifact: Path, target: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    api: FakeTensorRt,
+    artifact: Path,
+    target: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "replace", full)
-    assert trireid.cli.main(["export", "tensorrt", str(artifact), "-o", str(target), "--batch", "1,2,4"]) == 1
+    assert (
+        trireid.cli.main(
+            ["export", "tensorrt", str(artifact), "-o", str(target), "--batch", "1,2,4"]
+        )
+        == 1
+    )
     assert capsys.readouterr().err == f"trireid: {target}: No space left on device\n"
 
 
-def test_the_log_holds_what_the_library_says(api: FakeTensorRt, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_holds_what_the_library_says(
+    api: FakeTensorRt, caplog: pytest.LogCaptureFixture
+) -> None:
     from trireid.inference.tensorrt.library import load_library
 
     library = load_library()

@@ -1,4 +1,6 @@
-"""The real parser and builder of TensorRT-RTX, which need no GPU: what they build, and what says so where a GPU is needed."""
+"""The real parser and builder of TensorRT-RTX, which need no GPU: what they build, and what says so
+where a GPU is needed.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from trireid.inference.tensorrt.plan import Profile, is_plan, read_plan
 from trireid.models import load_checkpoint
 from trireid.samples import ArtifactError
 
-rtx = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed (Linux on x86-64 alone has it)")
+rtx = pytest.importorskip(
+    "tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed (Linux on x86-64 alone has it)"
+)
 
 
 def what_is_there() -> str:
@@ -29,7 +33,8 @@ def what_is_there() -> str:
 
 
 without_gpu = pytest.mark.skipif(
-    not what_is_there().startswith("no GPU"), reason=f"is about machines with cuda-bindings and no GPU; here: {what_is_there()}"
+    not what_is_there().startswith("no GPU"),
+    reason=f"is about machines with cuda-bindings and no GPU; here: {what_is_there()}",
 )
 
 
@@ -57,7 +62,9 @@ def test_it_builds_a_plan_that_says_what_it_is(plan_path: Path, golden: Path) ->
 @pytest.mark.parametrize("name", ["sdtps_default", "demo_hdm_atm"])
 def test_it_builds_the_research_codes_goldens(tmp_path: Path, name: str) -> None:
     folder = shared("goldens")
-    export_onnx(load_checkpoint(folder / f"{name}.pth", folder / f"{name}.yml"), tmp_path / "g.onnx")
+    export_onnx(
+        load_checkpoint(folder / f"{name}.pth", folder / f"{name}.yml"), tmp_path / "g.onnx"
+    )
     assert is_plan(build(tmp_path / "g.onnx", tmp_path / "g.plan"))
 
 
@@ -67,15 +74,31 @@ def test_the_parser_sees_one_shape_but_for_the_batch(artifact: Path, embedder: E
     network = builder.create_network(1 << int(rtx.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = rtx.OnnxParser(network, logger)
     assert parser.parse(artifact.read_bytes())
-    outputs = {network.get_output(i).name: network.get_output(i) for i in range(network.num_outputs)}
-    assert {name: tuple(tensor.shape) for name, tensor in outputs.items()} == {"embedding": (-1, 192), "tokens": (-1, 3, 4)}
-    assert (outputs["embedding"].dtype, outputs["tokens"].dtype) == (rtx.DataType.FLOAT, rtx.DataType.INT64)
-    assert [network.get_input(i).name for i in range(network.num_inputs)] == ["images", "camera", "present"]
+    outputs = {
+        network.get_output(i).name: network.get_output(i) for i in range(network.num_outputs)
+    }
+    assert {name: tuple(tensor.shape) for name, tensor in outputs.items()} == {
+        "embedding": (-1, 192),
+        "tokens": (-1, 3, 4),
+    }
+    assert (outputs["embedding"].dtype, outputs["tokens"].dtype) == (
+        rtx.DataType.FLOAT,
+        rtx.DataType.INT64,
+    )
+    assert [network.get_input(i).name for i in range(network.num_inputs)] == [
+        "images",
+        "camera",
+        "present",
+    ]
 
 
 @without_gpu
-def test_without_a_gpu_nothing_unverified_is_written_unasked(artifact: Path, tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"nothing can verify the engine: no GPU can be used here.*--unverified"):
+def test_without_a_gpu_nothing_unverified_is_written_unasked(
+    artifact: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        ArtifactError, match=r"nothing can verify the engine: no GPU can be used here.*--unverified"
+    ):
         export_tensorrt(artifact, tmp_path / "p.plan", library="tensorrt_rtx")
     assert not list(tmp_path.iterdir())
 
@@ -93,12 +116,23 @@ def test_the_command_line_builds_the_defaults_and_says_that_they_are_not_verifie
     name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     artifact = str(default_artifact(name))
-    arguments = ["export", "tensorrt", artifact, "-o", str(tmp_path / "p.plan"), "--library", "tensorrt_rtx"]
+    arguments = [
+        "export",
+        "tensorrt",
+        artifact,
+        "-o",
+        str(tmp_path / "p.plan"),
+        "--library",
+        "tensorrt_rtx",
+    ]
     assert trireid.cli.main([*arguments, "--unverified", "--batch", "1,2,4"]) == 0
     said = capfd.readouterr()
     assert f"TensorRT-RTX {rtx.__version__}, batch 1,2,4, for any GPU that it supports" in said.out
     assert said.err.startswith("NOT verified: ")
     plan, _ = read_plan(tmp_path / "p.plan")
     assert (plan.verified, plan.card.name) == (False, f"trireid-default-{name}")
-    assert trireid.cli.main(["evaluate", "synthetic:person:2", "--model", str(tmp_path / "p.plan")]) == 2
+    assert (
+        trireid.cli.main(["evaluate", "synthetic:person:2", "--model", str(tmp_path / "p.plan")])
+        == 2
+    )
     assert "no GPU can be used here" in capfd.readouterr().err

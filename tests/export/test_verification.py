@@ -44,7 +44,9 @@ def altered(parameter: str) -> Embedder:
     """The network with one parameter changed."""
     network: ReIdNetwork = load_checkpoint(CHECKPOINT, CONFIG)
     values = network.get_parameter(parameter)
-    torch.nn.init.normal_(values, std=float(values.detach().std()), generator=torch.Generator().manual_seed(0))
+    torch.nn.init.normal_(
+        values, std=float(values.detach().std()), generator=torch.Generator().manual_seed(0)
+    )
     return TorchEmbedder(network, "altered.pth")
 
 
@@ -92,7 +94,9 @@ def scaled(name: str, factor: float) -> Change:
 
     def change(model: onnx.ModelProto) -> None:
         tensor = next(each for each in model.graph.initializer if each.name == name)
-        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(factor), name))
+        tensor.CopyFrom(
+            numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(factor), name)
+        )
 
     return change
 
@@ -122,15 +126,24 @@ def worst_patches(model: onnx.ModelProto) -> None:
 
 
 def in_steps(order: int) -> Change:
-    """Scores in steps of 0.1, so that many patches tie, which go to the first of them or, with -1, to the last."""
+    """Scores in steps of 0.1, so that many patches tie, which go to the first of them or, with -1,
+    to the last.
+    """
 
     def change(model: onnx.ModelProto) -> None:
         for name in [node.input[0] for node in model.graph.node if node.op_type == "TopK"]:
-            for operator, by in (("Mul", 10.0), ("Round", None), ("Div", 10.0), ("Sub", order * 1e-7 * np.arange(8))):
+            for operator, by in (
+                ("Mul", 10.0),
+                ("Round", None),
+                ("Div", 10.0),
+                ("Sub", order * 1e-7 * np.arange(8)),
+            ):
                 after(name, operator, by)(model)
                 last = next(node for node in model.graph.node if name in node.output)
                 last.input[0] = f"{name}.{operator}"
-                next(node for node in model.graph.node if f"{name}.before" in node.output).output[0] = f"{name}.{operator}"
+                next(node for node in model.graph.node if f"{name}.before" in node.output).output[
+                    0
+                ] = f"{name}.{operator}"
 
     return change
 
@@ -139,7 +152,8 @@ def in_steps(order: int) -> Change:
     "changes",
     [
         (scaled("artifact.scale", 0.5),),
-        (scaled("artifact.scale", 2), scaled("artifact.shift", 2)),  # another contrast, which a cosine does not see
+        # another contrast, which a cosine does not see
+        (scaled("artifact.scale", 2), scaled("artifact.shift", 2)),
         (scaled("artifact.scale", 1.01), scaled("artifact.shift", 1.01)),
     ],
     ids=["darker", "doubled", "a little"],
@@ -150,19 +164,26 @@ def test_a_wrong_normalisation_parts_at_the_input(
     assert compare(reference, edited(golden, tmp_path / "wrong.onnx", *changes)).parts_at == "input"
 
 
-@pytest.mark.parametrize("change", [worst_patches, after("tokens", "Add", 1)], ids=["the worst", "numbered from 1"])
-def test_other_patches_are_a_fault_of_their_own(reference: Embedder, golden: Path, tmp_path: Path, change: Change) -> None:
+@pytest.mark.parametrize(
+    "change", [worst_patches, after("tokens", "Add", 1)], ids=["the worst", "numbered from 1"]
+)
+def test_other_patches_are_a_fault_of_their_own(
+    reference: Embedder, golden: Path, tmp_path: Path, change: Change
+) -> None:
     report = compare(reference, edited(golden, tmp_path / "other.onnx", change))
     assert report.parts_at == "kept"
     assert report.kept is not None
     assert report.kept.different > 12
     assert any("sets of kept patches" in fault for fault in report.faults)
     coarse = compare(reference, load_artifact(tmp_path / "other.onnx"), precision="int8")
-    assert any("sets of kept patches" in fault for fault in coarse.faults)  # no precision explains them
+    # no precision explains them
+    assert any("sets of kept patches" in fault for fault in coarse.faults)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_an_embedding_of_another_length_is_a_fault(reference: Embedder, golden: Path, tmp_path: Path, precision: str) -> None:
+def test_an_embedding_of_another_length_is_a_fault(
+    reference: Embedder, golden: Path, tmp_path: Path, precision: str
+) -> None:
     longer = edited(golden, tmp_path / "longer.onnx", after("embedding", "Mul", 2.0))
     report = compare(reference, longer, precision=precision)
     assert report.parts_at == "embedding"
@@ -177,7 +198,11 @@ def test_patches_that_swap_at_a_tie_are_no_difference(golden: Path, tmp_path: Pa
     assert 0 < report.tied < 8
     assert report.kept.margin < 1e-5
     assert f"{report.tied} samples in which a tie swaps patches are left out" in text(report)
-    other = edited(tmp_path / "-1.onnx", tmp_path / "w.onnx", scaled("artifact.network.sdtps.tir_aggr.weight.1.bias", 3))
+    other = edited(
+        tmp_path / "-1.onnx",
+        tmp_path / "w.onnx",
+        scaled("artifact.network.sdtps.tir_aggr.weight.1.bias", 3),
+    )
     assert not compare(first, other).holds  # what is not at a tie still counts
 
 
@@ -187,23 +212,39 @@ def test_scores_that_differ_are_no_tie(reference: Embedder) -> None:
     assert kept.different > 0
 
 
-@pytest.mark.parametrize(("precision", "passes", "fails"), [("fp16", 0.025, 0.04), ("int8", 0.08, 0.12)], ids=["fp16", "int8"])
+@pytest.mark.parametrize(
+    ("precision", "passes", "fails"),
+    [("fp16", 0.025, 0.04), ("int8", 0.08, 0.12)],
+    ids=["fp16", "int8"],
+)
 def test_the_gates_on_the_cosine(
     reference: Embedder, golden: Path, tmp_path: Path, precision: str, passes: float, fails: float
 ) -> None:
     """An embedding that is moved by m, at right angles, has a cosine of about 1 - m^2 / 2."""
     for move, holds in ((passes, True), (fails, False)):
-        moved = edited(golden, tmp_path / "moved.onnx", after("embedding", "Add", move * np.eye(1, reference.card.dimension)))
+        moved = edited(
+            golden,
+            tmp_path / "moved.onnx",
+            after("embedding", "Add", move * np.eye(1, reference.card.dimension)),
+        )
         assert compare(reference, moved, precision=precision).holds == holds
 
 
 @pytest.mark.parametrize(("move", "holds"), [(7e-5, True), (1.5e-4, False)])
-def test_the_gate_on_a_number_in_float32(reference: Embedder, golden: Path, tmp_path: Path, move: float, holds: bool) -> None:
-    moved = edited(golden, tmp_path / "moved.onnx", after("embedding", "Add", move * np.eye(1, reference.card.dimension)))
+def test_the_gate_on_a_number_in_float32(
+    reference: Embedder, golden: Path, tmp_path: Path, move: float, holds: bool
+) -> None:
+    moved = edited(
+        golden,
+        tmp_path / "moved.onnx",
+        after("embedding", "Add", move * np.eye(1, reference.card.dimension)),
+    )
     assert compare(reference, moved).holds == holds
 
 
-@pytest.mark.parametrize(("mean", "holds"), [(0.504, True), (0.506, False), (0.496, True), (0.494, False)])
+@pytest.mark.parametrize(
+    ("mean", "holds"), [(0.504, True), (0.506, False), (0.496, True), (0.494, False)]
+)
 def test_the_gate_on_map(reference: Embedder, mean: float, holds: bool) -> None:
     found = {"reference_mAP": 0.5, "reference_rank1": 0.5, "mAP": mean, "rank1": 0.5}
     assert replace(compare(reference, reference), retrieval=found).holds == holds
@@ -222,15 +263,27 @@ def test_the_report_tells_the_two_apart(reference: Embedder) -> None:
     assert report.embedding.worst is not None
     kept = KeptReport(sets=4, equal=1, tied=3, different=0, worst=0.5, mean=0.75, margin=0.0)
     figures = replace(report, kept=kept).figures()
-    assert (figures["cosine_worst"], figures["cosine_mean"]) == (report.embedding.worst, report.embedding.mean)
+    assert (figures["cosine_worst"], figures["cosine_mean"]) == (
+        report.embedding.worst,
+        report.embedding.mean,
+    )
     assert (figures["kept_overlap_worst"], figures["kept_overlap_mean"]) == (0.5, 0.75)
-    assert (figures["data"], figures["samples"], figures["mAP"]) == (source.name, 16, report.retrieval["mAP"])
+    assert (figures["data"], figures["samples"], figures["mAP"]) == (
+        source.name,
+        16,
+        report.retrieval["mAP"],
+    )
 
 
-def test_stages_are_made_where_the_network_runs(golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages_are_made_where_the_network_runs(
+    golden: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     embedder = load_artifact(golden, threads=1)
     made: dict[str, Any] = {}
-    monkeypatch.setattr("onnxruntime.InferenceSession", lambda _, options, **more: made.update(more, options=options))
+    monkeypatch.setattr(
+        "onnxruntime.InferenceSession",
+        lambda _, options, **more: made.update(more, options=options),
+    )
     session = embedder.__dict__["_session"]
     monkeypatch.setattr(session, "get_providers", lambda: ["CUDAExecutionProvider"])
     _with_stages(golden, session)
@@ -239,13 +292,19 @@ def test_stages_are_made_where_the_network_runs(golden: Path, monkeypatch: pytes
 
 
 def test_two_foreign_networks_are_held_to_float32(tmp_path: Path) -> None:
-    foreign = described(network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}])
+    foreign = described(
+        network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}]
+    )
     report = compare(load_artifact(foreign), load_artifact(foreign))
     assert (report.holds, report.precision, report.kept) == (True, "fp32", None)
 
 
-@pytest.mark.parametrize("changes", [{"image_size": (32, 32)}, {"global_local": False, "head": Head.NONE}])
-def test_networks_of_other_sizes_are_not_compared(reference: Embedder, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "changes", [{"image_size": (32, 32)}, {"global_local": False, "head": Head.NONE}]
+)
+def test_networks_of_other_sizes_are_not_compared(
+    reference: Embedder, changes: dict[str, Any]
+) -> None:
     assert isinstance(reference, TorchEmbedder)
     other = ReIdNetwork(replace(reference.network.config, aggregation_ratio=1.0, **changes))
     with pytest.raises(ArtifactError, match="cannot be compared"):
@@ -253,8 +312,12 @@ def test_networks_of_other_sizes_are_not_compared(reference: Embedder, changes: 
 
 
 @given(st.integers(1, 7), st.floats(0, 0.3), st.floats(0, 0.1), st.integers(0, 2**32 - 1))
-def test_swapped_patches_are_ties_only_where_scores_explain_them(kept: int, gap: float, off: float, seed: int) -> None:
-    """The best dropped patch stands `gap` below the worst kept one, and the other network swaps the two."""
+def test_swapped_patches_are_ties_only_where_scores_explain_them(
+    kept: int, gap: float, off: float, seed: int
+) -> None:
+    """The best dropped patch stands `gap` below the worst kept one, and the other network swaps the
+    two.
+    """
     order = np.random.default_rng(seed).permutation(8)
     ranked = np.where(np.arange(8) < kept, 1.0, 1.0 - gap)
     scores = np.empty(8)
@@ -276,11 +339,21 @@ def test_swapped_patches_are_ties_only_where_scores_explain_them(kept: int, gap:
 def test_the_command_prints_json_and_fails_where_networks_differ(
     golden: Path, artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given_ = ["--against", str(CHECKPOINT), "--config", str(CONFIG), "--data", "synthetic:person:2", "--json"]
+    given_ = [
+        "--against",
+        str(CHECKPOINT),
+        "--config",
+        str(CONFIG),
+        "--data",
+        "synthetic:person:2",
+        "--json",
+    ]
     assert trireid.cli.main(["verify", str(golden), *given_]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["holds"], report["samples"], report["faults"]) == (True, 16, [])
-    assert report["retrieval"]["mAP"] == pytest.approx(report["retrieval"]["reference_mAP"], abs=1e-6)
+    assert report["retrieval"]["mAP"] == pytest.approx(
+        report["retrieval"]["reference_mAP"], abs=1e-6
+    )
     other = export_tiny(tmp_path / "other.onnx", seed=1)
     assert trireid.cli.main(["verify", str(other), "--against", str(artifact)]) == 1
     assert "not the same network" in capsys.readouterr().out

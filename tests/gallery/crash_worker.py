@@ -1,8 +1,9 @@
 """A process that works on a gallery until it is killed, and what it must not lose.
 
-`python -m tests.gallery.crash_worker` reads lines `FOLDER LOG SEED SECONDS`; for each it forks a child that works on the gallery,
-kills it with SIGKILL after so many seconds, and prints `killed`. What the child is about to do and what it has been told is
-done, it writes into the log, a line of JSON each. Of a line `FOLDER POINT` the child kills itself at that point of an erasure.
+`python -m tests.gallery.crash_worker` reads lines `FOLDER LOG SEED SECONDS`; for each it forks a
+child that works on the gallery, kills it with SIGKILL after so many seconds, and prints `killed`.
+What the child is about to do and what it has been told is done, it writes into the log, a line of
+JSON each. Of a line `FOLDER POINT` the child kills itself at that point of an erasure.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ class NoNetwork(Embedder):
     """A card without a network: what is enrolled here has its embedding already."""
 
     def __init__(self, fingerprint: str = "0" * 64) -> None:
-        parts = tuple(Segment(name, "global", 4 * i, 4 * i + 4) for i, name in enumerate(("rgb", "nir", "tir")))
+        parts = tuple(
+            Segment(name, "global", 4 * i, 4 * i + 4)
+            for i, name in enumerate(("rgb", "nir", "tir"))
+        )
         card = Card(
             name="none",
             kind="person",
@@ -72,7 +76,9 @@ def embedding(id_: str) -> NDArray[np.float32]:
     return np.asarray(values / np.linalg.norm(values))
 
 
-def item(id_: str, identity: str, present: tuple[str, ...] = ("rgb", "nir", "tir"), mark: str = "") -> Item:
+def item(
+    id_: str, identity: str, present: tuple[str, ...] = ("rgb", "nir", "tir"), mark: str = ""
+) -> Item:
     """An item with pictures that say whose they are, and carry a mark."""
     content = f"picture of {identity}" + (f" <{mark}>" if mark else "")
     pictures = [StoredPicture(name, content.encode()) for name in present]  # type: ignore[arg-type]
@@ -149,7 +155,9 @@ def _step(draw: random.Random, ids: list[str], name: str) -> dict[str, Any]:
 
 def _do(gallery: Gallery, step: dict[str, Any]) -> None:
     if step["do"] == "add":
-        gallery.add_items([item(id_, identity, mark=_mark(id_, step)) for id_, identity in step["items"]])
+        gallery.add_items(
+            [item(id_, identity, mark=_mark(id_, step)) for id_, identity in step["items"]]
+        )
     elif step["do"] == "remove":
         gallery.remove(ids=step["ids"])
     elif step["do"] == "erase":
@@ -168,7 +176,8 @@ def _say(out: int, what: dict[str, Any]) -> None:
     os.write(out, json.dumps(what).encode() + b"\n")
 
 
-#: Where a process may die while it erases `person 1`: what it does, and of what it dies instead of doing it.
+#: Where a process may die while it erases `person 1`: what it does, and of what it dies instead of
+#: doing it.
 POINTS: dict[str, tuple[Callable[[Gallery], Any], tuple[Any, str]]] = {
     "committed": (lambda gallery: gallery.remove(identity="person 1"), (Erasure, "finish")),
     "index-dropped": (lambda gallery: gallery.remove(identity="person 1"), (Erasure, "_empty_log")),
@@ -193,8 +202,12 @@ def _die(folder: Path, point: str) -> None:
 
 def _replace(gallery: Gallery) -> None:
     with gallery.reading() as reading:
-        ids = [id_ for (id_,) in reading.rows("SELECT id FROM items WHERE identity = 'person 1'", [])]
-    gallery.add_items([replace(item(id_, "person 2"), embedding=embedding("another")) for id_ in ids])
+        ids = [
+            id_ for (id_,) in reading.rows("SELECT id FROM items WHERE identity = 'person 1'", [])
+        ]
+    gallery.add_items(
+        [replace(item(id_, "person 2"), embedding=embedding("another")) for id_ in ids]
+    )
 
 
 def _compact(gallery: Gallery) -> None:
@@ -203,7 +216,9 @@ def _compact(gallery: Gallery) -> None:
 
 
 def _save(gallery: Gallery) -> None:
-    """Another process removes while this one writes the index: its draft is new when all else has been erased."""
+    """Another process removes while this one writes the index: its draft is new when all else has
+    been erased.
+    """
     save = Seen.save
 
     def overtaken(self: Seen, path: Path, *arguments: Any) -> None:

@@ -1,4 +1,6 @@
-"""Looking after a gallery: another network, numbers, checks of damaged stores, taking it elsewhere, older stores."""
+"""Looking after a gallery: another network, numbers, checks of damaged stores, taking it elsewhere,
+older stores.
+"""
 
 from __future__ import annotations
 
@@ -37,12 +39,26 @@ def folder(tmp_path: Path, embedder: Embedder) -> Path:
     path = tmp_path / "people.gallery"
     (tmp_path / "file.png").write_bytes(encoded(90))
     with Gallery.open(path, embedder) as gallery:
-        gallery.add([triplet(n, id=f"i{n}", identity=f"p{n % 3}", camera=n % 2) for n in range(12)], keep=True)
-        gallery.add([Sample(id="file", rgb=tmp_path / "file.png", time="2026-05-01T23:30:00-02:00", kind="person")])
+        gallery.add(
+            [triplet(n, id=f"i{n}", identity=f"p{n % 3}", camera=n % 2) for n in range(12)],
+            keep=True,
+        )
+        gallery.add(
+            [
+                Sample(
+                    id="file",
+                    rgb=tmp_path / "file.png",
+                    time="2026-05-01T23:30:00-02:00",
+                    kind="person",
+                )
+            ]
+        )
     return path
 
 
-def test_a_gallery_moves_to_another_network(folder: Path, embedder: Embedder, successor: Embedder) -> None:
+def test_a_gallery_moves_to_another_network(
+    folder: Path, embedder: Embedder, successor: Embedder
+) -> None:
     opened: list[Path] = []
 
     def load(path: Path) -> Embedder:
@@ -53,7 +69,8 @@ def test_a_gallery_moves_to_another_network(folder: Path, embedder: Embedder, su
         assert watching.search(triplet(3), 1)[0].id == "i3"
         report = reembed(folder, successor)
         assert (report.moved, report.lost) == (13, [])
-        hits = watching.search(triplet(3, camera=1), 1)  # it was open all the time, and has changed over
+        # it was open all the time, and has changed over
+        hits = watching.search(triplet(3, camera=1), 1)
         assert (hits[0].id, round(hits[0].score, 4)) == ("i3", 1.0)
         assert watching.embedder.card.fingerprint == successor.card.fingerprint
         assert opened == [embedder.path, successor.path]
@@ -62,15 +79,23 @@ def test_a_gallery_moves_to_another_network(folder: Path, embedder: Embedder, su
     with Gallery.open(folder) as gallery:
         assert gallery.search(Sample(rgb=encoded(90)), 1)[0].id == "file"
         _, action, what = gallery.audit()[-1]
-        assert (action, what) == ("reembed", {"from": "tiny", "to": "next", "items": 13, "by": current_actor()})
+        assert (action, what) == (
+            "reembed",
+            {"from": "tiny", "to": "next", "items": 13, "by": current_actor()},
+        )
     with pytest.raises(GalleryError, match="has embeddings of next already"):
         reembed(folder, successor)
     assert not check(folder).faults
 
 
-def test_items_without_pictures_keep_the_gallery_where_it_is(folder: Path, tmp_path: Path, successor: Embedder) -> None:
+def test_items_without_pictures_keep_the_gallery_where_it_is(
+    folder: Path, tmp_path: Path, successor: Embedder
+) -> None:
     (tmp_path / "file.png").unlink()
-    with pytest.raises(GalleryError, match=r"stays with tiny: the pictures of 1 items cannot be read .*file\.png.*--drop-lost"):
+    with pytest.raises(
+        GalleryError,
+        match=r"stays with tiny: the pictures of 1 items cannot be read .*file\.png.*--drop-lost",
+    ):
         reembed(folder, successor)
     with Gallery.open(folder) as gallery:
         assert gallery.embedder.card.name == "tiny"
@@ -101,7 +126,9 @@ def test_what_is_enrolled_during_the_move_comes_along(
         assert "i5" not in gallery.ids()
 
 
-def test_a_move_that_is_killed_goes_on_where_it_was(folder: Path, successor: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_move_that_is_killed_goes_on_where_it_was(
+    folder: Path, successor: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     embed, batches = successor.embed, []
 
     def dying(samples: Sequence[Sample]) -> NDArray[np.float32]:
@@ -123,7 +150,12 @@ def test_a_move_that_is_killed_goes_on_where_it_was(folder: Path, successor: Emb
 
 def test_numbers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = stats(folder)
-    assert (found["items"], found["identities"], found["model"], found["dimension"]) == (13, 3, "tiny", 192)
+    assert (found["items"], found["identities"], found["model"], found["dimension"]) == (
+        13,
+        3,
+        "tiny",
+        192,
+    )
     assert found["by_camera"] == {"None": 1, "0": 6, "1": 6}
     assert found["by_day"] == {"2026-05-02": 1}
     assert found["by_modalities"] == {"rgb+nir+tir": 12, "rgb": 1}
@@ -134,7 +166,9 @@ def test_numbers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "by modalities  rgb+nir+tir: 12, rgb: 1" in capsys.readouterr().out
 
 
-def test_a_whole_gallery_has_no_faults(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_whole_gallery_has_no_faults(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     report = check(folder)
     assert (report.items, report.readable, report.faults) == (13, 13, [])
     (tmp_path / "file.png").unlink()
@@ -158,7 +192,9 @@ def test_a_damaged_store_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     assert any("cannot be read" in fault or FILE in fault for fault in report.faults)
     assert 100 < report.readable < 600
     (path / FILE).write_bytes(b"not a database at all" * 300)
-    assert any("cannot be opened" in fault or "cannot be read" in fault for fault in check(path).faults)
+    assert any(
+        "cannot be opened" in fault or "cannot be read" in fault for fault in check(path).faults
+    )
 
 
 def test_faults_of_items_are_named(tmp_path: Path) -> None:
@@ -166,7 +202,9 @@ def test_faults_of_items_are_named(tmp_path: Path) -> None:
     with Gallery.open(path, NoNetwork()) as gallery:
         gallery.add_items([item(f"i{n}", "p") for n in range(4)])
     database = sqlite3.connect(path / FILE)
-    database.execute("UPDATE vectors_1 SET embedding = ? WHERE key = 1", [np.zeros(12, np.float32).tobytes()])
+    database.execute(
+        "UPDATE vectors_1 SET embedding = ? WHERE key = 1", [np.zeros(12, np.float32).tobytes()]
+    )
     database.execute("DELETE FROM vectors_1 WHERE key = 2")
     database.execute("UPDATE items SET present = 3 WHERE key = 3")
     database.commit()
@@ -183,7 +221,9 @@ def test_an_export_can_be_indexed_again(folder: Path, tmp_path: Path, embedder: 
         assert (report.added, report.faults) == (13, [])
         assert again.ids() == first.ids()
         hits = [gallery.search(triplet(4), 13, {"identity": "p1"}) for gallery in (again, first)]
-        assert [(hit.id, hit.camera) for hit in hits[0]] == [(hit.id, hit.camera) for hit in hits[1]]
+        assert [(hit.id, hit.camera) for hit in hits[0]] == [
+            (hit.id, hit.camera) for hit in hits[1]
+        ]
     rows = np.load(tmp_path / "out" / EMBEDDINGS)
     assert rows.shape == (13, 192)
     assert np.allclose(rows[3], embedder.embed([triplet(3, camera=1)])[0], atol=1e-5)
@@ -197,7 +237,11 @@ def test_removing_from_the_command_line(folder: Path, capsys: pytest.CaptureFixt
     assert trireid.cli.main(["gallery", "remove", str(folder), "--older-than", "10000"]) == 0
     assert trireid.cli.main(["gallery", "compact", str(folder)]) == 0
     out = capsys.readouterr().out.splitlines()
-    assert ["4 removed; holds 9" in out[0], "2 removed; holds 7" in out[1], "0 removed" in out[2]] == [True] * 3
+    assert [
+        "4 removed; holds 9" in out[0],
+        "2 removed; holds 7" in out[1],
+        "0 removed" in out[2],
+    ] == [True] * 3
     with pytest.raises(SystemExit, match="2"):
         trireid.cli.main(["gallery", "remove", str(folder)])
 
@@ -224,12 +268,19 @@ def test_a_store_of_version_1_becomes_one_of_this_version(tmp_path: Path) -> Non
         """
     )
     card = NoNetwork().card
-    meta = {"version": "1", "artifact": "none", "fingerprint": card.fingerprint, "model": "none", "dimension": "12"}
+    meta = {
+        "version": "1",
+        "artifact": "none",
+        "fingerprint": card.fingerprint,
+        "model": "none",
+        "dimension": "12",
+    }
     database.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
     for n in range(5):
         values = [f"i{n}", "p", "2026-05-01T10:00:00Z", embedding(f"i{n}").tobytes()]
         database.execute(
-            "INSERT INTO items (id, identity, time, attributes, digest, embedding) VALUES (?, ?, ?, '{}', 'd', ?)", values
+            "INSERT INTO items (id, identity, time, attributes, digest, embedding) VALUES (?, ?, ?, '{}', 'd', ?)",
+            values,
         )
         database.execute("INSERT INTO pictures VALUES (?, 'rgb', NULL, NULL, x'00')", [n + 1])
     database.commit()
@@ -260,7 +311,10 @@ def test_several_processes_share_a_gallery(tmp_path: Path) -> None:
     with Gallery.open(folder, NoNetwork()) as gallery:
         writers = [
             subprocess.Popen(
-                [sys.executable, "-c", WRITER, str(folder), "25", name], stdout=subprocess.PIPE, text=True, cwd=ROOT
+                [sys.executable, "-c", WRITER, str(folder), "25", name],
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=ROOT,
             )
             for name in ("one", "two")
         ]
@@ -280,7 +334,10 @@ def test_a_writer_that_is_stopped_holds_no_lock(tmp_path: Path) -> None:
     folder = tmp_path / "a.gallery"
     with Gallery.open(folder, NoNetwork()) as gallery:
         process = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(folder), "100000", "x"], stdout=subprocess.PIPE, text=True, cwd=ROOT
+            [sys.executable, "-c", WRITER, str(folder), "100000", "x"],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
         )
         assert process.stdout is not None
         while process.stdout.readline() != "3\n":
@@ -293,7 +350,10 @@ def test_a_writer_that_is_stopped_holds_no_lock(tmp_path: Path) -> None:
 
 
 def test_settings_that_are_none_are_refused(tmp_path: Path) -> None:
-    for options, fault in (({"memory": "int4"}, "memory: 'int4'"), ({"recall": 1.5}, "recall must be")):
+    for options, fault in (
+        ({"memory": "int4"}, "memory: 'int4'"),
+        ({"recall": 1.5}, "recall must be"),
+    ):
         given: dict[str, Any] = options
         with pytest.raises(GalleryError, match=fault):
             Gallery.open(tmp_path / "a.gallery", NoNetwork(), **given)

@@ -1,4 +1,6 @@
-"""Every search is of one state of the gallery, whatever is added, removed, replaced, merged and trained meanwhile."""
+"""Every search is of one state of the gallery, whatever is added, removed, replaced, merged and
+trained meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ class Alike(NoNetwork):
 
 
 class Traffic:
-    """Threads at work on one gallery that two processes, say, have open; what they find wrong is in `faults`."""
+    """Threads at work on one gallery that two processes, say, have open; what they find wrong is in
+    `faults`.
+    """
 
     def __init__(self, folder: Path, subsets: Sequence[tuple[str, ...]], memory: str) -> None:
         self.subsets, self.faults, self.done = subsets, list[str](), Counter[str]()
@@ -50,24 +54,36 @@ class Traffic:
 
     def replace(self, number: int) -> None:
         """One item by another of the same id and, later, of other modalities."""
-        self.here.add_items([item(f"i{number % len(LASTING)}", "lasting", self.subset(number // len(LASTING)))])
+        self.here.add_items(
+            [item(f"i{number % len(LASTING)}", "lasting", self.subset(number // len(LASTING)))]
+        )
 
     def come_and_go(self, number: int) -> None:
         if number % 2:
-            self.there.add_items([item(f"o{number}-{n}", "other", self.subset(n)) for n in range(OTHERS)])
+            self.there.add_items(
+                [item(f"o{number}-{n}", "other", self.subset(n)) for n in range(OTHERS)]
+            )
         else:
             self.there.remove(identity="other")
 
     def search(self, number: int) -> None:
-        where: dict[str, Any] | None = {"identity": ["lasting", str(number)]} if number % 3 else None
+        where: dict[str, Any] | None = (
+            {"identity": ["lasting", str(number)]} if number % 3 else None
+        )
         hits = self.here.search(QUERIES[number % 2], 1000, where, rerank=number % 5 == 0)
         self.faults += self.wrong(hits, (0,) if where else (0, OTHERS))
 
     def wrong(self, hits: Sequence[Hit], others: Sequence[int]) -> list[str]:
         found = Counter(hit.id for hit in hits)
-        missing, twice, more = LASTING - found, found - Counter(set(found)), len(set(found) - set(LASTING))
+        missing, twice, more = (
+            LASTING - found,
+            found - Counter(set(found)),
+            len(set(found) - set(LASTING)),
+        )
         right = not missing and not twice and more in others
-        return [] if right else [f"{len(missing)} missing, {len(twice)} twice, {more} of the others"]
+        return (
+            [] if right else [f"{len(missing)} missing, {len(twice)} twice, {more} of the others"]
+        )
 
     def run(self) -> None:
         steps = (self.replace, self.come_and_go, self.search, self.search)
@@ -75,7 +91,11 @@ class Traffic:
         for thread in threads:
             thread.start()
         until = time.monotonic() + SECONDS
-        while not self.faults and min(self.done[step.__name__] for step in steps) < ENOUGH and time.monotonic() < until:
+        while (
+            not self.faults
+            and min(self.done[step.__name__] for step in steps) < ENOUGH
+            and time.monotonic() < until
+        ):
             time.sleep(0.05)
         self._over.set()
         for thread in threads:
@@ -103,7 +123,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(
     ("memory", "crossover", "mixed"),
-    [("float32", 10_000, False), ("float32", 150, False), ("float16", 10_000, True), ("int8", 150, True)],
+    [
+        ("float32", 10_000, False),
+        ("float32", 150, False),
+        ("float16", 10_000, True),
+        ("int8", 150, True),
+    ],
 )
 def test_every_search_is_of_one_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: str, crossover: int, mixed: bool
@@ -113,10 +138,13 @@ def test_every_search_is_of_one_state(
     traffic = Traffic(tmp_path / "a.gallery", subsets, memory)
     traffic.run()
     assert traffic.faults == []
-    assert min(traffic.done[step] for step in ("replace", "come_and_go", "search")) > 3  # on a slow machine, too
+    # on a slow machine, too
+    assert min(traffic.done[step] for step in ("replace", "come_and_go", "search")) > 3
 
 
-def test_searches_go_on_with_what_was_while_much_is_taken_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_searches_go_on_with_what_was_while_much_is_taken_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reached, go = threading.Event(), threading.Event()
     with Gallery.open(tmp_path / "a.gallery", NoNetwork()) as gallery:
         gallery.add_items([item("first", "p")])
@@ -128,7 +156,9 @@ def test_searches_go_on_with_what_was_while_much_is_taken_in(tmp_path: Path, mon
             assert go.wait(20)
 
         monkeypatch.setattr(VectorIndex, "add", slow)
-        adding = threading.Thread(target=gallery.add_items, args=[[item(f"i{n}", "p") for n in range(view.MUCH + 1)]])
+        adding = threading.Thread(
+            target=gallery.add_items, args=[[item(f"i{n}", "p") for n in range(view.MUCH + 1)]]
+        )
         adding.start()
         assert reached.wait(20)
         assert [known.id for _, known in nearest(gallery, "i7", 5)] == ["first"]
@@ -147,7 +177,8 @@ def test_what_fails_midway_is_derived_anew(tmp_path: Path, monkeypatch: pytest.M
         with monkeypatch.context() as patch:
             patch.setattr(VectorIndex, "remove", full)
             with pytest.raises(MemoryError):
-                gallery.add_items([item("second", "p"), item("first", "q")])  # durable, but not taken in
+                # durable, but not taken in
+                gallery.add_items([item("second", "p"), item("first", "q")])
         assert {known.identity for _, known in nearest(gallery, "second", 9)} == {"p", "q"}
         gallery.add_items([item("third", "p")])
         assert indexed(gallery) == 3

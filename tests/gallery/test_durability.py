@@ -1,4 +1,6 @@
-"""Killed at any moment: nothing acknowledged is lost, nothing removed comes back, and the next opening needs no hand."""
+"""Killed at any moment: nothing acknowledged is lost, nothing removed comes back, and the next
+opening needs no hand.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,17 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.conftest import ROOT
-from tests.gallery.crash_worker import MARK, POINTS, NoNetwork, State, after, embedding, indexed, item, nearest
+from tests.gallery.crash_worker import (
+    MARK,
+    POINTS,
+    NoNetwork,
+    State,
+    after,
+    embedding,
+    indexed,
+    item,
+    nearest,
+)
 from trireid.gallery import Gallery
 from trireid.gallery.actor import current_actor
 from trireid.gallery.index import Seen, VectorIndex
@@ -33,7 +45,9 @@ KILLS = int(os.environ.get("TRIREID_KILLS", "30"))
 def killer() -> Iterator[subprocess.Popen[str]]:
     """The process that forks and kills."""
     command = [sys.executable, "-m", "tests.gallery.crash_worker"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
         yield process
         assert process.stdin is not None
         process.stdin.close()
@@ -47,7 +61,8 @@ def test_kill_minus_nine(tmp_path: Path, killer: subprocess.Popen[str]) -> None:
     draw, state, seen, done, patience = random.Random(0), State(), 0, 0, 1.0
     marks: set[str] = set()  # of all that the gallery was ever known to hold
     for number in range(KILLS):
-        patience = max(1.0, 0.8 * patience) if done > number else 1.5 * patience  # on a slow machine it lives longer
+        # on a slow machine it lives longer
+        patience = max(1.0, 0.8 * patience) if done > number else 1.5 * patience
         killer.stdin.write(f"{folder} {log} {number} {patience * draw.uniform(0.02, 0.4):.3f}\n")
         killer.stdin.flush()
         assert killer.stdout.readline() == "killed\n"
@@ -62,7 +77,8 @@ def test_kill_minus_nine(tmp_path: Path, killer: subprocess.Popen[str]) -> None:
         seen = len(lines)
         state = checked(folder, sure, sure if maybe is None else after(sure, maybe))
         marks |= marks_of(state)
-        assert marks_in(folder) & marks <= marks_of(state)  # nothing that was removed or replaced is in any file
+        # nothing that was removed or replaced is in any file
+        assert marks_in(folder) & marks <= marks_of(state)
     assert done > KILLS / 2  # the process got somewhere between kills
 
 
@@ -102,19 +118,28 @@ def test_killed_at_any_point_of_an_erasure_the_next_opening_finishes_it(
     tmp_path: Path, killer: subprocess.Popen[str], point: str
 ) -> None:
     folder = tmp_path / "people.gallery"
-    wanted = [b"picture of person 1", *(embedding(f"i{n}").tobytes() for n in range(40) if n % 4 == 1)]
+    wanted = [
+        b"picture of person 1",
+        *(embedding(f"i{n}").tobytes() for n in range(40) if n % 4 == 1),
+    ]
     filled(folder).close()
     assert killer.stdin is not None
     assert killer.stdout is not None
     killer.stdin.write(f"{folder} {point}\n")
     killer.stdin.flush()
     assert killer.stdout.readline() == "killed\n"
-    left = [path.name for path in folder.iterdir() if any(each in path.read_bytes() for each in wanted)]
+    left = [
+        path.name for path in folder.iterdir() if any(each in path.read_bytes() for each in wanted)
+    ]
     assert bool(left) == (point != "log-emptied")
     with Gallery.open(folder, NoNetwork()) as gallery:
         wait_until_erased(gallery)
         assert indexed(gallery) == (40 if point == "replaced" else 30)
-        assert not [path.name for path in folder.iterdir() if any(each in path.read_bytes() for each in wanted)]
+        assert not [
+            path.name
+            for path in folder.iterdir()
+            if any(each in path.read_bytes() for each in wanted)
+        ]
 
 
 def filled(folder: Path, count: int = 40) -> Gallery:
@@ -124,7 +149,9 @@ def filled(folder: Path, count: int = 40) -> Gallery:
 
 
 @pytest.mark.parametrize("damage", ["torn", "flipped", "foreign", "empty", "another gallery's"])
-def test_an_index_file_that_cannot_be_used_is_built_anew(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_index_file_that_cannot_be_used_is_built_anew(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with filled(tmp_path / "a.gallery") as gallery:
         assert gallery.snapshot()
     path = tmp_path / "a.gallery" / SNAPSHOT
@@ -147,7 +174,9 @@ def test_an_index_file_that_cannot_be_used_is_built_anew(tmp_path: Path, damage:
     assert "built anew" in caplog.text
 
 
-def test_a_snapshot_saves_building_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_snapshot_saves_building_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with filled(tmp_path / "a.gallery") as gallery:
         assert gallery.snapshot()
         gallery.add_items([item("late", "person 9")])
@@ -177,7 +206,10 @@ def test_what_is_erased_stays_in_no_file(tmp_path: Path) -> None:
             assert not any(vector in content for vector in wanted)
             assert b"picture of person 1" not in content
         (line,) = gallery.audit()
-        assert line[1:] == ("remove", {"identity": "person 1", "removed": 10, "by": current_actor()})
+        assert line[1:] == (
+            "remove",
+            {"identity": "person 1", "removed": 10, "by": current_actor()},
+        )
         assert gallery.snapshot()
     for content in contents(folder):
         assert not any(vector in content for vector in wanted)
@@ -193,14 +225,23 @@ gallery.snapshot()
 """
 
 
-def test_what_is_erased_leaves_no_trace_beside_killed_and_searching_processes(tmp_path: Path) -> None:
-    """Drafts that a killed process left of a snapshot, the log while others read on, thumbnails, free pages."""
+def test_what_is_erased_leaves_no_trace_beside_killed_and_searching_processes(
+    tmp_path: Path,
+) -> None:
+    """Drafts that a killed process left of a snapshot, the log while others read on, thumbnails,
+    free pages.
+    """
     folder, over, faults = tmp_path / "a.gallery", threading.Event(), list[str]()
-    wanted = [b"picture of person 1", *(embedding(f"i{n}").tobytes() for n in range(40) if n % 4 == 1)]
+    wanted = [
+        b"picture of person 1",
+        *(embedding(f"i{n}").tobytes() for n in range(40) if n % 4 == 1),
+    ]
     with filled(folder) as gallery, Gallery.open(folder, NoNetwork()) as other:
         killed = subprocess.run([sys.executable, "-c", SAVING, str(folder)], cwd=ROOT)
         assert killed.returncode == -signal.SIGKILL
-        assert any(wanted[1] in path.read_bytes() for path in folder.iterdir() if SNAPSHOT in path.name)
+        assert any(
+            wanted[1] in path.read_bytes() for path in folder.iterdir() if SNAPSHOT in path.name
+        )
 
         def search() -> None:
             while not over.is_set():
@@ -210,7 +251,11 @@ def test_what_is_erased_leaves_no_trace_beside_killed_and_searching_processes(tm
         searching.start()
         try:
             assert gallery.remove(identity="person 1") == 10
-            assert not [path.name for path in folder.rglob("*") if any(each in path.read_bytes() for each in wanted)]
+            assert not [
+                path.name
+                for path in folder.rglob("*")
+                if any(each in path.read_bytes() for each in wanted)
+            ]
         finally:
             over.set()
             searching.join()
@@ -218,12 +263,22 @@ def test_what_is_erased_leaves_no_trace_beside_killed_and_searching_processes(tm
 
 
 def contents(folder: Path) -> list[bytes]:
-    """Every file, read by other processes: a file that this one closes takes the locks of its open galleries with it."""
-    return [subprocess.run(["cat", str(path)], capture_output=True).stdout for path in folder.rglob("*") if path.is_file()]
+    """Every file, read by other processes: a file that this one closes takes the locks of its open
+    galleries with it.
+    """
+    return [
+        subprocess.run(["cat", str(path)], capture_output=True).stdout
+        for path in folder.rglob("*")
+        if path.is_file()
+    ]
 
 
-def test_a_snapshot_that_a_removal_overtook_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process removes while this one writes the file: the removed vector must not come back to the disk."""
+def test_a_snapshot_that_a_removal_overtook_is_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process removes while this one writes the file: the removed vector must not come back
+    to the disk.
+    """
     folder = tmp_path / "a.gallery"
     with filled(folder) as gallery, Gallery.open(folder, NoNetwork()) as other:
         save = Seen.save
@@ -246,7 +301,8 @@ def test_compacting_gives_space_back_and_others_go_on(tmp_path: Path) -> None:
         gallery.compact()
         assert (folder / FILE).stat().st_size < 0.9 * before
         gallery.add_items([item("new", "person 7")])
-        assert indexed(other) == 301  # the other has not seen what was removed, and reads everything anew
+        # the other has not seen what was removed, and reads everything anew
+        assert indexed(other) == 301
         assert gallery._reader.run("SELECT count(*) FROM removals") == [(0,)]
         gallery.add_items([item("newer", "person 7")])
         assert indexed(other) == indexed(gallery) == 302

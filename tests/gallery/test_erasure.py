@@ -1,4 +1,6 @@
-"""Erasure as a state: what happens to removed content while a reader is in the way, and where it must not go."""
+"""Erasure as a state: what happens to removed content while a reader is in the way, and where it
+must not go.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ sys.stdin.read()
 def reader(folder: Path) -> Iterator[None]:
     """Another process in the middle of a read transaction."""
     command = [sys.executable, "-c", READER, str(folder / FILE)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "reading\n"
         yield
@@ -67,14 +71,17 @@ def test_a_reader_in_the_way_delays_the_erasure_and_nothing_else(
             assert gallery.add_items([item("new", "person 7")]) == ["new"]
             assert stats(folder)["erasure_pending"]
             assert "a reader is in the way" in caplog.text
-            with Gallery.open(folder, NoNetwork()) as other:  # it is the gallery's state, not a process's
+            # it is the gallery's state, not a process's
+            with Gallery.open(folder, NoNetwork()) as other:
                 assert other.erasure_pending
         wait_until_erased(gallery)  # nobody asks for it
         assert not traces(folder)
         assert not stats(folder)["erasure_pending"]
 
 
-def test_another_process_finishes_what_one_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_process_finishes_what_one_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("trireid.gallery.upkeep._IDLE", 0.05)
     folder = tmp_path / "a.gallery"
     with filled(folder) as watching:
@@ -90,7 +97,9 @@ def test_what_is_replaced_is_erased_as_what_is_removed(tmp_path: Path) -> None:
     folder = tmp_path / "a.gallery"
     with filled(folder) as gallery:
         assert gallery.snapshot()
-        gallery.add_items([item(f"i{n}", "person 5", mark=f"i{n}@again") for n in range(40) if n % 4 == 1])
+        gallery.add_items(
+            [item(f"i{n}", "person 5", mark=f"i{n}@again") for n in range(40) if n % 4 == 1]
+        )
         wait_until_erased(gallery)
         assert not any(b"picture of person 1" in content for content in contents(folder))
         with reader(folder):
@@ -100,7 +109,9 @@ def test_what_is_replaced_is_erased_as_what_is_removed(tmp_path: Path) -> None:
         assert not any(b"i5@again" in content for content in contents(folder))
 
 
-def test_the_command_line_says_that_an_erasure_is_pending(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_says_that_an_erasure_is_pending(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "a.gallery"
     with filled(folder) as gallery, reader(folder):
         gallery.remove(identity="person 1")
@@ -113,7 +124,9 @@ def test_the_command_line_says_that_an_erasure_is_pending(tmp_path: Path, capsys
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
     """A file system of so many bytes; the test is passed over where none can be mounted."""
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True
+    )
     if mounted.returncode:
         pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
     try:
@@ -137,7 +150,9 @@ def test_nothing_of_a_gallery_is_written_to_the_folder_for_temporary_files(tmp_p
     """Where that folder is smaller than what is removed and compacted, both work: neither uses it."""
     folder = tmp_path / "a.gallery"
     with Gallery.open(folder, NoNetwork()) as gallery:
-        gallery.add_items([item(f"i{n}", f"person {n % 4}", mark="x" * 20_000 + f"@{n}") for n in range(80)])
+        gallery.add_items(
+            [item(f"i{n}", f"person {n % 4}", mark="x" * 20_000 + f"@{n}") for n in range(80)]
+        )
     before = (folder / FILE).stat().st_size
     with small_disk(tmp_path / "tmp", "256k") as temporary:
         environment = {**os.environ, "TMPDIR": str(temporary)}
@@ -166,9 +181,14 @@ def test_no_copy_stays_where_rows_were_moved_between_pages(tmp_path: Path) -> No
     with Gallery.open(folder, NoNetwork()) as gallery:
         for turn in range(4):
             names = [f"{turn}-{number}" for number in range(100)]
-            new = [item(f"i{name}", f"{draw.randint(0, 9)} name<{name}> {'x' * 200}") for name in names]
+            new = [
+                item(f"i{name}", f"{draw.randint(0, 9)} name<{name}> {'x' * 200}") for name in names
+            ]
             gallery.add_items(
-                [replace(each, digest=f"{draw.random()} digest<{name}>") for each, name in zip(new, names, strict=True)]
+                [
+                    replace(each, digest=f"{draw.random()} digest<{name}>")
+                    for each, name in zip(new, names, strict=True)
+                ]
             )
             live |= set(names)
             gone = draw.sample(sorted(live), 50)
@@ -176,14 +196,18 @@ def test_no_copy_stays_where_rows_were_moved_between_pages(tmp_path: Path) -> No
             gallery.remove(ids=[f"i{name}" for name in gone])
             wait_until_erased(gallery)
             found = {
-                name.decode() for content in contents(folder) for name in re.findall(rb"(?:name|digest)<([\d-]+)>", content)
+                name.decode()
+                for content in contents(folder)
+                for name in re.findall(rb"(?:name|digest)<([\d-]+)>", content)
             }
             assert found == live
         assert gallery._reader.run("PRAGMA integrity_check") == [("ok",)]
         assert indexed(gallery) == len(live)
 
 
-def test_answers_do_not_wait_while_a_large_store_is_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_do_not_wait_while_a_large_store_is_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     is_clearing, may_end = threading.Event(), threading.Event()
 
     def clear(file: Path) -> int:
@@ -198,7 +222,11 @@ def test_answers_do_not_wait_while_a_large_store_is_cleared(tmp_path: Path, monk
         assert is_clearing.wait(30)
         try:
             answer = pool.submit(
-                lambda: (gallery.erasure_pending, gallery.remove(identity="person 2"), gallery.erasure_pending)
+                lambda: (
+                    gallery.erasure_pending,
+                    gallery.remove(identity="person 2"),
+                    gallery.erasure_pending,
+                )
             )
             assert answer.result(30) == (True, 10, True)
         finally:
@@ -219,7 +247,9 @@ def test_a_store_that_is_a_link_is_cleared_where_it_leads(tmp_path: Path) -> Non
         assert not traces(elsewhere)
 
 
-def test_a_large_store_is_cleared_after_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_store_is_cleared_after_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("trireid.gallery.scrubbing._SEGMENT", 4096)
     folder = tmp_path / "a.gallery"
     with filled(folder) as gallery:

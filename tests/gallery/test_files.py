@@ -1,4 +1,6 @@
-"""A gallery's files: their owner's alone, read-only copies as they are, and exports that are whole or not there."""
+"""A gallery's files: their owner's alone, read-only copies as they are, and exports that are whole
+or not there.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def assert_private(folder: Path) -> None:
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
 
 
-def test_what_a_gallery_writes_is_its_owners_alone(tmp_path: Path, embedder: Embedder, umask: int) -> None:
+def test_what_a_gallery_writes_is_its_owners_alone(
+    tmp_path: Path, embedder: Embedder, umask: int
+) -> None:
     folder = tmp_path / "a.gallery"
     (tmp_path / "empty").mkdir(0o755)
     os.chmod(tmp_path / "empty", 0o755)
@@ -53,7 +57,12 @@ def test_what_a_gallery_writes_is_its_owners_alone(tmp_path: Path, embedder: Emb
         os.chmod(source, 0o600)
         source.write_text("rgb\ngone.png\n")
         assert index(open_source(str(source)), gallery).path is not None
-        assert {path.name for path in folder.iterdir()} >= {FILE, f"{FILE}-wal", "gallery.index", "reports"}
+        assert {path.name for path in folder.iterdir()} >= {
+            FILE,
+            f"{FILE}-wal",
+            "gallery.index",
+            "reports",
+        }
         assert_private(folder)
         export(folder, tmp_path / "out")
         export(folder, tmp_path / "empty")
@@ -76,14 +85,22 @@ def test_an_existing_gallery_with_wider_rights_is_left_so_and_warned_of(
         stats(folder)
     # In this process the gallery was warned of, or not, when it was made.
     code = "import sys, gallery.stats as s, pathlib; p = pathlib.Path(sys.argv[1]); s.stats(p); s.stats(p)"
-    done = subprocess.run([sys.executable, "-c", code, str(folder)], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stderr.count("\n") == 1
     assert f"chmod -R go= '{folder}'" in done.stderr
     assert (folder / FILE).stat().st_mode & 0o777 == 0o644
 
 
 def lock(folder: Path) -> None:
-    """Take the rights to write from everybody, root included: see `trireid.gallery.opening.is_read_only`."""
+    """Take the rights to write from everybody, root included: see
+    `trireid.gallery.opening.is_read_only`.
+    """
     for path in (*folder.rglob("*"), folder):
         path.chmod(0o555 if path.is_dir() else 0o444)
 
@@ -120,7 +137,9 @@ def test_a_read_only_copy_can_be_read_and_stays_as_it_is(copy: Path, tmp_path: P
             lambda: gallery.remove_older(1),
             lambda: index(open_source("synthetic:person:1"), gallery),
         ):
-            with pytest.raises(GalleryError, match="is read-only; give its folder and files rights") as error:
+            with pytest.raises(
+                GalleryError, match="is read-only; give its folder and files rights"
+            ) as error:
                 change()
             assert error.value.code == "read_only"
         assert len(gallery) == 4
@@ -143,7 +162,9 @@ def test_a_damaged_index_of_a_read_only_copy_is_passed_over(copy: Path) -> None:
         assert gallery.search(triplet(2), 1)[0].id == "i2"
 
 
-def test_a_read_only_copy_whose_log_holds_changes_is_not_read_without_them(tmp_path: Path, embedder: Embedder) -> None:
+def test_a_read_only_copy_whose_log_holds_changes_is_not_read_without_them(
+    tmp_path: Path, embedder: Embedder
+) -> None:
     folder, taken = tmp_path / "a.gallery", tmp_path / "copy.gallery"
     with Gallery.open(folder, embedder) as gallery:
         gallery.add([triplet(0, id="a")], keep=True)
@@ -151,7 +172,9 @@ def test_a_read_only_copy_whose_log_holds_changes_is_not_read_without_them(tmp_p
         for name in (FILE, f"{FILE}-wal"):
             (taken / name).write_bytes((folder / name).read_bytes())
     lock(taken)
-    with pytest.raises(GalleryError, match=r"gallery\.db-wal holds changes that a read-only copy cannot take in"):
+    with pytest.raises(
+        GalleryError, match=r"gallery\.db-wal holds changes that a read-only copy cannot take in"
+    ):
         Gallery.open(taken)
     unlock(taken)
     with Gallery.open(taken) as gallery:
@@ -161,7 +184,10 @@ def test_a_read_only_copy_whose_log_holds_changes_is_not_read_without_them(tmp_p
 def test_what_a_killed_export_left_is_named(tmp_path: Path, embedder: Embedder) -> None:
     Gallery.open(tmp_path / "a.gallery", embedder).close()
     (tmp_path / "out" / ".draft-x1").mkdir(parents=True)
-    with pytest.raises(GalleryError, match=r"out: holds \.draft-x1 of an export that is at work or was cut short; delete that"):
+    with pytest.raises(
+        GalleryError,
+        match=r"out: holds \.draft-x1 of an export that is at work or was cut short; delete that",
+    ):
         export(tmp_path / "a.gallery", tmp_path / "out")
 
 
@@ -179,7 +205,9 @@ def test_one_who_may_only_read_sees_what_another_writes(tmp_path: Path, embedder
         unlock(folder)
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can act as another user")
+@pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() != 0, reason="only root can act as another user"
+)
 def test_another_user_who_may_only_read_can_search(copy: Path, artifact: Path) -> None:
     code = """
 import os, sys
@@ -196,7 +224,13 @@ print(stats(folder)["items"], check(folder).faults)
     for parent in (copy, *copy.parents):
         if parent.stat().st_uid == os.getuid() and str(parent) != "/":
             parent.chmod(parent.stat().st_mode | 0o055)
-    done = subprocess.run([sys.executable, "-c", code, str(copy)], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(copy)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if "ModuleNotFoundError" in done.stderr or "PermissionError" in done.stderr:
         pytest.skip("another user cannot read this checkout")
     assert done.stdout == "4 []\n", done.stderr
@@ -237,26 +271,41 @@ ATTRIBUTES = {
 }
 
 
-def test_an_export_reads_back_exactly_and_opens_no_formula(tmp_path: Path, embedder: Embedder) -> None:
+def test_an_export_reads_back_exactly_and_opens_no_formula(
+    tmp_path: Path, embedder: Embedder
+) -> None:
     known = {"identity": "=Ann", "scene": "+s", "purpose": "@p", "camera": -3, "id": "-1"}
     with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
         gallery.add([triplet(0, **known, attributes=ATTRIBUTES)], keep=True)
     export(tmp_path / "a.gallery", tmp_path / "out")
     with (tmp_path / "out" / MANIFEST).open(newline="") as file:
         cells = [cell for line in csv.reader(file) for cell in line]
-    assert [cell for cell in cells if cell.startswith(("=", "+", "@", "\t", "\r", "-"))] == ["-3", "-1.5"]
+    assert [cell for cell in cells if cell.startswith(("=", "+", "@", "\t", "\r", "-"))] == [
+        "-3",
+        "-1.5",
+    ]
     (entry,) = open_source(str(tmp_path / "out" / MANIFEST))
     assert entry.sample is not None, entry.fault
     assert {name: getattr(entry.sample, name) for name in known} == known
-    assert dict(entry.sample.attributes) == {"\u00e9" if name == "e\u0301" else name: ATTRIBUTES[name] for name in ATTRIBUTES}
+    assert dict(entry.sample.attributes) == {
+        "\u00e9" if name == "e\u0301" else name: ATTRIBUTES[name] for name in ATTRIBUTES
+    }
 
 
-def test_attributes_of_an_older_store_do_not_become_fields(tmp_path: Path, embedder: Embedder) -> None:
-    folder, forged = tmp_path / "a.gallery", {"nir": "/home/me/secret.png", "identity": "FORGED", "Identity": 1, "": 2}
+def test_attributes_of_an_older_store_do_not_become_fields(
+    tmp_path: Path, embedder: Embedder
+) -> None:
+    folder, forged = (
+        tmp_path / "a.gallery",
+        {"nir": "/home/me/secret.png", "identity": "FORGED", "Identity": 1, "": 2},
+    )
     forged |= {"nir'": "x", "\u00e9": "composed", "e\u0301": "decomposed"}
     with Gallery.open(folder, embedder) as gallery:
         gallery.add([triplet(0, id="a", identity="Ann")], keep=True)
-        gallery.add([Sample(id="b", rgb=encoded(7), attributes={"attribute_nir": "own", "digits": "1"})], keep=True)
+        gallery.add(
+            [Sample(id="b", rgb=encoded(7), attributes={"attribute_nir": "own", "digits": "1"})],
+            keep=True,
+        )
         text = json.dumps({**forged, "digits": int("7" * 400)})
         gallery._writer.run("UPDATE items SET attributes = ? WHERE id = 'a'", [text])
     export(folder, tmp_path / "out")
@@ -282,7 +331,11 @@ def test_attributes_of_an_older_store_do_not_become_fields(tmp_path: Path, embed
 @pytest.mark.parametrize("failing", ["os.fsync", "os.rename", "numpy.save"])
 @pytest.mark.parametrize("is_there", [False, True])
 def test_an_export_that_fails_leaves_nothing(
-    tmp_path: Path, embedder: Embedder, failing: str, is_there: bool, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    embedder: Embedder,
+    failing: str,
+    is_there: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder, out = tmp_path / "a.gallery", tmp_path / "out"
     with Gallery.open(folder, embedder) as gallery:
@@ -332,11 +385,18 @@ def test_exported_images_are_flushed_before_the_manifest_is_there(
     assert len(np.load(out / EMBEDDINGS)) == 1
 
 
-def test_an_export_says_how_to_index_it_again(tmp_path: Path, embedder: Embedder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_export_says_how_to_index_it_again(
+    tmp_path: Path, embedder: Embedder, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "a.png").write_bytes(encoded(1))
     with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
         gallery.add([Sample(id="a", rgb=tmp_path / "a.png")])
-    assert trireid.cli.main(["gallery", "export", str(tmp_path / "a.gallery"), "-o", str(tmp_path / "out")]) == 0
+    assert (
+        trireid.cli.main(
+            ["gallery", "export", str(tmp_path / "a.gallery"), "-o", str(tmp_path / "out")]
+        )
+        == 0
+    )
     assert f"trireid index {tmp_path / 'out' / MANIFEST} --allow-outside" in capsys.readouterr().out
     (entry,) = open_source(str(tmp_path / "out" / MANIFEST), allow_outside=True)
     assert entry.sample is not None
@@ -354,7 +414,9 @@ def test_a_backup_is_taken_while_others_write(tmp_path: Path, embedder: Embedder
         assert copy.search(triplet(2), 1)[0].id == "i2"
 
 
-def test_a_report_of_an_import_opens_no_formula_and_stays_in_the_gallery(tmp_path: Path, gallery: Gallery) -> None:
+def test_a_report_of_an_import_opens_no_formula_and_stays_in_the_gallery(
+    tmp_path: Path, gallery: Gallery
+) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "=cmd.png").write_bytes(b"no image")
     (tmp_path / "in" / "a.png").write_bytes(encoded(1))

@@ -23,7 +23,13 @@ from trireid.samples import GalleryError
 
 __all__ = ["people"]
 
-FIELDS: dict[str, Any] = {"identity": "7", "camera": 3, "scene": "s", "time": "2026-05-01T12:00:00Z", "kind": "vehicle"}
+FIELDS: dict[str, Any] = {
+    "identity": "7",
+    "camera": 3,
+    "scene": "s",
+    "time": "2026-05-01T12:00:00Z",
+    "kind": "vehicle",
+}
 
 
 def found(gallery: Gallery, where: dict[str, Any]) -> set[str]:
@@ -33,10 +39,30 @@ def found(gallery: Gallery, where: dict[str, Any]) -> set[str]:
 @pytest.fixture
 def filled(people: Gallery) -> Gallery:
     """One item with every field, and some whose attributes are text, numbers, true and null."""
-    values: dict[str, Any] = {"int": 3, "text": "3", "real": 1.5, "real text": "1.5", "true": True, "true text": "true"}
-    values |= {"zeros": "03", "word": "red", "float": 3.0, "one": 1, "null": None, "large": 2**60, "list": ["red"]}
+    values: dict[str, Any] = {
+        "int": 3,
+        "text": "3",
+        "real": 1.5,
+        "real text": "1.5",
+        "true": True,
+        "true text": "true",
+    }
+    values |= {
+        "zeros": "03",
+        "word": "red",
+        "float": 3.0,
+        "one": 1,
+        "null": None,
+        "large": 2**60,
+        "list": ["red"],
+    }
     people.add_items([stored("fields", **FIELDS, purpose="access", expires="2999-01-01")])
-    people.add_items([stored(name, attributes={"a": value, "coat colour": "x"}) for name, value in values.items()])
+    people.add_items(
+        [
+            stored(name, attributes={"a": value, "coat colour": "x"})
+            for name, value in values.items()
+        ]
+    )
     return people
 
 
@@ -71,7 +97,9 @@ def filled(people: Gallery) -> Gallery:
         ({"lt": 2}, {"one", "real", "real text"}),
     ],
 )
-def test_text_and_number_are_alike_in_attributes(filled: Gallery, wanted: Any, expected: set[str]) -> None:
+def test_text_and_number_are_alike_in_attributes(
+    filled: Gallery, wanted: Any, expected: set[str]
+) -> None:
     assert found(filled, {"a": wanted}) == expected
 
 
@@ -103,7 +131,10 @@ def test_fields_are_compared_as_what_they_are(filled: Gallery, where: dict[str, 
 @pytest.mark.parametrize(
     ("where", "said"),
     [
-        ({"kind": "Person"}, 'where.kind: "Person" is not a kind; kinds are person, vehicle; did you mean person?'),
+        (
+            {"kind": "Person"},
+            'where.kind: "Person" is not a kind; kinds are person, vehicle; did you mean person?',
+        ),
         ({"kind": ["person", "dog"]}, 'where.kind: "dog" is not a kind'),
         ({"kind": 3}, "where.kind: 3 is not a kind"),
         ({"kind": {"gte": "p"}}, "where.kind: has no range"),
@@ -119,10 +150,19 @@ def test_fields_are_compared_as_what_they_are(filled: Gallery, where: dict[str, 
         ({"expires": "soon"}, 'where.expires: "soon" is not an ISO 8601 time'),
         ({"identity": True}, "where.identity: true cannot be an item's identity"),
         ({"identity": {"gte": None}}, "where.identity: expected text, a number"),
-        ({"cammera": 1}, "where.cammera: no item has an attribute of this name; did you mean camera?"),
-        ({"Camera": 1}, "where.Camera: no item has an attribute of this name; did you mean camera?"),
+        (
+            {"cammera": 1},
+            "where.cammera: no item has an attribute of this name; did you mean camera?",
+        ),
+        (
+            {"Camera": 1},
+            "where.Camera: no item has an attribute of this name; did you mean camera?",
+        ),
         ({"coat color": "x"}, "did you mean coat colour?; fields"),
-        ({"zzz": 1}, "fields: id, identity, camera, scene, time, kind, purpose, expires; attributes: a, coat colour"),
+        (
+            {"zzz": 1},
+            "fields: id, identity, camera, scene, time, kind, purpose, expires; attributes: a, coat colour",
+        ),
         ({"zzz": None}, "where.zzz: no item has"),
         ({"zzz": {"gte": 1}, "camera": 3}, "where.zzz: no item has"),
         ({"a": {"gte": True}}, "where.a: a range goes from"),
@@ -131,7 +171,9 @@ def test_fields_are_compared_as_what_they_are(filled: Gallery, where: dict[str, 
         ({"rgb": "a.png"}, "where.rgb: is not a field to filter by"),
     ],
 )
-def test_what_no_item_can_be_is_refused_by_name(filled: Gallery, where: dict[str, Any], said: str) -> None:
+def test_what_no_item_can_be_is_refused_by_name(
+    filled: Gallery, where: dict[str, Any], said: str
+) -> None:
     with pytest.raises(GalleryError) as caught:
         found(filled, where)
     assert said in caught.value.message
@@ -146,7 +188,9 @@ def test_an_empty_gallery_takes_any_attributes_name(people: Gallery) -> None:
 
 
 def test_the_names_of_attributes_follow_every_process(people: Gallery) -> None:
-    people.add_items([stored("a", attributes={"coat": "red"}), stored("b", attributes={"coat": "red", "hat": 1})])
+    people.add_items(
+        [stored("a", attributes={"coat": "red"}), stored("b", attributes={"coat": "red", "hat": 1})]
+    )
     with pytest.raises(GalleryError, match=r"attributes: coat, hat$"):
         found(people, {"bag": 1})
     with Gallery.open(people.folder, people.embedder) as other:
@@ -161,7 +205,9 @@ def test_the_names_of_attributes_follow_every_process(people: Gallery) -> None:
         found(people, {"coat": "red"})
 
 
-def test_the_names_are_read_once_and_not_where_something_is_found(people: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_names_are_read_once_and_not_where_something_is_found(
+    people: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[str] = []
     run = Store.run
 
@@ -178,7 +224,9 @@ def test_the_names_are_read_once_and_not_where_something_is_found(people: Galler
     assert len([text for text in asked if "each.key" in text]) == 1
 
 
-def test_of_too_many_names_none_is_refused(people: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_too_many_names_none_is_refused(
+    people: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("trireid.gallery.attribute_names.MOST_NAMES", 5)
     people.add_items([stored("a", attributes={f"n{i}": i for i in range(6)})])
     assert found(people, {"other": 1}) == set()
@@ -190,46 +238,82 @@ def test_a_long_list_of_names_is_cut(people: Gallery) -> None:
         found(people, {"zzz": 1})
 
 
-def test_an_item_without_a_kind_is_of_the_networks(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_item_without_a_kind_is_of_the_networks(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In hits, in filters and in what the gallery tells of itself."""
     kind = gallery.embedder.card.kind
     assert kind == "person"
-    gallery.add([triplet(0, id="none"), triplet(1, id="vehicle", kind="vehicle"), triplet(2, id="person", kind="person")])
+    gallery.add(
+        [
+            triplet(0, id="none"),
+            triplet(1, id="vehicle", kind="vehicle"),
+            triplet(2, id="person", kind="person"),
+        ]
+    )
     assert {hit.id: hit.kind for hit in gallery.search(triplet(0))} == {
         "none": "person",
         "vehicle": "vehicle",
         "person": "person",
     }
-    assert {hit.id for hit in gallery.search(triplet(0), where={"kind": "person"})} == {"none", "person"}
+    assert {hit.id for hit in gallery.search(triplet(0), where={"kind": "person"})} == {
+        "none",
+        "person",
+    }
     assert {hit.id for hit in gallery.search(triplet(0), where={"kind": None})} == set()
     assert stats(gallery.folder)["by_kind"] == {"person": 2, "vehicle": 1}
 
 
-def test_the_command_names_key_and_value(filled: Gallery, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_names_key_and_value(
+    filled: Gallery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     twice = ('{"camera": 1, "camera": 2}', '--where: "camera" is named twice')
     for text, said in (twice, ("[1]", "--where: must be an object")):
-        code = trireid.cli.main(["search", "--gallery", str(filled.folder), "--rgb", "x.png", "--where", text])
+        code = trireid.cli.main(
+            ["search", "--gallery", str(filled.folder), "--rgb", "x.png", "--where", text]
+        )
         assert (code, said in capsys.readouterr().err) == (2, True)
 
 
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(
-        st.one_of(st.integers(-5, 5), st.floats(-5, 5), st.booleans(), st.text("01.-ae", max_size=4), st.none()), min_size=1
+        st.one_of(
+            st.integers(-5, 5),
+            st.floats(-5, 5),
+            st.booleans(),
+            st.text("01.-ae", max_size=4),
+            st.none(),
+        ),
+        min_size=1,
     ),
     st.one_of(st.integers(-5, 5), st.floats(-5, 5), st.text("01.-ae", max_size=4)),
 )
 def test_a_range_and_its_rest_are_all_that_can_be_compared(values: list[Any], bound: Any) -> None:
-    """Each value is under a bound, like it, or over it: one of the three where both are numbers or both are text."""
+    """Each value is under a bound, like it, or over it: one of the three where both are numbers or
+    both are text.
+    """
     database = sqlite3.connect(":memory:")
     database.execute("CREATE TABLE items (key INTEGER PRIMARY KEY, attributes TEXT)")
-    database.executemany("INSERT INTO items (attributes) VALUES (?)", [(json.dumps({"a": value}),) for value in values])
+    database.executemany(
+        "INSERT INTO items (attributes) VALUES (?)",
+        [(json.dumps({"a": value}),) for value in values],
+    )
 
     def keys(condition: tuple[str, list[Any]]) -> set[int]:
-        return {key for (key,) in database.execute(f"SELECT key FROM items WHERE {condition[0]}", condition[1])}
+        return {
+            key
+            for (key,) in database.execute(
+                f"SELECT key FROM items WHERE {condition[0]}", condition[1]
+            )
+        }
 
     path = '$."a"'
-    less, equal, more = keys(ranges(path, [("<", bound)])), keys(equals(path, [bound])), keys(ranges(path, [(">", bound)]))
+    less, equal, more = (
+        keys(ranges(path, [("<", bound)])),
+        keys(equals(path, [bound])),
+        keys(ranges(path, [(">", bound)])),
+    )
     assert len(less) + len(equal) + len(more) == len(less | equal | more)
     either = less | equal | more
     for key, value in enumerate(values, start=1):

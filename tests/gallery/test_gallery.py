@@ -29,7 +29,13 @@ def people(count: int) -> list[Sample]:
     """Samples of identities 0, 1, 2 in turn, by cameras 0 to 3 in turn."""
     return [
         triplet(
-            i, id=f"s{i}", identity=str(i % 3), camera=i % 4, kind="person", time=f"2026-01-{i + 1:02}", attributes={"n": i}
+            i,
+            id=f"s{i}",
+            identity=str(i % 3),
+            camera=i % 4,
+            kind="person",
+            time=f"2026-01-{i + 1:02}",
+            attributes={"n": i},
         )
         for i in range(count)
     ]
@@ -43,7 +49,13 @@ def test_a_sample_finds_itself_first(gallery: Gallery) -> None:
     gallery.add(people(12))
     for i in (0, 5, 11):
         hit, *rest = gallery.search(triplet(i, camera=i % 4), 12)
-        assert (hit.rank, hit.id, hit.identity, hit.camera, hit.kind) == (1, f"s{i}", str(i % 3), i % 4, "person")
+        assert (hit.rank, hit.id, hit.identity, hit.camera, hit.kind) == (
+            1,
+            f"s{i}",
+            str(i % 3),
+            i % 4,
+            "person",
+        )
         assert hit.score == pytest.approx(1, abs=1e-5)
         assert hit.attributes == {"n": i}
         assert [other.rank for other in rest] == list(range(2, 13))
@@ -58,7 +70,9 @@ def test_scores_are_cosines(gallery: Gallery, embedder: Embedder) -> None:
         assert hit.score == pytest.approx(float(cosines[int(hit.id[1:])]), abs=1e-5)
 
 
-def test_an_answer_tells_what_the_network_made_of_the_query(gallery: Gallery, embedder: Embedder) -> None:
+def test_an_answer_tells_what_the_network_made_of_the_query(
+    gallery: Gallery, embedder: Embedder
+) -> None:
     gallery.add(people(5))
     first, second = Sample(rgb=encoded(1), tir=encoded(2), camera=1), triplet(3)
     answer = gallery.answer([first, second], 3, {"camera": [0, 1]}, by_identity=True)
@@ -70,15 +84,21 @@ def test_an_answer_tells_what_the_network_made_of_the_query(gallery: Gallery, em
     assert gallery.answer(first, 1).embedding @ embeddings[0] > 0.5
     (nir, *_) = (part for part in embedder.card.segments if part.modality == "nir")
     columns = slice(nir.start, nir.stop)
-    assert np.allclose(answer.embedding[columns], embeddings[1, columns])  # the mean of those that have it
+    # the mean of those that have it
+    assert np.allclose(answer.embedding[columns], embeddings[1, columns])
     assert not gallery.answer(first, 1).embedding[columns].any()
 
 
-def test_a_network_that_selects_no_patches_keeps_them_all(tmp_path: Path, successor: Embedder) -> None:
+def test_a_network_that_selects_no_patches_keeps_them_all(
+    tmp_path: Path, successor: Embedder
+) -> None:
     card = successor.card
     with Gallery.open(tmp_path / "a.gallery", successor) as gallery:
         assert gallery.answer(Sample(nir=encoded(1))).kept == {"nir": list(range(card.patches))}
-    assert [part.shape for part in successor.look([])] == [(0, card.dimension), (0, 3, card.patches)]
+    assert [part.shape for part in successor.look([])] == [
+        (0, card.dimension),
+        (0, 3, card.patches),
+    ]
 
 
 def test_what_was_added_is_there_after_opening_again(tmp_path: Path, embedder: Embedder) -> None:
@@ -124,10 +144,14 @@ def test_removal_by_id_and_by_identity(gallery: Gallery) -> None:
 
 def test_erased_bytes_are_gone_from_the_disk(gallery: Gallery) -> None:
     gallery.add([triplet(1, id="x", attributes={"note": "find-me-in-the-file"})], keep=True)
-    held = [path for path in gallery.folder.iterdir() if b"find-me-in-the-file" in path.read_bytes()]
+    held = [
+        path for path in gallery.folder.iterdir() if b"find-me-in-the-file" in path.read_bytes()
+    ]
     assert held
     gallery.remove(ids=["x"])
-    assert not [path for path in gallery.folder.iterdir() if b"find-me-in-the-file" in path.read_bytes()]
+    assert not [
+        path for path in gallery.folder.iterdir() if b"find-me-in-the-file" in path.read_bytes()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +175,15 @@ def test_filters(gallery: Gallery, where: dict[str, Any], wanted: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "where", [{"camera": {"near": 3}}, {"camera": {}}, {"camera": [[1]]}, {'a"b': 1}, [1], {"camera": 2**70}]
+    "where",
+    [
+        {"camera": {"near": 3}},
+        {"camera": {}},
+        {"camera": [[1]]},
+        {'a"b': 1},
+        [1],
+        {"camera": 2**70},
+    ],
 )
 def test_filters_that_mean_nothing_are_refused(gallery: Gallery, where: Any) -> None:
     gallery.add(people(2))
@@ -161,10 +193,18 @@ def test_filters_that_mean_nothing_are_refused(gallery: Gallery, where: Any) -> 
 
 @pytest.mark.parametrize(
     "where",
-    [{f"key {i}": 1 for i in range(65)}, {"a\0b": 1}, {"a\ud800": 1}, {"identity": "\ud800"}, {"n": float("nan")}],
+    [
+        {f"key {i}": 1 for i in range(65)},
+        {"a\0b": 1},
+        {"a\ud800": 1},
+        {"identity": "\ud800"},
+        {"n": float("nan")},
+    ],
     ids=["65 keys", "NUL", "surrogate key", "surrogate value", "NaN"],
 )
-def test_filters_that_would_break_the_store_are_refused(gallery: Gallery, where: dict[str, Any]) -> None:
+def test_filters_that_would_break_the_store_are_refused(
+    gallery: Gallery, where: dict[str, Any]
+) -> None:
     gallery.add(people(2))
     with pytest.raises(GalleryError, match="where"):
         gallery.search(triplet(0), where=where)
@@ -177,8 +217,12 @@ def test_lists_in_filters_may_be_long(gallery: Gallery) -> None:
     assert gallery.remove(ids=many) == 1
 
 
-@pytest.mark.parametrize("attributes", [{"a": float("nan")}, {"a": {1, 2}}, {"a": "\ud800"}, {"a": object()}])
-def test_attributes_that_no_store_can_hold_are_refused(gallery: Gallery, attributes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "attributes", [{"a": float("nan")}, {"a": {1, 2}}, {"a": "\ud800"}, {"a": object()}]
+)
+def test_attributes_that_no_store_can_hold_are_refused(
+    gallery: Gallery, attributes: dict[str, Any]
+) -> None:
     with pytest.raises(GalleryError) as caught:
         gallery.add([triplet(1, id="x", attributes=attributes)])
     assert caught.value.field == "attributes"
@@ -243,7 +287,9 @@ def _open_and_count(folder: str, artifact: str, faults: Any) -> None:
         faults.put(repr(fault))
 
 
-def test_processes_may_make_one_gallery_at_once(tmp_path: Path, artifact: Path, embedder: Embedder) -> None:
+def test_processes_may_make_one_gallery_at_once(
+    tmp_path: Path, artifact: Path, embedder: Embedder
+) -> None:
     context = multiprocessing.get_context("spawn")
     faults = context.Queue()
     target = (str(tmp_path / "a.gallery"), str(artifact), faults)
@@ -264,13 +310,19 @@ def test_a_damaged_store_is_one_line(tmp_path: Path, embedder: Embedder) -> None
     content = bytearray(file.read_bytes())
     content[4096 * 2 :] = b"\x55" * (len(content) - 4096 * 2)
     file.write_bytes(content)
-    with pytest.raises(GalleryError, match="damaged") as caught, Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
+    with (
+        pytest.raises(GalleryError, match="damaged") as caught,
+        Gallery.open(tmp_path / "a.gallery", embedder) as gallery,
+    ):
         gallery.search(triplet(0))
     assert "\n" not in caught.value.message
 
 
 def test_another_process_sees_what_this_one_commits(tmp_path: Path, embedder: Embedder) -> None:
-    with Gallery.open(tmp_path / "a.gallery", embedder) as one, Gallery.open(tmp_path / "a.gallery", embedder) as two:
+    with (
+        Gallery.open(tmp_path / "a.gallery", embedder) as one,
+        Gallery.open(tmp_path / "a.gallery", embedder) as two,
+    ):
         one.add(people(3))
         assert len(ids(two)) == 3
         two.remove(ids=["s0"])
@@ -302,14 +354,19 @@ def test_threads_may_search_while_one_adds(gallery: Gallery) -> None:
 
 
 def _enroll_for_ever(folder: Path, artifact: Path, acknowledged: str) -> None:
-    with Gallery.open(folder, load_artifact(artifact, threads=1)) as gallery, Path(acknowledged).open("a") as log:
+    with (
+        Gallery.open(folder, load_artifact(artifact, threads=1)) as gallery,
+        Path(acknowledged).open("a") as log,
+    ):
         for i in range(100_000):
             (item_id,) = gallery.add([triplet(i % 7, id=f"{os.getpid()}-{i}")])
             log.write(item_id + "\n")
             log.flush()
 
 
-def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path, artifact: Path, embedder: Embedder) -> None:
+def test_a_kill_loses_nothing_that_was_acknowledged(
+    tmp_path: Path, artifact: Path, embedder: Embedder
+) -> None:
     log = tmp_path / "acknowledged"
     log.touch()
     for pause in (0.05, 0.3):
@@ -332,8 +389,14 @@ def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path, artifact: Pa
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=st.lists(st.tuples(st.sampled_from(["add", "remove", "reopen"]), st.integers(0, 5)), max_size=15))
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["add", "remove", "reopen"]), st.integers(0, 5)), max_size=15
+    )
+)
 def test_any_order_of_changes_leaves_what_a_dictionary_would(
     tmp_path_factory: pytest.TempPathFactory, embedder: Embedder, steps: list[tuple[str, int]]
 ) -> None:
@@ -353,11 +416,17 @@ def test_any_order_of_changes_leaves_what_a_dictionary_would(
     gallery.close()
 
 
-def test_indexing_sets_bad_pictures_aside_and_knows_duplicates(tmp_path: Path, gallery: Gallery) -> None:
+def test_indexing_sets_bad_pictures_aside_and_knows_duplicates(
+    tmp_path: Path, gallery: Gallery
+) -> None:
     for i in range(40):
         (tmp_path / f"{i}.png").write_bytes(encoded(i % 39))
     (tmp_path / "bad.png").write_bytes(b"bad")
-    rows = [f"{i}.png" for i in range(20)] + ["bad.png", "gone.png"] + [f"{i}.png" for i in range(20, 40)]
+    rows = (
+        [f"{i}.png" for i in range(20)]
+        + ["bad.png", "gone.png"]
+        + [f"{i}.png" for i in range(20, 40)]
+    )
     (tmp_path / "m.csv").write_text("rgb\n" + "\n".join(rows) + "\n")
     report = index(open_source(str(tmp_path / "m.csv")), gallery)
     assert (report.added, report.known, len(gallery)) == (39, 1, 39)
@@ -371,7 +440,9 @@ def test_indexing_sets_bad_pictures_aside_and_knows_duplicates(tmp_path: Path, g
     assert index(open_source(str(tmp_path / "m.csv")), gallery, resume=True).added == 0
 
 
-def test_manifests_with_like_names_do_not_replace_each_other(tmp_path: Path, gallery: Gallery) -> None:
+def test_manifests_with_like_names_do_not_replace_each_other(
+    tmp_path: Path, gallery: Gallery
+) -> None:
     for number, folder in enumerate(("a", "b")):
         (tmp_path / folder).mkdir()
         for i in range(3):
@@ -398,7 +469,9 @@ def test_the_twin_of_a_bad_picture_is_bad(tmp_path: Path, gallery: Gallery) -> N
     assert (report.added, report.known, len(report.faults)) == (0, 0, 2)
 
 
-def test_a_store_that_fails_stops_the_run(tmp_path: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_fails_stops_the_run(
+    tmp_path: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "a.png").write_bytes(encoded(1))
     (tmp_path / "m.csv").write_text("rgb\na.png\n")
 
@@ -424,11 +497,15 @@ def test_pictures_are_kept_by_reference_or_inside(tmp_path: Path, gallery: Galle
     assert kept.data == encoded(2)
     assert kept.thumbnail[:2] == b"\xff\xd8"
     assert gallery.picture(keys["sent"], "rgb") is None
-    assert np.all([set(images) == {m} for images, m in ((by_id["file"], "rgb"), (by_id["sent"], "tir"))])
+    assert np.all(
+        [set(images) == {m} for images, m in ((by_id["file"], "rgb"), (by_id["sent"], "tir"))]
+    )
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_an_image_that_is_added_is_decoded_once(gallery: Gallery, monkeypatch: pytest.MonkeyPatch, keep: bool) -> None:
+def test_an_image_that_is_added_is_decoded_once(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, keep: bool
+) -> None:
     decoded: list[object] = []
     prepare = PngImagePlugin.PngImageFile.load_prepare
 
@@ -443,6 +520,8 @@ def test_an_image_that_is_added_is_decoded_once(gallery: Gallery, monkeypatch: p
 
 def test_an_embedding_that_is_not_finite_is_refused(gallery: Gallery) -> None:
     embeddings = np.full((1, gallery.embedder.card.dimension), np.nan, np.float32)
-    with pytest.raises(PictureError, match=r"a: the network gives no direction for it: .* not finite"):
+    with pytest.raises(
+        PictureError, match=r"a: the network gives no direction for it: .* not finite"
+    ):
         gallery.add_embedded([triplet(0, id="a")], embeddings)
     assert len(gallery) == 0

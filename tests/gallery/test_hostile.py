@@ -71,16 +71,24 @@ SCHEMAS = {
     "embeddings of generations that are not": [
         "CREATE TABLE vectors_9 (key INTEGER PRIMARY KEY, embedding BLOB NOT NULL) STRICT"
     ],
-    "other embeddings": ["DROP TABLE vectors_1", "CREATE TABLE vectors_1 (key INTEGER PRIMARY KEY, embedding BLOB) STRICT"],
+    "other embeddings": [
+        "DROP TABLE vectors_1",
+        "CREATE TABLE vectors_1 (key INTEGER PRIMARY KEY, embedding BLOB) STRICT",
+    ],
     "no embeddings": ["DROP TABLE vectors_1"],
     "an index of some rows alone": [
         "PRAGMA writable_schema = ON",
         "UPDATE sqlite_schema SET sql = sql || printf('%.*c', 5000, ' ') || 'WHERE camera > 3' WHERE name = 'items_camera'",
     ],
-    "meta as a view": ["ALTER TABLE meta RENAME TO other", "CREATE VIEW meta AS SELECT * FROM other"],
+    "meta as a view": [
+        "ALTER TABLE meta RENAME TO other",
+        "CREATE VIEW meta AS SELECT * FROM other",
+    ],
     "a newer version": ["UPDATE meta SET value = '4' WHERE name = 'version'"],
     "a version that is no text": ["UPDATE meta SET value = '' WHERE name = 'version'"],
-    "a generation that is SQL": ["UPDATE meta SET value = '1 WHERE 0; DROP TABLE items; --' WHERE name = 'generation'"],
+    "a generation that is SQL": [
+        "UPDATE meta SET value = '1 WHERE 0; DROP TABLE items; --' WHERE name = 'generation'"
+    ],
 }
 
 
@@ -109,7 +117,9 @@ def test_a_constraint_in_a_tables_text_is_refused(folder: Path) -> None:
         "UPDATE sqlite_schema SET sql = replace(sql, 'attributes TEXT NOT NULL',"
         " 'attributes TEXT NOT NULL CHECK (length(randomblob(100000000)) > 0)') WHERE name = 'items'",
     )
-    with pytest.raises(GalleryError, match="holds the table items, which is not as this trireid makes it"):
+    with pytest.raises(
+        GalleryError, match="holds the table items, which is not as this trireid makes it"
+    ):
         Gallery.open(folder, NoNetwork())
 
 
@@ -166,7 +176,9 @@ def test_values_that_cannot_be_are_one_clear_error(folder: Path, statement: str)
     assert check(folder).faults
     if "sqlite_sequence" in statement:
         assert main(["gallery", "remove", str(folder), "--id", "i1"]) == 2
-        assert sqlite3.connect(folder / FILE).execute("SELECT count(*) FROM items").fetchone() == (4,)
+        assert sqlite3.connect(folder / FILE).execute("SELECT count(*) FROM items").fetchone() == (
+            4,
+        )
 
 
 @pytest.mark.parametrize("line", ["[1]", '{"a": "\x1b"}', '{"a": ' + "9" * 5000 + "}"])
@@ -176,8 +188,12 @@ def test_a_line_of_the_audit_that_cannot_be_is_found_by_a_check(folder: Path, li
 
 
 @pytest.mark.parametrize("is_full", [False, True])
-def test_a_reserve_that_is_a_link_leads_nowhere(folder: Path, tmp_path: Path, is_full: bool) -> None:
-    """Else opening a stranger's gallery would grow, or on a full disk empty, any file of the user's."""
+def test_a_reserve_that_is_a_link_leads_nowhere(
+    folder: Path, tmp_path: Path, is_full: bool
+) -> None:
+    """Else opening a stranger's gallery would grow, or on a full disk empty, any file of the
+    user's.
+    """
     victim = tmp_path / "victim"
     victim.write_text("precious")
     victim.chmod(0o644)
@@ -203,7 +219,9 @@ def test_a_reserve_that_is_a_link_leads_nowhere(folder: Path, tmp_path: Path, is
         "UPDATE meta SET value = '/dev/zero' WHERE name = 'artifact'",
     ],
 )
-def test_an_item_can_be_removed_without_its_network_or_a_whole_embedding(folder: Path, statement: str) -> None:
+def test_an_item_can_be_removed_without_its_network_or_a_whole_embedding(
+    folder: Path, statement: str
+) -> None:
     """A person's right to erasure does not wait for a model file that was moved."""
     change(folder, statement)
     assert main(["gallery", "remove", str(folder), "--id", "i1"]) == 0
@@ -226,12 +244,27 @@ def nearest_keys(gallery: Gallery) -> list[int]:
 
 
 ITEMS = {
-    "an id that is long": ("UPDATE items SET id = printf('%.*c', 50000, 'x') WHERE key = 2", "its id"),
-    "an identity that is long": ("UPDATE items SET identity = printf('%.*c', 50000000, 'x') WHERE key = 2", "its identity"),
+    "an id that is long": (
+        "UPDATE items SET id = printf('%.*c', 50000, 'x') WHERE key = 2",
+        "its id",
+    ),
+    "an identity that is long": (
+        "UPDATE items SET identity = printf('%.*c', 50000000, 'x') WHERE key = 2",
+        "its identity",
+    ),
     "a kind that is none": ("UPDATE items SET kind = 'dragon' WHERE key = 2", "its kind"),
-    "attributes that are a list": ("UPDATE items SET attributes = '[1]' WHERE key = 2", "its attributes"),
-    "attributes that are no JSON": ("UPDATE items SET attributes = '{' WHERE key = 2", "its attributes"),
-    "attributes with NaN": ("UPDATE items SET attributes = '{\"a\": NaN}' WHERE key = 2", "its attributes"),
+    "attributes that are a list": (
+        "UPDATE items SET attributes = '[1]' WHERE key = 2",
+        "its attributes",
+    ),
+    "attributes that are no JSON": (
+        "UPDATE items SET attributes = '{' WHERE key = 2",
+        "its attributes",
+    ),
+    "attributes with NaN": (
+        "UPDATE items SET attributes = '{\"a\": NaN}' WHERE key = 2",
+        "its attributes",
+    ),
     "attributes nested deeply": (
         "UPDATE items SET attributes = printf('{\"a\":%.*c', 60000, '[') WHERE key = 2",
         "its attributes",
@@ -242,7 +275,10 @@ ITEMS = {
 @pytest.mark.parametrize(("statement", "what"), ITEMS.values(), ids=ITEMS.keys())
 def test_an_item_that_cannot_be_is_named(folder: Path, statement: str, what: str) -> None:
     change(folder, statement)
-    with Gallery.open(folder, NoNetwork()) as gallery, pytest.raises(GalleryError, match=f"item 2: {what}"):
+    with (
+        Gallery.open(folder, NoNetwork()) as gallery,
+        pytest.raises(GalleryError, match=f"item 2: {what}"),
+    ):
         nearest_keys(gallery)
     assert any(what in fault for fault in check(folder).faults)
     with pytest.raises(GalleryError, match=f"item 2: {what}"):
@@ -250,9 +286,14 @@ def test_an_item_that_cannot_be_is_named(folder: Path, statement: str, what: str
     assert not (folder.parent / "out").exists()
 
 
-def test_attributes_that_are_too_large_are_left_out_of_answers_and_named_elsewhere(folder: Path) -> None:
+def test_attributes_that_are_too_large_are_left_out_of_answers_and_named_elsewhere(
+    folder: Path,
+) -> None:
     """An older trireid took them; one such item keeps no search from its answer."""
-    change(folder, "UPDATE items SET attributes = printf('{\"a\":\"%.*c\"}', 5000000, 'x') WHERE key = 2")
+    change(
+        folder,
+        "UPDATE items SET attributes = printf('{\"a\":\"%.*c\"}', 5000000, 'x') WHERE key = 2",
+    )
     with Gallery.open(folder, NoNetwork()) as gallery:
         assert 2 in nearest_keys(gallery)
     assert any("its attributes" in fault for fault in check(folder).faults)
@@ -274,10 +315,15 @@ IMAGES = {
 def test_an_image_that_cannot_be_is_refused(folder: Path, row: tuple[object, ...]) -> None:
     database = sqlite3.connect(folder / FILE)
     database.execute("DELETE FROM pictures")
-    database.execute("INSERT INTO pictures (key, modality, path, data, thumbnail) VALUES (2, ?, ?, ?, ?)", row)
+    database.execute(
+        "INSERT INTO pictures (key, modality, path, data, thumbnail) VALUES (2, ?, ?, ?, ?)", row
+    )
     database.commit()
     database.close()
-    with Gallery.open(folder, NoNetwork()) as gallery, pytest.raises(GalleryError, match="item 2: "):
+    with (
+        Gallery.open(folder, NoNetwork()) as gallery,
+        pytest.raises(GalleryError, match="item 2: "),
+    ):
         gallery.picture(2, "rgb")
     names = {path for path in folder.parent.parent.rglob("*") if path.is_file()}
     with pytest.raises(GalleryError, match="item 2: "):
@@ -286,7 +332,9 @@ def test_an_image_that_cannot_be_is_refused(folder: Path, row: tuple[object, ...
     assert check(folder).readable < 4
 
 
-def test_images_that_are_no_regular_files_do_not_hang(tmp_path: Path, embedder: Embedder, successor: Embedder) -> None:
+def test_images_that_are_no_regular_files_do_not_hang(
+    tmp_path: Path, embedder: Embedder, successor: Embedder
+) -> None:
     folder = tmp_path / "a.gallery"
     with Gallery.open(folder, embedder) as gallery:
         gallery.add([triplet(0, id="i0")], keep=True)
@@ -309,7 +357,9 @@ def test_an_artifact_that_is_no_regular_file_does_not_hang(folder: Path, tmp_pat
 def test_a_journal_that_would_delete_a_file_is_refused(folder: Path) -> None:
     """A hot journal may name a further one, which SQLite deletes when it is done."""
     (folder / f"{FILE}-journal").write_bytes(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + b"\0" * 2000)
-    with pytest.raises(GalleryError, match=r"gallery\.db-journal shows that the copy was cut short"):
+    with pytest.raises(
+        GalleryError, match=r"gallery\.db-journal shows that the copy was cut short"
+    ):
         Gallery.open(folder, NoNetwork())
 
 
@@ -319,13 +369,19 @@ HEADERS = {
     "cells beyond the file": {"cells": 10**12},
     "a negative number of cells": {"cells": -1},
     "probes that are no numbers": {"probes": ["x"]},
-    "a position beyond the store's": {"extra": {"store": None, "position": {"generation": 1, "key": 10**12, "removal": 0}}},
-    "a position that is no number": {"extra": {"store": None, "position": {"generation": 1, "key": 1.5, "removal": 0}}},
+    "a position beyond the store's": {
+        "extra": {"store": None, "position": {"generation": 1, "key": 10**12, "removal": 0}}
+    },
+    "a position that is no number": {
+        "extra": {"store": None, "position": {"generation": 1, "key": 1.5, "removal": 0}}
+    },
 }
 
 
 @pytest.mark.parametrize("changed", HEADERS.values(), ids=HEADERS.keys())
-def test_an_index_that_a_stranger_wrote_is_built_again(folder: Path, changed: dict[str, object]) -> None:
+def test_an_index_that_a_stranger_wrote_is_built_again(
+    folder: Path, changed: dict[str, object]
+) -> None:
     with Gallery.open(folder, NoNetwork()) as gallery:
         assert gallery.snapshot()
     content = (folder / SNAPSHOT).read_bytes()
@@ -347,7 +403,9 @@ def test_an_index_that_is_a_fifo_does_not_hang(folder: Path) -> None:
         assert nearest_keys(gallery) == [1, 2, 3, 4]
 
 
-def test_an_interrupted_move_is_no_foreign_table(tmp_path: Path, embedder: Embedder, artifact: Path) -> None:
+def test_an_interrupted_move_is_no_foreign_table(
+    tmp_path: Path, embedder: Embedder, artifact: Path
+) -> None:
     folder = tmp_path / "a.gallery"
     with Gallery.open(folder, embedder) as gallery:
         gallery.add([triplet(0, id="i0")])

@@ -16,7 +16,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from trireid.gallery.index import Keys, Memory, Scores, VectorIndex, Vectors, gpu, lists, partition, seen
+from trireid.gallery.index import (
+    Keys,
+    Memory,
+    Scores,
+    VectorIndex,
+    Vectors,
+    gpu,
+    lists,
+    partition,
+    seen,
+)
 from trireid.gallery.index import vectors as under_test
 from trireid.gallery.index.codec import Codec
 from trireid.gallery.index.lock import ReadWriteLock
@@ -65,7 +75,11 @@ def best(vectors: Vectors, keys: Keys, queries: Vectors, k: int) -> tuple[Scores
 
 
 def recall(found: Keys, truth: Keys) -> float:
-    return float(np.mean([len(set(mine) & set(its)) / len(its) for mine, its in zip(found, truth, strict=True)]))
+    return float(
+        np.mean(
+            [len(set(mine) & set(its)) / len(its) for mine, its in zip(found, truth, strict=True)]
+        )
+    )
 
 
 @pytest.fixture
@@ -114,19 +128,24 @@ def test_above_the_crossover_the_recall_asked_for_is_reached(memory: Memory, tar
         truth, _ = best(vectors, np.arange(1, 4_001), queried, 10)
         assert (np.diff(scores, axis=1) <= 0).all()
         assert np.isclose(scores[:, 0], truth[:, 0], atol=1e-5).mean() >= target
-    assert recall(index.search(queries, 10)[1], best(vectors, np.arange(1, 4_001), queries, 10)[1]) >= target
+    assert (
+        recall(index.search(queries, 10)[1], best(vectors, np.arange(1, 4_001), queries, 10)[1])
+        >= target
+    )
 
 
 def test_a_lower_recall_probes_less_and_tune_changes_it() -> None:
     index = filled(scattered(4_000), crossover=1_000, recall=0.99)
     queries = scattered(200, 1)
     truth = best(scattered(4_000), np.arange(1, 4_001), queries, 10)[1]
-    assert recall(index.search(queries, 10)[1], truth) >= 0.985  # 32 dimensions: only a long shortlist does it
+    # 32 dimensions: only a long shortlist does it
+    assert recall(index.search(queries, 10)[1], truth) >= 0.985
     far = index._state.effort.probes_for(10)
     index.tune(0.6)
     assert index._state.effort.probes_for(10) < far / 2
     found = recall(index.search(queries, 10)[1], truth)
-    assert 0.55 <= found < 0.95  # queries to come are a little less like the gallery than its own vectors
+    # queries to come are a little less like the gallery than its own vectors
+    assert 0.55 <= found < 0.95
 
 
 def test_tuning_finds_the_neighbours_of_its_own_vectors_other_than_themselves() -> None:
@@ -134,7 +153,9 @@ def test_tuning_finds_the_neighbours_of_its_own_vectors_other_than_themselves() 
     index = filled(vectors, crossover=1_000, recall=0.6)
     keys = drawn(index._state.cells, QUERIES)
     queries, state = vectors[keys - 1], index._state
-    found = state.tiers[0].scan(partition.Look(state.partition, queries, state.effort.probes_for(10)), 11, 4_000)[1]
+    found = state.tiers[0].scan(
+        partition.Look(state.partition, queries, state.effort.probes_for(10)), 11, 4_000
+    )[1]
     truth = best(vectors, np.arange(1, 4_001), queries, 11)[1][:, 1:]
     assert (truth != keys[:, None]).all()
     assert recall(found, truth) >= 0.8
@@ -147,7 +168,9 @@ def test_sealed_lists_give_back_what_they_were_filled_with(memory: Memory) -> No
     cells = cells_of_space.assign(vectors)
     cells[cells == 7] = 8  # one that stays empty
     keys, codes = np.arange(1, 1_001) * 3, codec.encode(vectors)
-    first, twin = (Sealed(codec, cells_of_space, np.bincount(cells, minlength=20)) for _ in range(2))
+    first, twin = (
+        Sealed(codec, cells_of_space, np.bincount(cells, minlength=20)) for _ in range(2)
+    )
     for cell in range(20):
         first.fill(cell, keys[cells == cell], codes[cells == cell])
         twin.fill(cell, first.keys(cell), first.codes(cell), first.sketches(cell))
@@ -185,7 +208,9 @@ def test_where_all_that_is_near_was_removed_others_are_found() -> None:
 
 @pytest.mark.parametrize("change", ["add", "remove"])
 def test_tuning_counts_what_is_there_and_nothing_else(change: str) -> None:
-    """What was added since the last merge is not in the sealed lists, and what was removed still is."""
+    """What was added since the last merge is not in the sealed lists, and what was removed still
+    is.
+    """
     vectors = scattered(4_000)
     index = filled(vectors, crossover=1_000)
     index.tune(0.95)
@@ -215,7 +240,9 @@ def test_an_index_file_that_promises_more_than_it_holds_is_refused(tmp_path: Pat
     header = int.from_bytes(content[8:12], "little")
     cells = len(index._state.partition)
     first = 12 + header + 4 * cells * D  # where the first cell's size stands, after the centroids
-    assert int.from_bytes(content[first : first + 8], "little") == len(index._state.tiers[0].keys(0))
+    assert int.from_bytes(content[first : first + 8], "little") == len(
+        index._state.tiers[0].keys(0)
+    )
     for size in (-1, 1 << 20, 1 << 40, 1 << 62):
         content[first : first + 8] = size.to_bytes(8, "little", signed=True)
         (tmp_path / "damaged").write_bytes(content)
@@ -226,15 +253,25 @@ def test_an_index_file_that_promises_more_than_it_holds_is_refused(tmp_path: Pat
 def test_more_neighbours_are_found_with_the_same_recall(trained: VectorIndex) -> None:
     queries = clustered(50, 1)
     for k in (1, 50, 200):
-        assert recall(trained.search(queries, k)[1], best(clustered(4_000), np.arange(1, 4_001), queries, k)[1]) >= 0.98
+        assert (
+            recall(
+                trained.search(queries, k)[1],
+                best(clustered(4_000), np.arange(1, 4_001), queries, k)[1],
+            )
+            >= 0.98
+        )
 
 
 @pytest.mark.parametrize("share", [1e-4, 1e-2, 0.06, 0.3, 0.9])
-def test_filters_find_what_exact_search_with_the_filter_finds(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_filters_find_what_exact_search_with_the_filter_finds(
+    share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(seen, "FEW_AT_LEAST", 200)
     vectors, queries = clustered(10_000), clustered(40, 1)
     index = filled(vectors, crossover=1_000)
-    among = 1 + np.sort(np.random.default_rng(3).choice(10_000, max(1, int(10_000 * share)), replace=False))
+    among = 1 + np.sort(
+        np.random.default_rng(3).choice(10_000, max(1, int(10_000 * share)), replace=False)
+    )
     found = index.search(queries, 10, among)[1]
     assert np.isin(found[found >= 0], among).all()
     truth = best(vectors[among - 1], among, queries, 10)[1]
@@ -246,12 +283,16 @@ def test_filters_find_what_exact_search_with_the_filter_finds(share: float, monk
 def test_a_filter_on_the_far_side_is_answered(trained: VectorIndex) -> None:
     vectors, query = clustered(4_000), clustered(1, 1)
     far = 1 + np.sort(np.argsort(vectors @ query[0])[:50])
-    assert set(trained.search(query, 10, far)[1][0]) == set(best(vectors[far - 1], far, query, 10)[1][0])
+    assert set(trained.search(query, 10, far)[1][0]) == set(
+        best(vectors[far - 1], far, query, 10)[1][0]
+    )
 
 
 def test_among_and_without_together_and_keys_nobody_knows(trained: VectorIndex) -> None:
     query = clustered(1, 1)
-    found = trained.search(query, 5, np.array([-4, 3, 5, 8, 10**12]), without=np.array([5, 7, 10**12]))[1]
+    found = trained.search(
+        query, 5, np.array([-4, 3, 5, 8, 10**12]), without=np.array([5, 7, 10**12])
+    )[1]
     assert set(found[0]) == {3, 8, -1}
     assert (trained.search(query, 5, np.empty(0, np.int64))[1] == -1).all()
 
@@ -308,7 +349,9 @@ def test_vectors_come_back_as_exactly_as_they_are_held(memory: Memory) -> None:
     index = filled(vectors, memory=memory, crossover=1_000)
     wanted = np.array([2_999, 1, 1_500, 1])
     np.testing.assert_allclose(
-        index.vectors(wanted), vectors[wanted - 1], atol={"float32": 0, "float16": 1e-3, "int8": 1e-2}[memory]
+        index.vectors(wanted),
+        vectors[wanted - 1],
+        atol={"float32": 0, "float16": 1e-3, "int8": 1e-2}[memory],
     )
 
 
@@ -392,13 +435,19 @@ def test_removed_vectors_are_barred_at_once_and_leave_the_lists_later() -> None:
 
 
 operations = st.lists(
-    st.tuples(st.sampled_from(["add", "add", "remove", "reload", "settle"]), st.integers(1, 90), st.integers(0, 10**6)),
+    st.tuples(
+        st.sampled_from(["add", "add", "remove", "reload", "settle"]),
+        st.integers(1, 90),
+        st.integers(0, 10**6),
+    ),
     max_size=12,
 )
 
 
 @pytest.mark.usefixtures("small")
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(operations=operations, memory=st.sampled_from(MODES))
 def test_whatever_is_done_it_agrees_with_a_dictionary(
     tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[str, int, int]], memory: Memory
@@ -431,14 +480,24 @@ def agrees(index: VectorIndex, model: dict[int, Vectors], seed: int, tolerance: 
     assert len(index) == len(model)
     if not model:
         return
-    keys, vectors, query = np.array(list(model)), np.stack(list(model.values())), clustered(1, seed + 1)
+    keys, vectors, query = (
+        np.array(list(model)),
+        np.stack(list(model.values())),
+        clustered(1, seed + 1),
+    )
     np.testing.assert_allclose(index.vectors(keys), vectors, atol=tolerance)
-    among = np.random.default_rng(seed).integers(-1, keys.max() + 5, 1 + len(keys) // 3)  # some gone, some never there
-    for options, passing in (({"among": among}, np.isin(keys, among)), ({"without": among}, ~np.isin(keys, among))):
+    # some gone, some never there
+    among = np.random.default_rng(seed).integers(-1, keys.max() + 5, 1 + len(keys) // 3)
+    for options, passing in (
+        ({"among": among}, np.isin(keys, among)),
+        ({"without": among}, ~np.isin(keys, among)),
+    ):
         scores, found = index.search(query, 1 + int(passing.sum()), **options)
         assert sorted(found[0][:-1]) == sorted(keys[passing])
         assert found[0, -1] == -1
-        np.testing.assert_allclose(scores[0][:-1], -np.sort(-(vectors[passing] @ query[0])), atol=tolerance)
+        np.testing.assert_allclose(
+            scores[0][:-1], -np.sort(-(vectors[passing] @ query[0])), atol=tolerance
+        )
     found = index.search(query, len(keys) + 1)[1][0]
     assert sorted(found[found >= 0]) == sorted(keys)
 
@@ -455,7 +514,9 @@ def test_what_is_saved_comes_back_the_same(trained: VectorIndex, tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["a.index"]
 
 
-def test_a_file_that_is_replaced_does_not_disturb_who_has_it_loaded(trained: VectorIndex, tmp_path: Path) -> None:
+def test_a_file_that_is_replaced_does_not_disturb_who_has_it_loaded(
+    trained: VectorIndex, tmp_path: Path
+) -> None:
     path = tmp_path / "a.index"
     trained.save(path)
     loaded = VectorIndex.load(path, D)
@@ -481,16 +542,24 @@ def refused(path: Path, **options: Any) -> str:
     return caught.value.message
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(share=st.floats(0, 1, exclude_max=True), early=st.booleans())
-def test_a_file_cut_short_is_refused(saved: bytes, tmp_path: Path, share: float, early: bool) -> None:
+def test_a_file_cut_short_is_refused(
+    saved: bytes, tmp_path: Path, share: float, early: bool
+) -> None:
     (tmp_path / "cut").write_bytes(saved[: int(share * (600 if early else len(saved)))])
     refused(tmp_path / "cut")
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), early=st.booleans())
-def test_a_flipped_bit_is_refused(saved: bytes, tmp_path: Path, share: float, bit: int, early: bool) -> None:
+def test_a_flipped_bit_is_refused(
+    saved: bytes, tmp_path: Path, share: float, bit: int, early: bool
+) -> None:
     damaged = bytearray(saved)
     damaged[int(share * (600 if early else len(saved)))] ^= 1 << bit
     (tmp_path / "flipped").write_bytes(damaged)
@@ -499,14 +568,23 @@ def test_a_flipped_bit_is_refused(saved: bytes, tmp_path: Path, share: float, bi
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"TRIREIDX", b"TRIREIDX\xff\xff\xff\xff", b"TRIREIDX\2\0\0\0{}", b"TRIREIDX\2\0\0\0[]", b"SQLite format 3\0" * 90],
+    [
+        b"",
+        b"TRIREIDX",
+        b"TRIREIDX\xff\xff\xff\xff",
+        b"TRIREIDX\2\0\0\0{}",
+        b"TRIREIDX\2\0\0\0[]",
+        b"SQLite format 3\0" * 90,
+    ],
 )
 def test_foreign_files_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "foreign").write_bytes(content)
     refused(tmp_path / "foreign")
 
 
-def test_absent_files_folders_and_files_with_more_behind_are_refused(tmp_path: Path, saved: bytes) -> None:
+def test_absent_files_folders_and_files_with_more_behind_are_refused(
+    tmp_path: Path, saved: bytes
+) -> None:
     refused(tmp_path / "absent")
     refused(tmp_path)
     (tmp_path / "longer").write_bytes(saved + b"\0")
@@ -520,7 +598,9 @@ def test_a_file_of_another_kind_of_index_is_refused(tmp_path: Path, saved: bytes
     assert "recall is 0.99, not 0.9" in refused(tmp_path / "good", recall=0.9)
 
 
-def test_saving_that_fails_leaves_the_old_file(trained: VectorIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saving_that_fails_leaves_the_old_file(
+    trained: VectorIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.index"
     trained.save(path, {"which": "old"})
 
@@ -566,7 +646,9 @@ def test_a_writer_waits_for_readers_and_goes_before_those_that_come_later() -> N
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("memory", MODES)
-def test_searches_stay_right_while_others_add_remove_merge_and_train(memory: Memory, tmp_path: Path) -> None:
+def test_searches_stay_right_while_others_add_remove_merge_and_train(
+    memory: Memory, tmp_path: Path
+) -> None:
     vectors = clustered(1_800)
     index = filled(vectors[:600], memory=memory, crossover=200)
     lasting, failures, done = np.arange(1, 301), [], threading.Event()
@@ -577,7 +659,11 @@ def test_searches_stay_right_while_others_add_remove_merge_and_train(memory: Mem
             key = int(draw.integers(1, 301))
             scores, keys = index.search(vectors[key - 1 : key], 5)
             _, filtered = index.search(vectors[key - 1 : key], 300, lasting)
-            if abs(scores[0, 0] - 1) > TOLERANCE[memory] or not (key == keys[0]).any() or set(filtered[0]) != set(lasting):
+            if (
+                abs(scores[0, 0] - 1) > TOLERANCE[memory]
+                or not (key == keys[0]).any()
+                or set(filtered[0]) != set(lasting)
+            ):
                 failures.append((key, scores, keys))
 
     searchers = [threading.Thread(target=seek, args=(seed,)) for seed in range(3)]
@@ -600,14 +686,22 @@ def test_searches_stay_right_while_others_add_remove_merge_and_train(memory: Mem
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("memory", MODES)
 @pytest.mark.parametrize("crossover", [200, 10_000])
-def test_what_is_seen_changes_in_whole_steps_only(memory: Memory, crossover: int, tmp_path: Path) -> None:
+def test_what_is_seen_changes_in_whole_steps_only(
+    memory: Memory, crossover: int, tmp_path: Path
+) -> None:
     vectors = clustered(900)
     index = filled(vectors[:600], memory=memory, crossover=crossover)
     queries, lasting = vectors[:20], np.arange(1, 700)
 
     def found(of: Any) -> list[Any]:
-        several = [of.search(queries, 40), of.search(queries, 40, lasting), of.search(queries, 40, without=lasting[:30])]
-        return [part.tolist() for pair in several for part in pair] + [of.vectors(np.arange(2, 600)).tolist()]
+        several = [
+            of.search(queries, 40),
+            of.search(queries, 40, lasting),
+            of.search(queries, 40, without=lasting[:30]),
+        ]
+        return [part.tolist() for pair in several for part in pair] + [
+            of.vectors(np.arange(2, 600)).tolist()
+        ]
 
     then = index.now
     before = found(index)
@@ -619,9 +713,14 @@ def test_what_is_seen_changes_in_whole_steps_only(memory: Memory, crossover: int
     index.settle()
     assert found(then) == before  # whatever is merged and trained
     then.save(tmp_path / "then", {})
-    assert found(VectorIndex.load(tmp_path / "then", D, memory=memory))[::2] == before[::2] or crossover == 200
+    assert (
+        found(VectorIndex.load(tmp_path / "then", D, memory=memory))[::2] == before[::2]
+        or crossover == 200
+    )
     assert len(VectorIndex.load(tmp_path / "then", D, memory=memory)) == 600
-    assert set(index.search(queries, 900)[1][0]) - {-1} == set(range(1, 751)) - set(range(1, 200, 2)) - {620}
+    assert set(index.search(queries, 900)[1][0]) - {-1} == set(range(1, 751)) - set(
+        range(1, 200, 2)
+    ) - {620}
 
 
 @pytest.mark.usefixtures("small")
@@ -692,9 +791,12 @@ def test_work_that_fails_is_reported_and_loses_nothing(
     index.add(np.arange(301, 320), vectors[300:319])
     index.settle()
     assert sorted(index.search(vectors[:1], 319)[1][0]) == list(range(1, 320))
-    assert caplog.text.count("could not be brought into shape") == 1  # it is not tried again at every change
+    # it is not tried again at every change
+    assert caplog.text.count("could not be brought into shape") == 1
     monkeypatch.undo()
-    index.add(np.arange(320, 320 + under_test.STALE_AT_LEAST), clustered(under_test.STALE_AT_LEAST, 5))
+    index.add(
+        np.arange(320, 320 + under_test.STALE_AT_LEAST), clustered(under_test.STALE_AT_LEAST, 5)
+    )
     index.settle()
     assert not index.exact
     assert len(index) == 319 + under_test.STALE_AT_LEAST

@@ -1,4 +1,6 @@
-"""Indexing at scale: nothing is read, decoded or embedded twice, memory is bounded, and an interruption loses little."""
+"""Indexing at scale: nothing is read, decoded or embedded twice, memory is bounded, and an
+interruption loses little.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,9 @@ def rows(gallery: Gallery, query: str) -> list[Any]:
         return database.execute(query).fetchall()
 
 
-def test_a_file_is_read_once_and_decoded_once(tmp_path: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_read_once_and_decoded_once(
+    tmp_path: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = triplets_on_disk(tmp_path / "crops", 40)
     decoded: list[object] = []
     prepare = PngImagePlugin.PngImageFile.load_prepare
@@ -95,20 +99,33 @@ def test_what_is_known_is_not_decoded_and_with_resume_not_read(
     (tmp_path / "a.png").write_bytes(encoded(1))
     source = source_of([Sample(id="a", rgb=tmp_path / "a.png")])
     index(source, gallery)
-    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load_prepare", lambda _: pytest.fail("decoded"))
+    monkeypatch.setattr(
+        PngImagePlugin.PngImageFile, "load_prepare", lambda _: pytest.fail("decoded")
+    )
     assert index(source, gallery).known == 1
     _opened.clear()
     assert index(source, gallery, resume=True).known == 1
     assert _opened == []
 
 
-def test_an_indexed_item_is_as_an_added_one(tmp_path: Path, gallery: Gallery, embedder: Embedder) -> None:
+def test_an_indexed_item_is_as_an_added_one(
+    tmp_path: Path, gallery: Gallery, embedder: Embedder
+) -> None:
     paths: dict[str, Any] = {m: tmp_path / f"{m}.png" for m in ("rgb", "nir", "tir")}
     for number, path in enumerate(paths.values()):
         path.write_bytes(encoded(number, size=(300, 200)))
     array = np.asarray(Image.open(paths["rgb"]))
     samples = [
-        Sample(id="files", identity="x", camera=2, scene="s", time="t", kind="person", attributes={"a": 1}, **paths),
+        Sample(
+            id="files",
+            identity="x",
+            camera=2,
+            scene="s",
+            time="t",
+            kind="person",
+            attributes={"a": 1},
+            **paths,
+        ),
         Sample(id="bytes", nir=encoded(5), camera=9),
         Sample(id="array", tir=array),
         Sample(id="image", rgb=Image.open(paths["nir"])),
@@ -122,14 +139,19 @@ def test_an_indexed_item_is_as_an_added_one(tmp_path: Path, gallery: Gallery, em
     with Gallery.open(tmp_path / "other.gallery", embedder) as other:
         other.add(samples)
         assert rows(gallery, query) == rows(other, query)
-        for (name, one), (same, two) in zip(rows(gallery, embeddings), rows(other, embeddings), strict=True):
+        for (name, one), (same, two) in zip(
+            rows(gallery, embeddings), rows(other, embeddings), strict=True
+        ):
             assert name == same
-            np.testing.assert_allclose(np.frombuffer(one, np.float32), np.frombuffer(two, np.float32), atol=1e-6)
+            np.testing.assert_allclose(
+                np.frombuffer(one, np.float32), np.frombuffer(two, np.float32), atol=1e-6
+            )
 
 
 def test_faults_are_told_in_the_order_of_the_source(gallery: Gallery, embedded: list[int]) -> None:
     samples: list[Sample | Exception] = [triplet(i, id=str(i)) for i in range(70)]
-    samples[3] = triplet(3, id="3", camera=2**70)  # the store refuses it, after the batch is embedded
+    # the store refuses it, after the batch is embedded
+    samples[3] = triplet(3, id="3", camera=2**70)
     samples[5] = SourceError("no row")
     samples[6] = Sample(id="6", rgb=b"bad")
     samples[40] = triplet(40, id="40", time="\0")
@@ -138,19 +160,32 @@ def test_faults_are_told_in_the_order_of_the_source(gallery: Gallery, embedded: 
     assert [place for place, _ in report.faults] == [f"place {i}" for i in (3, 5, 6, 40, 69)]
     assert "out of range" in report.faults[0][1]
     assert report.path is not None
-    assert [line.split(",")[0] for line in report.path.read_text().splitlines()[1:]] == [p for p, _ in report.faults]
+    assert [line.split(",")[0] for line in report.path.read_text().splitlines()[1:]] == [
+        p for p, _ in report.faults
+    ]
     assert (report.added, len(gallery)) == (65, 65)
     assert sum(embedded) == 67  # none again because another item of its batch was refused
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(drawn=st.lists(st.tuples(st.integers(0, 12), st.sampled_from(["good", "bad", "refused"])), max_size=90))
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    drawn=st.lists(
+        st.tuples(st.integers(0, 12), st.sampled_from(["good", "bad", "refused"])), max_size=90
+    )
+)
 def test_every_entry_is_accounted_for(
     tmp_path_factory: pytest.TempPathFactory, embedder: Embedder, drawn: list[tuple[int, str]]
 ) -> None:
-    """Against a model that goes one by one: a picture that is in is known; a bad one, or a refused sample, is rejected."""
+    """Against a model that goes one by one: a picture that is in is known; a bad one, or a refused
+    sample, is rejected.
+    """
     samples = [
-        Sample(rgb=b"bad" if how == "bad" else encoded(i), camera=2**70 if how == "refused" else None) for i, how in drawn
+        Sample(
+            rgb=b"bad" if how == "bad" else encoded(i), camera=2**70 if how == "refused" else None
+        )
+        for i, how in drawn
     ]
     held: set[int] = set()
     expected = IndexReport()
@@ -168,7 +203,11 @@ def test_every_entry_is_accounted_for(
         names = gallery.ids()
     assert (report.added, report.known, report.replaced) == (expected.added, expected.known, 0)
     assert [place for place, _ in report.faults] == [place for place, _ in expected.faults]
-    firsts = [number for number, (i, how) in enumerate(drawn) if how == "good" and (i, "good") not in drawn[:number]]
+    firsts = [
+        number
+        for number, (i, how) in enumerate(drawn)
+        if how == "good" and (i, "good") not in drawn[:number]
+    ]
     assert names == {f"place {number}" for number in firsts}
 
 
@@ -192,7 +231,8 @@ def test_twins_side_by_side_are_embedded_once(gallery: Gallery, embedded: list[i
 def test_pictures_are_decoded_while_the_network_runs(
     gallery: Gallery, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared, needs = threading.Semaphore(0), [2 * BATCH, BATCH, 0]  # each batch's own, and the whole of the next
+    # each batch's own, and the whole of the next
+    prepared, needs = threading.Semaphore(0), [2 * BATCH, BATCH, 0]
     prepare, run = preparation.Preparation._prepared, embedder.run
 
     def told(self: Any, entry: Entry, sample: Sample) -> Any:
@@ -231,7 +271,9 @@ def test_a_batch_is_written_while_the_next_is_embedded(
     assert index(source_of([triplet(i) for i in range(2 * BATCH)]), gallery).added == 2 * BATCH
 
 
-def test_what_is_decoded_at_once_is_bounded(tmp_path: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_decoded_at_once_is_bounded(
+    tmp_path: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = triplets_on_disk(tmp_path / "crops", 30)
     monkeypatch.setattr(indexing, "decoding_threads", lambda: 8)
     monkeypatch.setattr(sys.modules["trireid.samples.decode"], "CORES", threading.Semaphore(8))
@@ -247,11 +289,13 @@ def test_what_is_decoded_at_once_is_bounded(tmp_path: Path, gallery: Gallery, mo
         return render(container)
 
     monkeypatch.setattr(sys.modules["trireid.samples.decode"], "render", slow)
-    monkeypatch.setattr(sys.modules["trireid.samples.decode"], "DECODING", Allowance(1))  # less than any image: one at a time
+    # less than any image: one at a time
+    monkeypatch.setattr(sys.modules["trireid.samples.decode"], "DECODING", Allowance(1))
     index(source, gallery)
     assert most[0] == 1
     monkeypatch.setattr(sys.modules["trireid.samples.decode"], "DECODING", Allowance(1 << 20))
-    monkeypatch.setattr(preparation, "FILES", Allowance(1))  # less than any file: one sample at a time
+    # less than any file: one sample at a time
+    monkeypatch.setattr(preparation, "FILES", Allowance(1))
     most[0] = 0
     assert index(triplets_on_disk(tmp_path / "more", 30, first=100), gallery).added == 30
     assert most[0] == 1
@@ -275,7 +319,9 @@ def test_a_source_that_breaks_off_says_so_and_what_came_before_is_kept(gallery: 
     assert threading.active_count() == before
 
 
-def test_a_store_that_fails_late_ends_the_run_without_hanging(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_fails_late_ends_the_run_without_hanging(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     insert, count = gallery._writer._insert, [0]
 
     def full(item: Any, generation: int) -> None:
@@ -292,8 +338,16 @@ def test_a_store_that_fails_late_ends_the_run_without_hanging(gallery: Gallery, 
     assert threading.active_count() == before
 
 
-def test_the_bar_ends_at_the_total_with_rate_and_time(gallery: Gallery, capsys: pytest.CaptureFixture[str]) -> None:
-    samples = [triplet(0), triplet(0), Sample(rgb=b"bad"), *(triplet(i) for i in range(1, 38)), triplet(5, camera=2**70)]
+def test_the_bar_ends_at_the_total_with_rate_and_time(
+    gallery: Gallery, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = [
+        triplet(0),
+        triplet(0),
+        Sample(rgb=b"bad"),
+        *(triplet(i) for i in range(1, 38)),
+        triplet(5, camera=2**70),
+    ]
     index(source_of(samples), gallery)
     last = capsys.readouterr().err.replace("\r", "\n").strip().splitlines()[-1]
     assert "41/41" in last
@@ -301,11 +355,24 @@ def test_the_bar_ends_at_the_total_with_rate_and_time(gallery: Gallery, capsys: 
 
 
 def test_a_thumbnail_is_small_and_keeps_its_shape() -> None:
-    for size in ((256, 128), (128, 256), (257, 100), (640, 480), (768, 768), (769, 300), (1280, 720), (9000, 8), (8, 9000)):
+    for size in (
+        (256, 128),
+        (128, 256),
+        (257, 100),
+        (640, 480),
+        (768, 768),
+        (769, 300),
+        (1280, 720),
+        (9000, 8),
+        (8, 9000),
+    ):
         small = Image.open(io.BytesIO(thumbnail(Image.new("RGB", size, (200, 30, 30)))))
         assert max(small.size) <= 256
         assert max(small.size) >= min(192, max(size))
-        assert small.width / small.height == pytest.approx(size[0] / size[1], rel=0.1) or min(small.size) <= 2
+        assert (
+            small.width / small.height == pytest.approx(size[0] / size[1], rel=0.1)
+            or min(small.size) <= 2
+        )
         np.testing.assert_allclose(np.asarray(small)[0, 0].astype(int), [200, 30, 30], atol=4)
 
 
@@ -336,7 +403,15 @@ class Indexing:
 
     def start(self, *more: str) -> subprocess.Popen[str]:
         self.runs += 1
-        arguments = ["index", self.folder / "m.csv", "--gallery", self.folder / "a.gallery", "--model", self._artifact, *more]
+        arguments = [
+            "index",
+            self.folder / "m.csv",
+            "--gallery",
+            self.folder / "a.gallery",
+            "--model",
+            self._artifact,
+            *more,
+        ]
         command = [sys.executable, "-c", _SLOW, str(self._log), *map(str, arguments)]
         return subprocess.Popen(
             command,
@@ -344,7 +419,8 @@ class Indexing:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background of a shell ignore it
+            # tests in the background of a shell ignore it
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     @property
@@ -356,7 +432,11 @@ class Indexing:
 
     def held(self) -> int:
         try:
-            with closing(sqlite3.connect(f"file:{self.folder / 'a.gallery' / 'gallery.db'}?mode=ro", uri=True)) as database:
+            with closing(
+                sqlite3.connect(
+                    f"file:{self.folder / 'a.gallery' / 'gallery.db'}?mode=ro", uri=True
+                )
+            ) as database:
                 count: int = database.execute("SELECT count(*) FROM items").fetchone()[0]
                 return count
         except sqlite3.OperationalError:
@@ -381,14 +461,17 @@ def slow_indexing(tmp_path: Path, artifact: Path) -> Indexing:
 
 
 @pytest.mark.parametrize("more", [(), ("--resume",)], ids=["anew", "resume"])
-def test_after_a_kill_nothing_that_was_committed_is_embedded_again(slow_indexing: Indexing, more: tuple[str, ...]) -> None:
+def test_after_a_kill_nothing_that_was_committed_is_embedded_again(
+    slow_indexing: Indexing, more: tuple[str, ...]
+) -> None:
     process = slow_indexing.start()
     slow_indexing.until_held(2 * BATCH)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     held, embedded = slow_indexing.held(), slow_indexing.embedded()
     assert held % BATCH == 0
-    assert 0 <= embedded - held <= 2 * BATCH  # what is lost: one batch in the network, one being written
+    # what is lost: one batch in the network, one being written
+    assert 0 <= embedded - held <= 2 * BATCH
     printed = slow_indexing.finish(*more)
     assert printed.endswith(f"{300 - held} added, {held} known, 0 rejected; holds 300\n")
     assert slow_indexing.embedded() == 300 - held
@@ -405,7 +488,9 @@ def test_ctrl_c_stops_cleanly_and_keeps_what_was_acknowledged(slow_indexing: Ind
     held = slow_indexing.held()
     assert held % BATCH == 0
     assert BATCH <= held < 300
-    assert slow_indexing.finish("--resume").endswith(f"{300 - held} added, {held} known, 0 rejected; holds 300\n")
+    assert slow_indexing.finish("--resume").endswith(
+        f"{300 - held} added, {held} known, 0 rejected; holds 300\n"
+    )
     assert slow_indexing.embedded() == 300 - held
 
 
@@ -415,7 +500,9 @@ def test_ctrl_c_stops_cleanly_and_keeps_what_was_acknowledged(slow_indexing: Ind
     ahead=st.integers(1, 8),
 )
 @settings(deadline=None, max_examples=30)
-def test_prefetch_keeps_the_order_and_its_bound(delays: list[int], threads: int, ahead: int) -> None:
+def test_prefetch_keeps_the_order_and_its_bound(
+    delays: list[int], threads: int, ahead: int
+) -> None:
     lock, under_way, most = threading.Lock(), [0], [0]
 
     def drawn() -> Iterator[int]:
@@ -437,7 +524,8 @@ def test_prefetch_keeps_the_order_and_its_bound(delays: list[int], threads: int,
             with lock:
                 under_way[0] -= 1
     assert taken == list(range(len(delays)))
-    assert most[0] <= ahead + 2  # one drawn that waits for room, one taken that the loop above has not counted off yet
+    # one drawn that waits for room, one taken that the loop above has not counted off yet
+    assert most[0] <= ahead + 2
 
 
 @pytest.mark.parametrize("where", ["work", "items"])
@@ -485,7 +573,9 @@ def test_an_allowance_is_never_overdrawn_and_too_much_goes_alone() -> None:
             with lock:
                 held[0] -= min(amount, 10)
 
-    users = [threading.Thread(target=use, args=(amount,)) for amount in [3, 4, 25, 1, 9, 10, 5, 5] * 4]
+    users = [
+        threading.Thread(target=use, args=(amount,)) for amount in [3, 4, 25, 1, 9, 10, 5, 5] * 4
+    ]
     for user in users:
         user.start()
     for user in users:
@@ -503,7 +593,11 @@ def test_an_allowance_is_given_back_after_an_error() -> None:
 
 
 def test_a_gallery_that_moves_to_another_network_meanwhile_takes_no_embedding_of_the_old_one(
-    tmp_path: Path, gallery: Gallery, embedder: Embedder, successor: Embedder, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    gallery: Gallery,
+    embedder: Embedder,
+    successor: Embedder,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source, run, calls = triplets_on_disk(tmp_path / "crops", 3 * BATCH), embedder.run, []
 

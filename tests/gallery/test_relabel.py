@@ -1,4 +1,6 @@
-"""Indexing again: new facts reach the gallery without embedding again, and each run reports what it did itself."""
+"""Indexing again: new facts reach the gallery without embedding again, and each run reports what it
+did itself.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def labels(gallery: Gallery) -> dict[str, tuple[str | None, int | None, dict[str
     return {hit.id: (hit.identity, hit.camera, dict(hit.attributes)) for hit in hits}
 
 
-@pytest.mark.parametrize("ids", [("id,", "x,", "y,"), ("", "", "")], ids=["with ids", "named by path"])
+@pytest.mark.parametrize(
+    "ids", [("id,", "x,", "y,"), ("", "", "")], ids=["with ids", "named by path"]
+)
 def test_a_corrected_manifest_updates_what_is_there(
     folder: Path, gallery: Gallery, embedded: list[int], ids: tuple[str, str, str]
 ) -> None:
@@ -62,7 +66,10 @@ def test_a_corrected_manifest_updates_what_is_there(
     report = index(table(folder, first.replace("Ann", "Anna").replace("red", "green")), gallery)
     assert counts(report) == (0, 0, 1, 1, 0)
     assert (embedded, report.embedded) == ([], 0)
-    assert sorted(labels(gallery).values()) == [("Anna", 1, {"shade": "green"}), ("Bo", 1, {"shade": "blue"})]
+    assert sorted(labels(gallery).values()) == [
+        ("Anna", 1, {"shade": "green"}),
+        ("Bo", 1, {"shade": "blue"}),
+    ]
     assert [hit.score for hit in gallery.search(Sample(rgb=encoded(7)), 2)] == vectors
     assert labels(gallery).keys() == ({"x", "y"} if x else {"a.png", "b.png"})
     assert len(gallery.search(Sample(rgb=encoded(0)), 9, {"identity": "Anna"})) == 1
@@ -81,7 +88,9 @@ def test_a_network_that_sees_the_camera_embeds_again_where_it_changes(
     assert gallery.search(query, 1)[0].score == pytest.approx(1, abs=1e-5)
 
 
-def test_a_network_without_cameras_does_not(folder: Path, tmp_path: Path, successor: Embedder) -> None:
+def test_a_network_without_cameras_does_not(
+    folder: Path, tmp_path: Path, successor: Embedder
+) -> None:
     with Gallery.open(tmp_path / "g.gallery", successor) as gallery:
         has_cameras = successor.card.cameras > 0
         index(table(folder, "rgb,id,camera\na.png,x,1\n"), gallery)
@@ -115,14 +124,22 @@ def test_copies_within_a_source_are_counted_as_such(folder: Path, gallery: Galle
 
 
 def test_copies_with_other_facts_are_items_of_their_own(folder: Path, gallery: Gallery) -> None:
-    assert counts(index(table(folder, "rgb,identity\na.png,Ann\ncopy.png,Bob\n"), gallery)) == (2, 0, 0, 0, 0)
+    assert counts(index(table(folder, "rgb,identity\na.png,Ann\ncopy.png,Bob\n"), gallery)) == (
+        2,
+        0,
+        0,
+        0,
+        0,
+    )
     assert {identity for identity, *_ in labels(gallery).values()} == {"Ann", "Bob"}
 
 
 def test_rows_that_contradict_each_other_are_named(folder: Path, gallery: Gallery) -> None:
     report = index(table(folder, "rgb,identity\na.png,Ann\nb.png,Bo\na.png,Bob\n"), gallery)
     assert counts(report) == (2, 0, 0, 0, 1)
-    assert report.faults == [("row 4", "has the images of a.png, and other facts; correct one, or give each an id")]
+    assert report.faults == [
+        ("row 4", "has the images of a.png, and other facts; correct one, or give each an id")
+    ]
     assert labels(gallery)["a.png"][0] == "Ann"
 
 
@@ -142,7 +159,9 @@ def test_what_a_source_does_not_tell_stays(folder: Path, gallery: Gallery) -> No
     assert labels(gallery) == {"a.png": (None, 1, {"size": 3})}
 
 
-def test_an_update_keeps_pictures_age_and_what_is_kept_inside(folder: Path, gallery: Gallery) -> None:
+def test_an_update_keeps_pictures_age_and_what_is_kept_inside(
+    folder: Path, gallery: Gallery
+) -> None:
     gallery.add([Sample(id="x", rgb=encoded(0), identity="Ann")], keep=True)
     before = _row(gallery, "x")
     index(source_of([Sample(id="x", rgb=encoded(0), identity="Anna")]), gallery)
@@ -162,12 +181,16 @@ def test_resume_reads_again_only_where_the_facts_are_new(
 ) -> None:
     index(table(folder, "rgb,id,identity\na.png,x,Ann\nb.png,y,Bo\n"), gallery)
     (folder / "b.png").write_bytes(b"not read")
-    report = index(table(folder, "rgb,id,identity\na.png,x,Anna\nb.png,y,Bo\n"), gallery, resume=True)
+    report = index(
+        table(folder, "rgb,id,identity\na.png,x,Anna\nb.png,y,Bo\n"), gallery, resume=True
+    )
     assert counts(report) == (0, 0, 1, 1, 0)
     assert labels(gallery)["x"][0] == "Anna"
 
 
-def test_an_image_that_was_replaced_on_the_way_is_embedded_again(folder: Path, gallery: Gallery) -> None:
+def test_an_image_that_was_replaced_on_the_way_is_embedded_again(
+    folder: Path, gallery: Gallery
+) -> None:
     index(table(folder, "rgb,id\na.png,x\n"), gallery)
     report = index(table(folder, "rgb,id\nb.png,x\ncopy.png,y\n"), gallery)
     assert counts(report) == (2, 1, 0, 0, 0)
@@ -175,7 +198,9 @@ def test_an_image_that_was_replaced_on_the_way_is_embedded_again(folder: Path, g
     assert gallery.search(Sample(rgb=encoded(0)), 1)[0].id == "y"
 
 
-def test_after_a_move_to_another_network_facts_are_updated_alike(folder: Path, gallery: Gallery, successor: Embedder) -> None:
+def test_after_a_move_to_another_network_facts_are_updated_alike(
+    folder: Path, gallery: Gallery, successor: Embedder
+) -> None:
     index(table(folder, "rgb,id,identity\na.png,x,Ann\n"), gallery)
     reembed(gallery.folder, successor)
     gallery.view()
@@ -185,7 +210,9 @@ def test_after_a_move_to_another_network_facts_are_updated_alike(folder: Path, g
 
 
 def test_two_runs_at_once_report_what_each_did_itself(tmp_path: Path, artifact: Path) -> None:
-    """Two processes' worth of galleries over one folder, the second begun before the first has written."""
+    """Two processes' worth of galleries over one folder, the second begun before the first has
+    written.
+    """
     samples = [triplet(i, id=str(i), identity="Ann") for i in range(3 * BATCH)]
     reports: list[IndexReport] = []
     begin = threading.Barrier(2)
@@ -213,11 +240,26 @@ def test_the_report_in_json_is_all_that_stdout_holds(
     folder: Path, tmp_path: Path, artifact: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "m.csv").write_text(",rgb,pid,shade\n0,a.png,Ann,red\n1,gone.png,Bo,\n")
-    arguments = ["index", str(folder / "m.csv"), "--gallery", str(tmp_path / "j.gallery"), "--model", str(artifact)]
+    arguments = [
+        "index",
+        str(folder / "m.csv"),
+        "--gallery",
+        str(tmp_path / "j.gallery"),
+        "--model",
+        str(artifact),
+    ]
     assert trireid.cli.main([*arguments, "--kind", "person", "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
-    assert (told["added"], told["updated"], told["known"], told["embedded"], told["items"]) == (1, 0, 0, 1, 1)
-    assert told["rejected"] == [{"location": "row 3", "error": f"rgb: {folder}/gone.png does not exist"}]
+    assert (told["added"], told["updated"], told["known"], told["embedded"], told["items"]) == (
+        1,
+        0,
+        0,
+        1,
+        1,
+    )
+    assert told["rejected"] == [
+        {"location": "row 3", "error": f"rgb: {folder}/gone.png does not exist"}
+    ]
     assert told["notes"] == ["column pid is read as identity"]
     assert [each["what"] for each in told["not_used"]] == [
         "column without a name",
@@ -234,7 +276,14 @@ def test_the_list_of_what_was_not_used_ends_the_command(
     crops.mkdir()
     for name in ("a.png", "b.heic", "._a.png"):
         (crops / name).write_bytes(encoded(0))
-    arguments = ["index", str(crops), "--gallery", str(tmp_path / "j.gallery"), "--model", str(artifact)]
+    arguments = [
+        "index",
+        str(crops),
+        "--gallery",
+        str(tmp_path / "j.gallery"),
+        "--model",
+        str(artifact),
+    ]
     assert trireid.cli.main(arguments) == 0
     told = capsys.readouterr()
     assert told.out.endswith("1 added, 0 known, 0 rejected; holds 1\n")
@@ -245,24 +294,39 @@ def test_the_list_of_what_was_not_used_ends_the_command(
     assert "1 embedded" in told.err
 
 
-def test_a_source_without_images_makes_no_gallery(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_source_without_images_makes_no_gallery(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     crops = tmp_path / "crops"
     crops.mkdir()
     (crops / "a.avif").write_bytes(b"")
     (crops / "m.csv").write_text("rgb\n")
     for source, gone in ((crops, 1), (crops / "m.csv", 1), (tmp_path / "nowhere", 2)):
-        assert trireid.cli.main(["index", str(source), "--gallery", str(tmp_path / "g.gallery")]) == gone
+        assert (
+            trireid.cli.main(["index", str(source), "--gallery", str(tmp_path / "g.gallery")])
+            == gone
+        )
     assert "1 .avif files" in capsys.readouterr().err
     assert not (tmp_path / "g.gallery").exists()
 
 
-def test_an_id_that_a_source_gives_twice_is_rejected_and_not_replaced(folder: Path, gallery: Gallery) -> None:
+def test_an_id_that_a_source_gives_twice_is_rejected_and_not_replaced(
+    folder: Path, gallery: Gallery
+) -> None:
     source = table(folder, "rgb,identity,id\na.png,Ann,7\nb.png,Bob,7\n")
     for _ in range(2):
         report = index(source, gallery)
-        assert report.faults == [("row 3", "id 7 is that of other images of this source, too; give each its own id")]
+        assert report.faults == [
+            ("row 3", "id 7 is that of other images of this source, too; give each its own id")
+        ]
     assert {name: fact[0] for name, fact in labels(gallery).items()} == {"7": "Ann"}
-    assert counts(index(table(folder, "rgb,identity,id\nb.png,Bob,7\n"), gallery)) == (1, 1, 0, 0, 0)
+    assert counts(index(table(folder, "rgb,identity,id\nb.png,Bob,7\n"), gallery)) == (
+        1,
+        1,
+        0,
+        0,
+        0,
+    )
 
 
 def test_a_gallery_that_may_only_be_read_is_refused_before_anything_is_read(
@@ -276,10 +340,13 @@ def test_a_gallery_that_may_only_be_read_is_refused_before_anything_is_read(
     assert not (tmp_path / "g.gallery" / "reports").exists()
 
 
-def test_items_and_queries_of_a_gallery_are_read_alike(folder: Path, tmp_path: Path, embedder: Embedder) -> None:
+def test_items_and_queries_of_a_gallery_are_read_alike(
+    folder: Path, tmp_path: Path, embedder: Embedder
+) -> None:
     path = tmp_path / "g.gallery"
     Gallery.open(path, embedder, thermal="stretch").close()
-    with Gallery.open(path, embedder, thermal="8bit") as gallery:  # it is empty: it may still choose
+    # it is empty: it may still choose
+    with Gallery.open(path, embedder, thermal="8bit") as gallery:
         gallery.add([Sample(rgb=folder / "a.png")])
     with pytest.raises(GalleryError, match="its items were read by 8bit"):
         Gallery.open(path, embedder, thermal="stretch")
@@ -288,13 +355,20 @@ def test_items_and_queries_of_a_gallery_are_read_alike(folder: Path, tmp_path: P
 
 @pytest.mark.parametrize(("number", "code"), [("EACCES", 2), ("EROFS", 2), ("EIO", 1)])
 def test_a_place_that_may_not_be_written_is_an_error_of_what_was_given(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: str, code: int
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: str,
+    code: int,
 ) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError(getattr(errno, number), os.strerror(getattr(errno, number)), "there")
 
     monkeypatch.setattr(Gallery, "open", refuse)
     (folder / "m.csv").write_text("rgb\na.png\n")
-    assert trireid.cli.main(["index", str(folder / "m.csv"), "--gallery", str(folder / "g.gallery")]) == code
+    assert (
+        trireid.cli.main(["index", str(folder / "m.csv"), "--gallery", str(folder / "g.gallery")])
+        == code
+    )
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"trireid: there: {os.strerror(getattr(errno, number))}")

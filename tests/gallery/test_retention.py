@@ -1,4 +1,6 @@
-"""Retention: what is past its age goes, by the earlier of two times, and a clock that has jumped empties no gallery."""
+"""Retention: what is past its age goes, by the earlier of two times, and a clock that has jumped
+empties no gallery.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +33,29 @@ def age(gallery: Gallery, days: float, where: str) -> None:
 
 def test_age_is_by_the_earlier_of_two_times(tmp_path: Path) -> None:
     with filled(tmp_path / "a.gallery") as gallery:
-        gallery.add_items([replace(item("taken long ago", "p"), time="2020-01-01"), replace(item("text", "p"), time="later")])
-        gallery._writer.run("UPDATE items SET instant = ?, time = '9999-12-31' WHERE id = 'i3'", [time.time() + 1e10])
+        gallery.add_items(
+            [
+                replace(item("taken long ago", "p"), time="2020-01-01"),
+                replace(item("text", "p"), time="later"),
+            ]
+        )
+        gallery._writer.run(
+            "UPDATE items SET instant = ?, time = '9999-12-31' WHERE id = 'i3'",
+            [time.time() + 1e10],
+        )
         age(gallery, 40, "id IN ('i3', 'i5', 'text')")
         assert gallery.matching(older_than_days=30) == ["i3", "i5", "taken long ago", "text"]
         assert gallery.remove_older(30) == 4
-        assert gallery.audit()[-1][2] == {"older_than_days": 30, "removed": 4, "by": current_actor()}
+        assert gallery.audit()[-1][2] == {
+            "older_than_days": 30,
+            "removed": 4,
+            "by": current_actor(),
+        }
 
 
-def test_a_clock_that_is_ahead_empties_no_gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_is_ahead_empties_no_gallery(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "a.gallery"
     with filled(folder) as gallery:
         set_keep_days(folder, 30)
@@ -74,11 +90,16 @@ def test_a_rule_removes_what_has_expired_and_what_is_too_old(tmp_path: Path) -> 
         assert gallery.matching() == ["i7"]
         assert gallery.retain() == 1
         action, what = gallery.audit()[-1][1:]
-        assert (action, what) == ("remove", {"keep_days": 30.0, "reason": "retention", "removed": 1, "by": current_actor()})
+        assert (action, what) == (
+            "remove",
+            {"keep_days": 30.0, "reason": "retention", "removed": 1, "by": current_actor()},
+        )
         wait_until_erased(gallery)
 
 
-def test_the_timer_applies_the_rule_and_says_what_it_refuses(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_timer_applies_the_rule_and_says_what_it_refuses(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with filled(tmp_path / "a.gallery") as gallery, filled(tmp_path / "b.gallery") as other:
         for each, where in ((gallery, "key <= 10"), (other, "key <= 30")):
             set_keep_days(each.folder, 30)
@@ -107,7 +128,10 @@ def test_the_command_line_sets_a_rule_and_says_what_would_go(
     asked = ["--older-than", "30"], ["--id", "i0", "absent"], ["--identity", "p0"]
     for what, ids in zip(asked, (["i1", "i2"], ["i0"], ["i0"]), strict=True):
         assert trireid.cli.main([*remove, *what, "--dry-run"]) == 0
-        assert capsys.readouterr().out.splitlines() == [f"{folder}: {len(ids)} of 3 would be removed", *ids]
+        assert capsys.readouterr().out.splitlines() == [
+            f"{folder}: {len(ids)} of 3 would be removed",
+            *ids,
+        ]
     for what in (["--older-than", "30"], ["--expired"]):
         assert trireid.cli.main([*remove, *what]) == 2
         (line,) = capsys.readouterr().err.splitlines()

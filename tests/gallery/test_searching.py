@@ -1,4 +1,6 @@
-"""What a search can be asked for: missing modalities, tracklets, re-ranking, groups, probabilities, times, retention."""
+"""What a search can be asked for: missing modalities, tracklets, re-ranking, groups, probabilities,
+times, retention.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class Told(NoNetwork):
     """Embeds a sample as what its id stands for, seen through the modalities that it has."""
 
     def look(self, samples: Any) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        return np.stack([self.told(sample) for sample in samples]), np.empty((len(samples), 3, 0), np.int64)
+        return np.stack([self.told(sample) for sample in samples]), np.empty(
+            (len(samples), 3, 0), np.int64
+        )
 
     def told(self, sample: Sample) -> NDArray[np.float32]:
         return embedding(str(sample.id))
@@ -60,7 +64,12 @@ def query(id_: str, present: tuple[str, ...] = MODALITIES, **known: Any) -> Samp
 
 def cosine(one: NDArray[np.float32], other: NDArray[np.float32], modalities: set[str]) -> float:
     """By hand: over the four columns of each modality that both have."""
-    columns = [column for i, name in enumerate(MODALITIES) if name in modalities for column in range(4 * i, 4 * i + 4)]
+    columns = [
+        column
+        for i, name in enumerate(MODALITIES)
+        if name in modalities
+        for column in range(4 * i, 4 * i + 4)
+    ]
     a, b = one[columns].astype(float), other[columns].astype(float)
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
@@ -76,7 +85,9 @@ def test_scores_are_cosines_over_what_both_have(
     shared = {f"i{n}": set(asked) & set(present) for n, present in enumerate(held)}
     assert {hit.id for hit in hits} == {id_ for id_, both in shared.items() if both}
     for hit in hits:
-        assert hit.score == pytest.approx(cosine(embedding("q"), embedding(hit.id), shared[hit.id]), abs=1e-5)
+        assert hit.score == pytest.approx(
+            cosine(embedding("q"), embedding(hit.id), shared[hit.id]), abs=1e-5
+        )
     if len({frozenset(both) for both in shared.values() if both}) == 1:
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
@@ -88,7 +99,9 @@ def test_a_query_of_one_modality_finds_its_own_among_many(people: Gallery) -> No
 
 
 def test_items_of_other_modalities_are_ranked_by_how_far_they_stand_out(people: Gallery) -> None:
-    """Every full item scores over 0.9, items with rgb alone 0.5 or so: one of those with 0.8 is the better hit."""
+    """Every full item scores over 0.9, items with rgb alone 0.5 or so: one of those with 0.8 is the
+    better hit.
+    """
     common, draw = embedding("common"), np.random.default_rng(0)
     along = _unit(common[:4])
     across = _unit(np.array([along[1], -along[0], along[3], -along[2]]))
@@ -97,8 +110,13 @@ def test_items_of_other_modalities_are_ranked_by_how_far_they_stand_out(people: 
         part = score * along + np.sqrt(1 - score**2) * across
         return np.concatenate([part, embedding("whatever")[4:]]).astype(np.float32)
 
-    full = [stored(f"full{n}", vector=_unit(common + 0.2 * embedding(f"full{n}"))) for n in range(60)]
-    alone = [stored(f"rgb{n}", ("rgb",), vector=rgb_alone(score)) for n, score in enumerate(draw.normal(0.5, 0.05, 60))]
+    full = [
+        stored(f"full{n}", vector=_unit(common + 0.2 * embedding(f"full{n}"))) for n in range(60)
+    ]
+    alone = [
+        stored(f"rgb{n}", ("rgb",), vector=rgb_alone(score))
+        for n, score in enumerate(draw.normal(0.5, 0.05, 60))
+    ]
     people.add_items([*full, *alone, stored("target", ("rgb",), vector=rgb_alone(0.8))])
 
     class Common(Told):
@@ -116,9 +134,13 @@ def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def test_several_pictures_of_one_query_are_averaged(people: Gallery) -> None:
-    people.add_items([stored(f"i{n}", vector=_unit(embedding(f"a{n}") + embedding(f"b{n}"))) for n in range(50)])
+    people.add_items(
+        [stored(f"i{n}", vector=_unit(embedding(f"a{n}") + embedding(f"b{n}"))) for n in range(50)]
+    )
     hits = people.search([query("a7", ("rgb", "nir")), query("b7", ("rgb", "tir"))], 1)
-    expected = np.concatenate([(embedding("a7") + embedding("b7"))[:4] / 2, embedding("a7")[4:8], embedding("b7")[8:]])
+    expected = np.concatenate(
+        [(embedding("a7") + embedding("b7"))[:4] / 2, embedding("a7")[4:8], embedding("b7")[8:]]
+    )
     (item,) = [n for n in range(50) if f"i{n}" == hits[0].id]
     held = _unit(embedding(f"a{item}") + embedding(f"b{item}"))
     assert hits[0].score == pytest.approx(cosine(expected, held, set(MODALITIES)), abs=1e-5)
@@ -143,11 +165,15 @@ def test_a_least_score(people: Gallery) -> None:
     people.add_items([stored(f"i{n}") for n in range(40)])
     every = people.search(query("q"), 40)
     least = every[11].score
-    assert [hit.id for hit in people.search(query("q"), 40, min_score=least)] == [hit.id for hit in every[:12]]
+    assert [hit.id for hit in people.search(query("q"), 40, min_score=least)] == [
+        hit.id for hit in every[:12]
+    ]
 
 
 def test_reranking_looks_at_neighbours(people: Gallery) -> None:
-    """A tight group around the query's identity: its farthest member scores less than a stranger, but shares its neighbours."""
+    """A tight group around the query's identity: its farthest member scores less than a stranger,
+    but shares its neighbours.
+    """
     draw = np.random.default_rng(0)
     centre = embedding("centre")
 
@@ -155,7 +181,9 @@ def test_reranking_looks_at_neighbours(people: Gallery) -> None:
         return _unit(centre + spread * draw.standard_normal(DIMENSION).astype(np.float32))
 
     people.add_items([stored(f"one{n}", vector=near(0.12), identity="one") for n in range(30)])
-    people.add_items([stored(f"other{n}", vector=near(0.6), identity=f"other {n}") for n in range(150)])
+    people.add_items(
+        [stored(f"other{n}", vector=near(0.6), identity=f"other {n}") for n in range(150)]
+    )
 
     class Near(Told):
         def told(self, sample: Sample) -> NDArray[np.float32]:
@@ -206,7 +234,13 @@ def test_times_are_moments_whatever_their_offset(people: Gallery) -> None:
 
 
 def test_what_is_too_old_is_removed(people: Gallery) -> None:
-    people.add_items([stored("old", time="2001-01-01"), stored("new", time=datetime.now(UTC).isoformat()), stored("undated")])
+    people.add_items(
+        [
+            stored("old", time="2001-01-01"),
+            stored("new", time=datetime.now(UTC).isoformat()),
+            stored("undated"),
+        ]
+    )
     assert people.remove_older(30) == 1
     assert people.ids() == {"new", "undated"}
     assert people.audit()[0][2] == {"older_than_days": 30, "removed": 1, "by": current_actor()}
@@ -220,8 +254,13 @@ def test_probabilities_come_from_the_gallerys_own_identities(people: Gallery) ->
     assert people.add_items([stored("first", identity="a")])
     assert people.search(query("first"), 1)[0].probability is None
     for n in range(40):
-        parts = [_unit(embedding(f"p{n}") + 0.25 * draw.standard_normal(DIMENSION).astype(np.float32)) for _ in range(3)]
-        people.add_items([stored(f"p{n}-{i}", vector=v, identity=f"p{n}", camera=i) for i, v in enumerate(parts)])
+        parts = [
+            _unit(embedding(f"p{n}") + 0.25 * draw.standard_normal(DIMENSION).astype(np.float32))
+            for _ in range(3)
+        ]
+        people.add_items(
+            [stored(f"p{n}-{i}", vector=v, identity=f"p{n}", camera=i) for i, v in enumerate(parts)]
+        )
     hits = people.search(query("p3"), 120)
     chances = [hit.probability for hit in hits if hit.probability is not None]
     assert len(chances) == len(hits)
@@ -238,7 +277,9 @@ def test_the_probability_compares_pairs_over_what_both_have(people: Gallery) -> 
     """Else one item without a modality would make pairs of one identity look like pairs of two."""
     segments, vector = Segments(people.embedder.card), embedding("p")[None]
     for masks in ((7, 3), (3, 7), (7, 7), (6, 3)):
-        alike = _cosines(segments, np.repeat(vector, 2, axis=0), np.array(masks), 7, np.array([[0, 1]]))
+        alike = _cosines(
+            segments, np.repeat(vector, 2, axis=0), np.array(masks), 7, np.array([[0, 1]])
+        )
         assert alike == pytest.approx([1], abs=1e-5)
 
 
@@ -262,7 +303,11 @@ def test_a_segment_of_two_modalities_needs_both() -> None:
 
     from trireid.inference import Segment
 
-    parts = (Segment("rgb", "global", 0, 4), Segment("nir", "global", 4, 8), Segment("rgb+nir", "head", 8, 12))
+    parts = (
+        Segment("rgb", "global", 0, 4),
+        Segment("nir", "global", 4, 8),
+        Segment("rgb+nir", "head", 8, 12),
+    )
     segments = Segments(replace(card, segments=parts))
     assert segments.columns(mask_of(["rgb"])).tolist() == [True] * 4 + [False] * 8
     assert segments.columns(mask_of(["rgb", "nir"])).all()
@@ -274,12 +319,18 @@ def test_what_is_no_time(text: str | None) -> None:
     assert instant_of(text) is None
 
 
-def test_a_filter_that_one_in_ten_thousand_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Above the crossover, where search looks into a few cells only; the item is the farthest of all from the query."""
+def test_a_filter_that_one_in_ten_thousand_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Above the crossover, where search looks into a few cells only; the item is the farthest of
+    all from the query.
+    """
     monkeypatch.setattr(view, "VectorIndex", partial(VectorIndex, crossover=2_000))
     with Gallery.open(tmp_path / "a.gallery", Told(), memory="int8") as people:
         people.add_items([stored(f"i{n}", identity=f"p{n}", camera=n % 7) for n in range(9_999)])
-        people.add_items([stored("far", vector=-embedding("q"), identity="rare", attributes={"plate": "B 7"})])
+        people.add_items(
+            [stored("far", vector=-embedding("q"), identity="rare", attributes={"plate": "B 7"})]
+        )
         people.view().index.settle()
         assert not people.view().index.exact
         for where in ({"identity": "rare"}, {"plate": "B 7"}, {"id": ["far", "none"]}):
@@ -287,15 +338,26 @@ def test_a_filter_that_one_in_ten_thousand_passes(tmp_path: Path, monkeypatch: p
             assert hit.id == "far"
             assert hit.score == pytest.approx(-1, abs=1e-5)
         assert [
-            hit.camera for hit in people.search(query("q", camera=3), 5, {"identity": ["p3", "p4"]}, other_cameras=True)
+            hit.camera
+            for hit in people.search(
+                query("q", camera=3), 5, {"identity": ["p3", "p4"]}, other_cameras=True
+            )
         ] == [4]
 
 
-def test_the_probability_is_fitted_to_a_bounded_share(people: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_probability_is_fitted_to_a_bounded_share(
+    people: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However often one identity was seen, and by whatever camera first."""
-    people.add_items([stored(f"a{n}", vector=embedding("a"), identity="a", camera=0) for n in range(500)])
     people.add_items(
-        [stored(f"{k}{n}", vector=embedding(f"k{k}"), identity=f"k{k}", camera=n) for k in range(40) for n in (0, 1)]
+        [stored(f"a{n}", vector=embedding("a"), identity="a", camera=0) for n in range(500)]
+    )
+    people.add_items(
+        [
+            stored(f"{k}{n}", vector=embedding(f"k{k}"), identity=f"k{k}", camera=n)
+            for k in range(40)
+            for n in (0, 1)
+        ]
     )
     seen: list[int] = []
     vectors = Reading.vectors

@@ -39,21 +39,30 @@ from trireid.serving.errors import answer_to
         ("id", "x" * 1001),
     ],
 )
-def test_what_is_too_large_or_of_a_time_to_come_is_refused(tmp_path: Path, field: str, value: Any) -> None:
+def test_what_is_too_large_or_of_a_time_to_come_is_refused(
+    tmp_path: Path, field: str, value: Any
+) -> None:
     with Gallery.open(tmp_path / "a.gallery", NoNetwork()) as gallery:
         with pytest.raises(GalleryError) as caught:
             gallery.add_items([replace(item("a", "p"), **{field: value})])
         with pytest.raises(GalleryError, match=f"^{field}: "):
-            gallery.add([triplet(1, **{field: value})])  # before the network is asked: this one cannot embed
+            # before the network is asked: this one cannot embed
+            gallery.add([triplet(1, **{field: value})])
         assert (caught.value.field, answer_to(caught.value).status_code) == (field, 422)
         assert len(gallery) == 0
-        gallery.add_items([replace(item("a", "p"), attributes={"note": "x" * (MAX_ATTRIBUTES - 12)})])
+        gallery.add_items(
+            [replace(item("a", "p"), attributes={"note": "x" * (MAX_ATTRIBUTES - 12)})]
+        )
 
 
-def test_a_row_of_a_manifest_that_is_too_large_costs_that_row(tmp_path: Path, embedder: Embedder) -> None:
+def test_a_row_of_a_manifest_that_is_too_large_costs_that_row(
+    tmp_path: Path, embedder: Embedder
+) -> None:
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.png").write_bytes(encoded(ord(name)))
-    (tmp_path / "m.csv").write_text(f"rgb,time,note\na.png,2026-01-01,x\nb.png,9999-12-31,x\nc.png,,{'x' * 20_000}\n")
+    (tmp_path / "m.csv").write_text(
+        f"rgb,time,note\na.png,2026-01-01,x\nb.png,9999-12-31,x\nc.png,,{'x' * 20_000}\n"
+    )
     with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
         report = index(open_source(str(tmp_path / "m.csv")), gallery)
         assert report.added == len(gallery) == 1
@@ -64,7 +73,9 @@ def test_what_an_older_store_holds_is_left_out_of_answers(tmp_path: Path) -> Non
     folder = tmp_path / "a.gallery"
     filled(folder, 4).close()
     database = sqlite3.connect(folder / FILE)
-    database.execute("UPDATE items SET attributes = ? WHERE id <> 'i0'", [json.dumps({"note": "x" * 1_000_000})])
+    database.execute(
+        "UPDATE items SET attributes = ? WHERE id <> 'i0'", [json.dumps({"note": "x" * 1_000_000})]
+    )
     database.commit()
     database.close()
     with Gallery.open(folder, NoNetwork()) as gallery:
@@ -131,7 +142,8 @@ def test_on_a_full_disk_items_can_be_removed_and_the_gallery_compacted(tmp_path:
             with pytest.raises(GalleryError, match="the disk is full"):
                 gallery.add_items(large([10_001]))
             assert (folder / RESERVE).stat().st_size == SIZE  # adding does not take it
-        with Gallery.open(folder, NoNetwork()) as gallery:  # its log and shared memory need some room, too
+        # its log and shared memory need some room, too
+        with Gallery.open(folder, NoNetwork()) as gallery:
             assert gallery.remove(identity="person 1") == count // 4
             wait_until_erased(gallery)
             before = (folder / FILE).stat().st_size

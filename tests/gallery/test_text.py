@@ -1,4 +1,6 @@
-"""Text that looks the same is the same: stored in NFC, and found and erased in whatever form it is asked for or was stored."""
+"""Text that looks the same is the same: stored in NFC, and found and erased in whatever form it is
+asked for or was stored.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +32,17 @@ def rows(gallery: Gallery, query: str) -> list[Any]:
 @pytest.mark.parametrize("given", [NFC, NFD], ids=["NFC", "NFD"])
 def test_text_is_stored_composed(gallery: Gallery, given: str) -> None:
     sample = Sample(
-        id=f"id {given}", rgb=encoded(1), identity=given, scene=given, purpose=given, attributes={given: [given, {given: 1}]}
+        id=f"id {given}",
+        rgb=encoded(1),
+        identity=given,
+        scene=given,
+        purpose=given,
+        attributes={given: [given, {given: 1}]},
     )
     assert gallery.add([sample]) == [f"id {NFC}"]
-    assert rows(gallery, "SELECT id, identity, scene, purpose FROM items") == [(f"id {NFC}", NFC, NFC, NFC)]
+    assert rows(gallery, "SELECT id, identity, scene, purpose FROM items") == [
+        (f"id {NFC}", NFC, NFC, NFC)
+    ]
     (hit,) = gallery.search(Sample(rgb=encoded(1)), 1)
     assert dict(hit.attributes) == {NFC: [NFC, {NFC: 1}]}
 
@@ -47,10 +56,19 @@ def test_what_an_older_store_holds_is_found_replaced_and_erased(
         gallery.add([Sample(id="x", rgb=encoded(1)), Sample(id="z", rgb=encoded(2))])
     with closing(sqlite3.connect(tmp_path / "a.gallery" / "gallery.db")) as database:
         values = [stored, stored, stored, f'{{"{stored}": "{stored}"}}']
-        database.execute("UPDATE items SET id = ?, identity = ?, scene = ?, attributes = ? WHERE id = 'x'", values)
+        database.execute(
+            "UPDATE items SET id = ?, identity = ?, scene = ?, attributes = ? WHERE id = 'x'",
+            values,
+        )
         database.commit()
     with Gallery.open(tmp_path / "a.gallery") as gallery:
-        for where in ({"identity": asked}, {"identity": ["no", asked]}, {"scene": asked}, {asked: asked}, {asked: [asked]}):
+        for where in (
+            {"identity": asked},
+            {"identity": ["no", asked]},
+            {"scene": asked},
+            {asked: asked},
+            {asked: [asked]},
+        ):
             assert len(gallery.search(Sample(rgb=encoded(1)), 9, where)) == 1, where
         assert len(find_identity(gallery.folder, asked)["items"]) == 1
         gallery.add([Sample(id=asked, rgb=encoded(3), identity=asked)])
@@ -61,19 +79,26 @@ def test_what_an_older_store_holds_is_found_replaced_and_erased(
         assert gallery.ids() == {"z"}
 
 
-def test_a_manifest_and_a_folder_in_either_form_name_the_same_items(tmp_path: Path, gallery: Gallery) -> None:
+def test_a_manifest_and_a_folder_in_either_form_name_the_same_items(
+    tmp_path: Path, gallery: Gallery
+) -> None:
     for number, form in enumerate((NFC, NFD)):
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "a.png").write_bytes(encoded(1))
-        (folder / "m.csv").write_text(f"rgb,id,identity,{form}\na.png,{form},{form},{form}\n", encoding="utf-8")
+        (folder / "m.csv").write_text(
+            f"rgb,id,identity,{form}\na.png,{form},{form},{form}\n", encoding="utf-8"
+        )
         report = index(open_source(str(folder / "m.csv")), gallery)
         assert (report.added, report.known) == (1 - number, number)
         (folder / "crops" / form).mkdir(parents=True)
         (folder / "crops" / form / "a.png").write_bytes(encoded(2))
         report = index(open_source(str(folder / "crops")), gallery)
         assert (report.added, report.known) == (1 - number, number)
-    assert rows(gallery, "SELECT id, identity FROM items ORDER BY key") == [(NFC, NFC), (f"{NFC}/a.png", NFC)]
+    assert rows(gallery, "SELECT id, identity FROM items ORDER BY key") == [
+        (NFC, NFC),
+        (f"{NFC}/a.png", NFC),
+    ]
 
 
 def test_two_attributes_that_become_one_are_refused(gallery: Gallery) -> None:

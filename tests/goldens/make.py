@@ -2,7 +2,8 @@
 
     python -m tests.goldens.make
 
-Run it only at a commit where `tests/models/test_goldens.py::test_research_networks` passes: they pin what that one proved.
+Run it only at a commit where `tests/models/test_goldens.py::test_research_networks` passes: they
+pin what that one proved.
 """
 
 from __future__ import annotations
@@ -14,9 +15,18 @@ import torch
 import yaml
 
 from tests.conftest import GOLDENS, picture
-from trireid.models import Head, NetworkConfig, ReIdNetwork, load_checkpoint, published_state, yaml_of
+from trireid.models import (
+    Head,
+    NetworkConfig,
+    ReIdNetwork,
+    load_checkpoint,
+    published_state,
+    yaml_of,
+)
 
-CONFIG = NetworkConfig(image_size=(64, 32), width=64, depth=1, channels=32, cameras=4, aggregation_ratio=0.5)
+CONFIG = NetworkConfig(
+    image_size=(64, 32), width=64, depth=1, channels=32, cameras=4, aggregation_ratio=0.5
+)
 
 
 def make(name: str, config: NetworkConfig) -> None:
@@ -26,12 +36,17 @@ def make(name: str, config: NetworkConfig) -> None:
     torch.save(state, GOLDENS / f"{name}.pth")
     (GOLDENS / f"{name}.yml").write_text(yaml.safe_dump(yaml_of(config)))
     network = load_checkpoint(GOLDENS / f"{name}.pth", GOLDENS / f"{name}.yml")
-    arrays = {f"img/{m}": np.stack([picture(10 * i + j) for j in range(3)]) for i, m in enumerate(("RGB", "NI", "TI"))}
+    arrays = {
+        f"img/{m}": np.stack([picture(10 * i + j) for j in range(3)])
+        for i, m in enumerate(("RGB", "NI", "TI"))
+    }
     arrays["cam"] = np.array([1, 3, 1])
     images = torch.from_numpy(np.stack([arrays[f"img/{m}"] for m in ("RGB", "NI", "TI")], axis=1))
     images = (images.permute(0, 1, 4, 2, 3).float() / 255 - 0.5) / 0.5
     for missing in ("nothing", "r", "n", "t", "rn", "rt", "nt"):
-        present = torch.tensor([[missing == "nothing" or letter not in missing for letter in "rnt"]] * 3)
+        present = torch.tensor(
+            [[missing == "nothing" or letter not in missing for letter in "rnt"]] * 3
+        )
         for pattern in (1, 2, 3):
             with torch.inference_mode():
                 features = network(images, torch.from_numpy(arrays["cam"]), present, pattern)

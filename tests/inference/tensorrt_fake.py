@@ -1,7 +1,9 @@
-"""Stand-ins for CUDA and TensorRT that need no GPU: memory is the host's, engines are run by ONNX Runtime.
+"""Stand-ins for CUDA and TensorRT that need no GPU: memory is the host's, engines are run by ONNX
+Runtime.
 
-They are as strict as what they stand for: work is done only when the stream is waited for, addresses must have been allocated,
-what is captured is not run, and a context from which a graph was captured must not be changed.
+They are as strict as what they stand for: work is done only when the stream is waited for,
+addresses must have been allocated, what is captured is not run, and a context from which a graph
+was captured must not be changed.
 """
 
 # The names are those of what it stands for:
@@ -76,7 +78,9 @@ class FakeCuda:
     @property
     def held(self) -> int:
         """How much is held: memory, streams, graphs."""
-        return sum(map(len, (self.on_device, self.on_host, self.streams, self.graphs, self.executables)))
+        return sum(
+            map(len, (self.on_device, self.on_host, self.streams, self.graphs, self.executables))
+        )
 
     def cudaGetDeviceCount(self) -> tuple[Error, int | None]:
         return (Error.cudaSuccess, 1) if self.gpu else (Error.cudaErrorInsufficientDriver, None)
@@ -91,7 +95,9 @@ class FakeCuda:
     def cudaGetDeviceProperties(self, device: int) -> tuple[Error, Any]:
         assert self.gpu
         name, major, minor = self.gpu
-        return Error.cudaSuccess, SimpleNamespace(name=name.encode() + b"\0", major=major, minor=minor)
+        return Error.cudaSuccess, SimpleNamespace(
+            name=name.encode() + b"\0", major=major, minor=minor
+        )
 
     def cudaGetErrorString(self, error: Error) -> tuple[Error, bytes]:
         return Error.cudaSuccess, error.name.encode()
@@ -119,8 +125,14 @@ class FakeCuda:
         self.streams.remove(stream)
         return (Error.cudaSuccess,)
 
-    def cudaMemcpyAsync(self, to: int, source: int, count: int, kind: Kind, stream: int) -> tuple[Error]:
-        sides = (self.on_device, self.on_host) if kind is Kind.cudaMemcpyHostToDevice else (self.on_host, self.on_device)
+    def cudaMemcpyAsync(
+        self, to: int, source: int, count: int, kind: Kind, stream: int
+    ) -> tuple[Error]:
+        sides = (
+            (self.on_device, self.on_host)
+            if kind is Kind.cudaMemcpyHostToDevice
+            else (self.on_host, self.on_device)
+        )
         for side, address in zip(sides, (to, source), strict=True):
             self.check(side, address, count)
 
@@ -177,7 +189,10 @@ class FakeCuda:
 
     def check(self, side: dict[int, Any], address: int, count: int) -> None:
         """That these bytes lie in one allocation of that side."""
-        assert any(start <= address and address + count <= start + len(held) for start, held in side.items()), "stray address"
+        assert any(
+            start <= address and address + count <= start + len(held)
+            for start, held in side.items()
+        ), "stray address"
 
     def _allocate(self, side: dict[int, Any], size: int) -> tuple[Error, int | None]:
         if self.captured is not None:
@@ -218,12 +233,17 @@ class FakeLogger:
 
 
 class FakeTensorRt:
-    """What `tensorrt` (10 or 11) or `tensorrt_rtx` gives, over a fake CUDA. `break_output`: what is done to an embedding."""
+    """What `tensorrt` (10 or 11) or `tensorrt_rtx` gives, over a fake CUDA.
+
+    `break_output`: what is done to an embedding.
+    """
 
     ILogger = FakeLogger
     DataType = DataType
     EngineValidity = enum.Enum("EngineValidity", ["VALID", "SUBOPTIMAL", "INVALID"])
-    ExecutionContextAllocationStrategy = enum.Enum("ExecutionContextAllocationStrategy", ["STATIC", "USER_MANAGED"])
+    ExecutionContextAllocationStrategy = enum.Enum(
+        "ExecutionContextAllocationStrategy", ["STATIC", "USER_MANAGED"]
+    )
     DynamicShapesKernelSpecializationStrategy = enum.Enum(
         "DynamicShapesKernelSpecializationStrategy", ["LAZY", "EAGER", "NONE"]
     )
@@ -286,10 +306,15 @@ class FakeNetwork:
         self.onnx = content
         for each in model.graph.input:
             dims = each.type.tensor_type.shape.dim
-            self.inputs.append(SimpleNamespace(name=each.name, shape=tuple(-1 if d.dim_param else d.dim_value for d in dims)))
+            self.inputs.append(
+                SimpleNamespace(
+                    name=each.name, shape=tuple(-1 if d.dim_param else d.dim_value for d in dims)
+                )
+            )
         kinds = self.api.LayerType
         self.layers = [
-            FakeLayer(kinds.ATTENTION_INPUT if n.op_type == "Attention" else kinds.SOFTMAX) for n in model.graph.node
+            FakeLayer(kinds.ATTENTION_INPUT if n.op_type == "Attention" else kinds.SOFTMAX)
+            for n in model.graph.node
         ]
 
     @property
@@ -377,9 +402,13 @@ class FakeBuilder:
         return FakeProfile()
 
     def build_serialized_network(self, network: FakeNetwork, config: FakeConfig) -> bytes | None:
-        attention = [layer for layer in network.layers if layer.type is self.api.LayerType.ATTENTION_INPUT]
+        attention = [
+            layer for layer in network.layers if layer.type is self.api.LayerType.ATTENTION_INPUT
+        ]
         if not all(layer.hidden.decomposable for layer in attention):
-            self.logger.log(Severity.ERROR, "Attention operation was not supported\nby a dedicated kernel")
+            self.logger.log(
+                Severity.ERROR, "Attention operation was not supported\nby a dedicated kernel"
+            )
             self.logger.log(Severity.ERROR, "a later error")
             return None
         profile = [size[0] for size in config.profiles[0]["images"]]
@@ -412,8 +441,12 @@ class FakeEngine:
         self.api, self.profile = api, profile
         options = onnxruntime.SessionOptions()
         options.log_severity_level, options.intra_op_num_threads = 3, 1
-        self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        self.tensors = {each.name: each for each in (*self.session.get_inputs(), *self.session.get_outputs())}
+        self.session = onnxruntime.InferenceSession(
+            content, options, providers=["CPUExecutionProvider"]
+        )
+        self.tensors = {
+            each.name: each for each in (*self.session.get_inputs(), *self.session.get_outputs())
+        }
         self.inputs = [each.name for each in self.session.get_inputs()]
 
     @property
@@ -432,13 +465,17 @@ class FakeEngine:
     def create_runtime_config(self) -> Any:
         assert self.api.rtx
         config = SimpleNamespace(strategy=None, dynamic_shapes_kernel_specialization_strategy=None)
-        config.set_execution_context_allocation_strategy = lambda strategy: setattr(config, "strategy", strategy)
+        config.set_execution_context_allocation_strategy = lambda strategy: setattr(
+            config, "strategy", strategy
+        )
         return config
 
     def create_execution_context(self, how: Any) -> Any:
         if self.api.rtx:
             eager = self.api.DynamicShapesKernelSpecializationStrategy.EAGER
-            assert how.dynamic_shapes_kernel_specialization_strategy is eager, "a graph would keep the stand-in kernels"
+            assert how.dynamic_shapes_kernel_specialization_strategy is eager, (
+                "a graph would keep the stand-in kernels"
+            )
             how = how.strategy
         assert how is self.api.ExecutionContextAllocationStrategy.USER_MANAGED
         self.api.contexts.append(made := FakeContext(self))
@@ -480,13 +517,17 @@ class FakeContext:
         return True
 
     def execute_async_v3(self, stream: int) -> bool:
-        assert not self.api.rtx or self.api.capturable or self.cuda.captured is None, "captured against what it was told"
+        assert not self.api.rtx or self.api.capturable or self.cuda.captured is None, (
+            "captured against what it was told"
+        )
         ready = (
             self.memory
             and self.shapes.keys() == set(self.engine.inputs)
             and self.addresses.keys() == self.engine.tensors.keys()
         )
-        if not ready or (self.cuda.captured is not None and not (self.has_run and self.api.capturable)):
+        if not ready or (
+            self.cuda.captured is not None and not (self.has_run and self.api.capturable)
+        ):
             return False
         self.has_run, self.is_captured = True, self.cuda.captured is not None
         self.cuda.enqueue(self._compute, stream)
@@ -494,9 +535,14 @@ class FakeContext:
 
     def _compute(self) -> None:
         kinds = {"images": np.uint8, "camera": np.int64, "present": np.bool_}
-        feeds = {name: self._array(name, self.shapes[name], kinds[name]) for name in self.engine.inputs}
+        feeds = {
+            name: self._array(name, self.shapes[name], kinds[name]) for name in self.engine.inputs
+        }
         embedding, tokens = self.engine.session.run(["embedding", "tokens"], feeds)
-        for name, value in (("embedding", self.api.break_output(embedding)), ("tokens", self.api.break_tokens(tokens))):
+        for name, value in (
+            ("embedding", self.api.break_output(embedding)),
+            ("tokens", self.api.break_tokens(tokens)),
+        ):
             self._array(name, value.shape, value.dtype)[...] = value
 
     def _array(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
@@ -511,5 +557,6 @@ def install(patch: pytest.MonkeyPatch, api: FakeTensorRt) -> FakeTensorRt:
     patch.setitem(sys.modules, "cuda.bindings.runtime", api.cuda)
     patch.setitem(sys.modules, "tensorrt", None if api.rtx else api)
     patch.setitem(sys.modules, "tensorrt_rtx", api if api.rtx else None)
-    patch.setattr(tensorrt_library, "_import", tensorrt_library._import.__wrapped__)  # a fresh one each time
+    # a fresh one each time
+    patch.setattr(tensorrt_library, "_import", tensorrt_library._import.__wrapped__)
     return api

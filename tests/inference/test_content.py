@@ -1,4 +1,6 @@
-"""An artifact's weights are the ones that its card was written for, and a large file is read for that once."""
+"""An artifact's weights are the ones that its card was written for, and a large file is read for
+that once.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def change_card(**values: object) -> Change:
 
     def change(model: onnx.ModelProto) -> None:
         card = json.loads(model.metadata_props[0].value) | values
-        model.metadata_props[0].value = json.dumps({name: value for name, value in card.items() if value is not None})
+        model.metadata_props[0].value = json.dumps(
+            {name: value for name, value in card.items() if value is not None}
+        )
 
     return change
 
@@ -90,12 +94,25 @@ def test_a_gallery_is_not_searched_by_changed_weights(
         gallery.add([triplet(1, id="s1")])
     changed(artifact, path, change_weight)
     (tmp_path / "q.png").write_bytes(encoded(3))
-    assert trireid.cli.main(["search", "--gallery", str(tmp_path / "people.gallery"), "--rgb", str(tmp_path / "q.png")]) == 2
+    assert (
+        trireid.cli.main(
+            [
+                "search",
+                "--gallery",
+                str(tmp_path / "people.gallery"),
+                "--rgb",
+                str(tmp_path / "q.png"),
+            ]
+        )
+        == 2
+    )
     assert "were changed after it was exported" in capsys.readouterr().err
 
 
 def test_name_and_measurements_are_free(artifact: Path, tmp_path: Path) -> None:
-    path = changed(artifact, tmp_path / "named.onnx", change_card(name="ours", measured={"mAP": 0.9}))
+    path = changed(
+        artifact, tmp_path / "named.onnx", change_card(name="ours", measured={"mAP": 0.9})
+    )
     assert load_artifact(path).card.name == "ours"
 
 
@@ -107,7 +124,9 @@ def test_an_artifact_of_before_opens_with_its_fingerprint(artifact: Path, tmp_pa
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_an_embedded_default_cannot_be_passed_off(name: str, tmp_path: Path) -> None:
     default = load_artifact(default_artifact(name))
-    path = changed(default_artifact(name), tmp_path / "d.onnx", change_weight, change_card(content=None))
+    path = changed(
+        default_artifact(name), tmp_path / "d.onnx", change_weight, change_card(content=None)
+    )
     with pytest.raises(ArtifactError, match="were changed"):
         load_artifact(path)
     assert default.card.fingerprint
@@ -128,17 +147,23 @@ def test_weights_outside_are_found_wherever_a_graph_has_tensors(tmp_path: Path) 
     constant = onnx.helper.make_node("Constant", [], ["c"], value=outside("constant"))
     choice = onnx.helper.make_node("If", ["c"], ["d"], then_branch=inner)
     sparse = onnx.SparseTensorProto(values=outside("values"), indices=outside("indices"), dims=[1])
-    graph = onnx.helper.make_graph([constant, choice], "g", [], [], [outside("plain")], sparse_initializer=[sparse])
+    graph = onnx.helper.make_graph(
+        [constant, choice], "g", [], [], [outside("plain")], sparse_initializer=[sparse]
+    )
     model = onnx.helper.make_model(graph)
     model.functions.append(
-        onnx.FunctionProto(name="f", node=[onnx.helper.make_node("Constant", [], ["e"], value=outside("f"))])
+        onnx.FunctionProto(
+            name="f", node=[onnx.helper.make_node("Constant", [], ["e"], value=outside("f"))]
+        )
     )
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     found = {path.stem for path in external_files(tmp_path / "m.onnx")}
     assert found == {"branch", "constant", "values", "indices", "plain", "f"}
 
 
-@pytest.mark.parametrize("junk", [b"\x3a\xff", b"\x3a\x80", b"\x3b", b"\x3a" + b"\xff" * 12, b"\x3d\x00"], ids=repr)
+@pytest.mark.parametrize(
+    "junk", [b"\x3a\xff", b"\x3a\x80", b"\x3b", b"\x3a" + b"\xff" * 12, b"\x3d\x00"], ids=repr
+)
 def test_what_is_not_protobuf_is_said(junk: bytes) -> None:
     with pytest.raises(ProtobufError):
         content_of(io.BytesIO(junk), "{}")
@@ -176,13 +201,19 @@ def test_a_large_file_is_read_once_until_it_changes(large: Path, cache: Path) ->
     assert cache.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_file_that_was_just_written_is_not_remembered(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_was_just_written_is_not_remembered(
+    large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(digest_cache, "SETTLED", 3600.0)
     assert [asked(large)[1] for _ in range(2)] == [True, True]
 
 
-@pytest.mark.parametrize("how", ["others can write it", "a link", "junk", "an entry that is not a digest"])
-def test_a_cache_that_is_not_this_users_own_is_not_believed(how: str, large: Path, cache: Path) -> None:
+@pytest.mark.parametrize(
+    "how", ["others can write it", "a link", "junk", "an entry that is not a digest"]
+)
+def test_a_cache_that_is_not_this_users_own_is_not_believed(
+    how: str, large: Path, cache: Path
+) -> None:
     asked(large)
     forged = dict.fromkeys(json.loads(cache.read_text()), "0" * 64)
     cache.write_text("[" * 9000 if how == "junk" else json.dumps(forged))
@@ -196,7 +227,9 @@ def test_a_cache_that_is_not_this_users_own_is_not_believed(how: str, large: Pat
     assert asked(large) == (hashlib.sha256(b"abc").hexdigest(), True)
 
 
-def test_a_cache_that_cannot_be_written_costs_time_only(large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_costs_time_only(
+    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(large))  # a file
     assert [asked(large)[1] for _ in range(2)] == [True, True]
 
@@ -215,5 +248,7 @@ def test_an_artifact_is_checked_from_the_cache(
     path = tmp_path / "mine.onnx"
     path.write_bytes(artifact.read_bytes())
     load_artifact(path)
-    monkeypatch.setattr("trireid.inference.content.content_of", lambda *_: pytest.fail("it was read again"))
+    monkeypatch.setattr(
+        "trireid.inference.content.content_of", lambda *_: pytest.fail("it was read again")
+    )
     load_artifact(path)

@@ -1,4 +1,6 @@
-"""`trireid evaluate` on data as people have it: what is absent, what counts, what is not used, what is found beforehand."""
+"""`trireid evaluate` on data as people have it: what is absent, what counts, what is not used, what
+is found beforehand.
+"""
 
 from __future__ import annotations
 
@@ -45,9 +47,15 @@ Run = Callable[..., Told]
 @pytest.fixture
 def run(artifact: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     def told(source: object, *options: object) -> Told:
-        code = trireid.cli.main(["evaluate", str(source), "--model", str(artifact), *map(str, options)])
+        code = trireid.cli.main(
+            ["evaluate", str(source), "--model", str(artifact), *map(str, options)]
+        )
         out, err = capsys.readouterr()
-        return Told(code, out, "".join(line for line in err.splitlines(keepends=True) if "sample/s" not in line))
+        return Told(
+            code,
+            out,
+            "".join(line for line in err.splitlines(keepends=True) if "sample/s" not in line),
+        )
 
     return told
 
@@ -70,7 +78,9 @@ def table(folder: Path, header: str, *rows: str) -> Path:
 
 
 def of_modality(folder: Path, modality: str) -> Path:
-    return table(folder, f"{modality},identity,camera", *(f"{i}.png,{i // 2},{i % 2}" for i in range(8)))
+    return table(
+        folder, f"{modality},identity,camera", *(f"{i}.png,{i // 2},{i % 2}" for i in range(8))
+    )
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
@@ -100,7 +110,9 @@ def test_subsets_are_of_the_modalities_that_are_there(tmp_path: Path, run: Run) 
 def test_samples_without_an_image_of_a_subset_are_not_in_its_rows(tmp_path: Path, run: Run) -> None:
     rows = [f"{2 * i}.png,{f'{2 * i + 1}.png' if i < 4 else ''},{i // 2},{i % 2}" for i in range(6)]
     told = run(table(tmp_path, "rgb,nir,identity,camera", *rows), "--missing", "--json")
-    counts = {row["modalities"]: (row["queries"], row["gallery_items"]) for row in told.found["rows"]}
+    counts = {
+        row["modalities"]: (row["queries"], row["gallery_items"]) for row in told.found["rows"]
+    }
     assert counts == {"rgb+nir": (6, 6), "rgb": (6, 6), "nir": (4, 4)}
     assert told.not_used("samples without nir")[0]["count"] == 2
     assert told.found["gallery_modalities"] == {"rgb+nir": 4, "rgb": 2}
@@ -114,18 +126,39 @@ def test_across_modalities_both_sides_are_named(tmp_path: Path, run: Run) -> Non
 
 
 def test_the_count_is_of_queries_that_have_a_match(tmp_path: Path, run: Run) -> None:
-    rows = ["0.png,a,1", "1.png,a,2", "2.png,a,3", "3.png,b,1", "4.png,b,1", "5.png,c,1", "6.png,,1", "7.png,,2"]
+    rows = [
+        "0.png,a,1",
+        "1.png,a,2",
+        "2.png,a,3",
+        "3.png,b,1",
+        "4.png,b,1",
+        "5.png,c,1",
+        "6.png,,1",
+        "7.png,,2",
+    ]
     source = table(tmp_path, "rgb,identity,camera", *rows)
     told = run(source)
     assert told.code == 0
     assert "3 queries with a match (of 6), 8 gallery items, 2 without an identity" in told.out
     found = run(source, "--json").found
-    counts = ("queries", "queries_given", "queries_without_match", "without_identity", "gallery_items")
+    counts = (
+        "queries",
+        "queries_given",
+        "queries_without_match",
+        "without_identity",
+        "gallery_items",
+    )
     assert [found[name] for name in counts] == [3, 6, 3, 2, 8]
 
 
 def test_roles_say_who_is_asked_and_who_is_found(tmp_path: Path, run: Run) -> None:
-    rows = ["0.png,a,1,query", "1.png,a,2,gallery", "2.png,b,2,gallery", "3.png,,2,distractor", "4.png,a,2,junk"]
+    rows = [
+        "0.png,a,1,query",
+        "1.png,a,2,gallery",
+        "2.png,b,2,gallery",
+        "3.png,,2,distractor",
+        "4.png,a,2,junk",
+    ]
     found = run(table(tmp_path, "rgb,identity,camera,role", *rows), "--json").found
     assert (found["queries"], found["gallery_items"], found["without_identity"]) == (1, 3, 1)
     assert [each["what"] for each in found["not_used"]] == ["rows of role junk"]
@@ -143,17 +176,35 @@ def test_queries_that_are_in_the_gallery_too_are_embedded_once(
 
     monkeypatch.setattr(onnx_runtime.OnnxEmbedder, "run", counted)
     rows = [f"{i}.png,{i // 2},{i % 2},test" for i in range(6)]
-    source = table(tmp_path, "rgb,identity,camera,role", *rows, "6.png,,3,distractor", "gone.png,1,2,test")
+    source = table(
+        tmp_path, "rgb,identity,camera,role", *rows, "6.png,,3,distractor", "gone.png,1,2,test"
+    )
     told = run(source, "--json", "--missing")
-    assert (told.code, told.found["queries"], told.found["gallery_items"], sum(counts)) == (1, 6, 7, 7)
+    assert (told.code, told.found["queries"], told.found["gallery_items"], sum(counts)) == (
+        1,
+        6,
+        7,
+        7,
+    )
     assert len(told.found["rejected"]) == 1
 
 
-@pytest.mark.parametrize("sides", [("query", "gallery"), ("", "")], ids=["roles", "all against all"])
-def test_other_cameras_leaves_out_the_querys_own_camera_whole(tmp_path: Path, run: Run, sides: tuple[str, str]) -> None:
-    """The nearest item is of another identity and the query's own camera: it counts as wrong unless that is left out."""
+@pytest.mark.parametrize(
+    "sides", [("query", "gallery"), ("", "")], ids=["roles", "all against all"]
+)
+def test_other_cameras_leaves_out_the_querys_own_camera_whole(
+    tmp_path: Path, run: Run, sides: tuple[str, str]
+) -> None:
+    """The nearest item is of another identity and the query's own camera: it counts as wrong unless
+    that is left out.
+    """
     query, gallery = sides
-    rows = [f"0.png,a,1,{query}", f"0.png,b,1,{gallery}", f"9.png,a,2,{gallery}", f"11.png,b,3,{gallery}"]
+    rows = [
+        f"0.png,a,1,{query}",
+        f"0.png,b,1,{gallery}",
+        f"9.png,a,2,{gallery}",
+        f"11.png,b,3,{gallery}",
+    ]
     source = table(tmp_path, "rgb,identity,camera,role", *rows)
     plain, others = run(source, "--json").found, run(source, "--other-cameras", "--json").found
     assert plain["rows"][0]["Rank-1"] < others["rows"][0]["Rank-1"]
@@ -164,12 +215,27 @@ def test_other_cameras_leaves_out_the_querys_own_camera_whole(tmp_path: Path, ru
 @pytest.mark.parametrize(
     ("header", "rows", "options", "said"),
     [
-        ("rgb,camera", ["0.png,1", "1.png,2"], (), "none of 2 samples of the query has an identity"),
+        (
+            "rgb,camera",
+            ["0.png,1", "1.png,2"],
+            (),
+            "none of 2 samples of the query has an identity",
+        ),
         ("rgb,identity,camera", ["0.png,a,1", "1.png,a,1"], (), "no query has a match"),
         ("rgb,identity", ["0.png,a", "1.png,b"], (), "no query has a match"),
         ("rgb,identity", ["0.png,a", "1.png,a"], ("--other-cameras",), "no query has a camera"),
-        ("rgb,identity,camera,role", ["0.png,a,1,query", "1.png,b,1,gallery"], (), "no query has a match"),
-        ("rgb,identity,camera,role", ["0.png,a,1,gallery"], (), "no sample in it can be used as query"),
+        (
+            "rgb,identity,camera,role",
+            ["0.png,a,1,query", "1.png,b,1,gallery"],
+            (),
+            "no query has a match",
+        ),
+        (
+            "rgb,identity,camera,role",
+            ["0.png,a,1,gallery"],
+            (),
+            "no sample in it can be used as query",
+        ),
     ],
 )
 @pytest.mark.usefixtures("unrun")
@@ -211,29 +277,41 @@ def test_what_cannot_be_written_is_found_before_embedding(
     assert said in told.err
 
 
-def test_the_table_is_written_before_plots(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_is_written_before_plots(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("trireid.inference.evaluation_report.plot_cmc", fail)
-    told = run(of_modality(tmp_path, "nir"), "--csv", tmp_path / "t.csv", "--plot", tmp_path / "plots")
+    told = run(
+        of_modality(tmp_path, "nir"), "--csv", tmp_path / "t.csv", "--plot", tmp_path / "plots"
+    )
     assert told.code == 1
     assert "8 queries, 8 gallery items" in told.out
     with (tmp_path / "t.csv").open() as file:
         assert [row["modalities"] for row in csv.DictReader(file)] == ["nir"] * 3
 
 
-def test_plots_show_the_modalities_that_are_there(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plots_show_the_modalities_that_are_there(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     titles: list[str] = []
     tiles: list[int] = []
-    monkeypatch.setattr("trireid.inference.evaluation_report.plot_cmc", lambda _, title, path: titles.append(title))
+    monkeypatch.setattr(
+        "trireid.inference.evaluation_report.plot_cmc", lambda _, title, path: titles.append(title)
+    )
 
     class Sheet:
         def save(self, path: Path) -> None:
             pass
 
     def rank_list(rows: list[Any]) -> Sheet:
-        tiles.extend(len(images) for images, _, hits in rows for images in (images, *(hit.pictures for hit in hits)))
+        tiles.extend(
+            len(images)
+            for images, _, hits in rows
+            for images in (images, *(hit.pictures for hit in hits))
+        )
         return Sheet()
 
     monkeypatch.setattr("trireid.inference.evaluation_report.rank_list", rank_list)
@@ -244,7 +322,9 @@ def test_plots_show_the_modalities_that_are_there(tmp_path: Path, run: Run, monk
 
 def test_what_is_rejected_is_listed_and_exits_with_one(tmp_path: Path, run: Run) -> None:
     (tmp_path / "bad.png").write_bytes(b"bad")
-    source = table(tmp_path, "rgb,identity,camera", "0.png,a,1", "1.png,a,2", "bad.png,a,3", "gone.png,a,4")
+    source = table(
+        tmp_path, "rgb,identity,camera", "0.png,a,1", "1.png,a,2", "bad.png,a,3", "gone.png,a,4"
+    )
     told = run(source, "--json")
     assert told.code == 1
     assert told.found["set_aside"] == 2
@@ -273,7 +353,9 @@ def test_a_folders_names_say_who_is_who(tmp_path: Path, run: Run) -> None:
 
 
 def test_of_a_data_set_both_parts_say_what_they_pass_over(tmp_path: Path, run: Run) -> None:
-    """Market-1501's protocol: junk is left out, distractors are in the gallery, queries meet the gallery alone."""
+    """Market-1501's protocol: junk is left out, distractors are in the gallery, queries meet the
+    gallery alone.
+    """
     names = {
         "query": ["0001_c1_a.png"],
         "bounding_box_test": ["0001_c2_a.png", "0002_c2_a.png", "0000_c3_a.png", "-1_c2_a.png"],
@@ -285,7 +367,12 @@ def test_of_a_data_set_both_parts_say_what_they_pass_over(tmp_path: Path, run: R
             (tmp_path / part / name).write_bytes(encoded(i))
     told = run(f"market1501:{tmp_path}", "--json")
     found = told.found
-    assert (told.code, found["queries"], found["gallery_items"], found["without_identity"]) == (0, 1, 3, 1)
+    assert (told.code, found["queries"], found["gallery_items"], found["without_identity"]) == (
+        0,
+        1,
+        3,
+        1,
+    )
     assert {each["example"] for each in found["not_used"]} >= {"query.txt", "bounding_box_test.txt"}
     assert "images of role junk" in {each["what"] for each in found["not_used"]}
 

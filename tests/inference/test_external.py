@@ -1,4 +1,6 @@
-"""Foreign networks, odd ones: other layouts, channel orders, statistics, several inputs, and cards that do not fit."""
+"""Foreign networks, odd ones: other layouts, channel orders, statistics, several inputs, and cards
+that do not fit.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,11 @@ from trireid.serving.batching import BatchingEmbedder
 from trireid.serving.errors import answer_to
 
 H, W, D = 16, 8, 5
-PICTURES: dict[str, Any] = {"rgb": picture(1, (H, W)), "nir": picture(2, (H, W)), "tir": picture(3, (H, W))}
+PICTURES: dict[str, Any] = {
+    "rgb": picture(1, (H, W)),
+    "nir": picture(2, (H, W)),
+    "tir": picture(3, (H, W)),
+}
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 
@@ -39,7 +45,9 @@ def network(path: Path, shapes: dict[str, list[Any]], kind: int = TensorProto.FL
     for name in shapes:
         nodes.append(helper.make_node("Cast", [name], [f"{name}.float"], to=TensorProto.FLOAT))
         nodes.append(helper.make_node("Flatten", [f"{name}.float"], [f"{name}.flat"], axis=1))
-    nodes.append(helper.make_node("Concat", [f"{name}.flat" for name in shapes], ["joined"], axis=1))
+    nodes.append(
+        helper.make_node("Concat", [f"{name}.flat" for name in shapes], ["joined"], axis=1)
+    )
     nodes.append(helper.make_node("MatMul", ["joined", "weights"], ["feat"]))
     length = sum(int(np.prod(shape[1:])) for shape in shapes.values())
     graph = helper.make_graph(
@@ -49,7 +57,9 @@ def network(path: Path, shapes: dict[str, list[Any]], kind: int = TensorProto.FL
         [helper.make_tensor_value_info("feat", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(weights(length, D), "weights")],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
     return path
 
 
@@ -73,14 +83,23 @@ def embedded(path: Path, **pictures: Any) -> NDArray[np.float32]:
 
 def test_height_width_channels_in_bgr_from_0_to_255(tmp_path: Path) -> None:
     path = network(tmp_path / "odd.onnx", {"x": ["batch", H, W, 3]})
-    described(path, [{"name": "x", "modality": "rgb", "layout": "NHWC", "channels": "BGR", "scale": 1}])
-    assert np.allclose(embedded(path, rgb=PICTURES["rgb"]), expected(PICTURES["rgb"][..., ::-1]), atol=1e-5)
+    described(
+        path, [{"name": "x", "modality": "rgb", "layout": "NHWC", "channels": "BGR", "scale": 1}]
+    )
+    assert np.allclose(
+        embedded(path, rgb=PICTURES["rgb"]), expected(PICTURES["rgb"][..., ::-1]), atol=1e-5
+    )
 
 
 def test_channels_first_with_imagenet_statistics(tmp_path: Path) -> None:
-    path = described(network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb", **IMAGENET}])
+    path = described(
+        network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}),
+        [{"name": "x", "modality": "rgb", **IMAGENET}],
+    )
     pixels = (PICTURES["rgb"] / 255 - IMAGENET["mean"]) / IMAGENET["std"]
-    assert np.allclose(embedded(path, rgb=PICTURES["rgb"]), expected(pixels.transpose(2, 0, 1)), atol=1e-5)
+    assert np.allclose(
+        embedded(path, rgb=PICTURES["rgb"]), expected(pixels.transpose(2, 0, 1)), atol=1e-5
+    )
 
 
 def test_two_inputs_of_which_one_is_grey_and_bytes_with_a_fixed_batch(tmp_path: Path) -> None:
@@ -93,9 +112,14 @@ def test_two_inputs_of_which_one_is_grey_and_bytes_with_a_fixed_batch(tmp_path: 
     grey = (PICTURES["tir"] @ [0.299, 0.587, 0.114]).round()
     wanted = expected(PICTURES["nir"].transpose(2, 0, 1), grey)
     embedder = load_artifact(path)
-    assert (embedder.card.name, embedder.card.kind, embedder.card.modalities) == ("two eyes", "vehicle", ("nir", "tir"))
+    assert (embedder.card.name, embedder.card.kind, embedder.card.modalities) == (
+        "two eyes",
+        "vehicle",
+        ("nir", "tir"),
+    )
     assert (embedder.card.dimension, embedder.card.segments[0].modality) == (D, "nir+tir")
-    for rows in embedder.embed([Sample(**PICTURES)] * 3):  # three samples through a batch of two; rgb is not looked at
+    # three samples through a batch of two; rgb is not looked at
+    for rows in embedder.embed([Sample(**PICTURES)] * 3):
         assert np.allclose(rows, wanted, atol=1e-5)
     assert embedder.look([Sample(**PICTURES)])[1].shape == (1, 3, 0)  # it tells of no kept patches
     alone = embedder.embed([Sample(nir=PICTURES["nir"])])[0]  # an absent modality counts as zeros
@@ -103,21 +127,35 @@ def test_two_inputs_of_which_one_is_grey_and_bytes_with_a_fixed_batch(tmp_path: 
 
 
 def test_a_sample_without_what_the_network_sees_is_refused(tmp_path: Path) -> None:
-    path = described(network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}])
+    path = described(
+        network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}]
+    )
     with pytest.raises(PictureError, match="net sees rgb only, and the sample has none of it"):
         embedded(path, nir=PICTURES["nir"])
 
 
-def test_a_foreign_network_fills_a_gallery_and_is_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = described(network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb", **IMAGENET}])
+def test_a_foreign_network_fills_a_gallery_and_is_evaluated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = described(
+        network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}),
+        [{"name": "x", "modality": "rgb", **IMAGENET}],
+    )
     folder = tmp_path / "people.gallery"
-    assert trireid.cli.main(["index", "synthetic:person:2", "--gallery", str(folder), "--model", str(path)]) == 0
+    assert (
+        trireid.cli.main(
+            ["index", "synthetic:person:2", "--gallery", str(folder), "--model", str(path)]
+        )
+        == 0
+    )
     with Gallery.open(folder) as gallery:
         gallery.add([Sample(id="me", rgb=encoded(7))])
         (hit,) = gallery.search(Sample(rgb=encoded(7)), k=1)
     assert (hit.id, round(hit.score, 5)) == ("me", 1.0)
     capsys.readouterr()
-    assert trireid.cli.main(["evaluate", "synthetic:person:3", "--model", str(path), "--missing"]) == 0
+    assert (
+        trireid.cli.main(["evaluate", "synthetic:person:3", "--model", str(path), "--missing"]) == 0
+    )
     table = capsys.readouterr().out
     assert "rgb" in table
     assert "nir" not in table  # what the network does not see cannot be missing
@@ -125,16 +163,31 @@ def test_a_foreign_network_fills_a_gallery_and_is_evaluated(tmp_path: Path, caps
 
 def test_the_fingerprint_follows_file_and_card_but_not_the_name(tmp_path: Path) -> None:
     path = network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]})
-    one = load_artifact(described(path, [{"name": "x", "modality": "rgb"}], name="a")).card.fingerprint
-    assert load_artifact(described(path, [{"name": "x", "modality": "rgb"}], name="b")).card.fingerprint == one
-    assert load_artifact(described(path, [{"name": "x", "modality": "nir"}])).card.fingerprint != one
+    one = load_artifact(
+        described(path, [{"name": "x", "modality": "rgb"}], name="a")
+    ).card.fingerprint
+    assert (
+        load_artifact(
+            described(path, [{"name": "x", "modality": "rgb"}], name="b")
+        ).card.fingerprint
+        == one
+    )
+    assert (
+        load_artifact(described(path, [{"name": "x", "modality": "nir"}])).card.fingerprint != one
+    )
     path.write_bytes(path.read_bytes() + b"\x7a\x00")  # an empty field that no reader knows
-    assert load_artifact(described(path, [{"name": "x", "modality": "rgb"}])).card.fingerprint != one
+    assert (
+        load_artifact(described(path, [{"name": "x", "modality": "rgb"}])).card.fingerprint != one
+    )
 
 
 def test_the_fingerprint_follows_weights_in_a_file_of_their_own(tmp_path: Path) -> None:
-    path = described(network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}])
-    onnx.save(onnx.load(path), path, save_as_external_data=True, location="net.data", size_threshold=0)
+    path = described(
+        network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}]
+    )
+    onnx.save(
+        onnx.load(path), path, save_as_external_data=True, location="net.data", size_threshold=0
+    )
     one = load_artifact(path).card.fingerprint
     content = bytearray((tmp_path / "net.data").read_bytes())
     content[2] ^= 1
@@ -143,14 +196,19 @@ def test_the_fingerprint_follows_weights_in_a_file_of_their_own(tmp_path: Path) 
 
 
 def test_a_network_whose_embedding_depends_on_the_batch_is_refused(tmp_path: Path) -> None:
-    path = described(network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}])
+    path = described(
+        network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}]
+    )
     whole = onnx.load(path)
     whole.graph.node[-1].output[0] = "each"
-    mean = helper.make_node("ReduceMean", ["each"], ["mean"], axes=[0], keepdims=1)  # as batch norms do in training mode
+    # as batch norms do in training mode
+    mean = helper.make_node("ReduceMean", ["each"], ["mean"], axes=[0], keepdims=1)
     whole.graph.node.extend([mean, helper.make_node("Sub", ["each", "mean"], ["off"])])
     whole.graph.node.append(helper.make_node("Add", ["each", "off"], ["feat"]))
     onnx.save(whole, path)
-    with pytest.raises(ArtifactError, match=r"embeds a picture differently where another is in its batch"):
+    with pytest.raises(
+        ArtifactError, match=r"embeds a picture differently where another is in its batch"
+    ):
         load_artifact(path)
     frozen = onnx.load(path)
     del frozen.graph.node[-3:]
@@ -158,7 +216,9 @@ def test_a_network_whose_embedding_depends_on_the_batch_is_refused(tmp_path: Pat
     frozen.graph.initializer.append(shape)
     frozen.graph.node.append(helper.make_node("Reshape", ["each", "shape"], ["feat"]))
     onnx.save(frozen, path)
-    with pytest.raises(ArtifactError, match=r"does not run on batches of 16 x 8 pictures: ") as caught:
+    with pytest.raises(
+        ArtifactError, match=r"does not run on batches of 16 x 8 pictures: "
+    ) as caught:
         load_artifact(path)
     assert "\n" not in caught.value.message
 
@@ -168,19 +228,40 @@ def test_a_network_whose_embedding_depends_on_the_batch_is_refused(tmp_path: Pat
     [
         ({"inputs": []}, "inputs: expected a list"),
         ({"inputs": [{"name": "y", "modality": "rgb"}]}, "the graph has x, its card y"),
-        ({"inputs": [{"name": "x", "modality": "uv"}]}, "x: modality: expected one of rgb, nir, tir"),
-        ({"inputs": [{"name": "x", "modality": "rgb", "layout": "CHWN"}]}, "x: layout: expected one of NCHW, NHWC"),
+        (
+            {"inputs": [{"name": "x", "modality": "uv"}]},
+            "x: modality: expected one of rgb, nir, tir",
+        ),
+        (
+            {"inputs": [{"name": "x", "modality": "rgb", "layout": "CHWN"}]},
+            "x: layout: expected one of NCHW, NHWC",
+        ),
         ({"inputs": [{"name": "x", "modality": "rgb", "layout": "NHWC"}]}, "its card says"),
         ({"inputs": [{"name": "x", "modality": "rgb", "std": [0, 1, 1]}]}, "x: std: is a divisor"),
-        ({"inputs": [{"name": "x", "modality": "rgb", "mean": [1, 2]}]}, "x: mean: expected a list of 3 numbers"),
-        ({"inputs": [{"name": "x", "modality": "rgb", "scale": "much"}]}, "x: scale: expected a number"),
-        ({"inputs": [{"name": "x", "modality": "rgb", "colour": 1}]}, "colour: unknown; an input knows name, modality"),
+        (
+            {"inputs": [{"name": "x", "modality": "rgb", "mean": [1, 2]}]},
+            "x: mean: expected a list of 3 numbers",
+        ),
+        (
+            {"inputs": [{"name": "x", "modality": "rgb", "scale": "much"}]},
+            "x: scale: expected a number",
+        ),
+        (
+            {"inputs": [{"name": "x", "modality": "rgb", "colour": 1}]},
+            "colour: unknown; an input knows name, modality",
+        ),
         ({"inputs": [{"name": "x"}]}, "modality: missing in an input"),
         ({"image_size": [H]}, "image_size: expected"),
         ({"image_size": [H, 2 * W]}, "its card says"),
         ({"output": "features"}, "output: the graph has feat, not features"),
-        ({"inputs": [{"name": "x", "modality": "rgb"}, {"name": "x", "modality": "nir"}]}, "inputs: two of them have one name"),
-        ({"inputs": [{"name": "x", "modality": "rgb"}, {"name": "y", "modality": "rgb"}]}, "two of them have one modality"),
+        (
+            {"inputs": [{"name": "x", "modality": "rgb"}, {"name": "x", "modality": "nir"}]},
+            "inputs: two of them have one name",
+        ),
+        (
+            {"inputs": [{"name": "x", "modality": "rgb"}, {"name": "y", "modality": "rgb"}]},
+            "two of them have one modality",
+        ),
         ({"inputs": [{"name": [], "modality": "rgb"}]}, "name: expected the name of a graph input"),
         ({"name": 5}, "name: expected a text"),
         ({"version": 2}, "version: this trireid reads 1"),
@@ -188,7 +269,9 @@ def test_a_network_whose_embedding_depends_on_the_batch_is_refused(tmp_path: Pat
         ({"sizes": 1}, "sizes: unknown; the card knows image_size"),
     ],
 )
-def test_a_card_that_does_not_fit_names_the_key(tmp_path: Path, change: dict[str, Any], fault: str) -> None:
+def test_a_card_that_does_not_fit_names_the_key(
+    tmp_path: Path, change: dict[str, Any], fault: str
+) -> None:
     path = network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]})
     described(path, **{"inputs": [{"name": "x", "modality": "rgb"}], **change})
     with pytest.raises(ArtifactError) as caught:
@@ -211,10 +294,19 @@ CAFFE = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
     ("statistics", "words"),
     [
         (CAFFE, 'x: mean: 123.675 lies outside 0 to 255 * scale = 1; did you mean "scale": 1?'),
-        ({"std": CAFFE["std"]}, 'x: std: 58.395 does not fit pixels of 0 to 255 * scale = 1; did you mean "scale": 1?'),
-        ({**IMAGENET, "scale": 1}, "x: mean: 0.485 is nearly black in pixels of 0 to 255 * scale = 255; did you mean to leave"),
+        (
+            {"std": CAFFE["std"]},
+            'x: std: 58.395 does not fit pixels of 0 to 255 * scale = 1; did you mean "scale": 1?',
+        ),
+        (
+            {**IMAGENET, "scale": 1},
+            "x: mean: 0.485 is nearly black in pixels of 0 to 255 * scale = 255; did you mean to leave",
+        ),
         ({"std": [0.229], "scale": 1}, 'did you mean to leave "scale" out (1/255)?'),
-        ({"scale": 255}, 'x: std: 1 does not fit pixels of 0 to 255 * scale = 6.502e+04; did you mean to leave "scale" out'),
+        (
+            {"scale": 255},
+            'x: std: 1 does not fit pixels of 0 to 255 * scale = 6.502e+04; did you mean to leave "scale" out',
+        ),
         ({"scale": 1 / 255**2}, "x: std: 1 does not fit"),
         ({"scale": 0}, "x: scale: is a factor, and 0 makes every pixel the same"),
         ({"mean": [-0.5]}, "x: mean: -0.5 lies outside"),
@@ -253,7 +345,9 @@ def test_statistics_that_can_be_are_taken(tmp_path: Path, statistics: dict[str, 
 def test_a_graph_of_bytes_gets_bytes(tmp_path: Path) -> None:
     path = network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}, TensorProto.UINT8)
     described(path, [{"name": "x", "modality": "rgb"}])
-    with pytest.raises(ArtifactError, match=r'x: takes bytes of 0 to 255: its card needs "scale": 1'):
+    with pytest.raises(
+        ArtifactError, match=r'x: takes bytes of 0 to 255: its card needs "scale": 1'
+    ):
         load_artifact(path)
 
 
@@ -262,13 +356,17 @@ def rewritten(path: Path, *nodes: Any, **constants: Any) -> Path:
     whole = onnx.load(path)
     whole.graph.node[-1].output[0] = "each"
     whole.graph.node.extend(nodes)
-    whole.graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items())
+    whole.graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()
+    )
     onnx.save(whole, path)
     return path
 
 
 def blind_to_black_and_white(path: Path) -> Path:
-    """A network that gives NaN for a black image and zeros for a white one: the embedding times the mean pixel's log."""
+    """A network that gives NaN for a black image and zeros for a white one: the embedding times the
+    mean pixel's log.
+    """
     described(network(path, {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}])
     return rewritten(
         path,
@@ -290,7 +388,9 @@ def blind_to_black_and_white(path: Path) -> Path:
 def test_a_network_that_can_tell_nothing_apart_is_refused_when_it_is_opened(
     tmp_path: Path, operation: str, constant: Any, words: str
 ) -> None:
-    path = described(network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}])
+    path = described(
+        network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}]
+    )
     rewritten(path, helper.make_node(operation, ["each", "constant"], ["feat"]), constant=constant)
     with pytest.raises(ArtifactError) as caught:
         load_artifact(path)
@@ -326,14 +426,20 @@ class TestWithoutDirection:
                 with pytest.raises(PictureError, match="bad: the network gives no direction"):
                     gallery.add_embedded([bad], np.full((1, D), np.nan, np.float32))
 
-    def test_index_evaluate_and_reembed_leave_it_out(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_index_evaluate_and_reembed_leave_it_out(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         rows = ["rgb,identity,camera"]
-        for number, image in enumerate((PICTURES["rgb"], BLACK, WHITE, picture(5, (H, W)), picture(6, (H, W)))):
+        for number, image in enumerate(
+            (PICTURES["rgb"], BLACK, WHITE, picture(5, (H, W)), picture(6, (H, W)))
+        ):
             Image.fromarray(image).save(tmp_path / f"{number}.png")
             rows.append(f"{number}.png,ann,{number}")
         (tmp_path / "m.csv").write_text("\n".join(rows))
         blind = str(blind_to_black_and_white(tmp_path / "blind.onnx"))
-        seeing = described(network(tmp_path / "s.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}])
+        seeing = described(
+            network(tmp_path / "s.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}]
+        )
         rewritten(seeing, helper.make_node("Add", ["each", "one"], ["feat"]), one=np.float32(1))
         source, folder = str(tmp_path / "m.csv"), str(tmp_path / "g.gallery")
 
@@ -343,7 +449,9 @@ class TestWithoutDirection:
         assert said.err.count("the network gives no direction for it") == 2
         assert "RuntimeWarning" not in said.err
         assert trireid.cli.main(["gallery", "check", folder]) == 0
-        assert trireid.cli.main(["search", "--gallery", folder, "--rgb", str(tmp_path / "1.png")]) == 2
+        assert (
+            trireid.cli.main(["search", "--gallery", folder, "--rgb", str(tmp_path / "1.png")]) == 2
+        )
         assert "not finite" in capsys.readouterr().err
         trireid.cli.main(["evaluate", source, "--model", blind])
         said = capsys.readouterr()
@@ -351,10 +459,16 @@ class TestWithoutDirection:
         assert said.err.count("the network gives no direction for it") == 2
 
         everything = str(tmp_path / "all.gallery")
-        assert trireid.cli.main(["index", source, "--gallery", everything, "--model", str(seeing)]) == 0
+        assert (
+            trireid.cli.main(["index", source, "--gallery", everything, "--model", str(seeing)])
+            == 0
+        )
         assert trireid.cli.main(["gallery", "reembed", everything, "--model", blind]) == 2
         assert "no direction" in capsys.readouterr().err
-        assert trireid.cli.main(["gallery", "reembed", everything, "--model", blind, "--drop-lost"]) == 0
+        assert (
+            trireid.cli.main(["gallery", "reembed", everything, "--model", blind, "--drop-lost"])
+            == 0
+        )
         with Gallery.open(everything) as gallery:
             assert len(gallery) == 3
 
@@ -374,13 +488,16 @@ class TestFit:
             ({"resize": "area"}, Image.Resampling.BOX),
         ],
     )
-    def test_the_filter(self, tmp_path: Path, more: dict[str, Any], resampling: Image.Resampling) -> None:
+    def test_the_filter(
+        self, tmp_path: Path, more: dict[str, Any], resampling: Image.Resampling
+    ) -> None:
         path = self.card(network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), **more)
         large = picture(3, (50, 40))
         small = np.asarray(Image.fromarray(large).resize((W, H), resampling))
         wanted = expected(small.transpose(2, 0, 1) / 255)
         assert np.allclose(embedded(path, rgb=large), wanted, atol=1e-5)
-        with Gallery.open(tmp_path / "g.gallery", load_artifact(path)) as gallery:  # indexing fits images, too
+        # indexing fits images, too
+        with Gallery.open(tmp_path / "g.gallery", load_artifact(path)) as gallery:
             Image.fromarray(large).save(tmp_path / "large.png")
             (tmp_path / "m.csv").write_text("rgb\nlarge.png\n")
             index(open_source(str(tmp_path / "m.csv")), gallery)
@@ -389,21 +506,34 @@ class TestFit:
 
     @pytest.mark.parametrize("size", [(8, 32), (64, 16), (10, 9), (1000, 8)])
     def test_a_letterbox_keeps_the_shape(self, size: tuple[int, int]) -> None:
-        fitted = pixels(Image.fromarray(np.full((*size, 3), 200, np.uint8)), Fit((H, W), "bilinear", "letterbox"))
+        fitted = pixels(
+            Image.fromarray(np.full((*size, 3), 200, np.uint8)),
+            Fit((H, W), "bilinear", "letterbox"),
+        )
         assert fitted.shape == (H, W, 3)
-        rows, columns = (fitted == 200).all(axis=2).any(axis=1).sum(), (fitted == 200).all(axis=2).any(axis=0).sum()
+        rows, columns = (
+            (fitted == 200).all(axis=2).any(axis=1).sum(),
+            (fitted == 200).all(axis=2).any(axis=0).sum(),
+        )
         assert rows == H or columns == W
         scale = min(H / size[0], W / size[1])
         assert (rows, columns) == (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
-        assert abs(int(fitted[: H // 2].sum()) - int(fitted[H // 2 :].sum())) <= 600 * W  # in the middle
+        # in the middle
+        assert abs(int(fitted[: H // 2].sum()) - int(fitted[H // 2 :].sum())) <= 600 * W
 
     def test_it_is_in_the_fingerprint_where_it_is_not_the_default(self, tmp_path: Path) -> None:
         path = network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]})
-        fits: list[dict[str, Any]] = [{}, {"resize": "bicubic", "fit": "stretch"}, {"resize": "area"}, {"fit": "letterbox"}]
+        fits: list[dict[str, Any]] = [
+            {},
+            {"resize": "bicubic", "fit": "stretch"},
+            {"resize": "area"},
+            {"fit": "letterbox"},
+        ]
         prints = [load_artifact(self.card(path, **fit)).card.fingerprint for fit in fits]
         assert prints[0] == prints[1]
         assert len(set(prints)) == 3
-        before: dict[str, Any] = {  # what the fingerprint of a card was over before there was a choice
+        # what the fingerprint of a card was over before there was a choice
+        before: dict[str, Any] = {
             "image_size": [H, W],
             "inputs": [{"name": "x", "modality": "rgb", "layout": "NCHW", "channels": "RGB"}],
             "output": "feat",
@@ -415,8 +545,13 @@ class TestFit:
         digest = hashlib.sha256(json.dumps(before, sort_keys=True).encode() + path.read_bytes())
         assert prints[0] == digest.hexdigest()
 
-    @pytest.mark.parametrize(("more", "words"), [({"resize": "nearest"}, "resize: expected one of"), ({"fit": 1}, "fit: ")])
-    def test_other_words_are_refused(self, tmp_path: Path, more: dict[str, Any], words: str) -> None:
+    @pytest.mark.parametrize(
+        ("more", "words"),
+        [({"resize": "nearest"}, "resize: expected one of"), ({"fit": 1}, "fit: ")],
+    )
+    def test_other_words_are_refused(
+        self, tmp_path: Path, more: dict[str, Any], words: str
+    ) -> None:
         path = self.card(network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), **more)
         with pytest.raises(ArtifactError, match=words):
             load_artifact(path)

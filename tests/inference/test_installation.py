@@ -35,7 +35,16 @@ def test_two_builds_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_the_command_line_says_so(tmp_path: Path) -> None:
     pretend_installed(tmp_path, "onnxruntime-gpu")
     done = subprocess.run(
-        [sys.executable, "-m", "trireid", "search", "--gallery", str(tmp_path / "none"), "--rgb", "x"],
+        [
+            sys.executable,
+            "-m",
+            "trireid",
+            "search",
+            "--gallery",
+            str(tmp_path / "none"),
+            "--rgb",
+            "x",
+        ],
         capture_output=True,
         text=True,
         cwd=ROOT,

@@ -52,7 +52,9 @@ def test_the_patterns_are_what_the_network_gives(tmp_path: Path, golden: Path) -
         with torch.inference_mode():
             images, camera = normalised(data.images, network.config), torch.from_numpy(data.cameras)
             features = network(images, camera, present, row.pattern).numpy()
-        expected = evaluate(features, features, data.identities, data.identities, data.cameras, data.cameras)
+        expected = evaluate(
+            features, features, data.identities, data.identities, data.cameras, data.cameras
+        )
         assert row.scores.mAP == pytest.approx(expected.mAP), (row.modalities, row.pattern)
 
 
@@ -62,7 +64,9 @@ def test_a_network_without_a_head_has_one_pattern(tmp_path: Path) -> None:
     assert [row.pattern for row in retrieval(asked, asked, embedder.card)] == [1]
 
 
-def test_a_sample_without_a_camera_is_never_its_own_match(tmp_path: Path, embedder: Embedder) -> None:
+def test_a_sample_without_a_camera_is_never_its_own_match(
+    tmp_path: Path, embedder: Embedder
+) -> None:
     rows = ["0.png,,,a,", "1.png,,,b,", "2.png,,,a,", "3.png,,,b,"]
     asked = embed_source(embedder, open_source(manifest(tmp_path, rows)))
     (scores, *_) = (row.scores for row in retrieval(asked, asked, embedder.card))
@@ -90,7 +94,9 @@ def test_bad_entries_are_set_aside(tmp_path: Path, embedder: Embedder) -> None:
         (["gone.png,,,a,1"], "no sample in it can be used"),
     ],
 )
-def test_sources_that_cannot_be_measured(tmp_path: Path, embedder: Embedder, rows: list[str], fault: str) -> None:
+def test_sources_that_cannot_be_measured(
+    tmp_path: Path, embedder: Embedder, rows: list[str], fault: str
+) -> None:
     source = open_source(manifest(tmp_path, rows))
 
     def measure() -> None:
@@ -113,12 +119,22 @@ def test_scenes_group_where_the_data_set_says_so(tmp_path: Path, embedder: Embed
 
 @pytest.fixture
 def told(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Runs `trireid evaluate`: the exit code, what it printed, and what of stderr is no progress bar."""
+    """Runs `trireid evaluate`: the exit code, what it printed, and what of stderr is no progress
+    bar.
+    """
 
     def run(*arguments: object) -> tuple[int, str, str]:
         code = trireid.cli.main(["evaluate", *map(str, arguments)])
         out, err = capsys.readouterr()
-        return code, out, "".join(line for line in err.splitlines(keepends=True) if line.strip() and "sample/s" not in line)
+        return (
+            code,
+            out,
+            "".join(
+                line
+                for line in err.splitlines(keepends=True)
+                if line.strip() and "sample/s" not in line
+            ),
+        )
 
     return run
 
@@ -143,20 +159,38 @@ def test_the_command_prints_writes_and_draws(tmp_path: Path, artifact: Path, tol
     assert (code, error) == (0, "")
     lines = out.splitlines()
     assert lines[0] == f"tiny on {source}: 8 queries, 8 gallery items, in percent"
-    assert lines[1].split() == ["modalities", "pattern", "re-ranked", "mAP", "Rank-1", "Rank-5", "Rank-10", "mINP"]
+    assert lines[1].split() == [
+        "modalities",
+        "pattern",
+        "re-ranked",
+        "mAP",
+        "Rank-1",
+        "Rank-5",
+        "Rank-10",
+        "mINP",
+    ]
     assert len(lines) == 2 + 7 * 3 * 2
     with (tmp_path / "t.csv").open() as file:
         table = list(csv.DictReader(file))
     assert len(table) == 42
     found: dict[str, Any] = json.loads(told(*arguments[:-2], "--json")[1])
-    assert (found["queries"], found["gallery_items"], found["set_aside"], found["model"]) == (8, 8, 0, "tiny")
-    assert [f"{row['mAP']:g}" for row in found["rows"]] == [f"{float(row['mAP']):g}" for row in table]
+    assert (found["queries"], found["gallery_items"], found["set_aside"], found["model"]) == (
+        8,
+        8,
+        0,
+        "tiny",
+    )
+    assert [f"{row['mAP']:g}" for row in found["rows"]] == [
+        f"{float(row['mAP']):g}" for row in table
+    ]
     for name in ("cmc.png", "ranks.png"):
         assert (tmp_path / "plots" / name).read_bytes()[:4] == b"\x89PNG"
 
 
 @pytest.mark.parametrize("scheme", ["rgbnt201", "rgbnt100", "msvr310"])
-def test_the_command_takes_each_data_set(tmp_path: Path, artifact: Path, scheme: str, told: Told) -> None:
+def test_the_command_takes_each_data_set(
+    tmp_path: Path, artifact: Path, scheme: str, told: Told
+) -> None:
     small_tree(tmp_path, scheme)
     part = {"rgbnt201": None, "rgbnt100": "RGBNT100/rgbir", "msvr310": "MSVR310"}[scheme]
     if part:
@@ -164,7 +198,10 @@ def test_the_command_takes_each_data_set(tmp_path: Path, artifact: Path, scheme:
         (tmp_path / part / query).symlink_to(tmp_path / part / "bounding_box_test")
     code, out, _ = told(f"{scheme}:{tmp_path}", "--model", artifact)
     assert code == 0
-    assert f"tiny on {scheme}:{tmp_path}: 2 queries with a match (of 3), 3 gallery items, in percent" in out
+    assert (
+        f"tiny on {scheme}:{tmp_path}: 2 queries with a match (of 3), 3 gallery items, in percent"
+        in out
+    )
 
 
 def test_an_error_is_one_line(tmp_path: Path, artifact: Path, told: Told) -> None:
@@ -175,8 +212,15 @@ def test_an_error_is_one_line(tmp_path: Path, artifact: Path, told: Told) -> Non
 
 def test_real_crops_can_be_measured(tmp_path: Path, artifact: Path, told: Told) -> None:
     folder = shared("real") / "pets09"
-    rows = [f"{path},{path.name.split('_')[0]},{path.name.split('_')[1][1:]}" for path in sorted(folder.glob("*.jpg"))]
+    rows = [
+        f"{path},{path.name.split('_')[0]},{path.name.split('_')[1][1:]}"
+        for path in sorted(folder.glob("*.jpg"))
+    ]
     (tmp_path / "pets.csv").write_text("\n".join(["rgb,identity,camera", *rows]) + "\n")
     _, out, _ = told(tmp_path / "pets.csv", "--allow-outside", "--model", artifact, "--json")
     found = json.loads(out)
-    assert (found["queries"], found["queries_given"], found["gallery_items"]) == (13, len(rows), len(rows))
+    assert (found["queries"], found["queries_given"], found["gallery_items"]) == (
+        13,
+        len(rows),
+        len(rows),
+    )

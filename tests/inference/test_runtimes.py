@@ -1,4 +1,6 @@
-"""One face for every runtime: the same samples give the same embeddings, and what is not there is said."""
+"""One face for every runtime: the same samples give the same embeddings, and what is not there is
+said.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def test_checkpoint_and_artifact_embed_alike_and_have_one_fingerprint(golden: Pa
     assert artifact.runtime == f"ONNX Runtime {onnxruntime.__version__} on CPU"
 
 
-def test_threads_come_from_the_caller_or_the_environment(golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_come_from_the_caller_or_the_environment(
+    golden: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = []
     made = onnxruntime.InferenceSession
 
@@ -60,8 +64,12 @@ def test_a_setting_that_is_none_is_refused(
         load_artifact(golden)
 
 
-@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA is there")
-def test_cuda_that_is_not_there_is_one_line(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA is there"
+)
+def test_cuda_that_is_not_there_is_one_line(
+    golden: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["verify", str(golden), "--against", str(golden), "--provider", "cuda"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(PROVIDER, "")  # restored afterwards: the command sets it
@@ -74,7 +82,9 @@ def test_cuda_that_is_not_there_is_one_line(golden: Path, capsys: pytest.Capture
 def test_a_gpu_that_cannot_be_used_is_said_and_the_cpu_taken(
     golden: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """ONNX Runtime's CUDA build names its provider also where there is no GPU, and falls back to the CPU."""
+    """ONNX Runtime's CUDA build names its provider also where there is no GPU, and falls back to
+    the CPU.
+    """
     made = onnxruntime.InferenceSession
     both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: both)

@@ -1,4 +1,7 @@
-"""The file of a plan: read back as written, refused when damaged, never half-written. Needs neither TensorRT nor a GPU."""
+"""The file of a plan: read back as written, refused when damaged, never half-written.
+
+Needs neither TensorRT nor a GPU.
+"""
 
 from __future__ import annotations
 
@@ -47,12 +50,20 @@ def test_it_is_read_as_it_was_written(path: Path, plan: Plan) -> None:
 
 
 def test_a_plan_for_every_gpu_has_none(tmp_path: Path, plan: Plan) -> None:
-    every = Plan(**{**{name: getattr(plan, name) for name in plan.__dataclass_fields__}, "gpu": None, "verified": False})
+    every = Plan(
+        **{
+            **{name: getattr(plan, name) for name in plan.__dataclass_fields__},
+            "gpu": None,
+            "verified": False,
+        }
+    )
     write_plan(tmp_path / "e.plan", every, b"")
     assert read_plan(tmp_path / "e.plan") == (every, b"")
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(data=st.data())
 def test_one_wrong_byte_anywhere_is_noticed(path: Path, data: st.DataObject) -> None:
     good = path.read_bytes()
@@ -62,7 +73,9 @@ def test_one_wrong_byte_anywhere_is_noticed(path: Path, data: st.DataObject) -> 
     refused(path.with_name("bad.plan"), bytes(bad))
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(data=st.data())
 def test_a_file_cut_off_anywhere_is_noticed(path: Path, data: st.DataObject) -> None:
     good = path.read_bytes()
@@ -75,13 +88,17 @@ def test_a_file_that_has_grown_is_noticed(path: Path) -> None:
 
 def refused(bad: Path, content: bytes) -> None:
     bad.write_bytes(content)
-    with pytest.raises(ArtifactError, match=r"bad\.plan: .*(cut off|damaged|has grown|not a plan|is empty)") as caught:
+    with pytest.raises(
+        ArtifactError, match=r"bad\.plan: .*(cut off|damaged|has grown|not a plan|is empty)"
+    ) as caught:
         load_artifact(bad)
     assert "\n" not in caught.value.message
 
 
 @pytest.mark.parametrize(
-    "content", [b"ptrt" + bytes(400), b"\x08\x0a\x12", b"TRIPLAN"], ids=["bare engine", "ONNX", "beginning"]
+    "content",
+    [b"ptrt" + bytes(400), b"\x08\x0a\x12", b"TRIPLAN"],
+    ids=["bare engine", "ONNX", "beginning"],
 )
 @pytest.mark.parametrize("suffix", [".plan", ".engine", ".trt"])
 def test_a_foreign_file_is_told_what_to_do(tmp_path: Path, content: bytes, suffix: str) -> None:
@@ -102,10 +119,13 @@ def test_a_plan_is_known_by_its_content(path: Path) -> None:
         load_artifact(path.with_suffix(".onnx"), provider="cpu")
 
 
-def test_a_header_of_another_trireid_is_refused(path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_header_of_another_trireid_is_refused(
+    path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write = json.dumps
     monkeypatch.setattr(
-        "trireid.inference.tensorrt.plan.json.dumps", lambda values, **how: write({**values, "colour": "red"}, **how)
+        "trireid.inference.tensorrt.plan.json.dumps",
+        lambda values, **how: write({**values, "colour": "red"}, **how),
     )
     write_plan(path, plan, ENGINE)
     monkeypatch.undo()
@@ -120,7 +140,9 @@ def test_a_profile_rises_from_one(sizes: tuple[int, int, int]) -> None:
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_a_full_disk_leaves_what_was_there(path: Path, plan: Plan, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_what_was_there(
+    path: Path, plan: Plan, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = path.read_bytes()
 
     def full(*_: object) -> None:

@@ -1,4 +1,6 @@
-"""The runner against stand-ins for CUDA and TensorRT that compute with ONNX Runtime: its logic, not the real driver."""
+"""The runner against stand-ins for CUDA and TensorRT that compute with ONNX Runtime: its logic, not
+the real driver.
+"""
 
 from __future__ import annotations
 
@@ -47,12 +49,16 @@ def stand_in(rtx: bool) -> FakeTensorRt:
 
 
 @pytest.fixture(scope="module", params=["TensorRT", "TensorRT-RTX"])
-def ready(request: pytest.FixtureRequest, artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[bool, Path]:
+def ready(
+    request: pytest.FixtureRequest, artifact: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[bool, Path]:
     """Whether it is TensorRT-RTX, and a verified plan of it for batches of 2 to 5."""
     rtx, folder = request.param == "TensorRT-RTX", tmp_path_factory.mktemp("plan")
     with pytest.MonkeyPatch.context() as patch:
         install(patch, stand_in(rtx))
-        export_tensorrt(artifact, folder / "p.plan", batch=PROFILE, timing_cache=folder / "t.timing")
+        export_tensorrt(
+            artifact, folder / "p.plan", batch=PROFILE, timing_cache=folder / "t.timing"
+        )
     return rtx, folder / "p.plan"
 
 
@@ -84,12 +90,18 @@ def test_it_gives_what_the_onnx_gives_at_every_size(built: Embedder, embedder: E
         assert np.array_equal(tokens, kept)
 
 
-def test_it_is_an_embedder_like_the_others(built: Embedder, embedder: Embedder, api: FakeTensorRt, path: Path) -> None:
-    samples = [triplet(i, camera=i % 7 - 2) for i in range(9)]  # -2, 4 and over are none of the network's
+def test_it_is_an_embedder_like_the_others(
+    built: Embedder, embedder: Embedder, api: FakeTensorRt, path: Path
+) -> None:
+    # -2, 4 and over are none of the network's
+    samples = [triplet(i, camera=i % 7 - 2) for i in range(9)]
     assert np.abs(built.embed(samples) - embedder.embed(samples)).max() < 1e-5
     assert built.card == embedder.card
     assert built.source == str(path)
-    assert built.runtime == f"{'TensorRT-RTX 1.7.1.116' if api.rtx else 'TensorRT 11.4.0.106'} on NVIDIA H200"
+    assert (
+        built.runtime
+        == f"{'TensorRT-RTX 1.7.1.116' if api.rtx else 'TensorRT 11.4.0.106'} on NVIDIA H200"
+    )
 
 
 def test_a_small_batch_is_padded_to_the_minimum_and_a_large_one_split(
@@ -97,10 +109,13 @@ def test_a_small_batch_is_padded_to_the_minimum_and_a_large_one_split(
 ) -> None:
     for size in (1, 13):
         built.run(*trial(embedder.card, size))
-    assert [context.shapes["images"][0] for context in api.contexts] == [2, 5, 3]  # 1 as 2; 13 as 5, 5 and 3
+    # 1 as 2; 13 as 5, 5 and 3
+    assert [context.shapes["images"][0] for context in api.contexts] == [2, 5, 3]
 
 
-def test_buffers_are_made_once_and_graphs_once_per_size(built: Embedder, api: FakeTensorRt, embedder: Embedder) -> None:
+def test_buffers_are_made_once_and_graphs_once_per_size(
+    built: Embedder, api: FakeTensorRt, embedder: Embedder
+) -> None:
     allocations = api.cuda.calls["cudaMalloc"], api.cuda.calls["cudaHostAlloc"]
     assert allocations == (6, 5)  # five tensors, and the activations that all contexts share
     assert api.cuda.calls["cudaStreamCreateWithFlags"] == 1
@@ -114,7 +129,9 @@ def test_buffers_are_made_once_and_graphs_once_per_size(built: Embedder, api: Fa
     assert {context.memory for context in api.contexts} == {api.contexts[0].memory}
 
 
-def test_only_the_rows_of_the_batch_are_copied(built: Embedder, api: FakeTensorRt, embedder: Embedder) -> None:
+def test_only_the_rows_of_the_batch_are_copied(
+    built: Embedder, api: FakeTensorRt, embedder: Embedder
+) -> None:
     moved: list[int] = []
     copy = api.cuda.cudaMemcpyAsync
 
@@ -169,10 +186,16 @@ def test_everything_is_given_back(path: Path, api: FakeTensorRt, embedder: Embed
     assert api.cuda.held == 0
 
 
-@pytest.mark.parametrize("name", ["cudaMalloc", "cudaHostAlloc", "cudaStreamCreateWithFlags", "cudaGetDeviceProperties"])
-def test_a_gpu_that_fails_at_the_start_is_one_line(path: Path, api: FakeTensorRt, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["cudaMalloc", "cudaHostAlloc", "cudaStreamCreateWithFlags", "cudaGetDeviceProperties"]
+)
+def test_a_gpu_that_fails_at_the_start_is_one_line(
+    path: Path, api: FakeTensorRt, name: str
+) -> None:
     api.cuda.failing[name] = Error.cudaErrorMemoryAllocation
-    with pytest.raises(ArtifactError, match=f"^CUDA: {name} failed: cudaErrorMemoryAllocation$") as caught:
+    with pytest.raises(
+        ArtifactError, match=f"^CUDA: {name} failed: cudaErrorMemoryAllocation$"
+    ) as caught:
         load_artifact(path)
     assert caught.value.code == "device"
     api.cuda.failing.clear()
@@ -204,13 +227,21 @@ def test_a_pass_that_cannot_be_enqueued_is_one_line(
     assert caught.value.code == "device"
 
 
-@pytest.mark.parametrize("how", ["TensorRT refuses", "CUDA refuses at the end", "CUDA refuses the graph"])
+@pytest.mark.parametrize(
+    "how", ["TensorRT refuses", "CUDA refuses at the end", "CUDA refuses the graph"]
+)
 def test_without_a_graph_it_runs_all_the_same(
-    built: Embedder, api: FakeTensorRt, embedder: Embedder, how: str, caplog: pytest.LogCaptureFixture
+    built: Embedder,
+    api: FakeTensorRt,
+    embedder: Embedder,
+    how: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     api.capturable = how != "TensorRT refuses"
     if api.capturable:
-        name = "cudaStreamEndCapture" if how == "CUDA refuses at the end" else "cudaGraphInstantiate"
+        name = (
+            "cudaStreamEndCapture" if how == "CUDA refuses at the end" else "cudaGraphInstantiate"
+        )
         api.cuda.failing[name] = Error.cudaErrorStreamCaptureInvalidated
     with caplog.at_level(logging.WARNING):
         for size in (3, 3, 5, 3):
@@ -218,7 +249,8 @@ def test_without_a_graph_it_runs_all_the_same(
             if how == "CUDA refuses at the end":
                 api.cuda.captured = None
             assert np.abs(built.run(*given)[0] - embedder.run(*given)[0]).max() < 1e-5
-    assert [record.message.split(",")[0] for record in caplog.records] == ["no CUDA graph"] * 2  # once for each size
+    # once for each size
+    assert [record.message.split(",")[0] for record in caplog.records] == ["no CUDA graph"] * 2
     assert not api.cuda.executables
     assert not api.cuda.graphs or how == "CUDA refuses the graph"
 
@@ -236,7 +268,8 @@ def test_a_plan_of_another_version_is_refused_before_its_engine_is_touched(
     monkeypatch.setattr(FakeRuntime, "deserialize_cuda_engine", lambda *_: pytest.fail("touched"))
     other = rewritten(path, lambda plan: replace(plan, version="10.14.1.48"))
     with pytest.raises(
-        ArtifactError, match=r"was built by TensorRT.* 10\.14\.1\.48, here is TensorRT.*: plans fit one version"
+        ArtifactError,
+        match=r"was built by TensorRT.* 10\.14\.1\.48, here is TensorRT.*: plans fit one version",
     ):
         load_artifact(other)
     assert api.cuda.held == 0
@@ -244,7 +277,9 @@ def test_a_plan_of_another_version_is_refused_before_its_engine_is_touched(
 
 def test_a_plan_of_another_library_says_what_to_install(path: Path, api: FakeTensorRt) -> None:
     name, extra = ("tensorrt", "gpu") if api.rtx else ("tensorrt_rtx", "rtx")
-    with pytest.raises(ArtifactError, match=rf"but here TensorRT.* \(trireid's extra {extra}\) is not installed"):
+    with pytest.raises(
+        ArtifactError, match=rf"but here TensorRT.* \(trireid's extra {extra}\) is not installed"
+    ):
         load_artifact(rewritten(path, lambda plan: replace(plan, library=name)))
     with pytest.raises(ArtifactError, match="library: 'cudnn' is not one of"):
         load_artifact(rewritten(path, lambda plan: replace(plan, library="cudnn")))
@@ -266,7 +301,9 @@ def test_a_plan_for_another_gpu_is_refused_before_its_engine_is_touched(
     assert api.cuda.held == 0
 
 
-def test_an_engine_that_the_library_refuses_is_one_line(path: Path, api: FakeTensorRt, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_the_library_refuses_is_one_line(
+    path: Path, api: FakeTensorRt, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tests.inference.tensorrt_fake.MARK", b"another mark")
     with pytest.raises(ArtifactError, match=r"cannot load its engine: magic tag does not match$"):
         load_artifact(path)
@@ -280,9 +317,13 @@ def test_an_engine_of_another_network_is_refused(path: Path, api: FakeTensorRt) 
     assert api.cuda.held == 0
 
 
-def test_without_a_gpu_it_says_so(path: Path, api: FakeTensorRt, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_gpu_it_says_so(
+    path: Path, api: FakeTensorRt, monkeypatch: pytest.MonkeyPatch
+) -> None:
     api.cuda.gpu = None
-    with pytest.raises(ArtifactError, match=r"no GPU can be used here \(CUDA: cudaGetDeviceCount failed"):
+    with pytest.raises(
+        ArtifactError, match=r"no GPU can be used here \(CUDA: cudaGetDeviceCount failed"
+    ):
         load_artifact(path)
     monkeypatch.setattr(api.cuda, "cudaGetDeviceCount", lambda: (Error.cudaSuccess, 0))
     with pytest.raises(ArtifactError, match="none is visible"):
@@ -299,7 +340,9 @@ def test_a_library_that_does_not_start_is_one_line(path: Path, api: FakeTensorRt
     assert api.cuda.held == 0
 
 
-def test_an_unverified_plan_is_loaded_with_a_warning(path: Path, api: FakeTensorRt, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unverified_plan_is_loaded_with_a_warning(
+    path: Path, api: FakeTensorRt, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING):
         load_artifact(path)
         assert not caplog.records
@@ -310,7 +353,9 @@ def test_an_unverified_plan_is_loaded_with_a_warning(path: Path, api: FakeTensor
 @pytest.fixture(scope="module")
 def fixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ONNX artifact of a network without cameras, for batches of 2 alone."""
-    network = ReIdNetwork(NetworkConfig(image_size=(64, 32), width=64, depth=1, channels=32, aggregation_ratio=0.5))
+    network = ReIdNetwork(
+        NetworkConfig(image_size=(64, 32), width=64, depth=1, channels=32, aggregation_ratio=0.5)
+    )
     path = tmp_path_factory.mktemp("fixed") / "two.onnx"
     export_onnx(network, path, batch=2)
     return path
@@ -323,7 +368,9 @@ def test_a_fixed_batch_runs_any_number(api: FakeTensorRt, fixed: Path, tmp_path:
     given = trial(plan.card, 5)
     got, _ = load_artifact(tmp_path / "two.plan").run(*given)
     assert np.abs(got - load_artifact(fixed).run(*given)[0]).max() < 1e-5
-    with pytest.raises(ArtifactError, match="has a fixed batch of 2, so --batch can only be 2,2,2, not 1,8,32"):
+    with pytest.raises(
+        ArtifactError, match="has a fixed batch of 2, so --batch can only be 2,2,2, not 1,8,32"
+    ):
         export_tensorrt(fixed, tmp_path / "no.plan", batch=Profile(1, 8, 32))
 
 
@@ -338,7 +385,11 @@ def test_the_cuda_stood_in_for_has_these_functions() -> None:
     for name, ours in inspect.getmembers(FakeCuda, inspect.isfunction):
         if name.startswith("cuda"):
             written = getattr(real, name).__doc__.strip().split("\n")[0]
-            asked = [part for part in written[written.index("(") + 1 : written.rindex(")")].split(",") if part]
+            asked = [
+                part
+                for part in written[written.index("(") + 1 : written.rindex(")")].split(",")
+                if part
+            ]
             assert len(asked) == len(inspect.signature(ours).parameters) - 1, written
     for holder in ("cudaError_t", "cudaMemcpyKind"):
         assert {each.name: each.value for each in getattr(FakeCuda, holder)}.items() <= {
@@ -346,7 +397,10 @@ def test_the_cuda_stood_in_for_has_these_functions() -> None:
         }.items()
     assert real.cudaStreamNonBlocking == FakeCuda.cudaStreamNonBlocking
     assert real.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal == 1
-    assert real.cudaGetDeviceCount()[0] != real.cudaError_t.cudaSuccess or real.cudaGetDeviceCount()[1] >= 0
+    assert (
+        real.cudaGetDeviceCount()[0] != real.cudaError_t.cudaSuccess
+        or real.cudaGetDeviceCount()[1] >= 0
+    )
 
 
 def test_the_library_stood_in_for_has_these_methods() -> None:
@@ -360,9 +414,19 @@ def test_the_library_stood_in_for_has_these_methods() -> None:
         FakeContext: real.IExecutionContext,
     }
     for ours, theirs in pairs.items():
-        names = {name for name, _ in inspect.getmembers(ours, lambda x: inspect.isfunction(x) or isinstance(x, property))}
-        assert {name for name in names if not name.startswith("_")} - {"read"} <= set(dir(theirs)), ours
-    for name in ("set_execution_context_allocation_strategy", "dynamic_shapes_kernel_specialization_strategy"):
+        names = {
+            name
+            for name, _ in inspect.getmembers(
+                ours, lambda x: inspect.isfunction(x) or isinstance(x, property)
+            )
+        }
+        assert {name for name in names if not name.startswith("_")} - {"read"} <= set(
+            dir(theirs)
+        ), ours
+    for name in (
+        "set_execution_context_allocation_strategy",
+        "dynamic_shapes_kernel_specialization_strategy",
+    ):
         assert hasattr(real.IRuntimeConfig, name)
     members = {
         "BuilderFlag": ("TF32", "REQUIRE_USER_ALLOCATION"),

@@ -39,7 +39,10 @@ def test_a_network_comes_back_as_it_was_saved(tmp_path: Path) -> None:
 
 
 def test_necks_and_classifiers_are_dropped(tmp_path: Path, state: dict[str, Tensor]) -> None:
-    extra = {"classifier_sdtps.weight": torch.zeros(5, 96), "bottleneck_r.num_batches_tracked": torch.tensor(3)}
+    extra = {
+        "classifier_sdtps.weight": torch.zeros(5, 96),
+        "bottleneck_r.num_batches_tracked": torch.tensor(3),
+    }
     load_checkpoint(save(tmp_path, {**state, **extra}), SETTINGS)
 
 
@@ -66,13 +69,21 @@ def test_backbone_keys_are_named_as_published(tmp_path: Path, state: dict[str, T
         load_checkpoint(save(tmp_path, state), SETTINGS)
 
 
-@pytest.mark.parametrize("wrap", ["bare", "state_dict", "model", "module.", "module. in state_dict", "safetensors"])
+@pytest.mark.parametrize(
+    "wrap", ["bare", "state_dict", "model", "module.", "module. in state_dict", "safetensors"]
+)
 def test_wrappers_and_prefixes(tmp_path: Path, state: dict[str, Tensor], wrap: str) -> None:
-    content: Any = {f"module.{key}": value for key, value in state.items()} if wrap.startswith("module.") else state
+    content: Any = (
+        {f"module.{key}": value for key, value in state.items()}
+        if wrap.startswith("module.")
+        else state
+    )
     if "state_dict" in wrap or wrap == "model":
         content = {"model" if wrap == "model" else "state_dict": content, "epoch": 3}
     if wrap == "safetensors":
-        save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "best.safetensors")
+        save_file(
+            {key: value.contiguous() for key, value in state.items()}, tmp_path / "best.safetensors"
+        )
         loaded = load_checkpoint(tmp_path / "best.safetensors", SETTINGS)
     else:
         loaded = load_checkpoint(save(tmp_path, content), SETTINGS)
@@ -82,10 +93,19 @@ def test_wrappers_and_prefixes(tmp_path: Path, state: dict[str, Tensor], wrap: s
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"USE_SDTPS": False}, r"MODEL.USE_SDTPS: the YAML says False, the checkpoint True.*looks like an SDTPS network"),
+        (
+            {"USE_SDTPS": False},
+            r"MODEL.USE_SDTPS: the YAML says False, the checkpoint True.*looks like an SDTPS network",
+        ),
         ({"GLOBAL_LOCAL": False}, "MODEL.GLOBAL_LOCAL: the YAML says False, the checkpoint True"),
-        ({"STRIDE_SIZE": [12, 12]}, r"INPUT.SIZE_TEST: the YAML says 10 patches \(64x32, stride 12\), the checkpoint 8"),
-        ({"SDTPS_AGGR_RATIO": 0.8}, "MODEL.SDTPS_AGGR_RATIO: the YAML says 3 tokens, the checkpoint 2"),
+        (
+            {"STRIDE_SIZE": [12, 12]},
+            r"INPUT.SIZE_TEST: the YAML says 10 patches \(64x32, stride 12\), the checkpoint 8",
+        ),
+        (
+            {"SDTPS_AGGR_RATIO": 0.8},
+            "MODEL.SDTPS_AGGR_RATIO: the YAML says 3 tokens, the checkpoint 2",
+        ),
         (
             {"TRANSFORMER_TYPE": "vit_base_patch16_224"},
             "MODEL.TRANSFORMER_TYPE: the YAML says vit_base.*, the checkpoint ViT-B-16",
@@ -101,13 +121,17 @@ def test_a_yaml_that_disagrees_is_refused_with_both_values(
     tmp_path: Path, state: dict[str, Tensor], changes: dict[str, Any], line: str
 ) -> None:
     with pytest.raises(ConfigError, match=line) as caught:
-        load_checkpoint(save(tmp_path, state), {**SETTINGS, "MODEL": {**SETTINGS["MODEL"], **changes}})
+        load_checkpoint(
+            save(tmp_path, state), {**SETTINGS, "MODEL": {**SETTINGS["MODEL"], **changes}}
+        )
     assert "\n" not in caught.value.message
 
 
 def test_lora_weights_are_refused(tmp_path: Path, state: dict[str, Tensor]) -> None:
     with pytest.raises(ConfigError, match=r"MODEL.FROZEN: LoRA weights are not supported.*lora_A"):
-        load_checkpoint(save(tmp_path, {**state, "BACKBONE.base.conv1.lora_A": torch.zeros(1)}), SETTINGS)
+        load_checkpoint(
+            save(tmp_path, {**state, "BACKBONE.base.conv1.lora_A": torch.zeros(1)}), SETTINGS
+        )
 
 
 @pytest.mark.parametrize(
@@ -119,13 +143,21 @@ def test_lora_weights_are_refused(tmp_path: Path, state: dict[str, Tensor]) -> N
         (["weight"], "none that is known"),
     ],
 )
-def test_an_error_says_what_the_file_looks_like(tmp_path: Path, keys: list[str], words: str) -> None:
+def test_an_error_says_what_the_file_looks_like(
+    tmp_path: Path, keys: list[str], words: str
+) -> None:
     with pytest.raises(ConfigError, match=words):
         load_checkpoint(save(tmp_path, {key: torch.zeros(1) for key in keys}), SETTINGS)
 
 
-def test_keys_that_do_not_change_the_network_are_passed_over(tmp_path: Path, state: dict[str, Tensor]) -> None:
-    settings = {**SETTINGS, "SOLVER": {"BASE_LR": 1}, "MODEL": {**SETTINGS["MODEL"], "FROZEN": True, "DIRECT": 0, "NAME": "x"}}
+def test_keys_that_do_not_change_the_network_are_passed_over(
+    tmp_path: Path, state: dict[str, Tensor]
+) -> None:
+    settings = {
+        **SETTINGS,
+        "SOLVER": {"BASE_LR": 1},
+        "MODEL": {**SETTINGS["MODEL"], "FROZEN": True, "DIRECT": 0, "NAME": "x"},
+    }
     assert load_checkpoint(save(tmp_path, state), settings).config == CONFIG
 
 
@@ -136,14 +168,20 @@ def test_missing_files(tmp_path: Path, state: dict[str, Tensor]) -> None:
         load_checkpoint(save(tmp_path, state), tmp_path / "none.yml")
 
 
-@pytest.mark.parametrize(("key", "value"), [("ADAPTER", True), ("PROMPT", True), ("TRANSFORMER_TYPE", "swin")])
-def test_switches_that_are_not_supported_are_named(tmp_path: Path, state: dict[str, Tensor], key: str, value: Any) -> None:
+@pytest.mark.parametrize(
+    ("key", "value"), [("ADAPTER", True), ("PROMPT", True), ("TRANSFORMER_TYPE", "swin")]
+)
+def test_switches_that_are_not_supported_are_named(
+    tmp_path: Path, state: dict[str, Tensor], key: str, value: Any
+) -> None:
     settings = {**SETTINGS, "MODEL": {**SETTINGS["MODEL"], key: value}}
     with pytest.raises(ConfigError, match=f"MODEL.{key}"):
         load_checkpoint(save(tmp_path, state), settings)
 
 
-@pytest.mark.parametrize("name", ["model-00001-of-00002.safetensors", "model.safetensors.index.json"])
+@pytest.mark.parametrize(
+    "name", ["model-00001-of-00002.safetensors", "model.safetensors.index.json"]
+)
 def test_a_part_of_the_weights_is_called_that(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("{}")
     with pytest.raises(CheckpointError, match="of several files that hold the weights together"):

@@ -35,7 +35,9 @@ def test_hdm_is_an_attention_per_subset() -> None:
     torch.manual_seed(0)
     head, tokens = DemoHead(HDM).eval(), torch.randn(2, 3, 9, 128)
     with torch.inference_mode():
-        torch.testing.assert_close(head(tokens), by_pytorch(head, tokens).flatten(1), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            head(tokens), by_pytorch(head, tokens).flatten(1), atol=1e-5, rtol=1e-5
+        )
 
 
 def test_atmoe_gates_what_its_experts_make() -> None:
@@ -48,7 +50,9 @@ def test_atmoe_gates_what_its_experts_make() -> None:
         expected = torch.empty_like(vectors)
         for h in range(4):
             part = slice(32 * h, 32 * h + 32)
-            gates = functional.softmax((keys[:, :, part] * query[:, None, part]).sum(-1) / 32**0.5, dim=-1)
+            gates = functional.softmax(
+                (keys[:, :, part] * query[:, None, part]).sum(-1) / 32**0.5, dim=-1
+            )
             for e, expert in enumerate(head.moe.experts[h].get_submodule("expertHead").children()):
                 expected[:, e, part] = expert(vectors[:, e, part]) * gates[:, e, None]
         torch.testing.assert_close(head(tokens), expected.flatten(1), atol=1e-5, rtol=1e-5)

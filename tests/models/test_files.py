@@ -1,4 +1,6 @@
-"""Files of weights as trainers and downloads leave them: what is read, and how the others are named."""
+"""Files of weights as trainers and downloads leave them: what is read, and how the others are
+named.
+"""
 
 from __future__ import annotations
 
@@ -76,12 +78,27 @@ class CfgNode(dict[str, Any]):
 CfgNode.__module__ = "yacs.config"
 
 WRAPPERS: dict[str, Callable[[State], Any]] = {
-    "numpy scalars": lambda s: {"state_dict": s, "epoch": np.int64(60), "best": np.float32(0.9), "flag": np.bool_(True)},
+    "numpy scalars": lambda s: {
+        "state_dict": s,
+        "epoch": np.int64(60),
+        "best": np.float32(0.9),
+        "flag": np.bool_(True),
+    },
     "numpy arrays": lambda s: {key: value.numpy() for key, value in s.items()},
-    "numpy in Fortran's order": lambda s: {key: np.asfortranarray(value.numpy()) for key, value in s.items()},
+    "numpy in Fortran's order": lambda s: {
+        key: np.asfortranarray(value.numpy()) for key, value in s.items()
+    },
     "numpy of another machine": lambda s: {key: swapped(value.numpy()) for key, value in s.items()},
-    "numpy that PyTorch lacks": lambda s: {**s, "when": np.zeros(2, "M8[s]"), "long": np.zeros(2, np.longdouble)},
-    "an array of objects": lambda s: {"model": s, "log": np.array([{"a": 1}, None], dtype=object), "t": np.float32},
+    "numpy that PyTorch lacks": lambda s: {
+        **s,
+        "when": np.zeros(2, "M8[s]"),
+        "long": np.zeros(2, np.longdouble),
+    },
+    "an array of objects": lambda s: {
+        "model": s,
+        "log": np.array([{"a": 1}, None], dtype=object),
+        "t": np.float32,
+    },
     "ordered": lambda s: collections.OrderedDict(s),
     "containers": lambda s: {
         "model": s,
@@ -95,29 +112,55 @@ WRAPPERS: dict[str, Callable[[State], Any]] = {
         "model": s,
         "when": datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
         "where": pathlib.Path("runs/a"),
-        "rest": (slice(1, 2), 1j, b"bytes", bytearray(b"x"), torch.Size([1, 2]), torch.device("cpu"), torch.float16, None),
+        "rest": (
+            slice(1, 2),
+            1j,
+            b"bytes",
+            bytearray(b"x"),
+            torch.Size([1, 2]),
+            torch.device("cpu"),
+            torch.float16,
+            None,
+        ),
     },
-    "settings": lambda s: {"model": s, "args": argparse.Namespace(lr=1), "cfg": CfgNode(MODEL=CfgNode(NAME="x"))},
+    "settings": lambda s: {
+        "model": s,
+        "args": argparse.Namespace(lr=1),
+        "cfg": CfgNode(MODEL=CfgNode(NAME="x")),
+    },
     "optimizer": lambda s: {
         "net": s,
-        "optimizer": {"state": {0: {"step": torch.tensor(1.0), "a.exp_avg": torch.zeros(2)}}, "param_groups": []},
+        "optimizer": {
+            "state": {0: {"step": torch.tensor(1.0), "a.exp_avg": torch.zeros(2)}},
+            "param_groups": [],
+        },
         "center": {"centers": torch.zeros(3)},
     },
     "parameters": lambda s: {key: nn.Parameter(value) for key, value in s.items()},
     "nested": lambda s: {"checkpoint": {"weights": {"anything": s}}, "epoch": torch.tensor(3)},
     "one ema": lambda s: {"state_dict_ema": s},
-    "counters": lambda s: {**s, "total_ops": torch.zeros(1), "BACKBONE.base.position_ids": torch.arange(9)},
+    "counters": lambda s: {
+        **s,
+        "total_ops": torch.zeros(1),
+        "BACKBONE.base.position_ids": torch.arange(9),
+    },
     "averaged": lambda s: {"n_averaged": torch.tensor(5), **prefixed(s, "module.")},
     "compiled": lambda s: prefixed(s, "_orig_mod."),
     "module.module": lambda s: prefixed(s, "module.module."),
     "a stack": lambda s: {"state_dict": prefixed(s, "model.module._orig_mod.net.")},
-    "within a name": lambda s: {key.replace("BACKBONE.", "BACKBONE.module."): value for key, value in s.items()},
-    "own names": lambda s: {key.replace("BACKBONE.", "backbone."): value for key, value in s.items()},
+    "within a name": lambda s: {
+        key.replace("BACKBONE.", "BACKBONE.module."): value for key, value in s.items()
+    },
+    "own names": lambda s: {
+        key.replace("BACKBONE.", "backbone."): value for key, value in s.items()
+    },
 }
 
 
 @pytest.mark.parametrize("name", WRAPPERS)
-def test_what_trainers_wrap_weights_in(tmp_path: Path, state: State, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_trainers_wrap_weights_in(
+    tmp_path: Path, state: State, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module = types.ModuleType("yacs.config")
     module.CfgNode = CfgNode  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "yacs", types.ModuleType("yacs"))
@@ -126,7 +169,10 @@ def test_what_trainers_wrap_weights_in(tmp_path: Path, state: State, name: str, 
     monkeypatch.undo()  # nothing is imported to read it
     loaded = load_checkpoint(path, CONFIG)
     reference = load_checkpoint(GOLDENS / "tiny_sdtps.pth", CONFIG)
-    assert all(torch.equal(value, reference.state_dict()[key]) for key, value in loaded.state_dict().items())
+    assert all(
+        torch.equal(value, reference.state_dict()[key])
+        for key, value in loaded.state_dict().items()
+    )
 
 
 def test_every_form_of_file_whatever_its_extension(tmp_path: Path, state: State) -> None:
@@ -134,7 +180,9 @@ def test_every_form_of_file_whatever_its_extension(tmp_path: Path, state: State)
     check_loads(save(tmp_path, {"model": state}, pickle_protocol=4), state)
     save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "weights.bin")
     check_loads(tmp_path / "weights.bin", state)
-    (tmp_path / "plain.pkl").write_bytes(pickle.dumps({key: value.numpy() for key, value in state.items()}))
+    (tmp_path / "plain.pkl").write_bytes(
+        pickle.dumps({key: value.numpy() for key, value in state.items()})
+    )
     check_loads(tmp_path / "plain.pkl", state)
     save(tmp_path, state).rename(tmp_path / "model.safetensors")
     check_loads(tmp_path / "model.safetensors", state)
@@ -142,8 +190,13 @@ def test_every_form_of_file_whatever_its_extension(tmp_path: Path, state: State)
 
 def test_several_sets_of_weights_are_a_question(tmp_path: Path, state: State) -> None:
     other = {key: value * 0 + 1 for key, value in state.items()}
-    path = save(tmp_path, {"model": other, "ema": {"module": prefixed(state, "module.")}, "epoch": 3})
-    assert "holds several sets of weights: model, ema.module; say which one is meant: --weights NAME" in refusal(path)
+    path = save(
+        tmp_path, {"model": other, "ema": {"module": prefixed(state, "module.")}, "epoch": 3}
+    )
+    assert (
+        "holds several sets of weights: model, ema.module; say which one is meant: --weights NAME"
+        in refusal(path)
+    )
     check_loads(path, state, "ema")
     check_loads(path, other, "model")
     assert "has no weights 'teacher'; it holds model, ema.module" in refusal(path, "teacher")
@@ -166,7 +219,9 @@ class Trainer:
     """A class that only the training code has."""
 
 
-def test_nothing_that_could_run_code_is_taken_and_its_name_is_told(tmp_path: Path, state: State) -> None:
+def test_nothing_that_could_run_code_is_taken_and_its_name_is_told(
+    tmp_path: Path, state: State
+) -> None:
     ran = tmp_path / "ran"
     for protocol in (2, 4):
         for payload, name in (
@@ -177,7 +232,9 @@ def test_nothing_that_could_run_code_is_taken_and_its_name_is_told(tmp_path: Pat
             (Trainer(), "Trainer"),
             (nn.Linear(2, 2), "torch.nn.modules.linear.Linear"),
         ):
-            message = refusal(save(tmp_path, {"state_dict": state, "x": payload}, pickle_protocol=protocol))
+            message = refusal(
+                save(tmp_path, {"state_dict": state, "x": payload}, pickle_protocol=protocol)
+            )
             assert "safely" in message
             assert name in message
             assert "torch.save(model.state_dict(), FILE)" in message
@@ -186,7 +243,11 @@ def test_nothing_that_could_run_code_is_taken_and_its_name_is_told(tmp_path: Pat
 
 def test_what_a_pickle_names_cannot_be_changed(tmp_path: Path) -> None:
     """State given to a class or a function would set its attributes."""
-    for target in (b"ccollections\nOrderedDict\n", b"ctorch._utils\n_rebuild_tensor_v2\n", b"cbuiltins\nlist\n"):
+    for target in (
+        b"ccollections\nOrderedDict\n",
+        b"ctorch._utils\n_rebuild_tensor_v2\n",
+        b"cbuiltins\nlist\n",
+    ):
         path = tmp_path / "state.pkl"
         path.write_bytes(b"\x80\x02" + target + b"N}X\x04\x00\x00\x00evilK\x01s\x86b.")
         refusal(path)
@@ -200,23 +261,33 @@ def zip_of(path: Path, entries: dict[str, bytes], compression: int = zipfile.ZIP
     return path
 
 
-def edited(path: Path, name: str, change: Callable[[bytes], bytes], compression: int = zipfile.ZIP_STORED) -> Path:
+def edited(
+    path: Path, name: str, change: Callable[[bytes], bytes], compression: int = zipfile.ZIP_STORED
+) -> Path:
     with zipfile.ZipFile(path) as archive:
         entries = {each: archive.read(each) for each in archive.namelist()}
-    return zip_of(path, {each: change(data) if each.endswith(name) else data for each, data in entries.items()}, compression)
+    return zip_of(
+        path,
+        {each: change(data) if each.endswith(name) else data for each, data in entries.items()},
+        compression,
+    )
 
 
 def test_sizes_are_known_before_anything_is_allocated(tmp_path: Path) -> None:
     path = save(tmp_path, {"BACKBONE.x": torch.zeros(1 << 24)})
     assert "unpack to" in refusal(edited(path, "/data/0", bytes, zipfile.ZIP_DEFLATED))
     count = (1 << 24).to_bytes(4, "little")
-    path = save(tmp_path, {"BACKBONE.x": torch.zeros(1 << 24)}, _use_new_zipfile_serialization=False)
+    path = save(
+        tmp_path, {"BACKBONE.x": torch.zeros(1 << 24)}, _use_new_zipfile_serialization=False
+    )
     path.write_bytes(path.read_bytes()[:600].replace(count, (1 << 30).to_bytes(4, "little")))
     assert "larger than the file" in refusal(path)
     wide = torch.zeros(1).expand(1 << 40)
     assert "larger than its storage" in refusal(save(tmp_path, {"BACKBONE.x": wide}))
     shared = torch.zeros(100_000)
-    assert "share storages" in refusal(save(tmp_path, {f"BACKBONE.{i}": shared[i:] for i in range(20)}))
+    assert "share storages" in refusal(
+        save(tmp_path, {f"BACKBONE.{i}": shared[i:] for i in range(20)})
+    )
 
 
 def test_a_value_that_is_named_many_times_is_not_copied_as_often(tmp_path: Path) -> None:
@@ -254,9 +325,15 @@ def tar_of(path: Path) -> None:
 
 
 OTHERS: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "page": (lambda p: p.write_text("\n<!DOCTYPE html><html>virus scan warning</html>"), "web page (HTML)"),
+    "page": (
+        lambda p: p.write_text("\n<!DOCTYPE html><html>virus scan warning</html>"),
+        "web page (HTML)",
+    ),
     "xml": (lambda p: p.write_text('<?xml version="1.0"?><Error/>'), "web page (HTML)"),
-    "pointer": (lambda p: p.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\n"), "git lfs pull"),
+    "pointer": (
+        lambda p: p.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\n"),
+        "git lfs pull",
+    ),
     "empty": (lambda p: p.write_bytes(b""), "empty (0 bytes)"),
     "text": (lambda p: p.write_text("see the wiki\n"), "a text, beginning 'see the wiki'"),
     "noise": (lambda p: p.write_bytes(bytes(range(128, 256))), "not of PyTorch or safetensors"),
@@ -267,7 +344,10 @@ OTHERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "npz": (lambda p: zip_of(p, {"a.npy": b"\x93NUMPY"}), "NumPy arrays"),
     "zip": (lambda p: zip_of(p, {"readme.txt": b"x"}), "readme.txt"),
     "torn zip": (lambda p: p.write_bytes(b"PK\x03\x04 torn"), "cut short or damaged"),
-    "torn safetensors": (lambda p: p.write_bytes(struct.pack("<Q", 900) + json.dumps({}).encode()), "cut short or damaged"),
+    "torn safetensors": (
+        lambda p: p.write_bytes(struct.pack("<Q", 900) + json.dumps({}).encode()),
+        "cut short or damaged",
+    ),
     "torn pickle": (lambda p: p.write_bytes(pickle.dumps({"a": 1})[:-3]), "cut short or damaged"),
     "nothing in it": (lambda p: torch.save({"epoch": 3}, p), "holds no state_dict"),
     "folder": (lambda p: p.mkdir(), "is a directory"),
@@ -283,7 +363,9 @@ def test_files_that_hold_no_weights_are_called_by_name(tmp_path: Path, name: str
 
 @pytest.mark.parametrize("is_zip", [True, False])
 def test_a_file_cut_anywhere_is_called_that(tmp_path: Path, is_zip: bool) -> None:
-    path = save(tmp_path, {"model": {"BACKBONE.x": torch.zeros(500)}}, _use_new_zipfile_serialization=is_zip)
+    path = save(
+        tmp_path, {"model": {"BACKBONE.x": torch.zeros(500)}}, _use_new_zipfile_serialization=is_zip
+    )
     whole = path.read_bytes()
     for share in (0.05, 0.3, 0.6, 0.95):
         path.write_bytes(whole[: int(share * len(whole))])

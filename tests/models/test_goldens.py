@@ -15,7 +15,9 @@ TOLERANCE = 1e-5
 
 
 def worst_difference(folder: Path, name: str) -> float:
-    """The largest difference of any `out/*` vector, over which modalities are missing and all three patterns."""
+    """The largest difference of any `out/*` vector, over which modalities are missing and all three
+    patterns.
+    """
     expected = np.load(folder / f"{name}.npz")
     network = load_checkpoint(folder / f"{name}.pth", folder / f"{name}.yml")
     pictures = np.stack([expected[f"img/{modality}"] for modality in ("RGB", "NI", "TI")], axis=1)
@@ -26,7 +28,9 @@ def worst_difference(folder: Path, name: str) -> float:
     worst = 0.0
     for key in names:
         _, missing, pattern = key.split("/")
-        present = torch.tensor([[missing == "nothing" or letter not in missing for letter in "rnt"]] * len(camera))
+        present = torch.tensor(
+            [[missing == "nothing" or letter not in missing for letter in "rnt"]] * len(camera)
+        )
         with torch.inference_mode():
             got = network(images, camera, present, int(pattern)).numpy()
         assert got.shape == expected[key].shape
@@ -34,14 +38,18 @@ def worst_difference(folder: Path, name: str) -> float:
     return worst
 
 
-@pytest.mark.parametrize("name", ["sdtps_default", "sdtps_vehicle", "baseline", "demo_hdm_atm", "imagenet_sdtps"])
+@pytest.mark.parametrize(
+    "name", ["sdtps_default", "sdtps_vehicle", "baseline", "demo_hdm_atm", "imagenet_sdtps"]
+)
 def test_research_networks(name: str) -> None:
     assert worst_difference(shared("goldens"), name) <= TOLERANCE
 
 
 @pytest.mark.parametrize("name", ["tiny_sdtps", "tiny_baseline"])
 def test_own_goldens(name: str) -> None:
-    """Made by `python -m tests.goldens.make` at a commit where the research networks agreed to 1e-6."""
+    """Made by `python -m tests.goldens.make` at a commit where the research networks agreed to
+    1e-6.
+    """
     assert worst_difference(GOLDENS, name) <= TOLERANCE
 
 

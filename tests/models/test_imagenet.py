@@ -22,7 +22,10 @@ def saved(folder: Path, config: NetworkConfig) -> Path:
 
 
 def test_strides_may_overlap(tmp_path: Path) -> None:
-    """(64 - 16) / 8 + 1 = 7 rows, (32 - 16) / 8 + 1 = 3 columns; N_c is counted by the stride: 8 * 4 * 0.6 * 0.5 = 9.6."""
+    """(64 - 16) / 8 + 1 = 7 rows, (32 - 16) / 8 + 1 = 3 columns;
+
+    N_c is counted by the stride: 8 * 4 * 0.6 * 0.5 = 9.6.
+    """
     loaded = load_checkpoint(saved(tmp_path, OVERLAPPING), yaml_of(OVERLAPPING))
     assert loaded.config == OVERLAPPING
     assert (loaded.config.grid, loaded.config.kept, loaded.config.aggregated) == ((7, 3), 11, 9)
@@ -51,5 +54,7 @@ def test_one_camera_has_no_embedding(tmp_path: Path) -> None:
 def test_a_table_that_the_yaml_does_not_want_is_refused(tmp_path: Path) -> None:
     settings = yaml_of(OVERLAPPING)
     settings["MODEL"]["SIE_CAMERA"] = False
-    with pytest.raises(ConfigError, match=r"MODEL\.SIE_CAMERA: the YAML says False, the checkpoint True"):
+    with pytest.raises(
+        ConfigError, match=r"MODEL\.SIE_CAMERA: the YAML says False, the checkpoint True"
+    ):
         load_checkpoint(saved(tmp_path, OVERLAPPING), settings)

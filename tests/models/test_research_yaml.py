@@ -1,4 +1,6 @@
-"""The research code's YAML as people have it: literals, tuples, bases, overrides, absent keys, and hostile files."""
+"""The research code's YAML as people have it: literals, tuples, bases, overrides, absent keys, and
+hostile files.
+"""
 
 from __future__ import annotations
 
@@ -57,12 +59,30 @@ def refusal(settings: Any, checkpoint: Path = CHECKPOINT) -> str:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"MODEL__STRIDE_SIZE": "(16, 16)", "INPUT__SIZE_TEST": "(64, 32)", "TEST__NECK_FEAT": "('before')"},
+        {
+            "MODEL__STRIDE_SIZE": "(16, 16)",
+            "INPUT__SIZE_TEST": "(64, 32)",
+            "TEST__NECK_FEAT": "('before')",
+        },
         {"MODEL__STRIDE_SIZE": 16, "MODEL__SIE_COE": "1.0", "MODEL__SDTPS_BETA": "25e-2"},
         {"MODEL__STRIDE_SIZE": "16", "MODEL__STRIDE_SIZE ": None, "MODEL__HEAD": "4"},
-        {"INPUT__SIZE_TEST": (64, 32), "INPUT__PIXEL_MEAN": "[0.5, 0.5, 0.5]", "INPUT__PIXEL_STD": 0.5},
-        {"MODEL__SIE_CAMERA": "True", "MODEL__USE_SDTPS": "yes", "MODEL__HDM": "no", "MODEL__ATM": "off"},
-        {"MODEL__GLOBAL_LOCAL": 1, "MODEL__PROMPT": "None", "MODEL__ADAPTER": "no", "TEST__FEAT_NORM": True},
+        {
+            "INPUT__SIZE_TEST": (64, 32),
+            "INPUT__PIXEL_MEAN": "[0.5, 0.5, 0.5]",
+            "INPUT__PIXEL_STD": 0.5,
+        },
+        {
+            "MODEL__SIE_CAMERA": "True",
+            "MODEL__USE_SDTPS": "yes",
+            "MODEL__HDM": "no",
+            "MODEL__ATM": "off",
+        },
+        {
+            "MODEL__GLOBAL_LOCAL": 1,
+            "MODEL__PROMPT": "None",
+            "MODEL__ADAPTER": "no",
+            "TEST__FEAT_NORM": True,
+        },
     ],
 )
 def test_literals_as_yacs_reads_them(changes: dict[str, Any]) -> None:
@@ -89,9 +109,15 @@ def test_tuples_as_yacs_writes_them(tmp_path: Path) -> None:
         ({"MODEL__PROMPT": "yes"}, "MODEL.PROMPT: yes is not supported"),
         ({"MODEL__USE_DGAF": True}, "MODEL.USE_DGAF: True is not supported"),
         ({"TEST__NECK_FEAT": "('after')"}, "TEST.NECK_FEAT: after is not supported"),
-        ({"TEST__FEAT_NORM": "no"}, "TEST.FEAT_NORM: 'no' compares by distances that are not cosines"),
+        (
+            {"TEST__FEAT_NORM": "no"},
+            "TEST.FEAT_NORM: 'no' compares by distances that are not cosines",
+        ),
         ({"TEST__FEAT_NORM": False}, "--opts TEST.FEAT_NORM yes"),
-        ({"MODEL__SIE_COEF": 3.0}, "MODEL.SIE_COEF: not a key of the research code; is SIE_COE meant?"),
+        (
+            {"MODEL__SIE_COEF": 3.0},
+            "MODEL.SIE_COEF: not a key of the research code; is SIE_COE meant?",
+        ),
         ({"INPUT__SIZE_TST": [64, 32]}, "is SIZE_TEST meant?"),
     ],
 )
@@ -101,12 +127,19 @@ def test_values_and_keys_that_cannot_be_are_named(changes: dict[str, Any], words
 
 def test_sections_that_are_not_there_or_misspelt() -> None:
     assert "holds none of MODEL, INPUT and TEST" in refusal({"network": {}})
-    assert "model: not a key of the research code; is MODEL meant?" in refusal({"model": SETTINGS["MODEL"]})
+    assert "model: not a key of the research code; is MODEL meant?" in refusal(
+        {"model": SETTINGS["MODEL"]}
+    )
     assert "MODEL: expected keys below it" in refusal({**SETTINGS, "MODEL": "x"})
 
 
 def test_keys_that_are_not_known_are_named_in_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    settings = changed(MODEL__DEVICE="cuda", MODEL__SDTPS_USE_GUMBEL=True, TEST__RE_RANKING="no", INPUT__SIZE_TRAIN=[8, 8])
+    settings = changed(
+        MODEL__DEVICE="cuda",
+        MODEL__SDTPS_USE_GUMBEL=True,
+        TEST__RE_RANKING="no",
+        INPUT__SIZE_TRAIN=[8, 8],
+    )
     with caplog.at_level(logging.WARNING):
         load_checkpoint(CHECKPOINT, {**settings, "SOLVER": {"BASE_LR": 1}, "OUTPUT_DIR": "x"})
         assert not caplog.messages
@@ -121,19 +154,39 @@ class TestAbsentKeys:
     def test_the_camera_coefficient_is_the_golden_one(self) -> None:
         folder = shared("goldens")
         settings = yaml.safe_load((folder / "imagenet_sdtps.yml").read_text())
-        for key in ("SIE_COE", "SIE_CAMERA", "TRANSFORMER_TYPE", "HEAD", "USE_SDTPS", "GLOBAL_LOCAL", "HDM", "ATM"):
+        for key in (
+            "SIE_COE",
+            "SIE_CAMERA",
+            "TRANSFORMER_TYPE",
+            "HEAD",
+            "USE_SDTPS",
+            "GLOBAL_LOCAL",
+            "HDM",
+            "ATM",
+        ):
             del settings["MODEL"][key]
         network = load_checkpoint(folder / "imagenet_sdtps.pth", settings)
         assert network.config.sie_coe == 3.0
         golden = np.load(folder / "imagenet_sdtps.npz")
-        images = torch.stack([torch.from_numpy(golden[f"img/{m}"]) for m in ("RGB", "NI", "TI")], dim=1).float()
+        images = torch.stack(
+            [torch.from_numpy(golden[f"img/{m}"]) for m in ("RGB", "NI", "TI")], dim=1
+        ).float()
         with torch.inference_mode():
-            features = network((images.permute(0, 1, 4, 2, 3) / 255 - 0.5) / 0.5, torch.from_numpy(golden["cam"]))
+            features = network(
+                (images.permute(0, 1, 4, 2, 3) / 255 - 0.5) / 0.5, torch.from_numpy(golden["cam"])
+            )
         assert np.abs(features.numpy() - golden["out/nothing/3"]).max() <= 1e-5
 
     def test_what_shapes_tell(self, tmp_path: Path) -> None:
         config = NetworkConfig(
-            image_size=(64, 32), width=64, depth=1, channels=64, cameras=3, sie_coe=3.0, head=Head.HDM_ATM, moe_heads=2
+            image_size=(64, 32),
+            width=64,
+            depth=1,
+            channels=64,
+            cameras=3,
+            sie_coe=3.0,
+            head=Head.HDM_ATM,
+            moe_heads=2,
         )
         bare = {"INPUT": {"SIZE_TEST": [64, 32]}}
         assert load_checkpoint(saved(tmp_path, config), bare).config == config
@@ -148,14 +201,22 @@ class TestAbsentKeys:
         )
         loaded = load_checkpoint(saved(tmp_path, imagenet), bare).config
         assert (loaded.backbone, loaded.head, loaded.cameras) == (Backbone.IMAGENET, Head.NONE, 0)
-        # Parts that it lacks: their defaults change nothing but the fingerprint, which stays what it was.
+        # Parts that it lacks: their defaults change nothing but the fingerprint, which stays what
+        # it was.
         assert (loaded.sie_coe, loaded.moe_heads, loaded.global_local) == (1.0, 4, False)
 
     def test_a_message_says_whose_value_it_is(self) -> None:
-        assert "INPUT.SIZE_TEST: the research code's default is 128 patches (256x128" in refusal(changed(INPUT__SIZE_TEST=None))
-        assert "INPUT.SIZE_TEST: the YAML says 128 patches" in refusal(changed(INPUT__SIZE_TEST=[256, 128]))
+        assert "INPUT.SIZE_TEST: the research code's default is 128 patches (256x128" in refusal(
+            changed(INPUT__SIZE_TEST=None)
+        )
+        assert "INPUT.SIZE_TEST: the YAML says 128 patches" in refusal(
+            changed(INPUT__SIZE_TEST=[256, 128])
+        )
         aggregation = refusal(changed(MODEL__SDTPS_AGGR_RATIO=None))
-        assert "MODEL.SDTPS_AGGR_RATIO: the research code's default is 1 tokens, the checkpoint 2" in aggregation
+        assert (
+            "MODEL.SDTPS_AGGR_RATIO: the research code's default is 1 tokens, the checkpoint 2"
+            in aggregation
+        )
 
 
 class TestBases:
@@ -169,17 +230,25 @@ class TestBases:
     def test_a_base_is_followed_and_overruled(self, tmp_path: Path) -> None:
         (tmp_path / "sub").mkdir()
         self.write(tmp_path, base=changed(MODEL__SIE_COE=7.0))
-        path = self.write(tmp_path / "sub", top={"_BASE_": "../base.yml", "MODEL": {"SIE_COE": 1.0}})
+        path = self.write(
+            tmp_path / "sub", top={"_BASE_": "../base.yml", "MODEL": {"SIE_COE": 1.0}}
+        )
         assert load_checkpoint(CHECKPOINT, path).config == CONFIG
         path = self.write(tmp_path, several={"_BASE_": ["base.yml", "sub/top.yml"]})
         assert load_checkpoint(CHECKPOINT, path).config == CONFIG
 
     def test_bases_that_cannot_be_followed(self, tmp_path: Path) -> None:
-        assert "circle" in refusal(self.write(tmp_path, a={"_BASE_": "b.yml"}, b={"_BASE_": "a.yml"}))
+        assert "circle" in refusal(
+            self.write(tmp_path, a={"_BASE_": "b.yml"}, b={"_BASE_": "a.yml"})
+        )
         chain: dict[str, Any] = {f"c{i}": {"_BASE_": f"c{i + 1}.yml"} for i in range(12)}
         assert "more than 8 files" in refusal(self.write(tmp_path, **chain))
-        assert "is not a file; fetch it" in refusal(self.write(tmp_path, web={"_BASE_": "https://host/x.yml"}))
-        assert "none.yml: cannot be read" in refusal(self.write(tmp_path, gone={"_BASE_": "none.yml"}))
+        assert "is not a file; fetch it" in refusal(
+            self.write(tmp_path, web={"_BASE_": "https://host/x.yml"})
+        )
+        assert "none.yml: cannot be read" in refusal(
+            self.write(tmp_path, gone={"_BASE_": "none.yml"})
+        )
         assert "expected a file's name" in refusal(self.write(tmp_path, odd={"_BASE_": 3}))
         assert "give the YAML file itself" in refusal({"_BASE_": "base.yml"})
         assert "not a regular file" in refusal(self.write(tmp_path, device={"_BASE_": "/dev/zero"}))
@@ -189,7 +258,16 @@ class TestOverrides:
     """`--opts KEY VALUE`."""
 
     def test_they_overrule_the_yaml(self) -> None:
-        pairs = ["MODEL.SIE_COE", "1.0", "INPUT.SIZE_TEST", "(64, 32)", "TEST.FEAT_NORM", "yes", "MODEL.DEVICE_ID", "('0')"]
+        pairs = [
+            "MODEL.SIE_COE",
+            "1.0",
+            "INPUT.SIZE_TEST",
+            "(64, 32)",
+            "TEST.FEAT_NORM",
+            "yes",
+            "MODEL.DEVICE_ID",
+            "('0')",
+        ]
         settings = changed(MODEL__SIE_COE=2.0, INPUT__SIZE_TEST=None, TEST__FEAT_NORM="no")
         assert load_checkpoint(CHECKPOINT, read_research_yaml(settings, pairs)).config == CONFIG
         assert settings["MODEL"]["SIE_COE"] == 2.0
@@ -219,17 +297,25 @@ def laughs() -> str:
     ("text", "words"),
     [
         (laughs(), "its aliases stand for over"),
-        (laughs().replace("[", "{<<: [").replace("]", "]}").replace("x", "{k: 1}"), "its aliases stand for over"),
+        (
+            laughs().replace("[", "{<<: [").replace("]", "]}").replace("x", "{k: 1}"),
+            "its aliases stand for over",
+        ),
         ("a: &a [*a]", "its aliases stand for over"),
         ("a: " + "[" * 5000, "not a YAML file"),
-        ("MODEL: !!python/object/apply:os.system [echo]", "not a YAML file: line 1: could not determine a constructor"),
+        (
+            "MODEL: !!python/object/apply:os.system [echo]",
+            "not a YAML file: line 1: could not determine a constructor",
+        ),
         ("MODEL: {", "not a YAML file: line 1"),
         ("x" * (2 << 20), "is too large"),
         ("- a", "holds no keys"),
         ("1: a", "holds no keys"),
     ],
 )
-def test_hostile_and_broken_files_are_refused_quickly(tmp_path: Path, text: str, words: str) -> None:
+def test_hostile_and_broken_files_are_refused_quickly(
+    tmp_path: Path, text: str, words: str
+) -> None:
     path = tmp_path / "train.yml"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
@@ -239,7 +325,9 @@ def test_hostile_and_broken_files_are_refused_quickly(tmp_path: Path, text: str,
     assert len(caught.value.message) < 400
 
 
-@pytest.mark.parametrize("text", ["MODEL: {SIE_COE: 1}\nMODEL: {HEAD: 12}\n", "MODEL:\n  SIE_COE: 1\n  SIE_COE: 3\n"])
+@pytest.mark.parametrize(
+    "text", ["MODEL: {SIE_COE: 1}\nMODEL: {HEAD: 12}\n", "MODEL:\n  SIE_COE: 1\n  SIE_COE: 3\n"]
+)
 def test_a_key_that_is_there_twice_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.yml").write_text(text)
     with pytest.raises(ConfigError, match=r"is there twice; delete or join one"):

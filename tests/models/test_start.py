@@ -18,7 +18,14 @@ from trireid.samples import CheckpointError
 
 #: A backbone pretrained on 64 x 64 pictures: 4 x 4 patches.
 SQUARE = replace(CONFIG, image_size=(64, 64))
-IMAGENET = NetworkConfig(backbone=Backbone.IMAGENET, image_size=(64, 32), width=64, depth=1, channels=64, aggregation_ratio=0.5)
+IMAGENET = NetworkConfig(
+    backbone=Backbone.IMAGENET,
+    image_size=(64, 32),
+    width=64,
+    depth=1,
+    channels=64,
+    aggregation_ratio=0.5,
+)
 
 
 def pretrained(config: NetworkConfig) -> dict[str, Tensor]:
@@ -28,7 +35,9 @@ def pretrained(config: NetworkConfig) -> dict[str, Tensor]:
 
 
 def expected_positions(given: Tensor) -> Tensor:
-    """Each of the 4 x 2 target patches, bilinear between the columns of the 4 x 4 source (half-pixel centres)."""
+    """Each of the 4 x 2 target patches, bilinear between the columns of the 4 x 4 source
+    (half-pixel centres).
+    """
     grid = given[1:].reshape(4, 4, -1)
     return torch.cat([given[:1], ((grid[:, 0::2] + grid[:, 1::2]) / 2).reshape(8, -1)])
 
@@ -71,7 +80,10 @@ def test_clip(tmp_path: Path, form: str) -> None:
 
 def test_timm(tmp_path: Path) -> None:
     state = pretrained(replace(IMAGENET, image_size=(64, 64)))
-    torch.save({**state, "head.weight": torch.zeros(5, 64), "head.bias": torch.zeros(5)}, tmp_path / "vit.pth")
+    torch.save(
+        {**state, "head.weight": torch.zeros(5, 64), "head.bias": torch.zeros(5)},
+        tmp_path / "vit.pth",
+    )
     network = ReIdNetwork(replace(IMAGENET, cameras=3, stride=8))
     load_start_weights(network, tmp_path / "vit.pth")
     base = network.backbone.base.state_dict()
@@ -83,8 +95,12 @@ def test_timm(tmp_path: Path) -> None:
     assert base["sie_embed"].shape == (3, 1, 64)
 
 
-@pytest.mark.parametrize(("given", "grid"), [((8, 4), (16, 8)), ((4, 8), (8, 16)), ((6, 6), (16, 8))])
-def test_positions_of_the_same_aspect_or_of_a_square_fit(given: tuple[int, int], grid: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("given", "grid"), [((8, 4), (16, 8)), ((4, 8), (8, 16)), ((6, 6), (16, 8))]
+)
+def test_positions_of_the_same_aspect_or_of_a_square_fit(
+    given: tuple[int, int], grid: tuple[int, int]
+) -> None:
     """A start from the same network on smaller pictures: a plane stays a plane."""
     rows = torch.arange(given[0]).repeat_interleave(given[1]).float()
     columns = torch.arange(given[1]).repeat(given[0]).float()
@@ -99,7 +115,10 @@ def test_positions_of_the_same_aspect_or_of_a_square_fit(given: tuple[int, int],
 def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     state = pretrained(SQUARE)
     torch.save(state, tmp_path / "clip.pth")
-    with pytest.raises(CheckpointError, match=r"missing: blocks.0.*unexpected: class_embedding.*looks like a plain CLIP ViT"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"missing: blocks.0.*unexpected: class_embedding.*looks like a plain CLIP ViT",
+    ):
         load_start_weights(ReIdNetwork(IMAGENET), tmp_path / "clip.pth")
     with pytest.raises(CheckpointError, match=r"has the shape \[64, 32\], the network \[64, 96\]"):
         load_start_weights(ReIdNetwork(replace(CONFIG, channels=96)), tmp_path / "clip.pth")

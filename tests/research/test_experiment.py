@@ -1,4 +1,6 @@
-"""The arms change what they say and nothing else; runs are shared, resumed and reported from what they left."""
+"""The arms change what they say and nothing else; runs are shared, resumed and reported from what
+they left.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,13 @@ import yaml
 import research.__main__
 from research.arms import ARMS, arm_settings
 from research.cost import read_costs
-from research.experiment import Scale, backbone_settings, common_settings, run_experiment, run_folder
+from research.experiment import (
+    Scale,
+    backbone_settings,
+    common_settings,
+    run_experiment,
+    run_folder,
+)
 from research.report import write_report
 from trireid.samples import ConfigError, TrireidError
 from trireid.training.settings_file import settings_of
@@ -36,7 +44,10 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "gumbel off": {"sdtps.attention_gradient": "none", "sdtps.gumbel": "off"},
     "full, gumbel off": {"sdtps.gumbel": "off"},
     "warm-up 10": {"sdtps.attention_gradient": "none", "schedule.warmup_epochs": 10},
-    "faster backbone": {"sdtps.attention_gradient": "none", "optimiser.backbone_rate": pytest.approx(1.4e-4)},
+    "faster backbone": {
+        "sdtps.attention_gradient": "none",
+        "optimiser.backbone_rate": pytest.approx(1.4e-4),
+    },
     "batch 2 x 4": {"sdtps.attention_gradient": "none", "batch.identities": 2},
     "mask, scores attached": {"sdtps.gumbel": "published"},
     "mask alone": {"sdtps.attention_gradient": "none", "sdtps.gumbel": "published"},
@@ -66,16 +77,25 @@ def test_rates_are_in_the_notes_ratio() -> None:
     own = flat("full")
     assert own["optimiser.rate"] / own["optimiser.backbone_rate"] == pytest.approx(3.5e-4 / 5e-6)
     assert own["schedule.warmup_rate"] / own["optimiser.rate"] == pytest.approx(0.1)
-    assert flat("warm-up 10")["schedule.steps_per_epoch"] == flat("failing run")["schedule.steps_per_epoch"] == 16
+    assert (
+        flat("warm-up 10")["schedule.steps_per_epoch"]
+        == flat("failing run")["schedule.steps_per_epoch"]
+        == 16
+    )
 
 
 def test_a_share_of_the_heads_rate_follows_it() -> None:
-    settings = settings_of(arm_settings(common_settings(Scale(rate=2e-3), Path("runs")), "faster backbone", 0))
+    settings = settings_of(
+        arm_settings(common_settings(Scale(rate=2e-3), Path("runs")), "faster backbone", 0)
+    )
     assert settings.optimiser.backbone_rate == pytest.approx(0.1 * 2e-3)
 
 
 def test_the_backbone_is_of_another_world() -> None:
-    backbone, common = backbone_settings(Scale(), Path("runs")), common_settings(Scale(), Path("runs"))
+    backbone, common = (
+        backbone_settings(Scale(), Path("runs")),
+        common_settings(Scale(), Path("runs")),
+    )
     assert (backbone["data"]["world"], common["data"].get("world", 0)) == (1, 0)
     assert settings_of(backbone).network.head == "none"
 
@@ -98,7 +118,10 @@ def test_a_small_comparison_from_end_to_end(tmp_path: Path) -> None:
     )
     (run,) = run_experiment(tmp_path, ["as published"], 1, scale)
     result = json.loads((run / "result.json").read_text())
-    assert (result["steps"], set(result["test"])) == (2, {f"{name}_{p}" for name in ("mAP", "rank1") for p in (1, 2, 3)})
+    assert (result["steps"], set(result["test"])) == (
+        2,
+        {f"{name}_{p}" for name in ("mAP", "rank1") for p in (1, 2, 3)},
+    )
     assert 0 < read_costs(tmp_path)["as published"] < 10
     start = torch.load(tmp_path / "backbone.pth", weights_only=True)
     assert start["conv1.weight"].shape == (128, 3, 16, 16)
@@ -125,7 +148,9 @@ def fake_runs(monkeypatch: pytest.MonkeyPatch, code: int, leaves: str) -> list[P
     return started
 
 
-def test_what_is_finished_or_in_other_hands_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_finished_or_in_other_hands_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prepared(tmp_path)
     started = fake_runs(monkeypatch, 0, "result.json")
     other = run_folder(tmp_path, "none", 1)
@@ -133,12 +158,16 @@ def test_what_is_finished_or_in_other_hands_is_passed_over(tmp_path: Path, monke
     with (other / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         run_experiment(tmp_path, ["full", "none"], 2, Scale())
-    assert started == [run_folder(tmp_path, arm, seed) for arm, seed in (("full", 0), ("none", 0), ("full", 1))]
+    assert started == [
+        run_folder(tmp_path, arm, seed) for arm, seed in (("full", 0), ("none", 0), ("full", 1))
+    ]
     run_experiment(tmp_path, ["full", "none"], 2, Scale())
     assert started[3:] == [other]
 
 
-def test_a_run_that_diverges_is_a_result_and_one_that_breaks_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_diverges_is_a_result_and_one_that_breaks_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prepared(tmp_path)
     started = fake_runs(monkeypatch, 1, "stopped.pt")
     run_experiment(tmp_path, ["full"], 1, Scale())
@@ -155,8 +184,12 @@ def left(folder: Path, arm: str, seed: int, score: float | None) -> None:
     run = run_folder(folder, arm, seed)
     run.mkdir(parents=True)
     (run / "train.yml").write_text(yaml.safe_dump(common_settings(Scale(), folder)))
-    (run / "epochs.csv").write_text("epoch,step,loss,accuracy_head,mAP_3\n1,16,2.5,0.25,\n4,64,1.5,0.5,60\n")
-    (run / "gradients.csv").write_text(f"epoch,path_tokens,path_mask,mask_share_backbone\n0,2,{1e8},1\n4,8,{1e6},0\n")
+    (run / "epochs.csv").write_text(
+        "epoch,step,loss,accuracy_head,mAP_3\n1,16,2.5,0.25,\n4,64,1.5,0.5,60\n"
+    )
+    (run / "gradients.csv").write_text(
+        f"epoch,path_tokens,path_mask,mask_share_backbone\n0,2,{1e8},1\n4,8,{1e6},0\n"
+    )
     if score is None:
         (run / "stopped.txt").write_text("stopped at step 3: the loss is nan\n")
         return
@@ -180,7 +213,9 @@ def test_the_report_says_what_the_runs_left(tmp_path: Path) -> None:
     left(tmp_path, "none", 1, 61.5)
     prepared(tmp_path)
     report = tmp_path / "report.md"
-    report.write_text("# Title\n\nwords before\n\n<!-- results -->\nold\n<!-- end of results -->\n\nwords after\n")
+    report.write_text(
+        "# Title\n\nwords before\n\n<!-- results -->\nold\n<!-- end of results -->\n\nwords after\n"
+    )
     write_report(tmp_path, ["full", "none", "self"], 3, report)
     text = report.read_text()
     assert text.startswith("# Title\n\nwords before\n\n<!-- results -->\n4 finished runs of 2 arms")
@@ -203,5 +238,8 @@ def test_experiment_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFi
     assert research.__main__.main(["--folder", str(tmp_path), "--report-only"]) == 2
     assert "say where to, with --report" in capsys.readouterr().err
     report = str(tmp_path / "report.md")
-    assert research.__main__.main(["--folder", str(tmp_path), "--report-only", "--report", report]) == 2
+    assert (
+        research.__main__.main(["--folder", str(tmp_path), "--report-only", "--report", report])
+        == 2
+    )
     assert "no run in it is finished" in capsys.readouterr().err

@@ -1,4 +1,6 @@
-"""Image files that cost far more than their bytes, and unusual ones that must be read: each made in code."""
+"""Image files that cost far more than their bytes, and unusual ones that must be read: each made in
+code.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def repeated_scan(count: int, side: int = 512, progressive: bool = True) -> byte
 
 
 def short_scans(count: int, side: int = 4000) -> bytes:
-    """A progressive JPEG of many scans of a few bytes: an arithmetic of end-of-band runs over all blocks."""
+    """A progressive JPEG of many scans of a few bytes: an arithmetic of end-of-band runs over all
+    blocks.
+    """
     data = saved(Image.new("L", (side, side), 128), "JPEG", progressive=True)
     first = data.index(b"\xff\xda")
     refinement = data.rindex(b"\xff\xda")
@@ -53,13 +57,19 @@ def short_scans(count: int, side: int = 4000) -> bytes:
 
 
 def hidden_scans(count: int, side: int = 512, marker: int = 0x02) -> bytes:
-    """A JPEG whose scans look like the body of a segment, behind a marker that the decoder passes over at a restart."""
+    """A JPEG whose scans look like the body of a segment, behind a marker that the decoder passes
+    over at a restart.
+    """
     data = saved(photo(side, side), "JPEG", progressive=True)
     first = data.index(b"\xff\xda")
-    tables = b"".join(part[: 2 + int.from_bytes(part[2:4])] for part in _split(data[first:], b"\xff\xc4"))
+    tables = b"".join(
+        part[: 2 + int.from_bytes(part[2:4])] for part in _split(data[first:], b"\xff\xc4")
+    )
     scan = data[first : first + 14] + b"\x12" * 8
     hidden = (segment(0xDA, bytes([1, 1, 0, 1, 63, 2])) + b"\x12") * count
-    return data[:first] + tables + segment(0xDD, b"\0\1") + scan + segment(marker, hidden) + data[-2:]
+    return (
+        data[:first] + tables + segment(0xDD, b"\0\1") + scan + segment(marker, hidden) + data[-2:]
+    )
 
 
 def _split(data: bytes, mark: bytes) -> list[bytes]:
@@ -84,17 +94,35 @@ def with_chunks(data: bytes, *chunks: bytes) -> bytes:
     return data[:33] + b"".join(chunks) + data[33:]
 
 
-def png(width: int, height: int, idat: bytes, *, depth: int = 8, color: int = 0, interlaced: bool = False) -> bytes:
+def png(
+    width: int,
+    height: int,
+    idat: bytes,
+    *,
+    depth: int = 8,
+    color: int = 0,
+    interlaced: bool = False,
+) -> bytes:
     """A PNG of given pixel data."""
     header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, int(interlaced))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", idat) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", idat) + chunk(b"IEND", b"")
+    )
 
 
-def tiff(tags: Mapping[int, tuple[int, Sequence[int] | bytes]], pixels: bytes = b"", following: int = 0) -> bytes:
-    """A little-endian TIFF: pixels at byte 8, then the directory; values of type 3 (SHORT), 4 (LONG), 7 (bytes)."""
+def tiff(
+    tags: Mapping[int, tuple[int, Sequence[int] | bytes]], pixels: bytes = b"", following: int = 0
+) -> bytes:
+    """A little-endian TIFF: pixels at byte 8, then the directory; values of type 3 (SHORT), 4
+    (LONG), 7 (bytes).
+    """
     body, entries = bytearray(b"II*\0" + bytes(4) + pixels), []
     for tag, (kind, values) in sorted(tags.items()):
-        packed = values if isinstance(values, bytes) else struct.pack(f"<{len(values)}{'H' if kind == 3 else 'I'}", *values)
+        packed = (
+            values
+            if isinstance(values, bytes)
+            else struct.pack(f"<{len(values)}{'H' if kind == 3 else 'I'}", *values)
+        )
         count = len(values)
         if len(packed) > 4:
             entries.append(struct.pack("<HHII", tag, kind, count, len(body)))
@@ -102,11 +130,20 @@ def tiff(tags: Mapping[int, tuple[int, Sequence[int] | bytes]], pixels: bytes = 
         else:
             entries.append(struct.pack("<HHI4s", tag, kind, count, packed))
     body[4:8] = struct.pack("<I", len(body))
-    return bytes(body) + struct.pack("<H", len(entries)) + b"".join(entries) + struct.pack("<I", following)
+    return (
+        bytes(body)
+        + struct.pack("<H", len(entries))
+        + b"".join(entries)
+        + struct.pack("<I", following)
+    )
 
 
 def grey_tiff(
-    width: int, height: int, pixels: bytes, following: int = 0, **changed: tuple[int, Sequence[int] | bytes]
+    width: int,
+    height: int,
+    pixels: bytes,
+    following: int = 0,
+    **changed: tuple[int, Sequence[int] | bytes],
 ) -> bytes:
     """A grey TIFF of one strip; `changed`: tags by `t` and their number."""
     tags: dict[int, tuple[int, Sequence[int] | bytes]] = {
@@ -120,20 +157,31 @@ def grey_tiff(
 def huge_tiles(side: int = 26752) -> bytes:
     """A TIFF of 16 x 16 pixels, whose one tile has `side` pixels a side."""
     data = zlib.compress(bytes(1 << 20), 9)
-    tiles: dict[str, Any] = {"t322": (4, [side]), "t323": (4, [side]), "t324": (4, [8]), "t325": (4, [len(data)])}
+    tiles: dict[str, Any] = {
+        "t322": (4, [side]),
+        "t323": (4, [side]),
+        "t324": (4, [8]),
+        "t325": (4, [len(data)]),
+    }
     return grey_tiff(16, 16, data, t259=(3, [8]), t273=(4, []), t278=(4, []), t279=(4, []), **tiles)
 
 
 def riff(*chunks: tuple[bytes, bytes]) -> bytes:
     """A WebP of given chunks."""
-    body = b"".join(name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2) for name, data in chunks)
+    body = b"".join(
+        name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2) for name, data in chunks
+    )
     return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
 
 
 def webp_canvas(width: int, height: int, frames: int = 1) -> bytes:
     """An animated WebP with a canvas of given size, and frames of 16 x 16 pixels."""
     still = saved(Image.new("RGB", (16, 16)), "WEBP", lossless=True)[12:]
-    canvas = struct.pack("<B3x", 2) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    canvas = (
+        struct.pack("<B3x", 2)
+        + (width - 1).to_bytes(3, "little")
+        + (height - 1).to_bytes(3, "little")
+    )
     frame = bytes(6) + (15).to_bytes(3, "little") * 2 + bytes(4) + still
     return riff((b"VP8X", canvas), (b"ANIM", bytes(6)), *[(b"ANMF", frame)] * frames)
 
@@ -149,7 +197,15 @@ def rle_bmp(width: int, height: int, body: bytes) -> bytes:
 def interlaced_png() -> bytes:
     """Adam7, 33 x 17 pixels, grey."""
     pixels = np.asarray(photo(17, 33).convert("L"))
-    passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+    passes = (
+        (0, 0, 8, 8),
+        (0, 4, 8, 8),
+        (4, 0, 8, 4),
+        (0, 2, 4, 4),
+        (2, 0, 4, 2),
+        (0, 1, 2, 2),
+        (1, 0, 2, 1),
+    )
     parts = [pixels[y::down, x::across] for y, x, down, across in passes]
     rows = b"".join(b"\0" + row.tobytes() for part in parts if part.size for row in part)
     return png(33, 17, zlib.compress(rows), interlaced=True)
@@ -246,14 +302,18 @@ def _sixteen(form: str, **options: Any) -> bytes:
 
 
 def _animated(form: str, **options: Any) -> bytes:
-    return saved(photo(), form, save_all=True, append_images=[photo(seed=2), photo(seed=3)], **options)
+    return saved(
+        photo(), form, save_all=True, append_images=[photo(seed=2), photo(seed=3)], **options
+    )
 
 
 def _tiled_tiff() -> bytes:
     """Grey, 100 x 70, in tiles of 32 x 16."""
     whole = np.zeros((80, 128), np.uint8)
     whole[:70, :100] = np.asarray(photo(70, 100).convert("L"))
-    tiles = [whole[y : y + 16, x : x + 32].tobytes() for y in range(0, 80, 16) for x in range(0, 128, 32)]
+    tiles = [
+        whole[y : y + 16, x : x + 32].tobytes() for y in range(0, 80, 16) for x in range(0, 128, 32)
+    ]
     offsets = [8 + 512 * i for i in range(20)]
     return grey_tiff(
         100, 70, b"".join(tiles), t322=(4, [32]), t323=(4, [16]), t324=(4, offsets), t325=(4, [512] * 20),
@@ -342,7 +402,9 @@ def _pages(count: int) -> bytes:
 
 
 def _jpeg_in_tiff(data: bytes, side: int) -> bytes:
-    return grey_tiff(side, side, data, t258=(3, [8, 8, 8]), t259=(3, [7]), t262=(3, [6]), t277=(3, [3]))
+    return grey_tiff(
+        side, side, data, t258=(3, [8, 8, 8]), t259=(3, [7]), t262=(3, [6]), t277=(3, [3])
+    )
 
 
 #: Files that may be read or refused, in little time and memory either way.

@@ -25,8 +25,7 @@ def through_csv(cell: str) -> str:
 
 HEADS = ["'", "''=", "=", "\uff1d", "'-1", " ", "'1", "\t", "\r\n"]
 TEXTS = st.one_of(
-    st.text(),
-    st.builds(lambda head, tail: head + tail, st.sampled_from(HEADS), st.text()),
+    st.text(), st.builds(lambda head, tail: head + tail, st.sampled_from(HEADS), st.text())
 )
 
 
@@ -39,7 +38,13 @@ def test_text_comes_back_and_is_not_a_formula(text: str) -> None:
         assert read(through_csv(cell)) == text
 
 
-@given(st.one_of(st.integers(-(2**70), 2**70), st.floats(allow_nan=False, allow_infinity=False), st.booleans()))
+@given(
+    st.one_of(
+        st.integers(-(2**70), 2**70),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.booleans(),
+    )
+)
 def test_numbers_stay_numbers(value: Any) -> None:
     cell = write_value(value)
     assert not cell.startswith("'")

@@ -1,4 +1,6 @@
-"""The public data sets: trees of generated pictures under the published names give the published counts, to the last one."""
+"""The public data sets: trees of generated pictures under the published names give the published
+counts, to the last one.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from tests.conftest import encoded, picture, shared
 from trireid.samples import Sample, SourceError, to_batch
 from trireid.samples.sources import open_source
 
-#: Identities and images as published, and cameras (views) as the published names have them (the test names of RGBNT201: two).
+#: Identities and images as published, and cameras (views) as the published names have them (the
+#: test names of RGBNT201: two).
 PUBLISHED = {
     "rgbnt201": {"train": (171, 3951, 4), "gallery": (30, 836, 2)},
     "rgbnt100": {"train": (50, 8675, 8), "gallery": (50, 8575, 8)},
@@ -28,17 +31,26 @@ def places(scheme: str, split: str, line: str) -> list[str]:
     name = line.strip().rsplit("/", 1)[-1]
     train = split == "train"
     if scheme == "rgbnt201":
-        return [f"RGBNT201/{'train_171' if train else 'test'}/{folder}/{name}" for folder in ("RGB", "NI", "TI")]
+        return [
+            f"RGBNT201/{'train_171' if train else 'test'}/{folder}/{name}"
+            for folder in ("RGB", "NI", "TI")
+        ]
     part = "bounding_box_train" if train else "bounding_box_test"
     if scheme == "rgbnt100":
         return [f"RGBNT100/rgbir/{part}/{name}"]
-    return [f"MSVR310/{part}/{name.split('_')[0]}/{folder}/{name}" for folder in ("vis", "ni", "th")]
+    return [
+        f"MSVR310/{part}/{name.split('_')[0]}/{folder}/{name}" for folder in ("vis", "ni", "th")
+    ]
 
 
 def build(root: Path, scheme: str, split: str) -> Path:
-    """The tree of one split: every published name, all the same picture, not compressed since thousands are decoded."""
+    """The tree of one split: every published name, all the same picture, not compressed since
+    thousands are decoded.
+    """
     original = root / "picture"
-    Image.new("RGB", (768, 128) if scheme == "rgbnt100" else (32, 64), (90, 120, 60)).save(original, "PNG", compress_level=0)
+    Image.new("RGB", (768, 128) if scheme == "rgbnt100" else (32, 64), (90, 120, 60)).save(
+        original, "PNG", compress_level=0
+    )
     lists = shared("datasets")
     file = lists / f"{LISTS[scheme]}_{'train' if split == 'train' else 'test'}.txt"
     for line in file.read_text().splitlines():
@@ -74,7 +86,9 @@ def small_tree(root: Path, scheme: str) -> None:
         for index, place in enumerate(places(scheme, "gallery", line)):
             (root / place).parent.mkdir(parents=True, exist_ok=True)
             strip = np.concatenate([picture(i, (128, 256)) for i in range(3)], axis=1)
-            (root / place).write_bytes(as_png(strip) if scheme == "rgbnt100" else encoded(index, size=(128, 256)))
+            (root / place).write_bytes(
+                as_png(strip) if scheme == "rgbnt100" else encoded(index, size=(128, 256))
+            )
 
 
 def as_png(array: Any) -> bytes:
@@ -88,7 +102,9 @@ def as_png(array: Any) -> bytes:
 def taken(root: Path, scheme: str) -> tuple[list[Sample], list[str]]:
     """Samples and faults of the tree's gallery."""
     entries = list(open_source(f"{scheme}:{root}"))
-    return [e.sample for e in entries if e.sample], [f"{e.place}: {e.fault.message}" for e in entries if e.fault]
+    return [e.sample for e in entries if e.sample], [
+        f"{e.place}: {e.fault.message}" for e in entries if e.fault
+    ]
 
 
 @pytest.mark.parametrize(
@@ -101,14 +117,18 @@ def test_names_say_identity_and_camera_and_folders_the_modality(
     small_tree(tmp_path, scheme)
     samples, faults = taken(tmp_path, scheme)
     assert not faults
-    assert [(s.identity, s.camera) for s in samples[:2]] == [(identity, camera) for camera in cameras]
+    assert [(s.identity, s.camera) for s in samples[:2]] == [
+        (identity, camera) for camera in cameras
+    ]
     images = to_batch(samples[:1], (128, 256)).images[0]
     assert all(np.array_equal(images[i], picture(i, (128, 256))) for i in range(3))
 
 
 @pytest.mark.parametrize("scheme", ["rgbnt201", "msvr310"])
 @pytest.mark.parametrize("modality", [0, 1, 2])
-def test_a_trio_that_lacks_one_is_set_aside_by_name(tmp_path: Path, scheme: str, modality: int) -> None:
+def test_a_trio_that_lacks_one_is_set_aside_by_name(
+    tmp_path: Path, scheme: str, modality: int
+) -> None:
     small_tree(tmp_path, scheme)
     name = {"rgbnt201": "000258_cam1_0_00.jpg", "msvr310": "0002_s002_v0_000.jpg"}[scheme]
     gone = tmp_path / places(scheme, "gallery", name)[modality]
@@ -130,10 +150,14 @@ def test_a_name_in_one_folder_only_is_set_aside(tmp_path: Path) -> None:
 
 def test_a_strip_of_another_width_is_set_aside(tmp_path: Path) -> None:
     small_tree(tmp_path, "rgbnt100")
-    (tmp_path / "RGBNT100/rgbir/bounding_box_test/0502_c0008_001.jpg").write_bytes(encoded(1, size=(128, 512)))
+    (tmp_path / "RGBNT100/rgbir/bounding_box_test/0502_c0008_001.jpg").write_bytes(
+        encoded(1, size=(128, 512))
+    )
     samples, faults = taken(tmp_path, "rgbnt100")
     assert len(samples) == 2
-    assert faults == ["0502_c0008_001.jpg: 0502_c0008_001.jpg: is 512 x 128 pixels, expected 768 x 128"]
+    assert faults == [
+        "0502_c0008_001.jpg: 0502_c0008_001.jpg: is 512 x 128 pixels, expected 768 x 128"
+    ]
 
 
 def test_a_name_that_says_nothing_is_set_aside(tmp_path: Path) -> None:
@@ -147,12 +171,18 @@ def test_a_name_that_says_nothing_is_set_aside(tmp_path: Path) -> None:
 
 def test_splits(tmp_path: Path) -> None:
     small_tree(tmp_path, "rgbnt201")
-    assert len(open_source(f"rgbnt201:{tmp_path}@query")) == len(open_source(f"rgbnt201:{tmp_path}@gallery")) == 3
+    assert (
+        len(open_source(f"rgbnt201:{tmp_path}@query"))
+        == len(open_source(f"rgbnt201:{tmp_path}@gallery"))
+        == 3
+    )
     with pytest.raises(SourceError, match="train_171: does not exist"):
         open_source(f"rgbnt201:{tmp_path}@train")
     with pytest.raises(SourceError, match="half is not a split; there are train, query, gallery"):
         open_source(f"rgbnt201:{tmp_path}@half")
-    with pytest.raises(SourceError, match="does not exist; the source's folder is the one that holds"):
+    with pytest.raises(
+        SourceError, match="does not exist; the source's folder is the one that holds"
+    ):
         open_source(f"msvr310:{tmp_path}/nowhere")
 
 
@@ -175,7 +205,11 @@ def test_a_parquet_manifest_is_read_as_a_csv_one(tmp_path: Path) -> None:
     assert (first.sample.id, first.sample.camera, first.sample.identity) == ("7", 3, "Ann")
     assert dict(first.sample.attributes) == {"height": 1.75}
     assert second.sample is not None
-    assert (second.sample.present, second.sample.camera, dict(second.sample.attributes)) == (("rgb", "nir"), None, {})
+    assert (second.sample.present, second.sample.camera, dict(second.sample.attributes)) == (
+        ("rgb", "nir"),
+        None,
+        {},
+    )
     assert third.fault is not None
     (tmp_path / "bad.parquet").write_bytes(b"PAR1")
     with pytest.raises(SourceError, match="cannot be read as a Parquet manifest"):
@@ -188,25 +222,37 @@ RGB_SETS = {
         {
             "train": ("bounding_box_train", ["0002_c1s1_000451_03.jpg"]),
             "query": ("query", ["0001_c1s1_001051_00.jpg"]),
-            "gallery": ("bounding_box_test", ["-1_c1s1_000401_03.jpg", "0000_c2s1_000151_01.jpg", "0001_c3s1_000151_01.jpg"]),
+            "gallery": (
+                "bounding_box_test",
+                ["-1_c1s1_000401_03.jpg", "0000_c2s1_000151_01.jpg", "0001_c3s1_000151_01.jpg"],
+            ),
         },
         ["-1"],
     ),
     "cuhk03": (
         "cuhk03-np/labeled/{}/{}",
-        {"query": ("query", ["0003_c1_21.png"]), "gallery": ("bounding_box_test", ["0003_c2_22.png"])},
+        {
+            "query": ("query", ["0003_c1_21.png"]),
+            "gallery": ("bounding_box_test", ["0003_c2_22.png"]),
+        },
         [],
     ),
     "veri776": (
         "{}/{}",
-        {"query": ("image_query", ["0002_c002_00030600_0.jpg"]), "gallery": ("image_test", ["0002_c003_00084280_0.jpg"])},
+        {
+            "query": ("image_query", ["0002_c002_00030600_0.jpg"]),
+            "gallery": ("image_test", ["0002_c003_00084280_0.jpg"]),
+        },
         [],
     ),
     "grid": (
         "GRID/{}/{}",
         {
             "query": ("probe", ["0001_1_25004_107_32_106_221.jpeg"]),
-            "gallery": ("gallery", ["0000_3_25023_106_32_139_302.jpeg", "0001_2_25023_106_32_139_302.jpeg"]),
+            "gallery": (
+                "gallery",
+                ["0000_3_25023_106_32_139_302.jpeg", "0001_2_25023_106_32_139_302.jpeg"],
+            ),
         },
         [],
     ),
@@ -237,18 +283,26 @@ def test_rgb_data_sets_follow_their_protocols(tmp_path: Path, scheme: str) -> No
             assert entry.role == ("distractor" if identity == "0000" else None)
             assert sample.camera == int(name.split("_")[1].lstrip("c").split("s")[0]) - 1
         passed = {each.what for each in source.not_used}
-        assert passed == {"system files and folders", *(["images of role junk"] if len(used) < len(names) else [])}
+        assert passed == {
+            "system files and folders",
+            *(["images of role junk"] if len(used) < len(names) else []),
+        }
     with pytest.raises(SourceError, match=rf"as in {scheme}:DIR|holds|has no"):
         open_source(f"{scheme}:{tmp_path}/nowhere@gallery")
 
 
 def test_msmt17_is_read_by_its_lists(tmp_path: Path) -> None:
     home = tmp_path / "MSMT17_V1"
-    for place in ("test/0000/0000_000_01_0303morning_0008_0.jpg", "test/0000/0000_001_14_0303noon_0008_0.jpg"):
+    for place in (
+        "test/0000/0000_000_01_0303morning_0008_0.jpg",
+        "test/0000/0000_001_14_0303noon_0008_0.jpg",
+    ):
         (home / place).parent.mkdir(parents=True, exist_ok=True)
         (home / place).write_bytes(encoded(1))
     (home / "list_query.txt").write_text("0000/0000_000_01_0303morning_0008_0.jpg 0\n")
-    (home / "list_gallery.txt").write_text("0000/0000_001_14_0303noon_0008_0.jpg 0\n0001/0001_001_14_gone.jpg 1\n../x.jpg 2\n")
+    (home / "list_gallery.txt").write_text(
+        "0000/0000_001_14_0303noon_0008_0.jpg 0\n0001/0001_001_14_gone.jpg 1\n../x.jpg 2\n"
+    )
     (query,) = open_source(f"msmt17:{tmp_path}@query")
     assert query.sample is not None
     assert (query.sample.identity, query.sample.camera) == ("0000", 0)
@@ -263,8 +317,14 @@ def test_viper_asks_with_one_camera_in_the_other(tmp_path: Path) -> None:
     for name in ("cam_a/000_45.bmp", "cam_b/000_90.bmp", "cam_b/001_0.bmp"):
         (tmp_path / "VIPeR" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "VIPeR" / name).write_bytes(encoded(1))
-    said = {split: [entry.sample for entry in open_source(f"viper:{tmp_path}@{split}")] for split in ("query", "gallery")}
-    facts = {split: [(each.identity, each.camera) for each in samples if each] for split, samples in said.items()}
+    said = {
+        split: [entry.sample for entry in open_source(f"viper:{tmp_path}@{split}")]
+        for split in ("query", "gallery")
+    }
+    facts = {
+        split: [(each.identity, each.camera) for each in samples if each]
+        for split, samples in said.items()
+    }
     assert facts == {"query": [("000", 0)], "gallery": [("000", 1), ("001", 1)]}
     with pytest.raises(SourceError, match="has no train"):
         open_source(f"viper:{tmp_path}@train")

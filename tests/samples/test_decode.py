@@ -66,7 +66,9 @@ def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
 
 @pytest.mark.parametrize("mode", ["F", "I", "LAB"])
 def test_pixels_that_have_no_eight_bit_meaning_are_refused(mode: str) -> None:
-    """Radiometric thermal pictures, for one, hold kelvins: clipping them to white would be an answer, and a wrong one."""
+    """Radiometric thermal pictures, for one, hold kelvins: clipping them to white would be an
+    answer, and a wrong one.
+    """
     data = saved(Image.new(mode, (64, 32)), "TIFF")
     with pytest.raises(PictureError, match=f"mode {mode} are not read") as caught:
         decode(data, "tir")
@@ -76,7 +78,9 @@ def test_pixels_that_have_no_eight_bit_meaning_are_refused(mode: str) -> None:
 def test_a_callers_image_stays_as_it_is() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    image = Image.open(io.BytesIO(saved(Image.fromarray(picture(1)).convert("RGBA"), "PNG", exif=exif)))
+    image = Image.open(
+        io.BytesIO(saved(Image.fromarray(picture(1)).convert("RGBA"), "PNG", exif=exif))
+    )
     assert decode(image).size == (64, 32)
     assert (image.size, image.mode) == ((32, 64), "RGBA")
 
@@ -117,12 +121,16 @@ def bomb(side: int) -> bytes:
     """A PNG of side x side white pixels, in a few kilobytes."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
 
     row = b"\x00" + b"\xff" * (side // 8)
     header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
     body = zlib.compress(row * side, 9)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize(
@@ -169,7 +177,9 @@ def test_a_sample_without_pictures_is_refused() -> None:
         to_batch([Sample()], (64, 32))
 
 
-@pytest.mark.parametrize("array", [np.zeros((64, 32, 2), np.uint8), np.zeros((64, 32, 3), np.float32)])
+@pytest.mark.parametrize(
+    "array", [np.zeros((64, 32, 2), np.uint8), np.zeros((64, 32, 3), np.float32)]
+)
 def test_arrays_of_another_kind_are_refused(array: Any) -> None:
     with pytest.raises(PictureError, match="uint8"):
         decode(array)
@@ -177,7 +187,9 @@ def test_arrays_of_another_kind_are_refused(array: Any) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(form=st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "TIFF"]), data=st.data())
-def test_a_damaged_file_decodes_or_is_refused_and_nothing_else(form: str, data: st.DataObject) -> None:
+def test_a_damaged_file_decodes_or_is_refused_and_nothing_else(
+    form: str, data: st.DataObject
+) -> None:
     content = bytearray(encoded(7, form))
     for _ in range(data.draw(st.integers(1, 6))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))

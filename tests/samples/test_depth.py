@@ -1,4 +1,6 @@
-"""16-bit images that use little of their range, arrays like files, frames, and JPEGs without their end."""
+"""16-bit images that use little of their range, arrays like files, frames, and JPEGs without their
+end.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,9 @@ def test_a_large_image_is_stretched_in_its_own_process_too() -> None:
     assert (stretched, shown.max()) == (1, 255)
 
 
-@pytest.mark.parametrize("text", ["16bit", "counts:9:8", "counts:0:70000", "counts:a:b", "", "counts:1"])
+@pytest.mark.parametrize(
+    "text", ["16bit", "counts:9:8", "counts:0:70000", "counts:a:b", "", "counts:1"]
+)
 def test_other_ways_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="thermal: must be one of 8bit, stretch"):
         Depth.parse(text)
@@ -96,14 +100,21 @@ def test_arrays_are_read_like_files(shape: tuple[int, ...], kind: Any) -> None:
     assert np.array_equal(shown, np.broadcast_to((array // scale).reshape(64, 32, -1), shown.shape))
 
 
-@pytest.mark.parametrize("array", [np.zeros((64, 32), np.float32), np.zeros((64, 32, 4), np.uint8), np.zeros(9, np.uint8)])
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((64, 32), np.float32), np.zeros((64, 32, 4), np.uint8), np.zeros(9, np.uint8)],
+)
 def test_other_arrays_are_refused_by_name(array: Any) -> None:
     with pytest.raises(PictureError, match=f"not {array.dtype}"):
         decode(array, "tir")
 
 
-@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 30, "subsampling": 0}], ids=str)
-def test_a_jpeg_without_its_last_bytes_is_read_and_one_without_more_is_not(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"quality": 30, "subsampling": 0}], ids=str
+)
+def test_a_jpeg_without_its_last_bytes_is_read_and_one_without_more_is_not(
+    options: dict[str, Any],
+) -> None:
     out = io.BytesIO()
     Image.fromarray(picture(1, (120, 80))).save(out, "JPEG", **options)
     whole = out.getvalue()
@@ -123,7 +134,13 @@ def test_a_frame_of_opencv_and_a_detectors_box() -> None:
     assert np.array_equal(np.asarray(part.nir), frame[0:40, 10:50, ::-1])
     thermal = Sample.from_bgr(counts(7000, 9000), (0, 0, 16, 16), "tir")
     assert np.asarray(thermal.tir).shape == (16, 16)
-    for box in ((300, 0, 400, 50), (10, 10, 10, 20), (0, 0, 1), (0, 0, float("nan"), 5), (50, 0, 10, 5)):
+    for box in (
+        (300, 0, 400, 50),
+        (10, 10, 10, 20),
+        (0, 0, 1),
+        (0, 0, float("nan"), 5),
+        (50, 0, 10, 5),
+    ):
         with pytest.raises(PictureError, match="rgb"):
             Sample.from_bgr(frame, box)
     with pytest.raises(PictureError, match="frame must be an array"):
@@ -135,7 +152,9 @@ def test_index_says_what_it_guessed_and_remembers_what_it_is_told(
 ) -> None:
     (tmp_path / "tir").mkdir()
     for number in range(3):
-        (tmp_path / "tir" / f"{number}.png").write_bytes(as_file(np.roll(counts(7000, 9040), 5 * number, 0)))
+        (tmp_path / "tir" / f"{number}.png").write_bytes(
+            as_file(np.roll(counts(7000, 9040), 5 * number, 0))
+        )
     frame = Image.fromarray(picture(5, (64, 320)))
     (tmp_path / "rgb").mkdir()
     frame.save(tmp_path / "rgb" / "0.png")
@@ -144,7 +163,10 @@ def test_index_says_what_it_guessed_and_remembers_what_it_is_told(
     notes = " ".join(json.loads(capsys.readouterr().out)["notes"])
     assert "3 16-bit images use a small part of their range, and were stretched" in notes
     assert "1 images have a shape far from the network's" in notes
-    assert trireid.cli.main([*asked, str(tmp_path / "b.gallery"), "--thermal", "counts:7000:9040"]) == 0
+    assert (
+        trireid.cli.main([*asked, str(tmp_path / "b.gallery"), "--thermal", "counts:7000:9040"])
+        == 0
+    )
     assert "stretched" not in " ".join(json.loads(capsys.readouterr().out)["notes"])
     assert trireid.cli.main(["gallery", "stats", str(tmp_path / "b.gallery"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["thermal"] == "counts:7000:9040"
@@ -155,12 +177,17 @@ def test_a_query_is_read_as_the_gallery_reads_its_items(
     tmp_path: Path, embedder: Embedder, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Gallery.open(tmp_path / "a.gallery", embedder, thermal="counts:7000:9040") as gallery:
-        gallery.add([Sample(id="warm", tir=counts(8000, 9000)), Sample(id="cold", tir=counts(7000, 8000))])
+        gallery.add(
+            [Sample(id="warm", tir=counts(8000, 9000)), Sample(id="cold", tir=counts(7000, 8000))]
+        )
     with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
         for name, low in (("warm", 8000), ("cold", 7000)):
             (best, *_) = gallery.search(Sample(tir=counts(low, low + 1000)), 2)
             assert (best.id, round(best.score, 4)) == (name, 1)
-    with Gallery.open(tmp_path / "b.gallery", embedder) as gallery, caplog.at_level(logging.WARNING):
+    with (
+        Gallery.open(tmp_path / "b.gallery", embedder) as gallery,
+        caplog.at_level(logging.WARNING),
+    ):
         for _ in range(2):
             gallery.add([Sample(tir=counts(7000, 9040))])
         assert sum("stretched" in record.message for record in caplog.records) == 1
@@ -175,7 +202,9 @@ def test_a_frame_of_four_to_three_is_far_from_a_crop_of_a_person() -> None:
 
 @pytest.mark.parametrize("image", [[[1, 2], [3, 4]], 7, {"rgb": "a.png"}])
 def test_an_image_that_is_none_is_named(image: Any, embedder: Embedder) -> None:
-    with pytest.raises(PictureError, match="an image is a path, bytes, a PIL image or an array, not"):
+    with pytest.raises(
+        PictureError, match="an image is a path, bytes, a PIL image or an array, not"
+    ):
         embedder.embed([Sample(rgb=image)])
 
 

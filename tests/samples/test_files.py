@@ -46,7 +46,9 @@ def test_links_to_regular_files_are_read(tmp_path: Path) -> None:
     assert read_regular(tmp_path / "link.png", 1 << 20) == encoded(1)
 
 
-def test_what_is_read_is_bounded_also_while_it_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_read_is_bounded_also_while_it_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"x" * 100)
     assert read_regular(path, 100) == b"x" * 100

@@ -1,4 +1,6 @@
-"""Folders in any layout that a person has: read as they are meant, or refused by name; nothing is passed over uncounted."""
+"""Folders in any layout that a person has: read as they are meant, or refused by name; nothing is
+passed over uncounted.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def lay(root: Path, *names: str) -> Path:
 
 def samples(source: Source) -> dict[str, Sample]:
     entries = list(source)
-    assert all(entry.sample is not None for entry in entries), [str(entry.fault) for entry in entries]
+    assert all(entry.sample is not None for entry in entries), [
+        str(entry.fault) for entry in entries
+    ]
     assert len(entries) == len(source)
     return {entry.place: entry.sample for entry in entries if entry.sample is not None}
 
@@ -55,8 +59,13 @@ def test_modalities_are_known_by_synonym_and_case(tmp_path: Path, names: tuple[s
 
 
 def test_names_are_paired_by_stem_whatever_case_form_and_extension(tmp_path: Path) -> None:
-    lay(tmp_path, "rgb/A.JPG", "nir/a.png", "tir/A.Tiff", "rgb/caf\u00e9.jpg", "nir/cafe\u0301.jpeg")
-    assert present(open_source(str(tmp_path))) == {"A.JPG": "rgb+nir+tir", "caf\u00e9.jpg": "rgb+nir"}
+    lay(
+        tmp_path, "rgb/A.JPG", "nir/a.png", "tir/A.Tiff", "rgb/caf\u00e9.jpg", "nir/cafe\u0301.jpeg"
+    )
+    assert present(open_source(str(tmp_path))) == {
+        "A.JPG": "rgb+nir+tir",
+        "caf\u00e9.jpg": "rgb+nir",
+    }
 
 
 def test_a_modality_in_the_files_names_as_well_does_not_part_them(tmp_path: Path) -> None:
@@ -65,20 +74,35 @@ def test_a_modality_in_the_files_names_as_well_does_not_part_them(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "form", ["{id}/{m}/{name}", "{m}/{id}/{name}", "{id}/{m}/cam2/{name}", "cam2/{id}/{m}/{name}", "images/{id}/{m}/{name}"]
+    "form",
+    [
+        "{id}/{m}/{name}",
+        "{m}/{id}/{name}",
+        "{id}/{m}/cam2/{name}",
+        "cam2/{id}/{m}/{name}",
+        "images/{id}/{m}/{name}",
+    ],
 )
 def test_nested_folders_say_identity_and_camera(tmp_path: Path, form: str) -> None:
     files = [form.format(id=i, m=m, name="x.png") for i in ("ann", "bo") for m in ("RGB", "TIR")]
     source = open_source(str(lay(tmp_path, *files)))
     found = list(samples(source).values())
-    assert [(sample.identity, sample.present) for sample in found] == [("ann", ("rgb", "tir")), ("bo", ("rgb", "tir"))]
+    assert [(sample.identity, sample.present) for sample in found] == [
+        ("ann", ("rgb", "tir")),
+        ("bo", ("rgb", "tir")),
+    ]
     assert {sample.camera for sample in found} == {2 if "cam2" in form else None}
     assert any(note.startswith("identity: by folder") for note in source.notes)
     assert source.tells == frozenset({"identity", *(["camera"] if "cam2" in form else [])})
 
 
 def test_a_flat_folder_is_rgb_unless_its_name_says_another_modality(tmp_path: Path) -> None:
-    for name, modality in (("crops", "rgb"), ("TIR", "tir"), ("thermal_crops", "tir"), ("NI", "nir")):
+    for name, modality in (
+        ("crops", "rgb"),
+        ("TIR", "tir"),
+        ("thermal_crops", "tir"),
+        ("NI", "nir"),
+    ):
         source = open_source(str(lay(tmp_path / name, "a.png", "a.jpg", "b.png")))
         assert present(source) == {"a.jpg": modality, "a.png": modality, "b.png": modality}
         assert source.notes == (f"modality: all images are read as {modality}",)
@@ -102,7 +126,10 @@ def test_modalities_in_the_names_of_files(tmp_path: Path) -> None:
 
 
 def test_a_file_that_only_happens_to_end_so_is_an_rgb_image(tmp_path: Path) -> None:
-    assert present(open_source(str(lay(tmp_path, "a.png", "shirt_vis.png")))) == {"a.png": "rgb", "shirt_vis.png": "rgb"}
+    assert present(open_source(str(lay(tmp_path, "a.png", "shirt_vis.png")))) == {
+        "a.png": "rgb",
+        "shirt_vis.png": "rgb",
+    }
     lay(tmp_path, "a_ir.png")
     with pytest.raises(SourceError, match="names a modality and"):
         open_source(str(tmp_path))
@@ -116,13 +143,24 @@ def test_a_file_that_only_happens_to_end_so_is_an_rgb_image(tmp_path: Path) -> N
         (("rgb/1.png", "RGB/2.png"), "RGB/ and rgb/ are both read as rgb"),
         (("rgb/tir/1.png",), "rgb/tir/ names two modalities"),
         (("7/rgb/1.png", "8/1.png"), r"8/ \(1 images\) cannot be understood"),
-        (("a/b/1.png", "a/c/1.png", "d/b/1.png"), "2 folders that may be the identity; say which by --pattern"),
+        (
+            ("a/b/1.png", "a/c/1.png", "d/b/1.png"),
+            "2 folders that may be the identity; say which by --pattern",
+        ),
         (("a/1.png", "2.png"), "images lie at different depths"),
-        (("cam1/1.png", "cam2/1.png", "spare/1.png"), "spare/ cannot be understood beside cam1/, which says the camera"),
-        (("query/1.png", "gallery/1.png", "gt/1.png"), "gt/ cannot be understood beside gallery/, which says the role"),
+        (
+            ("cam1/1.png", "cam2/1.png", "spare/1.png"),
+            "spare/ cannot be understood beside cam1/, which says the camera",
+        ),
+        (
+            ("query/1.png", "gallery/1.png", "gt/1.png"),
+            "gt/ cannot be understood beside gallery/, which says the role",
+        ),
     ],
 )
-def test_what_can_be_read_in_two_ways_is_refused_by_name(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
+def test_what_can_be_read_in_two_ways_is_refused_by_name(
+    tmp_path: Path, names: tuple[str, ...], message: str
+) -> None:
     with pytest.raises(SourceError, match=message):
         open_source(str(lay(tmp_path, *names)))
 
@@ -141,8 +179,26 @@ def test_modalities_that_share_no_name_are_said_to(tmp_path: Path) -> None:
 
 
 def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
-    lay(tmp_path, "rgb/1.png", "rgb/._1.png", "rgb/Thumbs.db", ".DS_Store", "__MACOSX/rgb/1.png", "rgb/x.jpg/inside.png")
-    lay(tmp_path, "rgb/2.heic", "rgb/3.HEIC", "nir/1.avif", "tir/1.gif", "film.mp4", "labels.csv", "README", "preview.png")
+    lay(
+        tmp_path,
+        "rgb/1.png",
+        "rgb/._1.png",
+        "rgb/Thumbs.db",
+        ".DS_Store",
+        "__MACOSX/rgb/1.png",
+        "rgb/x.jpg/inside.png",
+    )
+    lay(
+        tmp_path,
+        "rgb/2.heic",
+        "rgb/3.HEIC",
+        "nir/1.avif",
+        "tir/1.gif",
+        "film.mp4",
+        "labels.csv",
+        "README",
+        "preview.png",
+    )
     (tmp_path / "rgb" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     os.mkfifo(tmp_path / "rgb" / "pipe.png")
     (tmp_path / "rgb" / "loop").symlink_to(tmp_path)
@@ -163,7 +219,9 @@ def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
         "links to a folder above": 1,
         "images beside the modalities' folders": 1,
     }
-    assert next(each for each in source.not_used if each.what == ".heic files").example == "rgb/2.heic"
+    assert (
+        next(each for each in source.not_used if each.what == ".heic files").example == "rgb/2.heic"
+    )
 
 
 def test_a_folder_without_images_is_a_source_without_entries(tmp_path: Path) -> None:
@@ -191,31 +249,49 @@ def test_what_is_looked_at_is_bounded(tmp_path: Path, monkeypatch: pytest.Monkey
         (("train/1/a.png", "query/2/b.png", "gallery/2/c.png"), "query", ["query/2/b.png"]),
         (("train/1/a.png", "test/2/b.png"), "query", ["test/2/b.png"]),
         (("train/1/a.png", "test/2/b.png"), "train", ["train/1/a.png"]),
-        (("query/rgb/2/b.png", "junk/rgb/2/c.png", "distractors/rgb/9/d.png"), "gallery", ["distractors/9/d.png"]),
+        (
+            ("query/rgb/2/b.png", "junk/rgb/2/c.png", "distractors/rgb/9/d.png"),
+            "gallery",
+            ["distractors/9/d.png"],
+        ),
     ],
 )
-def test_folders_of_a_protocols_parts(tmp_path: Path, files: tuple[str, ...], split: str, expected: list[str]) -> None:
+def test_folders_of_a_protocols_parts(
+    tmp_path: Path, files: tuple[str, ...], split: str, expected: list[str]
+) -> None:
     source = open_source(f"{lay(tmp_path, *files)}@{split}")
     assert list(samples(source)) == expected
     assert sum(each.count for each in source.not_used) == len(files) - len(expected)
 
 
 def test_a_pattern_tells_what_names_say(tmp_path: Path) -> None:
-    lay(tmp_path, "rgb/0007_c2s1_0001.jpg", "nir/0007_c2s1_0001.png", "rgb/0008_c3s2_0001.jpg", "rgb/readme.jpg")
+    lay(
+        tmp_path,
+        "rgb/0007_c2s1_0001.jpg",
+        "nir/0007_c2s1_0001.png",
+        "rgb/0008_c3s2_0001.jpg",
+        "rgb/readme.jpg",
+    )
     source = open_source(str(tmp_path), pattern="{identity}_c{camera}s{scene}_{*}")
     entries = list(source)
-    assert [(e.sample.identity, e.sample.camera, e.sample.scene, e.sample.present) for e in entries if e.sample] == [
-        ("0007", 2, "1", ("rgb", "nir")),
-        ("0008", 3, "2", ("rgb",)),
+    assert [
+        (e.sample.identity, e.sample.camera, e.sample.scene, e.sample.present)
+        for e in entries
+        if e.sample
+    ] == [("0007", 2, "1", ("rgb", "nir")), ("0008", 3, "2", ("rgb",))]
+    assert [str(e.fault) for e in entries if e.fault] == [
+        "readme.jpg: does not fit --pattern {identity}_c{camera}s{scene}_{*}"
     ]
-    assert [str(e.fault) for e in entries if e.fault] == ["readme.jpg: does not fit --pattern {identity}_c{camera}s{scene}_{*}"]
     assert source.tells == frozenset({"identity", "camera", "scene"})
 
 
 def test_a_pattern_of_paths_and_one_of_modalities(tmp_path: Path) -> None:
     lay(tmp_path / "a", "s1/ann/x.png", "s2/bo/x.png")
     found = samples(open_source(str(tmp_path / "a"), pattern="{scene}/{identity}/{*}"))
-    assert [(sample.scene, sample.identity) for sample in found.values()] == [("s1", "ann"), ("s2", "bo")]
+    assert [(sample.scene, sample.identity) for sample in found.values()] == [
+        ("s1", "ann"),
+        ("s2", "bo"),
+    ]
     lay(tmp_path / "b", "7-L-1.png", "8-L-1.png", "7-thermal-1.png", "7-vis-1.png")
     entries = list(open_source(str(tmp_path / "b"), pattern="{identity}-{modality}-{*}"))
     assert sorted("+".join(e.sample.present) for e in entries if e.sample) == ["rgb+tir"]
@@ -231,7 +307,9 @@ def test_a_pattern_of_paths_and_one_of_modalities(tmp_path: Path) -> None:
         ("{identity", "says no field"),
     ],
 )
-def test_a_pattern_that_cannot_be_read_is_refused(tmp_path: Path, pattern: str, message: str) -> None:
+def test_a_pattern_that_cannot_be_read_is_refused(
+    tmp_path: Path, pattern: str, message: str
+) -> None:
     with pytest.raises(SourceError, match=message):
         open_source(str(lay(tmp_path, "a.png")), pattern=pattern)
 
@@ -250,7 +328,10 @@ def test_data_sets_pass_hidden_files_over(tmp_path: Path) -> None:
 
 
 def facts(source: Source) -> dict[str, tuple[str | None, int | None, str | None]]:
-    return {place: (sample.identity, sample.camera, sample.kind) for place, sample in samples(source).items()}
+    return {
+        place: (sample.identity, sample.camera, sample.kind)
+        for place, sample in samples(source).items()
+    }
 
 
 def test_days_classes_and_names_of_tools_are_not_identities(tmp_path: Path) -> None:
@@ -262,19 +343,29 @@ def test_days_classes_and_names_of_tools_are_not_identities(tmp_path: Path) -> N
         "exp2/crops/person/a.jpg": (None, None, "person"),
     }
     lay(tmp_path / "both", "person/1/a.jpg", "vehicle/9/b.jpg")
-    assert sorted(facts(open_source(str(tmp_path / "both"))).values()) == [("1", None, "person"), ("9", None, "vehicle")]
+    assert sorted(facts(open_source(str(tmp_path / "both"))).values()) == [
+        ("1", None, "person"),
+        ("9", None, "vehicle"),
+    ]
     lay(tmp_path / "cvat", "images/default/0001.png")
-    assert facts(open_source(str(tmp_path / "cvat"))) == {"images/default/0001.png": (None, None, None)}
+    assert facts(open_source(str(tmp_path / "cvat"))) == {
+        "images/default/0001.png": (None, None, None)
+    }
 
 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
         (("c1/7/a.jpg", "c2/7/a.jpg"), "2 folders that may be the identity"),
-        (("images_rgb_train/data/a.jpg", "images_thermal_train/data/a.jpg"), "images_rgb_train/ names a modality beside"),
+        (
+            ("images_rgb_train/data/a.jpg", "images_thermal_train/data/a.jpg"),
+            "images_rgb_train/ names a modality beside",
+        ),
     ],
 )
-def test_folders_that_may_be_read_otherwise_are_refused(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
+def test_folders_that_may_be_read_otherwise_are_refused(
+    tmp_path: Path, names: tuple[str, ...], message: str
+) -> None:
     lay(tmp_path, *names)
     with pytest.raises(SourceError, match=message):
         open_source(str(tmp_path))

@@ -1,4 +1,6 @@
-"""Images that cost far more than their bytes are refused in little time and memory; unusual ones keep their pixels."""
+"""Images that cost far more than their bytes are refused in little time and memory; unusual ones
+keep their pixels.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from trireid.samples import PictureError, decode
 from trireid.samples.decode import examine
 from trireid.samples.rendering import as_rgb
 
-#: Processor time of one file. The files here took from 3 s to minutes, or gigabytes, before they were looked at first.
+#: Processor time of one file. The files here took from 3 s to minutes, or gigabytes, before they
+#: were looked at first.
 SECONDS = 1.5
 MUCH_DECLARED = (
     "tiff, tiles of 26752 x 26752",
@@ -44,7 +47,9 @@ def test_an_unusual_image_keeps_its_pixels(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_an_image_that_costs_far_more_than_its_bytes_is_refused_before_it_is_decoded(name: str) -> None:
+def test_an_image_that_costs_far_more_than_its_bytes_is_refused_before_it_is_decoded(
+    name: str,
+) -> None:
     data = HOSTILE[name]()
     began = time.process_time()
     with pytest.raises(PictureError) as caught:
@@ -88,7 +93,14 @@ isolation._workers.close()
 children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10, children >> 10)
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     mine, childrens = map(int, done.stdout.split())
     assert mine < 100
     assert childrens < 200

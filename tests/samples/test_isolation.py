@@ -1,4 +1,6 @@
-"""Decoding in a process of its own: the same pixels, and an end for whatever takes too long or too much."""
+"""Decoding in a process of its own: the same pixels, and an end for whatever takes too long or too
+much.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ _PATIENCE = 30.0
 
 
 def slow() -> Container:
-    """An image that its structure says nothing against, and that takes seconds: run-length codes of one pixel."""
+    """An image that its structure says nothing against, and that takes seconds: run-length codes of
+    one pixel.
+    """
     line = b"\x01\x07" * 3000 + b"\0\0"
     return examine(rle_bmp(3000, 3000, line * 3000))
 
@@ -48,7 +52,11 @@ def fresh() -> Iterator[None]:
 
 
 def test_an_image_decoded_apart_has_the_same_pixels() -> None:
-    for container in (examine(saved(photo(1500, 1300), "JPEG")), examine(encoded(1, "WEBP")), examine(encoded(1, "TIFF"))):
+    for container in (
+        examine(saved(photo(1500, 1300), "JPEG")),
+        examine(encoded(1, "WEBP")),
+        examine(encoded(1, "TIFF")),
+    ):
         apart = isolation.render_apart(container, seconds=20, memory=_MUCH)
         np.testing.assert_array_equal(np.asarray(apart), np.asarray(render(container)))
     assert len(isolation._workers._idle) == 1
@@ -69,14 +77,19 @@ def test_a_small_image_never_waits_for_large_ones(costly: Container) -> None:
     assert waiting > usable_cores()
 
 
-def test_the_limit_of_processor_time_ends_the_process_and_the_next_image_is_decoded(costly: Container) -> None:
+def test_the_limit_of_processor_time_ends_the_process_and_the_next_image_is_decoded(
+    costly: Container,
+) -> None:
     with pytest.raises(PictureError, match=r"takes over 0\.2 s of processor time") as caught:
         isolation.render_apart(costly, seconds=0.2, memory=_MUCH)
     assert caught.value.code == "too_large"
     assert decode(encoded(1, "WEBP")).size == (32, 64)
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="the system does not tell how much memory a process has")
+@pytest.mark.skipif(
+    not os.path.exists("/proc/self/statm"),
+    reason="the system does not tell how much memory a process has",
+)
 def test_the_limit_of_memory_refuses_the_image_and_the_process_goes_on() -> None:
     container = examine(saved(photo(2000, 2000), "WEBP", method=0))
     with pytest.raises(PictureError) as caught:
@@ -142,7 +155,9 @@ def test_many_threads_share_few_processes() -> None:
 
     def work(number: int) -> None:
         for i in range(10):
-            if not np.array_equal(np.asarray(decode(data[(number + i) % 4])), wanted[(number + i) % 4]):
+            if not np.array_equal(
+                np.asarray(decode(data[(number + i) % 4])), wanted[(number + i) % 4]
+            ):
                 wrong.append(number)
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
@@ -187,7 +202,12 @@ sys.stdin.read()
 """
     environment = {**os.environ, "TRIREID_TOKENS": "ann admin 0123456789abcdef"}
     with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as parent:
         assert parent.stdout is not None
         pid, knows = parent.stdout.readline().split()

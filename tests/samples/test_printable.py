@@ -25,11 +25,15 @@ HOSTILE = "a\x1b[2J\x1b]0;owned\x07\r\n\x9b31m\u202e\u2066\u200b\u2028\x7f"
 def test_nothing_that_a_terminal_acts_on_is_left(text: str) -> None:
     shown = printable(text)
     assert all(unicodedata.category(each) not in ("Cc", "Cs", "Zl", "Zp") for each in shown)
-    assert not set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f") & set(shown)
+    assert not set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f") & set(
+        shown
+    )
     assert shown.encode() is not None
 
 
-@pytest.mark.parametrize("text", ["Ann", "Jörg Müller", "李雷\u3000一", "می\u200cخواهم", "a\u00a0b", "👩\u200d🔬"])
+@pytest.mark.parametrize(
+    "text", ["Ann", "Jörg Müller", "李雷\u3000一", "می\u200cخواهم", "a\u00a0b", "👩\u200d🔬"]
+)
 def test_names_of_people_stay_as_they_are(text: str) -> None:
     assert printable(text) == text
 
@@ -44,7 +48,16 @@ def hostile(tmp_path: Path, embedder: Embedder) -> Path:
     (tmp_path / f"{HOSTILE}.png").write_bytes(encoded(1))
     with Gallery.open(folder, embedder) as gallery:
         known: dict[str, Any] = {"identity": f"who{HOSTILE}", "scene": HOSTILE, "purpose": HOSTILE}
-        gallery.add([Sample(id=f"i{HOSTILE}", rgb=tmp_path / f"{HOSTILE}.png", attributes={HOSTILE: HOSTILE}, **known)])
+        gallery.add(
+            [
+                Sample(
+                    id=f"i{HOSTILE}",
+                    rgb=tmp_path / f"{HOSTILE}.png",
+                    attributes={HOSTILE: HOSTILE},
+                    **known,
+                )
+            ]
+        )
         gallery.add([Sample(id="j", rgb=encoded(2), identity=HOSTILE)])
         gallery.remove(identity=HOSTILE)
     return folder
@@ -54,7 +67,9 @@ def test_no_command_prints_control_characters(
     hostile: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], artifact: Path
 ) -> None:
     manifest = tmp_path / f"{HOSTILE}.csv"
-    manifest.write_text(f'rgb,kind\n"{HOSTILE}.png",person\n"gone{HOSTILE}.png",person\n', newline="")
+    manifest.write_text(
+        f'rgb,kind\n"{HOSTILE}.png",person\n"gone{HOSTILE}.png",person\n', newline=""
+    )
     query = ["--rgb", str(tmp_path / f"{HOSTILE}.png")]
     name = f"who{HOSTILE}"
     commands = [
@@ -84,8 +99,13 @@ def test_no_command_prints_control_characters(
         except SystemExit as stopped:
             assert stopped.code == 2  # noqa: PT017
         out, err = capfd.readouterr()
-        for text in (out, err.replace("\r", "").replace("\x1b[A", "")):  # those are the progress bar's
-            found = [each for each in text if unicodedata.category(each) in ("Cc", "Cf", "Zl", "Zp") and each != "\n"]
+        # those are the progress bar's
+        for text in (out, err.replace("\r", "").replace("\x1b[A", "")):
+            found = [
+                each
+                for each in text
+                if unicodedata.category(each) in ("Cc", "Cf", "Zl", "Zp") and each != "\n"
+            ]
             assert not found, (command[:2], text)
         assert "owned" not in out + err or "\\x07" in out + err or "\\u0007" in out + err
 

@@ -27,19 +27,31 @@ def test_columns_become_what_is_known(tmp_path: Path) -> None:
     sample = entry.sample
     assert sample is not None
     assert sample.present == ("rgb", "tir")
-    assert (sample.id, sample.identity, sample.camera, sample.scene, sample.kind) == ("x1", "Ann", 3, "s1", "person")
+    assert (sample.id, sample.identity, sample.camera, sample.scene, sample.kind) == (
+        "x1",
+        "Ann",
+        3,
+        "s1",
+        "person",
+    )
     assert sample.time == "2026-01-02T03:04:05"
     assert dict(sample.attributes) == {"colour": "red", "height": 1.75, "seen": True}
 
 
 def test_without_an_id_the_first_picture_names_the_entry(tmp_path: Path) -> None:
     entries = list(open_source(manifest(tmp_path, "rgb,nir\na.png,b.png\n,b.png\n")))
-    assert [(entry.name, entry.sample.id) for entry in entries if entry.sample] == [("a.png", None), ("b.png", None)]
+    assert [(entry.name, entry.sample.id) for entry in entries if entry.sample] == [
+        ("a.png", None),
+        ("b.png", None),
+    ]
 
 
 def test_blank_lines_count_as_a_spreadsheet_counts_them(tmp_path: Path) -> None:
     entries = list(open_source(manifest(tmp_path, "rgb,note\n\na.png,x\n,,\n\ngone.png,x\n")))
-    assert [(entry.place, entry.sample is None) for entry in entries] == [("row 3", False), ("row 6", True)]
+    assert [(entry.place, entry.sample is None) for entry in entries] == [
+        ("row 3", False),
+        ("row 6", True),
+    ]
 
 
 @pytest.mark.parametrize("cell", ["NaN", "Infinity", "1e999", "9" * 5000, "[" * 100_000])
@@ -66,7 +78,9 @@ def test_a_name_that_no_disk_takes_is_the_rows_own_fault(tmp_path: Path) -> None
     ],
 )
 def test_a_bad_row_is_named_and_the_rest_go_on(tmp_path: Path, row: str, fault: str) -> None:
-    entries = list(open_source(manifest(tmp_path, f"rgb,camera,kind\na.png,0,person\n{row}\nb.png,2,\n")))
+    entries = list(
+        open_source(manifest(tmp_path, f"rgb,camera,kind\na.png,0,person\n{row}\nb.png,2,\n"))
+    )
     assert [entry.sample is not None for entry in entries] == [True, False, True]
     assert entries[1].place == "row 3"
     with pytest.raises(SourceError, match=fault):
@@ -115,7 +129,14 @@ def test_images_of_a_manifest_stay_below_its_folder(tmp_path: Path) -> None:
     (inside / "link.png").symlink_to(outside)
     (inside / "folder").symlink_to(tmp_path)
     (inside / "below" / "c.png").write_bytes(encoded(4))
-    hostile = ["../secret.png", str(outside), "link.png", "folder/secret.png", "below/../../secret.png", "/etc/nowhere"]
+    hostile = [
+        "../secret.png",
+        str(outside),
+        "link.png",
+        "folder/secret.png",
+        "below/../../secret.png",
+        "/etc/nowhere",
+    ]
     name = manifest(inside, "\n".join(["rgb", *hostile, "a.png", "below/../below/c.png"]) + "\n")
     entries = list(open_source(name))
     assert [entry.sample is None for entry in entries] == [True] * len(hostile) + [False, False]
@@ -123,7 +144,9 @@ def test_images_of_a_manifest_stay_below_its_folder(tmp_path: Path) -> None:
     allowed = list(open_source(name, allow_outside=True))
     assert [entry.sample is None for entry in allowed] == [False] * 5 + [True, False, False]
     (tmp_path / "alias").symlink_to(inside)
-    assert [entry.sample is None for entry in open_source(str(tmp_path / "alias" / "m.csv"))][-2:] == [False, False]
+    assert [entry.sample is None for entry in open_source(str(tmp_path / "alias" / "m.csv"))][
+        -2:
+    ] == [False, False]
 
 
 def test_a_row_of_irregular_files_is_an_error_of_its_own(tmp_path: Path) -> None:

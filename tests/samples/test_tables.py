@@ -1,4 +1,6 @@
-"""Tables as pandas, Excel and people write them: taken if the meaning is plain, else one line that says what to change."""
+"""Tables as pandas, Excel and people write them: taken if the meaning is plain, else one line that
+says what to change.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def opened(folder: Path, content: str | bytes, name: str = "m.csv", split: str = "gallery") -> Source:
+def opened(
+    folder: Path, content: str | bytes, name: str = "m.csv", split: str = "gallery"
+) -> Source:
     path = folder / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return open_source(f"{path}@{split}")
@@ -30,7 +34,9 @@ def opened(folder: Path, content: str | bytes, name: str = "m.csv", split: str =
 
 def samples(source: Source) -> list[Sample]:
     entries = list(source)
-    assert all(entry.sample is not None for entry in entries), [str(entry.fault) for entry in entries]
+    assert all(entry.sample is not None for entry in entries), [
+        str(entry.fault) for entry in entries
+    ]
     return [entry.sample for entry in entries if entry.sample is not None]
 
 
@@ -82,7 +88,10 @@ def test_what_is_plainly_meant_is_taken(folder: Path, content: str | bytes) -> N
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("rgb,rgb,camera\na.png,b.png,1\n", r"rgb \(column 1\) and rgb \(column 2\) are both rgb; delete or rename one"),
+        (
+            "rgb,rgb,camera\na.png,b.png,1\n",
+            r"rgb \(column 1\) and rgb \(column 2\) are both rgb; delete or rename one",
+        ),
         ("rgb,RGB\na.png,b.png\n", r"rgb \(column 1\) and RGB \(column 2\) are both rgb"),
         ("rgb,cam,camera\na.png,1,1\n", "are both camera"),
         ("rgb,rgb.1\na.png,b.png\n", r"column rgb.1 is a second rgb, as pandas names it"),
@@ -93,18 +102,32 @@ def test_what_is_plainly_meant_is_taken(folder: Path, content: str | bytes) -> N
         ("rgb,nri\na.png,b.png\n", "did you mean nir"),
         ("rgb,scenes\na.png,1\n", "did you mean scene"),
         ("rgb,kidn\na.png,person\n", "did you mean kind"),
-        ("rgb,,camera\na.png,what,1\n", "column 2 has no name and holds 'what'; name it or delete it"),
-        ("path,camera\na.png,1\n", "has no column rgb, nir or tir .*; path holds images: rename it rgb, nir or tir"),
+        (
+            "rgb,,camera\na.png,what,1\n",
+            "column 2 has no name and holds 'what'; name it or delete it",
+        ),
+        (
+            "path,camera\na.png,1\n",
+            "has no column rgb, nir or tir .*; path holds images: rename it rgb, nir or tir",
+        ),
         ("a.png,1\nb.png,2\n", "its first row must name the columns"),
-        ("rgb,identity\na.png,J\xf6rg\n".encode("latin-1"), "line 2 is not UTF-8 text; save it as UTF-8"),
+        (
+            "rgb,identity\na.png,J\xf6rg\n".encode("latin-1"),
+            "line 2 is not UTF-8 text; save it as UTF-8",
+        ),
         (b"PK\x03\x04rest", "is an Excel workbook or a zip file; save it as CSV"),
         (b"\x1f\x8brest", "is compressed; unpack it first"),
         (b"<!DOCTYPE html>", "is a web page"),
-        ('rgb,identity\na.png,"Ann\nb.png,Bo\n', "line 3 cannot be read as CSV .*is a quotation mark missing"),
+        (
+            'rgb,identity\na.png,"Ann\nb.png,Bo\n',
+            "line 3 cannot be read as CSV .*is a quotation mark missing",
+        ),
         ("", r"has no column rgb, nir or tir \(its columns: none\)"),
     ],
 )
-def test_what_cannot_be_understood_says_what_to_change(folder: Path, content: str | bytes, message: str) -> None:
+def test_what_cannot_be_understood_says_what_to_change(
+    folder: Path, content: str | bytes, message: str
+) -> None:
     with pytest.raises(SourceError, match=message) as raised:
         opened(folder, content)
     assert "\n" not in raised.value.message
@@ -126,7 +149,12 @@ def test_other_tables_are_refused_by_name(folder: Path, name: str, message: str)
 
 
 def test_tab_separated_files_are_read_by_their_name(folder: Path) -> None:
-    assert facts(*samples(opened(folder, PLAIN.replace(",", "\t"), "m.tsv"))) == ("rgb+nir", "7", 1, {})
+    assert facts(*samples(opened(folder, PLAIN.replace(",", "\t"), "m.tsv"))) == (
+        "rgb+nir",
+        "7",
+        1,
+        {},
+    )
 
 
 def test_what_was_taken_as_what_is_said(folder: Path) -> None:
@@ -149,13 +177,25 @@ def test_what_was_taken_as_what_is_said(folder: Path) -> None:
 
 
 def test_names_that_are_attributes_stay_attributes(folder: Path) -> None:
-    (sample,) = samples(opened(folder, "rgb,color,timestamp,set,path,Na\na.png,red,1700000000,blue,x/y,Na\n"))
-    assert dict(sample.attributes) == {"color": "red", "timestamp": 1700000000, "set": "blue", "path": "x/y", "Na": "Na"}
-    (sample,) = samples(opened(folder, "rgb,timestamp,subset,identity\na.png,2026-01-02 03:04,gallery,Na\n"))
+    (sample,) = samples(
+        opened(folder, "rgb,color,timestamp,set,path,Na\na.png,red,1700000000,blue,x/y,Na\n")
+    )
+    assert dict(sample.attributes) == {
+        "color": "red",
+        "timestamp": 1700000000,
+        "set": "blue",
+        "path": "x/y",
+        "Na": "Na",
+    }
+    (sample,) = samples(
+        opened(folder, "rgb,timestamp,subset,identity\na.png,2026-01-02 03:04,gallery,Na\n")
+    )
     assert (sample.time, sample.identity, dict(sample.attributes)) == ("2026-01-02 03:04", "Na", {})
 
 
-@pytest.mark.parametrize("name", ["times", "role", "thermal", "pid", "Unnamed: 3", "rgb.1", "=1", "plain", "'odd'", " x"])
+@pytest.mark.parametrize(
+    "name", ["times", "role", "thermal", "pid", "Unnamed: 3", "rgb.1", "=1", "plain", "'odd'", " x"]
+)
 def test_an_attribute_of_any_name_can_be_written_and_read(folder: Path, name: str) -> None:
     (sample,) = samples(opened(folder, f"rgb,{write_header(name)}\na.png,query\n"))
     assert dict(sample.attributes) == {name: "query"}
@@ -192,7 +232,11 @@ b.png,5,guest
 @pytest.mark.parametrize(
     ("split", "rows", "left_out"),
     [
-        ("query", ["row 2", "row 7", "row 9"], {"gallery": 1, "junk": 1, "distractor": 1, "train": 1}),
+        (
+            "query",
+            ["row 2", "row 7", "row 9"],
+            {"gallery": 1, "junk": 1, "distractor": 1, "train": 1},
+        ),
         ("gallery", ["row 3", "row 5", "row 7", "row 9"], {"query": 2, "junk": 1, "train": 1}),
         ("train", ["row 6", "row 9"], {"query": 2, "gallery": 1, "junk": 1, "distractor": 1}),
     ],
@@ -205,21 +249,35 @@ def test_roles_say_who_is_query_and_who_is_in_the_gallery(
     assert [entry.place for entry in entries] == rows
     assert len(source) == len(rows)
     assert "role: 'guest' is not one of train, val, test, query" in str(entries[-1].fault)
-    counts = {each.what.removeprefix("rows of role "): each.count for each in source.not_used if "role" in each.what}
+    counts = {
+        each.what.removeprefix("rows of role "): each.count
+        for each in source.not_used
+        if "role" in each.what
+    }
     assert counts == left_out
-    assert any(each.what == "rows without an identity" for each in source.not_used) == (split == "query")
+    assert any(each.what == "rows without an identity" for each in source.not_used) == (
+        split == "query"
+    )
 
 
 def test_a_role_of_another_kind_is_an_attribute(folder: Path) -> None:
     source = opened(folder, "rgb,role,split\na.png,pos,1\nb.png,neg,2\nc.png,query,3\n")
-    assert next(dict(sample.attributes) for sample in samples(source)) == {"role": "pos", "split": 1}
-    assert source.notes[0].startswith("column role is an attribute: most of it is none of train, val")
+    assert next(dict(sample.attributes) for sample in samples(source)) == {
+        "role": "pos",
+        "split": 1,
+    }
+    assert source.notes[0].startswith(
+        "column role is an attribute: most of it is none of train, val"
+    )
 
 
 def test_role_and_split_together(folder: Path) -> None:
     rows = "a.png,1,train,\nb.png,1,test,query\nc.png,1,test,gallery\na.png,2,test,\nb.png,3,val,query\n"
     content = "rgb,identity,split,role\n" + rows
-    found = {split: [e.place for e in opened(folder, content, split=split)] for split in ("train", "query", "gallery")}
+    found = {
+        split: [e.place for e in opened(folder, content, split=split)]
+        for split in ("train", "query", "gallery")
+    }
     assert found == {"train": ["row 2"], "query": ["row 3", "row 5"], "gallery": ["row 4", "row 5"]}
     roles = [entry.role for entry in opened(folder, content, split="gallery")]
     assert roles == ["gallery", None]
@@ -243,7 +301,10 @@ def test_a_parquet_table_as_pandas_writes_it(folder: Path) -> None:
     }
     parquet.write_table(pa.table(table), folder / "m.parquet")
     found = samples(open_source(str(folder / "m.parquet")))
-    assert [facts(sample) for sample in found] == [("rgb", "7", 1, {"Seen": True}), ("rgb", None, None, {})]
+    assert [facts(sample) for sample in found] == [
+        ("rgb", "7", 1, {"Seen": True}),
+        ("rgb", None, None, {}),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -259,7 +320,9 @@ def test_a_parquet_table_as_pandas_writes_it(folder: Path) -> None:
         ("camera", "1.000", "is not a whole number"),
     ],
 )
-def test_cells_that_a_spreadsheet_spoiled_are_errors_of_their_row(folder: Path, column: str, cell: str, message: str) -> None:
+def test_cells_that_a_spreadsheet_spoiled_are_errors_of_their_row(
+    folder: Path, column: str, cell: str, message: str
+) -> None:
     bad, good = opened(folder, f"rgb,role,{column}\na.png,gallery,{cell}\nb.png,gallery,7\n")
     assert bad.fault is not None
     assert message in str(bad.fault)
@@ -289,4 +352,8 @@ def test_names_of_rows_without_a_header_are_refused(folder: Path) -> None:
 
 def test_times_in_another_form_are_said(folder: Path) -> None:
     source = opened(folder, "rgb,time\na.png,31.01.2026 12:00\nb.png,2026-01-31 12:00:00\n")
-    assert [note for note in source.notes if note.startswith("time: 1 cells (31.01.2026 12:00) are not ISO 8601 times")]
+    assert [
+        note
+        for note in source.notes
+        if note.startswith("time: 1 cells (31.01.2026 12:00) are not ISO 8601 times")
+    ]

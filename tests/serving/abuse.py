@@ -1,8 +1,10 @@
-"""Requests that no honest client sends, each made from a number: the same number makes the same request again.
+"""Requests that no honest client sends, each made from a number: the same number makes the same
+request again.
 
-Of the OpenAPI document's operations, with fields, forms, bodies, paths and headers out of joint, and with pictures that are
-mutated files of every format that is read. Our own generator rather than a fuzzer's: it knows where a picture has its
-dimensions, every case is one request that its number reproduces, and it needs no package.
+Of the OpenAPI document's operations, with fields, forms, bodies, paths and headers out of joint,
+and with pictures that are mutated files of every format that is read. Our own generator rather than
+a fuzzer's: it knows where a picture has its dimensions, every case is one request that its number
+reproduces, and it needs no package.
 """
 
 from __future__ import annotations
@@ -74,9 +76,21 @@ def whole_files() -> list[bytes]:
     """Whole pictures: every format that is read, in several modes."""
     rgb = Image.fromarray(picture(1))
     made = [(rgb, form) for form in ("PNG", "JPEG", "WEBP", "TIFF", "BMP")]
-    made += [(rgb.convert("L"), "PNG"), (rgb.convert("P"), "PNG"), (rgb.convert("RGBA"), "PNG"), (rgb.convert("CMYK"), "JPEG")]
-    made += [(rgb.convert("1"), "TIFF"), (rgb.convert("P"), "BMP"), (rgb.convert("I;16"), "PNG"), (rgb.convert("RGBA"), "WEBP")]
-    return [_saved(image, form) for image, form in made] + [_saved(rgb, "TIFF", compression="tiff_lzw")]
+    made += [
+        (rgb.convert("L"), "PNG"),
+        (rgb.convert("P"), "PNG"),
+        (rgb.convert("RGBA"), "PNG"),
+        (rgb.convert("CMYK"), "JPEG"),
+    ]
+    made += [
+        (rgb.convert("1"), "TIFF"),
+        (rgb.convert("P"), "BMP"),
+        (rgb.convert("I;16"), "PNG"),
+        (rgb.convert("RGBA"), "WEBP"),
+    ]
+    return [_saved(image, form) for image, form in made] + [
+        _saved(rgb, "TIFF", compression="tiff_lzw")
+    ]
 
 
 def _saved(image: Image.Image, form: str, **options: Any) -> bytes:
@@ -91,7 +105,9 @@ def mutated(chance: random.Random, wholes: Sequence[bytes]) -> bytes:
     if chance.random() < _WHOLE:
         return data
     for _ in range(chance.choice((1, 1, 2))):
-        data = chance.choice((_flipped, _cut, _spliced, _overwritten, _huge, _foreign_head))(chance, data)
+        data = chance.choice((_flipped, _cut, _spliced, _overwritten, _huge, _foreign_head))(
+            chance, data
+        )
     return data
 
 
@@ -142,15 +158,26 @@ def _foreign_head(chance: random.Random, data: bytes) -> bytes:
 
 
 def _huge(chance: random.Random, data: bytes) -> bytes:
-    """Claims other dimensions in the header than the pixels have, up to the largest that the format can write."""
+    """Claims other dimensions in the header than the pixels have, up to the largest that the format
+    can write.
+    """
     side = chance.choice((0, 1, 7, 10_000, 65_535, 2**31 - 1))
     if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 33:
         head = b"IHDR" + struct.pack(">II", side, side) + data[24:29]
         return data[:12] + head + struct.pack(">I", zlib.crc32(head)) + data[33:]
-    places = {b"BM": (18, "<ii"), b"II": (None, "<"), b"MM": (None, ">"), b"\xff\xd8": (None, ">HH"), b"RI": (26, "<HH")}
+    places = {
+        b"BM": (18, "<ii"),
+        b"II": (None, "<"),
+        b"MM": (None, ">"),
+        b"\xff\xd8": (None, ">HH"),
+        b"RI": (26, "<HH"),
+    }
     at, form = places.get(data[:2], (0, "<ii"))
     if data[:2] == b"\xff\xd8":
-        at = next((found + 5 for found in (data.find(b"\xff\xc0"), data.find(b"\xff\xc2")) if found > 0), 20)
+        at = next(
+            (found + 5 for found in (data.find(b"\xff\xc0"), data.find(b"\xff\xc2")) if found > 0),
+            20,
+        )
     if data[:2] in (b"II", b"MM"):
         return _huge_tiff(data, form, side)
     packed = struct.pack(form, *[min(side, 65_535 if "H" in form else side)] * 2)
@@ -184,17 +211,36 @@ def malformed(number: int, document: Mapping[str, Any], wholes: Sequence[bytes])
     """A request of one of the document's operations, with one thing or several out of joint."""
     chance = random.Random(f"malformed {number}")
     path, method, operation = chance.choice(
-        [(path, method, each) for path, methods in document["paths"].items() for method, each in methods.items()]
+        [
+            (path, method, each)
+            for path, methods in document["paths"].items()
+            for method, each in methods.items()
+        ]
     )
     for each in operation.get("parameters", ()):
         value = _text(chance).encode("utf-8", "surrogatepass")
         path = path.replace("{" + each["name"] + "}", quote(value[:2000], safe="") or "%20")
-    media, schema = next(iter(operation.get("requestBody", {}).get("content", {}).items()), (None, None))
-    fields = list(document["components"]["schemas"][schema["schema"]["$ref"].split("/")[-1]]["properties"]) if schema else []
+    media, schema = next(
+        iter(operation.get("requestBody", {}).get("content", {}).items()), (None, None)
+    )
+    fields = (
+        list(
+            document["components"]["schemas"][schema["schema"]["$ref"].split("/")[-1]]["properties"]
+        )
+        if schema
+        else []
+    )
     headers, body = _body(chance, media, fields, wholes)
     if chance.random() < 0.15:
-        method = chance.choice(("get", "post", "put", "delete", "patch", "options", "head", "trace"))
-    return Abuse(method.upper(), chance.choice(("", "", "/v1")) + path, {**headers, **_odd_headers(chance)}, body)
+        method = chance.choice(
+            ("get", "post", "put", "delete", "patch", "options", "head", "trace")
+        )
+    return Abuse(
+        method.upper(),
+        chance.choice(("", "", "/v1")) + path,
+        {**headers, **_odd_headers(chance)},
+        body,
+    )
 
 
 def _body(
@@ -211,9 +257,17 @@ def _body(
 
 def _form_body(chance: random.Random, fields: Sequence[str], wholes: Sequence[bytes]) -> bytes:
     parts = []
-    for name in chance.choices([*fields, "rgb", "rgb", "nir", "unknown", "", "a" * 5000], k=chance.randint(0, 12)):
+    for name in chance.choices(
+        [*fields, "rgb", "rgb", "nir", "unknown", "", "a" * 5000], k=chance.randint(0, 12)
+    ):
         if name in ("rgb", "nir", "tir") and chance.random() < 0.85:
-            parts.append(_part(name, mutated(chance, wholes), chance.choice(("x.png", "", "\x00", "../x", "é" * 300))))
+            parts.append(
+                _part(
+                    name,
+                    mutated(chance, wholes),
+                    chance.choice(("x.png", "", "\x00", "../x", "é" * 300)),
+                )
+            )
         else:
             value = _text(chance).encode("utf-8", "surrogatepass")
             parts.append(_part(name, value, chance.choice((None,) * 8 + ("f.txt",))))
@@ -231,7 +285,10 @@ def _broken(chance: random.Random, body: bytes) -> tuple[dict[str, str], bytes]:
         lambda: (_odd_type(chance), body),
         lambda: (_form(BOUNDARY), body.replace(b"\r\n", b"\n")),
         lambda: (_form(BOUNDARY), body + body),
-        lambda: (_form(BOUNDARY), body.replace(b"name=", chance.choice((b"nam=", b"name*=utf-8''", b'name="')))),
+        lambda: (
+            _form(BOUNDARY),
+            body.replace(b"name=", chance.choice((b"nam=", b"name*=utf-8''", b'name="'))),
+        ),
     )
     return chance.choice(ways)() if chance.random() < 0.5 else (_form(BOUNDARY), body)
 
@@ -261,7 +318,9 @@ def _odd_headers(chance: random.Random) -> dict[str, str]:
     odd = {
         "X-Request-Id": chance.choice(("", "a b", "é" * 20, "x" * 5000, "../../x")),
         "X-Deadline": chance.choice(("", "nan", "-1", "1e999", "soon", "é", "9" * 300, "30")),
-        "Authorization": chance.choice(("", "Bearer", "Bearer é", "Basic !!!!", "Bearer " + "x" * 5000)),
+        "Authorization": chance.choice(
+            ("", "Bearer", "Bearer é", "Basic !!!!", "Bearer " + "x" * 5000)
+        ),
         "Accept-Encoding": "x" * 3000,
         "Content-Encoding": chance.choice(("gzip", "br", "x")),
         "Range": "bytes=9-1,a",
@@ -282,8 +341,16 @@ def _odd_type(chance: random.Random) -> dict[str, str]:
         "a/b/c",
         "multipart/mixed",
     )
-    boundaries = ("multipart/form-data; boundary=", "multipart/form-data; boundary=é", 'multipart/form-data; boundary="')
-    return {"Content-Type": chance.choice(kinds + boundaries + (f"multipart/form-data; boundary={'b' * 4000}",))}
+    boundaries = (
+        "multipart/form-data; boundary=",
+        "multipart/form-data; boundary=é",
+        'multipart/form-data; boundary="',
+    )
+    return {
+        "Content-Type": chance.choice(
+            kinds + boundaries + (f"multipart/form-data; boundary={'b' * 4000}",)
+        )
+    }
 
 
 def _text(chance: random.Random) -> str:
@@ -296,4 +363,10 @@ def _form(boundary: bytes) -> dict[str, str]:
 
 def _part(name: str, content: bytes, filename: str | None = None) -> bytes:
     file = "" if filename is None else f'; filename="{filename}"'
-    return b"--" + BOUNDARY + f'\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'.encode() + content + b"\r\n"
+    return (
+        b"--"
+        + BOUNDARY
+        + f'\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'.encode()
+        + content
+        + b"\r\n"
+    )

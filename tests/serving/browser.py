@@ -34,7 +34,14 @@ def chromium(browser: str, driver: str, profile: Path) -> Iterator[WebDriver]:
     """A browser with a profile of its own, which notes its console and every request."""
     options = Options()
     options.binary_location = browser
-    for flag in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "hide-scrollbars", "no-proxy-server"):
+    for flag in (
+        "headless=new",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-dev-shm-usage",
+        "hide-scrollbars",
+        "no-proxy-server",
+    ):
         options.add_argument(f"--{flag}")
     options.add_argument(f"--user-data-dir={profile}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
@@ -47,18 +54,38 @@ def chromium(browser: str, driver: str, profile: Path) -> Iterator[WebDriver]:
 
 def console(browser: WebDriver) -> list[str]:
     """What the console said since it was last asked, warnings and errors alone."""
-    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("WARNING", "SEVERE")]
+    return [
+        entry["message"]
+        for entry in browser.get_log("browser")
+        if entry["level"] in ("WARNING", "SEVERE")
+    ]
 
 
 def requested(browser: WebDriver) -> list[str]:
     """The addresses that the page asked for since this was last asked."""
-    events: list[dict[str, Any]] = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    events: list[dict[str, Any]] = [
+        json.loads(entry["message"])["message"] for entry in browser.get_log("performance")
+    ]
+    return [
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    ]
 
 
-def emulate(browser: WebDriver, *, width: int = 1360, height: int = 860, scheme: str = "light", motion: str = "reduce") -> None:
+def emulate(
+    browser: WebDriver,
+    *,
+    width: int = 1360,
+    height: int = 860,
+    scheme: str = "light",
+    motion: str = "reduce",
+) -> None:
     """A screen of this size in CSS pixels, light or dark."""
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    features = [{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": motion}]
+    features = [
+        {"name": "prefers-color-scheme", "value": scheme},
+        {"name": "prefers-reduced-motion", "value": motion},
+    ]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})

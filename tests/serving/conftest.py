@@ -42,13 +42,17 @@ def start(
     folders: tuple[Path, ...], log: Path, environment: Mapping[str, str] | None = None
 ) -> tuple[subprocess.Popen[bytes], httpx.Client]:
     """`trireid serve` in a process group of its own, ready."""
-    return start_command([sys.executable, "-m", "trireid", "serve", *map(str, folders)], log, ROOT, environment)
+    return start_command(
+        [sys.executable, "-m", "trireid", "serve", *map(str, folders)], log, ROOT, environment
+    )
 
 
 def start_command(
     command: list[str], log: Path, folder: Path, environment: Mapping[str, str] | None = None
 ) -> tuple[subprocess.Popen[bytes], httpx.Client]:
-    """A server by a command that takes `--port`, run in a folder, in a process group of its own, ready."""
+    """A server by a command that takes `--port`, run in a folder, in a process group of its own,
+    ready.
+    """
     port = free_port()
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -92,8 +96,12 @@ def other_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder, other_artifact: Path) -> Iterator[Server]:
-    """Galleries `people` (12 items by cameras 0 to 3) and `cars` (empty, of another network), served to this machine."""
+def server(
+    tmp_path_factory: pytest.TempPathFactory, embedder: Embedder, other_artifact: Path
+) -> Iterator[Server]:
+    """Galleries `people` (12 items by cameras 0 to 3) and `cars` (empty, of another network),
+    served to this machine.
+    """
     folder = tmp_path_factory.mktemp("served")
     people, cars = filled(folder / "people.gallery", embedder), folder / "cars.gallery"
     Gallery.open(cars, load_artifact(other_artifact)).close()
@@ -103,10 +111,15 @@ def server(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder, other_a
 
 @pytest.fixture(scope="session")
 def guarded(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Iterator[Server]:
-    """A gallery `people` as above behind tokens, with an audit, logs in JSON, and 2 seconds for a body to arrive."""
+    """A gallery `people` as above behind tokens, with an audit, logs in JSON, and 2 seconds for a
+    body to arrive.
+    """
     folder = tmp_path_factory.mktemp("guarded")
     people, tokens = filled(folder / "people.gallery", embedder), folder / "tokens"
-    tokens.write_text("# who may what\n" + "".join(f"{name} {scopes} {token}\n" for name, (scopes, token) in TOKENS.items()))
+    tokens.write_text(
+        "# who may what\n"
+        + "".join(f"{name} {scopes} {token}\n" for name, (scopes, token) in TOKENS.items())
+    )
     tokens.chmod(0o600)
     environment = {
         "TRIREID_TOKENS_FILE": str(tokens),
@@ -122,12 +135,19 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Ite
 def filled(folder: Path, embedder: Embedder) -> Path:
     """A gallery of 12 items `s0` to `s11` of 3 identities by 4 cameras."""
     with Gallery.open(folder, embedder) as gallery:
-        gallery.add([triplet(i, id=f"s{i}", identity=str(i % 3), camera=i % 4, kind="person") for i in range(12)])
+        gallery.add(
+            [
+                triplet(i, id=f"s{i}", identity=str(i % 3), camera=i % 4, kind="person")
+                for i in range(12)
+            ]
+        )
     return folder
 
 
 @contextmanager
-def running(folders: tuple[Path, ...], log: Path, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
+def running(
+    folders: tuple[Path, ...], log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
     """A server for as long as it is needed."""
     process, client = start(folders, log, environment)
     try:
@@ -139,7 +159,11 @@ def running(folders: tuple[Path, ...], log: Path, environment: Mapping[str, str]
 
 def process_tree(pid: int) -> list[int]:
     """A process and all below it, the process first."""
-    children = [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+    children = [
+        int(child)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
     return [pid, *[below for child in children for below in process_tree(child)]]
 
 

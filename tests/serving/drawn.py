@@ -1,4 +1,6 @@
-"""A small gallery of drawn persons, with cameras, times and attributes: what the page is tested and shown with."""
+"""A small gallery of drawn persons, with cameras, times and attributes: what the page is tested and
+shown with.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def drawn(kind: Kind, identities: int, shots: int = 1) -> list[Sample]:
             replace(
                 sample,
                 identity=NAMES[identity % len(NAMES)],
-                time=(_FIRST + timedelta(days=number * 7 % 23, minutes=97 * number)).isoformat().replace("+00:00", "Z"),
+                time=(_FIRST + timedelta(days=number * 7 % 23, minutes=97 * number))
+                .isoformat()
+                .replace("+00:00", "Z"),
                 attributes={"colour": _COLOURS[identity % len(_COLOURS)], "gate": identity % 4},
                 tir=None if number == 4 else sample.tir,
             )

@@ -19,9 +19,14 @@ PATIENCE = 20.0
 
 
 class Page:
-    """One visit, with a `token` as if signed in. `folder`: where screenshots go, unless TRIREID_SCREENSHOTS names another."""
+    """One visit, with a `token` as if signed in.
 
-    def __init__(self, browser: WebDriver, address: str, folder: Path, token: str | None = None) -> None:
+    `folder`: where screenshots go, unless TRIREID_SCREENSHOTS names another.
+    """
+
+    def __init__(
+        self, browser: WebDriver, address: str, folder: Path, token: str | None = None
+    ) -> None:
         self.browser, self.address, self.token = browser, address.rstrip("/"), token
         self.folder = Path(os.environ.get("TRIREID_SCREENSHOTS") or folder)
 
@@ -70,7 +75,9 @@ class Page:
     @property
     def focused(self) -> str:
         """The id of what has the focus, or its class."""
-        found: str = self.run("return document.activeElement.id || document.activeElement.className")
+        found: str = self.run(
+            "return document.activeElement.id || document.activeElement.className"
+        )
         return found
 
     def choose(self, paths: Iterable[Path]) -> None:

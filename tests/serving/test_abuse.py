@@ -1,4 +1,5 @@
-"""What a server on a network meets: malformed requests, mutated pictures, clients that dawdle or hang up, processes that die.
+"""What a server on a network meets: malformed requests, mutated pictures, clients that dawdle or
+hang up, processes that die.
 
 Several hundred malformed requests; `TRIREID_ABUSE=10000` sends so many of each sort.
 """
@@ -41,7 +42,9 @@ def abused(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Iter
     """A server of its own, which does not wait long for a body."""
     folder = tmp_path_factory.mktemp("abused")
     environment = {"TRIREID_BODY_SECONDS": str(BODY_SECONDS)}
-    with running((filled(folder / "people.gallery", embedder),), folder / "log", environment) as made:
+    with running(
+        (filled(folder / "people.gallery", embedder),), folder / "log", environment
+    ) as made:
         yield made
 
 
@@ -49,7 +52,9 @@ def abused(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Iter
 def pair(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Iterator[Server]:
     """A server of two worker processes."""
     folder = tmp_path_factory.mktemp("pair")
-    with running((filled(folder / "people.gallery", embedder),), folder / "log", {"TRIREID_WORKERS": "2"}) as made:
+    with running(
+        (filled(folder / "people.gallery", embedder),), folder / "log", {"TRIREID_WORKERS": "2"}
+    ) as made:
         yield made
 
 
@@ -74,28 +79,43 @@ def found_first(server: Server, seed: int) -> str:
 
 def waiting(server: Server) -> float:
     """Requests at work or waiting for it, as the server itself counts them."""
-    (line,) = re.findall(r"^trireid_queue_requests (\S+)$", server.client.get("/metrics").text, re.MULTILINE)
+    (line,) = re.findall(
+        r"^trireid_queue_requests (\S+)$", server.client.get("/metrics").text, re.MULTILINE
+    )
     return float(line)
 
 
 def faults(log: Path) -> list[str]:
-    """Lines at error level, and tracebacks. What a request made up stands in lines of other levels."""
+    """Lines at error level, and tracebacks.
+
+    What a request made up stands in lines of other levels.
+    """
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [line for line in lines if re.match(r"\S+ (error|critical) |Traceback|.*\[(ERROR|CRITICAL)\]|ERROR|CRITICAL", line)]
+    return [
+        line
+        for line in lines
+        if re.match(r"\S+ (error|critical) |Traceback|.*\[(ERROR|CRITICAL)\]|ERROR|CRITICAL", line)
+    ]
 
 
 def sent(server: Server, abuse: Abuse) -> str | None:
     """What is wrong with the answer; None where it is as it should be."""
     headers = [(name.encode(), value.encode("utf-8")) for name, value in abuse.headers.items()]
     try:
-        answer = server.client.request(abuse.method, abuse.path, headers=headers, content=abuse.body)
+        answer = server.client.request(
+            abuse.method, abuse.path, headers=headers, content=abuse.body
+        )
     except httpx.TransportError as error:
         return f"no answer: {error!r}"
     if answer.status_code >= 500:
         return f"{answer.status_code}: {answer.text[:300]}"
     if "Traceback" in answer.text or 'File "' in answer.text:
         return f"a traceback: {answer.text[:300]}"
-    if answer.status_code >= 400 and abuse.method != "HEAD" and set(answer.json()["error"]) != {"code", "message", "field"}:
+    if (
+        answer.status_code >= 400
+        and abuse.method != "HEAD"
+        and set(answer.json()["error"]) != {"code", "message", "field"}
+    ):
         return f"an error of another form: {answer.text[:300]}"
     return None
 
@@ -157,7 +177,9 @@ def connected(server: Server) -> socket.socket:
     return socket.create_connection((url.host, url.port or 80), timeout=10)
 
 
-HEAD = b"POST /search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+HEAD = (
+    b"POST /search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+)
 
 
 def test_clients_that_dawdle_hold_no_worker(abused: Server) -> None:
@@ -221,9 +243,14 @@ def test_two_workers_answer_alike_right_after_an_enrolment(pair: Server) -> None
     before = [cpu_time(worker) for worker in workers(pair)]
     assert len(before) == 2
     for seed in range(200, 206):
-        assert pair.client.post("/enroll", files=files(seed), data={"id": f"new {seed}"}).status_code == 200
+        assert (
+            pair.client.post("/enroll", files=files(seed), data={"id": f"new {seed}"}).status_code
+            == 200
+        )
         with ThreadPoolExecutor(4) as pool:
-            assert set(pool.map(lambda _, seed=seed: found_afresh(pair, seed), range(50))) == {f"new {seed}"}
+            assert set(pool.map(lambda _, seed=seed: found_afresh(pair, seed), range(50))) == {
+                f"new {seed}"
+            }
     after = [cpu_time(worker) for worker in workers(pair)]
     assert all(now > then for now, then in zip(after, before, strict=True))  # both had their share
 
@@ -240,7 +267,11 @@ def workers(server: Server) -> list[int]:
     """The processes that answer: children of the one that was started."""
     children = Path(f"/proc/{server.process.pid}/task").glob("*/children")
     processes = [int(child) for each in children for child in each.read_text().split()]
-    return [each for each in processes if b"worker.service" in Path(f"/proc/{each}/cmdline").read_bytes()]
+    return [
+        each
+        for each in processes
+        if b"worker.service" in Path(f"/proc/{each}/cmdline").read_bytes()
+    ]
 
 
 def cpu_time(process: int) -> int:
@@ -249,7 +280,9 @@ def cpu_time(process: int) -> int:
 
 
 def test_killed_workers_lose_no_acknowledged_enrolment(pair: Server) -> None:
-    """A worker is killed three times, and then both at once, while clients enroll; what was sent again is no other item."""
+    """A worker is killed three times, and then both at once, while clients enroll; what was sent
+    again is no other item.
+    """
     acknowledged: list[str] = []
     over = threading.Event()
 

@@ -51,21 +51,37 @@ def test_each_scope_reaches_what_it_should_and_nothing_else(guarded: Server, wha
     for name, reached in MAY.items():
         status = guarded.client.request(method, path, headers=bearer(name), **request).status_code
         assert status == (404 if what == "nothing" else 200 if what in reached else 403), name
-    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKENS['boss'][1]}"}):
+    for headers in (
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": f"Basic {TOKENS['boss'][1]}"},
+    ):
         answer = guarded.client.request(method, path, headers=headers, **request)
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthorized")
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/docs/", "/openapi.json", "/ui/docs.css"])
+@pytest.mark.parametrize(
+    "path", ["/livez", "/readyz", "/healthz", "/docs/", "/openapi.json", "/ui/docs.css"]
+)
 def test_health_and_pages_need_no_token(guarded: Server, path: str) -> None:
     assert guarded.client.get(path).status_code == 200
 
 
 def test_whoami_says_what_a_token_is_good_for(guarded: Server, server: Server) -> None:
-    assert guarded.client.get("/whoami", headers=bearer("ann")).json() == {"name": "ann", "scopes": ["search"], "open": False}
-    assert guarded.client.get("/whoami", headers=bearer("boss")).json()["scopes"] == [str(scope) for scope in Scope]
-    assert server.client.get("/whoami").json() == {"name": None, "scopes": [str(scope) for scope in Scope], "open": True}
+    assert guarded.client.get("/whoami", headers=bearer("ann")).json() == {
+        "name": "ann",
+        "scopes": ["search"],
+        "open": False,
+    }
+    assert guarded.client.get("/whoami", headers=bearer("boss")).json()["scopes"] == [
+        str(scope) for scope in Scope
+    ]
+    assert server.client.get("/whoami").json() == {
+        "name": None,
+        "scopes": [str(scope) for scope in Scope],
+        "open": True,
+    }
 
 
 @pytest.mark.parametrize(
@@ -91,8 +107,12 @@ def test_whoami_says_what_a_token_is_good_for(guarded: Server, server: Server) -
     ],
     ids=str,
 )
-def test_without_tokens_only_this_machines_own_requests_are_answered(server: Server, headers: dict[str, str]) -> None:
-    """A page of another site, also one that rebinds its name to this address, and what a proxy passes on from elsewhere."""
+def test_without_tokens_only_this_machines_own_requests_are_answered(
+    server: Server, headers: dict[str, str]
+) -> None:
+    """A page of another site, also one that rebinds its name to this address, and what a proxy
+    passes on from elsewhere.
+    """
     for method, path, request in (ASKED["search"], ASKED["picture"]):
         answer = server.client.request(method, path, headers=headers, **request)
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")
@@ -108,20 +128,29 @@ def test_every_answer_protects_a_browser_and_carries_its_request(guarded: Server
         assert answer.headers["content-security-policy"].startswith("default-src 'self'")
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "access-control-allow-origin" not in answer.headers
-    made = guarded.client.get("/docs/", headers={"X-Request-Id": "two\twords"}).headers["x-request-id"]
+    made = guarded.client.get("/docs/", headers={"X-Request-Id": "two\twords"}).headers[
+        "x-request-id"
+    ]
     assert re.fullmatch(r"[0-9a-f]{32}", made)
 
 
 def test_the_audit_says_who_did_what_and_shows_no_picture(guarded: Server) -> None:
     headers = {**bearer("boss"), "X-Request-Id": "audited"}
     guarded.client.post("/search", files=files(5), data={"k": "2"}, headers=headers)
-    guarded.client.post("/enroll", files=files(60), data={"id": "a60", "identity": "Zoë"}, headers=headers)
+    guarded.client.post(
+        "/enroll", files=files(60), data={"id": "a60", "identity": "Zoë"}, headers=headers
+    )
     guarded.client.post("/remove", json={"identity": "Zoë"}, headers=headers)
     guarded.client.post("/search", files={"rgb": ("x", b"junk")}, headers=headers)
     audit = guarded.log.parent / "audit"
-    lines = [line for line in map(json.loads, audit.read_text(encoding="utf-8").splitlines()) if line["request"] == "audited"]
+    lines = [
+        line
+        for line in map(json.loads, audit.read_text(encoding="utf-8").splitlines())
+        if line["request"] == "audited"
+    ]
     assert [(line["action"], line["caller"], line["client"]) for line in lines] == [
-        (action, "boss", "127.0.0.1") for action in ("search", "enroll", "enroll", "remove", "remove")
+        (action, "boss", "127.0.0.1")
+        for action in ("search", "enroll", "enroll", "remove", "remove")
     ]
     assert (lines[0]["gallery"], lines[0]["hits"]) == ("people", 2)
     for intent, result in (lines[1:3], lines[3:5]):
@@ -139,7 +168,12 @@ def test_logs_are_json_with_the_request_and_without_tokens(guarded: Server) -> N
         time.sleep(0.05)  # the line comes after the answer
     lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     (line,) = [line for line in lines if line.get("id") == "logged"]
-    assert (line["level"], line["path"], line["status"], line["caller"]) == ("info", "/galleries", 200, "ann")
+    assert (line["level"], line["path"], line["status"], line["caller"]) == (
+        "info",
+        "/galleries",
+        200,
+        "ann",
+    )
     assert not any(token in text for _, token in TOKENS.values())
 
 
@@ -150,7 +184,10 @@ def test_logs_are_json_with_the_request_and_without_tokens(guarded: Server) -> N
         (["", "ann fly 0123456789abcdef"], "line 2: no scope is called 'fly'"),
         (["ann search short"], "16 characters"),
         (["ann search 0123456789abcdef", "ann enroll 0123456789abcdeX"], "line 2: this name"),
-        (["ann search 0123456789abcdef", "bob enroll 0123456789abcdef"], "line 2: this name or token"),
+        (
+            ["ann search 0123456789abcdef", "bob enroll 0123456789abcdef"],
+            "line 2: this name or token",
+        ),
         (["# nobody"], "holds no token"),
         (["ann search sha256:" + "AB" * 32], "64 digits of lowercase hexadecimal"),
         (["ann search sha256:0123456789"], "64 digits of lowercase hexadecimal"),
@@ -169,7 +206,8 @@ def test_a_token_is_not_cut_at_a_number_sign() -> None:
 
 
 def test_a_token_may_be_written_as_its_digest(tmp_path: Path) -> None:
-    digest = "sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"  # of "secret"
+    # of "secret"
+    digest = "sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"
     tokens = TokenStore.parse([f"ann search,enroll {digest}"], "tokens")
     caller = tokens.find("bearer secret")
     assert caller is not None
@@ -206,7 +244,9 @@ def test_over_the_rate_is_429_and_says_when() -> None:
     app = create_app(limits, None, AccessControl(tokens, limits))
 
     async def ask() -> list[httpx.Response]:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://here"
+        ) as client:
             headers = {"Authorization": "Bearer 0123456789abcdef"}
             return [await client.get("/whoami", headers=headers) for _ in range(2)]
 

@@ -33,7 +33,10 @@ def test_uploads_count_from_their_first_byte_until_the_request_ends() -> None:
 
 
 def test_uploads_get_half_of_the_space_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.disk_usage", lambda folder: Usage(0, 0, 100) if folder == tempfile.gettempdir() else None)
+    monkeypatch.setattr(
+        "shutil.disk_usage",
+        lambda folder: Usage(0, 0, 100) if folder == tempfile.gettempdir() else None,
+    )
     control = AdmissionControl(128, 1000)
     with control.admit() as take, control.admit() as other:
         take(50)
@@ -44,7 +47,9 @@ def test_uploads_get_half_of_the_space_for_temporary_files(monkeypatch: pytest.M
         assert raised.value.status_code == 507
 
 
-def test_an_upload_that_is_on_its_way_takes_a_place_in_the_queue(guarded: Server, tmp_path: Path) -> None:
+def test_an_upload_that_is_on_its_way_takes_a_place_in_the_queue(
+    guarded: Server, tmp_path: Path
+) -> None:
     token = bearer("ann")["Authorization"].encode()
     with connect(guarded) as connection:
         connection.sendall(
@@ -54,6 +59,10 @@ def test_an_upload_that_is_on_its_way_takes_a_place_in_the_queue(guarded: Server
         values: list[float] = []
         for _ in range(20):
             text = guarded.client.get("/metrics", headers=bearer("boss")).text
-            values += [float(line.split(" ")[1]) for line in text.splitlines() if line.startswith("trireid_queue_requests ")]
+            values += [
+                float(line.split(" ")[1])
+                for line in text.splitlines()
+                if line.startswith("trireid_queue_requests ")
+            ]
         assert 1 in values
     assert guarded.client.post("/search", files=files(5), headers=bearer("ann")).status_code == 200

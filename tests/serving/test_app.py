@@ -36,16 +36,22 @@ def answer_to(error: Exception, monkeypatch: pytest.MonkeyPatch) -> httpx.Respon
 
 
 def test_a_gallery_that_others_write_to_for_long_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = answer_to(GalleryError("/srv/secret: another process writes", "/srv/secret", "locked"), monkeypatch)
+    answer = answer_to(
+        GalleryError("/srv/secret: another process writes", "/srv/secret", "locked"), monkeypatch
+    )
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "busy")
     assert "retry-after" in answer.headers
     assert "secret" not in answer.text
 
 
 @pytest.mark.parametrize(
-    "error", [GalleryError("/srv/secret: the disk is full", "/srv/secret", "store"), KeyError("secret")], ids=["store", "bug"]
+    "error",
+    [GalleryError("/srv/secret: the disk is full", "/srv/secret", "store"), KeyError("secret")],
+    ids=["store", "bug"],
 )
-def test_a_fault_of_the_servers_own_tells_nothing_of_it(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_the_servers_own_tells_nothing_of_it(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answer = answer_to(error, monkeypatch)
     assert answer.status_code == 500
     assert answer.json()["error"]["code"] == "internal"

@@ -73,7 +73,9 @@ def test_short_writes_make_whole_lines(path: Path, monkeypatch: pytest.MonkeyPat
     assert [line["number"] for line in lines(path)] == [0, 1, 2]
 
 
-@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "audit_full"), (errno.EROFS, "audit"), (errno.EIO, "audit")])
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.ENOSPC, "audit_full"), (errno.EROFS, "audit"), (errno.EIO, "audit")]
+)
 def test_a_line_that_fails_in_its_middle_is_taken_back(
     number: int, code: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,7 +97,9 @@ def test_a_line_that_a_killed_process_left_torn_is_ended(path: Path) -> None:
     assert [json.loads(line)["action"] for line in path.read_text().splitlines()[1:]] == ["next"]
 
 
-def test_what_the_disk_has_not_confirmed_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_disk_has_not_confirmed_is_an_error(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(_: int) -> None:
         raise OSError(errno.EIO, "no")
 
@@ -126,7 +130,9 @@ def _write_forever(audit: Audit) -> None:
 def test_an_idle_process_keeps_no_space_of_a_deleted_file(path: Path) -> None:
     Audit(path).write("search")
     path.unlink()
-    assert not [file for file in Path("/proc/self/fd").iterdir() if str(path) in os.path.realpath(file)]
+    assert not [
+        file for file in Path("/proc/self/fd").iterdir() if str(path) in os.path.realpath(file)
+    ]
 
 
 def test_a_pipe_that_nothing_reads_or_that_is_full_is_not_written_to(tmp_path: Path) -> None:
@@ -173,11 +179,15 @@ def test_many_writers_and_a_rotation_lose_no_line_and_mix_none(path: Path) -> No
     assert sorted(found) == sorted(list(range(50)) * 4)
 
 
-def record(path: Path | None, work: Callable[[dict[str, Any]], None], audit: Audit | None = None) -> None:
+def record(
+    path: Path | None, work: Callable[[dict[str, Any]], None], audit: Audit | None = None
+) -> None:
     """Make a change within the audit's two lines."""
     app = SimpleNamespace(state=SimpleNamespace(audit=audit or Audit(path)))
     known = {ROUTE: "/enroll", REQUEST_ID: "r1", PRINCIPAL: Principal("ann", frozenset())}
-    request = Request({"type": "http", "client": ("203.0.113.9", 1), "headers": [], "app": app, **known})
+    request = Request(
+        {"type": "http", "client": ("203.0.113.9", 1), "headers": [], "app": app, **known}
+    )
 
     async def run() -> None:
         async with RequestAudit(request).recording(gallery="people", id="a1") as result:
@@ -196,7 +206,12 @@ def test_the_intent_is_recorded_before_the_change_and_its_result_after(path: Pat
 
     record(path, work)
     intent, actor = seen
-    assert (intent["action"], intent["stage"], intent["request"], intent["caller"]) == ("enroll", "intent", "r1", "ann")
+    assert (intent["action"], intent["stage"], intent["request"], intent["caller"]) == (
+        "enroll",
+        "intent",
+        "r1",
+        "ann",
+    )
     assert actor == {"request": "r1", "caller": "ann", "client": "203.0.113.9"}
     result = lines(path)[1]
     assert (result["action"], result["stage"], result["outcome"]) == ("replace", "result", "done")
@@ -219,7 +234,9 @@ def test_what_cannot_be_recorded_is_not_done() -> None:
     ],
     ids=repr,
 )
-def test_a_change_that_fails_has_a_result_too(error: Exception, outcome: dict[str, str], path: Path) -> None:
+def test_a_change_that_fails_has_a_result_too(
+    error: Exception, outcome: dict[str, str], path: Path
+) -> None:
     def fail(_: dict[str, Any]) -> None:
         raise error
 
@@ -263,8 +280,12 @@ class Asked:
 
     def __call__(self, method: str, path: str, **request: Any) -> httpx.Response:
         async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=("127.0.0.1", 1))
-            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            transport = httpx.ASGITransport(
+                self.app, raise_app_exceptions=False, client=("127.0.0.1", 1)
+            )
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://127.0.0.1"
+            ) as client:
                 return await client.request(method, path, **request)
 
         return asyncio.run(ask())
@@ -294,20 +315,26 @@ EVERYTHING: dict[str, tuple[str, str, dict[str, Any]]] = {
 def test_nothing_is_done_or_told_that_cannot_be_recorded(
     full: bool, tmp_path: Path, embedder: Embedder, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = Asked(filled(tmp_path / "people.gallery", embedder), Path("/dev/full") if full else path)
+    asked = Asked(
+        filled(tmp_path / "people.gallery", embedder), Path("/dev/full") if full else path
+    )
     gallery = asked.desk.named("people")
     before = gallery.digests()
     if not full:
         monkeypatch.setattr("os.write", failing_write(0, errno.EROFS))
     for method, address, request in EVERYTHING.values():
         answer = asked(method, address, **request)
-        assert (answer.status_code, answer.json()["error"]["code"]) == ((507, "audit_full") if full else (503, "audit"))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (
+            (507, "audit_full") if full else (503, "audit")
+        )
     assert gallery.digests() == before
     assert not gallery.audit()
     asked.desk.close()
 
 
-def test_everything_that_is_done_or_told_has_its_lines(tmp_path: Path, embedder: Embedder, path: Path) -> None:
+def test_everything_that_is_done_or_told_has_its_lines(
+    tmp_path: Path, embedder: Embedder, path: Path
+) -> None:
     asked = Asked(filled(tmp_path / "people.gallery", embedder), path)
     for method, address, request in EVERYTHING.values():
         assert asked(method, address, **request).status_code == 200, address
@@ -329,7 +356,10 @@ def test_everything_that_is_done_or_told_has_its_lines(tmp_path: Path, embedder:
         ("pictures", "result", "people"),
     ]
     assert lines(path)[8]["galleries"] == ["people"]
-    assert [(action, what["by"]["client"]) for _, action, what in stored] == [("replace", "127.0.0.1"), ("remove", "127.0.0.1")]
+    assert [(action, what["by"]["client"]) for _, action, what in stored] == [
+        ("replace", "127.0.0.1"),
+        ("remove", "127.0.0.1"),
+    ]
 
 
 def test_a_removal_at_the_command_line_names_its_user(tmp_path: Path, embedder: Embedder) -> None:

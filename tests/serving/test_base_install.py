@@ -11,15 +11,21 @@ import pytest
 from tests.conftest import ROOT, encoded
 from tests.serving.conftest import Server
 
-BLOCKED = "torch onnx onnxscript onnxruntime faiss tensorrt matplotlib pyarrow safetensors yaml bentoml"
+BLOCKED = (
+    "torch onnx onnxscript onnxruntime faiss tensorrt matplotlib pyarrow safetensors yaml bentoml"
+)
 
 
 def run(code: str, blocked: str = BLOCKED) -> subprocess.CompletedProcess[str]:
     block = f"import sys\nfor name in {blocked.split()!r}: sys.modules[name] = None\n"
-    return subprocess.run([sys.executable, "-c", block + code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-c", block + code], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["index", "--help"], ["gallery", "--help"], ["--version"]], ids=str)
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["index", "--help"], ["gallery", "--help"], ["--version"]], ids=str
+)
 def test_help_needs_no_extra(arguments: list[str]) -> None:
     done = run(f"import trireid.cli\ntrireid.main({arguments!r})")
     assert (done.returncode, done.stderr) == (0, "")
@@ -27,7 +33,16 @@ def test_help_needs_no_extra(arguments: list[str]) -> None:
 
 def test_the_client_needs_no_extra(server: Server, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encoded(15))
-    asked = ["search", "--url", str(server.client.base_url), "--gallery", "people", "--rgb", str(tmp_path / "a.png"), "--json"]
+    asked = [
+        "search",
+        "--url",
+        str(server.client.base_url),
+        "--gallery",
+        "people",
+        "--rgb",
+        str(tmp_path / "a.png"),
+        "--json",
+    ]
     done = run(f"import trireid.cli\nsys.exit(trireid.cli.main({asked!r}))")
     assert (done.returncode, done.stderr) == (0, "")
     assert '"hits"' in done.stdout
@@ -38,4 +53,6 @@ def test_a_missing_extra_is_named(blocked: str, extra: str, tmp_path: Path) -> N
     asked = ["search", "--gallery", str(tmp_path / "x"), "--rgb", str(tmp_path / "a.png")]
     done = run(f"import trireid.cli\nsys.exit(trireid.cli.main({asked!r}))", blocked)
     assert done.returncode == 2
-    assert done.stderr == f"trireid: {blocked} is not installed; run: pip install 'trireid[{extra}]'\n"
+    assert (
+        done.stderr == f"trireid: {blocked} is not installed; run: pip install 'trireid[{extra}]'\n"
+    )

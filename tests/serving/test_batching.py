@@ -1,4 +1,6 @@
-"""Adaptive batching: everybody gets their own rows, in few passes, and nobody waits beyond their time."""
+"""Adaptive batching: everybody gets their own rows, in few passes, and nobody waits beyond their
+time.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,11 @@ class Network(Embedder):
 
 def ask(embedder: BatchingEmbedder, *numbers: int) -> list[int]:
     count = len(numbers)
-    inputs: tuple[Any, Any, Any] = (np.zeros((count, 1)), np.array(numbers), np.ones((count, 3), bool))
+    inputs: tuple[Any, Any, Any] = (
+        np.zeros((count, 1)),
+        np.array(numbers),
+        np.ones((count, 3), bool),
+    )
     embeddings, tokens = embedder.run(*inputs)
     assert (embeddings[:, 0] == tokens[:, 0, 0]).all()
     return [int(value) for value in embeddings[:, 0]]

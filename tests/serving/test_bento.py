@@ -1,4 +1,6 @@
-"""The bento: built without a network, whole and no more than that, and served from elsewhere over galleries outside."""
+"""The bento: built without a network, whole and no more than that, and served from elsewhere over
+galleries outside.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,10 @@ def read(file: str) -> dict[str, Any]:
 @pytest.mark.parametrize(("extra", "file"), VARIANTS.items())
 def test_a_bentos_packages_are_pyprojects(extra: str, file: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert read(file)["python"]["packages"] == [*project["dependencies"], *project["optional-dependencies"][extra]]
+    assert read(file)["python"]["packages"] == [
+        *project["dependencies"],
+        *project["optional-dependencies"][extra],
+    ]
 
 
 def test_the_variants_differ_in_their_packages_alone() -> None:
@@ -55,7 +60,9 @@ class Bento:
 
 @pytest.fixture(scope="module")
 def bento(tmp_path_factory: pytest.TempPathFactory) -> Bento:
-    """Built as `bentoml build` does, with a `uv` that fails: nothing may be resolved, so nobody is asked over a network."""
+    """Built as `bentoml build` does, with a `uv` that fails: nothing may be resolved, so nobody is
+    asked over a network.
+    """
     folder = tmp_path_factory.mktemp("bento")
     uv = folder / "bin" / "uv"
     uv.parent.mkdir()
@@ -63,24 +70,43 @@ def bento(tmp_path_factory: pytest.TempPathFactory) -> Bento:
     uv.chmod(0o755)
     home = folder / "home"
     build_wheel(ROOT / "dist")
-    environment = {**os.environ, "BENTOML_HOME": str(home), "PATH": f"{uv.parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        "BENTOML_HOME": str(home),
+        "PATH": f"{uv.parent}{os.pathsep}{os.environ['PATH']}",
+    }
     subprocess.run(
-        [*BENTOML, "build", "--version", "built"], cwd=ROOT, env=environment, check=True, timeout=240, capture_output=True
+        [*BENTOML, "build", "--version", "built"],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        timeout=240,
+        capture_output=True,
     )
     return Bento(home / "bentos" / "trireid-service" / "built", home)
 
 
 def test_it_carries_the_wheel_and_nothing_else(bento: Bento) -> None:
     source = bento.folder / "src"
-    held = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()} - {"bentofile.yaml"}
+    held = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()} - {
+        "bentofile.yaml"
+    }
     assert held == {"LICENSE"}
     (wheel,) = (bento.folder / "env" / "python" / "wheels").iterdir()
     assert read("bentofile.yaml")["python"]["wheels"] == [f"dist/{wheel.name}"]
     with ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    assert {name.split("/")[0] for name in names} == {"trireid", wheel.name.split("-py3")[0] + ".dist-info"}
-    listed = subprocess.run(["git", "ls-files", *LAYERS], cwd=ROOT, check=True, capture_output=True, text=True)
-    files = {name if name.startswith("trireid/") else f"trireid/{name}" for name in listed.stdout.splitlines()}
+    assert {name.split("/")[0] for name in names} == {
+        "trireid",
+        wheel.name.split("-py3")[0] + ".dist-info",
+    }
+    listed = subprocess.run(
+        ["git", "ls-files", *LAYERS], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    files = {
+        name if name.startswith("trireid/") else f"trireid/{name}"
+        for name in listed.stdout.splitlines()
+    }
     assert {name for name in names if name.startswith("trireid/")} == files
 
 
@@ -92,7 +118,9 @@ def test_it_names_no_index_and_no_torch(bento: Bento) -> None:
 
 
 def test_it_serves_a_gallery_outside_by_its_own_artifact(bento: Bento, tmp_path: Path) -> None:
-    with Gallery.open(tmp_path / "volume" / "people.gallery", load_artifact(default_artifact("person"))) as gallery:
+    with Gallery.open(
+        tmp_path / "volume" / "people.gallery", load_artifact(default_artifact("person"))
+    ) as gallery:
         gallery.add([triplet(i, id=f"s{i}") for i in range(3)])
     (tmp_path / "elsewhere").mkdir()
     process, client = start_command(
@@ -103,7 +131,9 @@ def test_it_serves_a_gallery_outside_by_its_own_artifact(bento: Bento, tmp_path:
     )
     query = triplet(1)
     with closing(client):
-        answer = client.post("/search", files={name: (name, getattr(query, name)) for name in ("rgb", "nir", "tir")})
+        answer = client.post(
+            "/search", files={name: (name, getattr(query, name)) for name in ("rgb", "nir", "tir")}
+        )
         ready = client.get("/readyz")
         stop(process)
         with pytest.raises(httpx.TransportError):
@@ -116,7 +146,12 @@ def test_it_serves_a_gallery_outside_by_its_own_artifact(bento: Bento, tmp_path:
 def test_the_image_is_made_from_the_packages_and_nothing_else() -> None:
     wanted = {"pyproject.toml", "README.md", "LICENSE", "locks", "trireid", *SUBPACKAGES}
     lines = [line.split() for line in (ROOT / "Dockerfile").read_text().splitlines()]
-    copied = {name for line in lines if line[:1] == ["COPY"] and not line[1].startswith("--") for name in line[1:-1]}
+    copied = {
+        name
+        for line in lines
+        if line[:1] == ["COPY"] and not line[1].startswith("--")
+        for name in line[1:-1]
+    }
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert copied == wanted
     assert {line.removeprefix("!") for line in ignored if line.startswith("!")} == wanted

@@ -37,10 +37,16 @@ def client(server: Server) -> Iterator[Client]:
 
 
 def test_everything_that_the_service_can_do(client: Client) -> None:
-    found = client.search(Sample(**pictures(5), camera=1), "people", k=3, where={"identity": "2"}, other_cameras=True)
+    found = client.search(
+        Sample(**pictures(5), camera=1), "people", k=3, where={"identity": "2"}, other_cameras=True
+    )
     assert [hit.rank for hit in found.hits] == [1, 2, 3]
     assert {(hit.identity, hit.camera == 1) for hit in found.hits} == {("2", False)}
-    assert (found.gallery, found.present, set(found.stages)) == ("people", ["rgb", "nir", "tir"], {"decode", "embed", "search"})
+    assert (found.gallery, found.present, set(found.stages)) == (
+        "people",
+        ["rgb", "nir", "tir"],
+        {"decode", "embed", "search"},
+    )
     known: dict[str, Any] = {
         "identity": "Zoë",
         "camera": 7,
@@ -66,7 +72,9 @@ def pictures(seed: int) -> dict[str, Any]:
     return {"rgb": sample.rgb, "nir": sample.nir, "tir": sample.tir}
 
 
-def test_pictures_of_every_kind_arrive_unchanged(client: Client, tmp_path: Path, server: Server) -> None:
+def test_pictures_of_every_kind_arrive_unchanged(
+    client: Client, tmp_path: Path, server: Server
+) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (64, 32, 3), dtype=np.uint8)
     png = io.BytesIO()
     Image.fromarray(pixels).save(png, "PNG")
@@ -84,7 +92,9 @@ def test_pictures_of_every_kind_arrive_unchanged(client: Client, tmp_path: Path,
 def test_an_event_loop_asks_many_things_at_once(server: Server) -> None:
     async def ask() -> list[str]:
         async with AsyncClient(str(server.client.base_url)) as client:
-            answers = await asyncio.gather(*(client.search(Sample(**pictures(i)), "people", k=1) for i in range(12)))
+            answers = await asyncio.gather(
+                *(client.search(Sample(**pictures(i)), "people", k=1) for i in range(12))
+            )
             with pytest.raises(ServiceError):
                 await client.gallery("pets")
             return [answer.hits[0].id for answer in answers]
@@ -92,7 +102,9 @@ def test_an_event_loop_asks_many_things_at_once(server: Server) -> None:
     assert asyncio.run(ask()) == [f"s{i}" for i in range(12)]
 
 
-def test_what_the_server_refuses_is_an_error_with_all_that_it_told(server: Server, guarded: Server) -> None:
+def test_what_the_server_refuses_is_an_error_with_all_that_it_told(
+    server: Server, guarded: Server
+) -> None:
     with Client(str(server.client.base_url)) as client, pytest.raises(ServiceError) as caught:
         client.search(Sample(rgb=b"not a picture"), "people")
     error = caught.value
@@ -124,7 +136,10 @@ def waited_for(log: Path, text: str) -> str:
         (lambda client: client.search(Sample(rgb="/gone.png")), PictureError),
         (lambda client: client.search(Sample(rgb=np.zeros((4, 4), np.uint8))), PictureError),
         (lambda client: client.search(Sample(**pictures(1)), where={"a": {1}}), TrireidError),
-        (lambda client: client.enroll(Sample(**pictures(1), attributes={"a": float("nan")})), TrireidError),
+        (
+            lambda client: client.enroll(Sample(**pictures(1), attributes={"a": float("nan")})),
+            TrireidError,
+        ),
         (lambda client: client.enroll(Sample(**pictures(1), scene="yard")), TrireidError),
         (lambda _: Client("127.0.0.1:3000"), TrireidError),
         (lambda _: Client("http://"), TrireidError),
@@ -132,17 +147,26 @@ def waited_for(log: Path, text: str) -> str:
         (lambda _: Client("http://127.0.0.1", "two words"), TrireidError),
     ],
 )
-def test_what_cannot_be_sent_is_said_before_anything_is(ask: Callable[[Client], Any], error: type[TrireidError]) -> None:
+def test_what_cannot_be_sent_is_said_before_anything_is(
+    ask: Callable[[Client], Any], error: type[TrireidError]
+) -> None:
     with Client("http://127.0.0.1:1", retries=0) as client, pytest.raises(error) as caught:
         ask(client)
     assert not isinstance(caught.value, ServiceError)
     assert "\n" not in caught.value.message
 
 
-# A server that fails as it is told: each entry of `script` is a status, or what happens to the connection.
+# A server that fails as it is told: each entry of `script` is a status, or what happens to the
+# connection.
 
-EMBEDDED = EmbedAnswer(embedding=[1.0], dim=1, model="m", present=["rgb"]).model_dump() | {"new": "field"}
-DONE: dict[str, dict[str, Any]] = {"/v1/embed": EMBEDDED, "/v1/enroll": {"id": "a"}, "/v1/remove": {"removed": 1}}
+EMBEDDED = EmbedAnswer(embedding=[1.0], dim=1, model="m", present=["rgb"]).model_dump() | {
+    "new": "field"
+}
+DONE: dict[str, dict[str, Any]] = {
+    "/v1/embed": EMBEDDED,
+    "/v1/enroll": {"id": "a"},
+    "/v1/remove": {"removed": 1},
+}
 HANG_UP, CUT, SLOW = "hang up", "cut", "slow"
 
 
@@ -174,7 +198,11 @@ class Handler(BaseHTTPRequestHandler):
         if step == SLOW:
             threading.Event().wait(1)
         code = step if isinstance(step, int) else 200
-        answer = DONE.get(self.path) if code == 200 else {"error": {"code": "busy", "message": "later", "field": None}}
+        answer = (
+            DONE.get(self.path)
+            if code == 200
+            else {"error": {"code": "busy", "message": "later", "field": None}}
+        )
         text = json.dumps(answer).encode()
         self.send_response(code)
         self.send_header("Content-Length", str(len(text)))
@@ -191,7 +219,9 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def scripted(*script: Any, retry_after: str | None = None) -> Iterator[tuple[str, Scripted]]:
     made = Scripted(list(script), retry_after)
-    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread = threading.Thread(
+        target=made.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+    )
     thread.start()
     try:
         yield f"http://127.0.0.1:{made.server_address[1]}", made
@@ -236,22 +266,34 @@ def test_retry_after_is_honoured(waits: list[float]) -> None:
     with scripted(429, retry_after=moment) as (url, _), Client(url) as client:
         client.remove(identity="Ann")
     assert 25 < waits.pop() <= 30.25
-    with scripted(503, retry_after="3600") as (url, made), Client(url) as client, pytest.raises(ServiceError):
+    with (
+        scripted(503, retry_after="3600") as (url, made),
+        Client(url) as client,
+        pytest.raises(ServiceError),
+    ):
         client.embed(triplet(1))
     assert (len(made.seen), waits) == (1, [])
 
 
 @pytest.mark.parametrize("fault", [HANG_UP, CUT])
-def test_after_a_lost_answer_only_what_does_no_harm_is_done_again(waits: list[float], fault: str) -> None:
+def test_after_a_lost_answer_only_what_does_no_harm_is_done_again(
+    waits: list[float], fault: str
+) -> None:
     with scripted(fault) as (url, made), Client(url) as client:
         assert client.enroll(triplet(1)).id == "a"
-    first, second = (body.partition(b'name="id"\r\n\r\n')[2].partition(b"\r\n")[0] for _, _, body, _ in made.seen)
+    first, second = (
+        body.partition(b'name="id"\r\n\r\n')[2].partition(b"\r\n")[0] for _, _, body, _ in made.seen
+    )
     assert (len(first), first) == (32, second)  # the id was made before the first try
     with scripted(fault) as (url, made), Client(url) as client:
         with pytest.raises(ServiceError) as caught:
             client.remove(identity="Ann")
         assert len(made.seen) == 1
-    assert (caught.value.status, caught.value.code, caught.value.temporary) == (None, "connection", True)
+    assert (caught.value.status, caught.value.code, caught.value.temporary) == (
+        None,
+        "connection",
+        True,
+    )
 
 
 def test_a_slow_server_is_not_given_the_same_work_twice(waits: list[float]) -> None:
@@ -262,7 +304,10 @@ def test_a_slow_server_is_not_given_the_same_work_twice(waits: list[float]) -> N
 
 
 def test_a_server_that_is_not_there_is_tried_again_for_everything(waits: list[float]) -> None:
-    with Client("http://127.0.0.1:1", retries=2) as client, pytest.raises(ServiceError, match="no answer"):
+    with (
+        Client("http://127.0.0.1:1", retries=2) as client,
+        pytest.raises(ServiceError, match="no answer"),
+    ):
         client.remove(identity="Ann")
     assert len(waits) == 2
 
@@ -294,14 +339,36 @@ def test_the_event_loop_is_as_patient() -> None:
 def search(*arguments: object, token: str | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "trireid", "search", *map(str, arguments)]
     environment = {**os.environ, "TRIREID_TOKEN": token or ""}
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False, env=environment)
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False, env=environment
+    )
 
 
-def test_search_at_a_url_prints_what_search_in_a_folder_does(guarded: Server, tmp_path: Path) -> None:
+def test_search_at_a_url_prints_what_search_in_a_folder_does(
+    guarded: Server, tmp_path: Path
+) -> None:
     Image.fromarray(picture(15)).save(tmp_path / "q.png")
-    asked = ["--rgb", tmp_path / "q.png", "-k", 4, "--camera", 1, "--where", '{"identity": ["0", "2"]}', "--by-identity"]
+    asked = [
+        "--rgb",
+        tmp_path / "q.png",
+        "-k",
+        4,
+        "--camera",
+        1,
+        "--where",
+        '{"identity": ["0", "2"]}',
+        "--by-identity",
+    ]
     here = search("--gallery", guarded.folders[0], *asked, "--json")
-    there = search("--url", guarded.client.base_url, "--gallery", "people", *asked, "--json", token=TOKENS["ann"][1])
+    there = search(
+        "--url",
+        guarded.client.base_url,
+        "--gallery",
+        "people",
+        *asked,
+        "--json",
+        token=TOKENS["ann"][1],
+    )
     assert there.returncode == 0, there.stderr
     found, expected = (json.loads(each.stdout)["hits"] for each in (there, here))
     assert [set(hit) for hit in found] == [set(hit) for hit in expected]
@@ -316,8 +383,16 @@ def test_search_at_a_url_prints_what_search_in_a_folder_does(guarded: Server, tm
     [
         (["--rgb", "a.png"], 2, "give --gallery DIR, or --url"),
         (["--gallery", "x", "--token", "t", "--rgb", "a.png"], 2, "--token is for a server"),
-        (["--url", "http://127.0.0.1:1", "--model", "m.onnx"], 2, "--model is for a gallery's folder"),
-        (["--url", "http://127.0.0.1:1", "--threads", "2"], 2, "--threads is for a gallery's folder"),
+        (
+            ["--url", "http://127.0.0.1:1", "--model", "m.onnx"],
+            2,
+            "--model is for a gallery's folder",
+        ),
+        (
+            ["--url", "http://127.0.0.1:1", "--threads", "2"],
+            2,
+            "--threads is for a gallery's folder",
+        ),
         (["--url", "ftp://there", "--rgb", "a.png"], 2, "must be like http://"),
         (["--url", "http://127.0.0.1:1", "--rgb", "/gone.png"], 2, "cannot be read"),
     ],
@@ -334,14 +409,27 @@ def test_what_makes_no_sense_together_is_one_clear_line(
 
 
 def test_a_server_that_refuses_or_is_away_is_one_clear_line(
-    guarded: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    guarded: Server,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import trireid.cli
 
     Image.fromarray(picture(15)).save(tmp_path / "q.png")
     monkeypatch.delenv("TRIREID_TOKEN", raising=False)
-    assert trireid.cli.main(["search", "--url", str(guarded.client.base_url), "--rgb", str(tmp_path / "q.png")]) == 2
+    assert (
+        trireid.cli.main(
+            ["search", "--url", str(guarded.client.base_url), "--rgb", str(tmp_path / "q.png")]
+        )
+        == 2
+    )
     assert "a token is needed" in capsys.readouterr().err
     monkeypatch.setattr("trireid.serving.client.time.sleep", lambda _: None)
-    assert trireid.cli.main(["search", "--url", "http://127.0.0.1:1", "--rgb", str(tmp_path / "q.png")]) == 1
+    assert (
+        trireid.cli.main(
+            ["search", "--url", "http://127.0.0.1:1", "--rgb", str(tmp_path / "q.png")]
+        )
+        == 1
+    )
     assert "no answer" in capsys.readouterr().err

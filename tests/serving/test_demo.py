@@ -1,4 +1,6 @@
-"""Demo galleries: made in the cache folder, one for each network, and never at the cost of somebody's items."""
+"""Demo galleries: made in the cache folder, one for each network, and never at the cost of
+somebody's items.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ from trireid.serving.settings import BENTOML_HOME, GALLERIES, GALLERY_ROOT, chec
 
 @pytest.fixture
 def cache(tmp_path: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where demo galleries go: one drawn identity each, by a small network; the working directory is elsewhere."""
+    """Where demo galleries go: one drawn identity each, by a small network; the working directory
+    is elsewhere.
+    """
     for name in (DEMO_FOLDER, GALLERIES, GALLERY_ROOT):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -40,7 +44,9 @@ def ids(folder: Path) -> set[str]:
         return gallery.ids()
 
 
-def test_they_are_made_once_in_the_cache_folder_and_not_where_one_works(cache: Path, embedder: Embedder) -> None:
+def test_they_are_made_once_in_the_cache_folder_and_not_where_one_works(
+    cache: Path, embedder: Embedder
+) -> None:
     made = demo.ensure_demo_galleries()
     assert made == [cache / embedder.card.fingerprint[:12] / f"{kind}.gallery" for kind in KINDS]
     assert all(demo.is_unchanged(gallery) for gallery in made)
@@ -54,7 +60,10 @@ def test_they_are_made_once_in_the_cache_folder_and_not_where_one_works(cache: P
 
 
 def test_a_gallery_of_another_network_in_the_working_directory_stays(
-    cache: Path, other_artifact: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    cache: Path,
+    other_artifact: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own = filled(Path("galleries/person.gallery"), load_artifact(other_artifact))
     monkeypatch.setattr(log, "propagate", True)
@@ -79,7 +88,10 @@ def test_a_folder_that_is_named_loses_nothing_either(
 
 
 def test_another_default_network_leaves_what_was_enrolled(
-    cache: Path, other_artifact: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    cache: Path,
+    other_artifact: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     person, vehicle = demo.ensure_demo_galleries()
     with Gallery.open(person, create=False) as gallery:
@@ -93,7 +105,9 @@ def test_another_default_network_leaves_what_was_enrolled(
     assert str(vehicle) not in caplog.text  # as it was drawn: nothing to say
 
 
-def test_only_a_build_that_is_ours_and_abandoned_is_removed(cache: Path, embedder: Embedder) -> None:
+def test_only_a_build_that_is_ours_and_abandoned_is_removed(
+    cache: Path, embedder: Embedder
+) -> None:
     own = cache / embedder.card.fingerprint[:12]
     for name in (".build-killed", ".build-running", ".build-strange"):
         filled(own / name / "person.gallery", embedder)
@@ -102,10 +116,15 @@ def test_only_a_build_that_is_ours_and_abandoned_is_removed(cache: Path, embedde
     with (own / ".build-running" / demo.BUILD_MARK).open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         demo.ensure_demo_galleries()
-    assert {path.name for path in own.iterdir() if path.name.startswith(".")} == {".build-running", ".build-strange"}
+    assert {path.name for path in own.iterdir() if path.name.startswith(".")} == {
+        ".build-running",
+        ".build-strange",
+    }
 
 
-def test_a_demo_gallerys_name_that_something_else_has_is_said(cache: Path, embedder: Embedder) -> None:
+def test_a_demo_gallerys_name_that_something_else_has_is_said(
+    cache: Path, embedder: Embedder
+) -> None:
     letters = cache / embedder.card.fingerprint[:12] / "person.gallery" / "letters.txt"
     letters.parent.mkdir(parents=True)
     letters.write_text("dear")
@@ -115,9 +134,15 @@ def test_a_demo_gallerys_name_that_something_else_has_is_said(cache: Path, embed
     assert letters.read_text() == "dear"
 
 
-@pytest.mark.parametrize("broken", ["home that is a file", "cache that is a file", "no home at all"])
+@pytest.mark.parametrize(
+    "broken", ["home that is a file", "cache that is a file", "no home at all"]
+)
 def test_without_a_cache_folder_they_are_in_a_temporary_one(
-    broken: str, cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    broken: str,
+    cache: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "tmp").mkdir()
@@ -127,7 +152,9 @@ def test_without_a_cache_folder_they_are_in_a_temporary_one(
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     else:
         monkeypatch.delenv("XDG_CACHE_HOME")
-        monkeypatch.setenv("HOME", str(tmp_path / "file") if broken == "home that is a file" else "")
+        monkeypatch.setenv(
+            "HOME", str(tmp_path / "file") if broken == "home that is a file" else ""
+        )
         monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
     made = demo.ensure_demo_galleries()
     folder = tmp_path / "tmp" / f"trireid-{os.getuid()}"
@@ -166,7 +193,9 @@ def test_a_home_that_bentoml_cannot_use_is_said_before_the_start(tmp_path: Path)
     assert BENTOML_HOME in line
 
 
-def test_a_relative_bentoml_home_is_the_callers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_bentoml_home_is_the_callers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(BENTOML_HOME, "bento")
     check_bentoml_home()

@@ -1,4 +1,6 @@
-"""A real server under images that cost far more than their bytes: each is refused, and others are served all the while."""
+"""A real server under images that cost far more than their bytes: each is refused, and others are
+served all the while.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,11 @@ def others(server: Server) -> Iterator[list[int]]:
 
     def search() -> None:
         while not over.is_set() or not statuses:
-            statuses.append(server.client.post("/search", files=files(5), data={"gallery": "people"}).status_code)
+            statuses.append(
+                server.client.post(
+                    "/search", files=files(5), data={"gallery": "people"}
+                ).status_code
+            )
 
     searcher = threading.Thread(target=search)
     searcher.start()
@@ -35,7 +41,9 @@ def others(server: Server) -> Iterator[list[int]]:
         searcher.join()
 
 
-def send(server: Server, path: str, content: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
+def send(
+    server: Server, path: str, content: bytes, headers: dict[str, str] | None = None
+) -> httpx.Response:
     """An image as the thermal one of a request."""
     sent = {"tir": ("a", content)}
     return server.client.post(path, files=sent, data={"gallery": "people"}, headers=headers)
@@ -48,7 +56,10 @@ def test_hostile_images_are_refused_while_others_are_served(server: Server, path
         answers = list(pool.map(lambda content: send(server, path, content), contents))
     for name, answer in zip(HOSTILE, answers, strict=True):
         error = answer.json()["error"]
-        assert (answer.status_code, error["code"]) in ((413, "too_large"), (400, "corrupt")), (name, error)
+        assert (answer.status_code, error["code"]) in ((413, "too_large"), (400, "corrupt")), (
+            name,
+            error,
+        )
         assert error["field"] == "tir", name
     assert set(statuses) == {200}
 

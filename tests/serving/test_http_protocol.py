@@ -25,8 +25,13 @@ GET = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 def bounded(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Iterator[Server]:
     """A server with tokens of its own that waits one second for a request's head."""
     folder = tmp_path_factory.mktemp("bounded")
-    environment = {"TRIREID_HEAD_SECONDS": str(HEAD_SECONDS), "TRIREID_TOKENS": "ann search ann-0123456789abcdef"}
-    with running((filled(folder / "people.gallery", embedder),), folder / "log", environment) as made:
+    environment = {
+        "TRIREID_HEAD_SECONDS": str(HEAD_SECONDS),
+        "TRIREID_TOKENS": "ann search ann-0123456789abcdef",
+    }
+    with running(
+        (filled(folder / "people.gallery", embedder),), folder / "log", environment
+    ) as made:
         yield made
 
 
@@ -70,7 +75,9 @@ def send(connection: socket.socket, part: bytes, times: int) -> int:
     ],
     ids=["headers", "small headers", "one value", "one name", "target", "method"],
 )
-def test_a_head_that_does_not_end_is_refused_before_it_is_stored(bounded: Server, begin: bytes, part: bytes) -> None:
+def test_a_head_that_does_not_end_is_refused_before_it_is_stored(
+    bounded: Server, begin: bytes, part: bytes
+) -> None:
     before = read_memory(bounded)
     with connect(bounded) as connection:
         connection.sendall(begin)
@@ -81,7 +88,9 @@ def test_a_head_that_does_not_end_is_refused_before_it_is_stored(bounded: Server
     assert bounded.client.get("/livez").status_code == 200
 
 
-def test_an_ordinary_head_passes_and_one_over_the_bound_is_431_with_the_errors_form(bounded: Server) -> None:
+def test_an_ordinary_head_passes_and_one_over_the_bound_is_431_with_the_errors_form(
+    bounded: Server,
+) -> None:
     for size, status in ((MAX_HEAD_BYTES - 1000, b"200"), (MAX_HEAD_BYTES + 1, b"431")):
         with connect(bounded) as connection:
             connection.sendall(GET + b"X-A: " + b"a" * size + b"\r\nConnection: close\r\n\r\n")
@@ -114,7 +123,11 @@ def test_trailers_and_endless_framing_end_a_connection(bounded: Server) -> None:
         + b"Bearer ann-0123456789abcdef\r\nContent-Type: multipart/form-data; boundary=x\r\n\r\n"
     )
     before = read_memory(bounded)
-    for begin, part in ((b"0\r\n", b"X-Deadline: 1\r\n"), (b"0\r\nX-A: ", b"a" * 60_000), (b"1;", b"a" * 60_000)):
+    for begin, part in (
+        (b"0\r\n", b"X-Deadline: 1\r\n"),
+        (b"0\r\nX-A: ", b"a" * 60_000),
+        (b"1;", b"a" * 60_000),
+    ):
         with connect(bounded) as connection:
             connection.sendall(head + begin)
             sent = send(connection, part, 1000)
@@ -136,7 +149,9 @@ def test_a_long_pipeline_is_cut_without_a_traceback(bounded: Server) -> None:
     assert "Traceback" not in bounded.log.read_text()
 
 
-@pytest.mark.parametrize("lines", [b"Host: 127.0.0.1\r\nHost: evil\r\n", b"Host: 127.0.0.1\r\nHost: 127.0.0.1\r\n", b""])
+@pytest.mark.parametrize(
+    "lines", [b"Host: 127.0.0.1\r\nHost: evil\r\n", b"Host: 127.0.0.1\r\nHost: 127.0.0.1\r\n", b""]
+)
 def test_a_request_has_one_host(server: Server, lines: bytes) -> None:
     with connect(server) as connection:
         connection.sendall(b"GET /galleries HTTP/1.1\r\n" + lines + b"Connection: close\r\n\r\n")
@@ -164,8 +179,13 @@ def test_limits_of_connections_and_heads_are_checked_at_the_start() -> None:
 
 def test_connections_over_the_limit_are_503(tmp_path: Path, embedder: Embedder) -> None:
     environment = {"TRIREID_CONNECTIONS": "5"}
-    with running((filled(tmp_path / "people.gallery", embedder),), tmp_path / "log", environment) as small:
-        held = [socket.create_connection((small.client.base_url.host, small.client.base_url.port or 80)) for _ in range(5)]
+    with running(
+        (filled(tmp_path / "people.gallery", embedder),), tmp_path / "log", environment
+    ) as small:
+        held = [
+            socket.create_connection((small.client.base_url.host, small.client.base_url.port or 80))
+            for _ in range(5)
+        ]
         with connect(small) as connection:
             assert receive(connection).split(b" ")[1] == b"503"
         for each in held:
@@ -188,7 +208,11 @@ def test_a_request_that_arrives_in_one_piece_is_no_head(bounded: Server) -> None
         (b"GET http://127.0.0.1/livez", b"200"),
     ],
 )
-def test_a_target_that_names_another_host_is_refused(bounded: Server, request_line: bytes, status: bytes) -> None:
+def test_a_target_that_names_another_host_is_refused(
+    bounded: Server, request_line: bytes, status: bytes
+) -> None:
     with connect(bounded) as connection:
-        connection.sendall(request_line + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        connection.sendall(
+            request_line + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+        )
         assert receive(connection).split(b" ")[1] == status

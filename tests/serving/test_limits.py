@@ -36,7 +36,12 @@ def test_limits_come_from_the_environment() -> None:
         "TRIREID_BATCH": "",
     }
     limits = Limits.from_environment(given)
-    assert (limits.queue, limits.rate, limits.metrics, limits.open) == (3, 0.5, MetricsAccess.OPEN, True)
+    assert (limits.queue, limits.rate, limits.metrics, limits.open) == (
+        3,
+        0.5,
+        MetricsAccess.OPEN,
+        True,
+    )
     assert limits.batch == Limits().batch
 
 
@@ -65,7 +70,9 @@ def test_so_many_workers_cannot_be(number: str, monkeypatch: pytest.MonkeyPatch)
 
 
 class SlowDesk:
-    """A desk that takes its time, and notes the most that were at work at once and what deadline they saw."""
+    """A desk that takes its time, and notes the most that were at work at once and what deadline
+    they saw.
+    """
 
     galleries = ("people",)
 
@@ -76,10 +83,14 @@ class SlowDesk:
         with self.lock:
             self.left.append(time_left())
         time.sleep(self.seconds)
-        return EmbedAnswer(embedding=[float(len(pictures["rgb"].read()))], dim=1, model="slow", present=["rgb"])
+        return EmbedAnswer(
+            embedding=[float(len(pictures["rgb"].read()))], dim=1, model="slow", present=["rgb"]
+        )
 
 
-def asked(desk: SlowDesk, limits: Limits, count: int, headers: dict[str, str] | None = None) -> list[httpx.Response]:
+def asked(
+    desk: SlowDesk, limits: Limits, count: int, headers: dict[str, str] | None = None
+) -> list[httpx.Response]:
     """The answers to requests that come at the same time."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("trireid.serving.app.Desk.embed", SlowDesk.embed)
@@ -90,7 +101,9 @@ def asked(desk: SlowDesk, limits: Limits, count: int, headers: dict[str, str] | 
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             sent = {"rgb": ("a.png", encoded(1))}
-            return await asyncio.gather(*[client.post("/embed", files=sent, headers=headers) for _ in range(count)])
+            return await asyncio.gather(
+                *[client.post("/embed", files=sent, headers=headers) for _ in range(count)]
+            )
 
     return asyncio.run(ask())
 
@@ -104,7 +117,9 @@ def test_a_full_queue_is_503_with_a_time_to_come_back() -> None:
 
 
 @pytest.mark.parametrize(("header", "most"), [(None, 30), ("5", 5), ("600", 30)])
-def test_a_request_has_the_servers_deadline_or_its_own_shorter_one(header: str | None, most: float) -> None:
+def test_a_request_has_the_servers_deadline_or_its_own_shorter_one(
+    header: str | None, most: float
+) -> None:
     desk = SlowDesk(0)
     (answer,) = asked(desk, Limits(), 1, None if header is None else {"X-Deadline": header})
     assert answer.status_code == 200
@@ -115,7 +130,9 @@ def test_a_request_has_the_servers_deadline_or_its_own_shorter_one(header: str |
 
 @pytest.mark.parametrize("header", ["soon", "0", "-1", "nan", "inf"])
 def test_a_deadline_that_is_none_is_422(server: Server, header: str) -> None:
-    answer = server.client.post("/search", files=files(5), data={"gallery": "people"}, headers={"X-Deadline": header})
+    answer = server.client.post(
+        "/search", files=files(5), data={"gallery": "people"}, headers={"X-Deadline": header}
+    )
     assert (answer.status_code, answer.json()["error"]["field"]) == (422, "X-Deadline")
 
 
@@ -129,13 +146,19 @@ def test_a_body_that_trickles_in_is_408_after_its_time(guarded: Server) -> None:
     began = time.monotonic()
     part = b'--x\r\nContent-Disposition: form-data; name="rgb"; filename="a"\r\n\r\n'
     first = f"{len(part):x}\r\n".encode() + part + b"\r\n"
-    answer = spoken(guarded, b"Transfer-Encoding: chunked\r\n", b"1\r\nx\r\n", wait=10, every=0.2, first=first)
+    answer = spoken(
+        guarded, b"Transfer-Encoding: chunked\r\n", b"1\r\nx\r\n", wait=10, every=0.2, first=first
+    )
     assert b"408" in answer.split(b"\r\n")[0]
     assert 1.5 < time.monotonic() - began < 6
 
 
-def spoken(server: Server, header: bytes, body: bytes, *, wait: float, every: float = 0, first: bytes = b"") -> bytes:
-    """What a server says to a client that sends a header, then the same bit of a body over and over, and never ends."""
+def spoken(
+    server: Server, header: bytes, body: bytes, *, wait: float, every: float = 0, first: bytes = b""
+) -> bytes:
+    """What a server says to a client that sends a header, then the same bit of a body over and
+    over, and never ends.
+    """
     url = server.client.base_url
     token = bearer("boss")["Authorization"].encode()
     with socket.create_connection((url.host, url.port or 80), 10) as connection:
@@ -159,7 +182,11 @@ def test_metrics_count_what_happened_and_not_what_strangers_make_up(server: Serv
     server.client.post("/search", files=files(5), data={"gallery": "people"})
     server.client.post("/search", files={"rgb": ("a", b"junk")}, data={"gallery": "people"})
     text = server.client.get("/metrics").text
-    values = {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line[:1] != "#"}
+    values = {
+        line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1])
+        for line in text.splitlines()
+        if line[:1] != "#"
+    }
     assert values['trireid_requests_total{path="other",status="404"}'] >= 3
     assert "made" not in text
     assert values['trireid_requests_total{path="/search",status="200"}'] >= 1
@@ -182,10 +209,14 @@ def test_a_stage_does_not_count_what_is_within_it() -> None:
     assert times["search"] == pytest.approx(0.02, abs=0.019)
 
 
-def test_a_request_in_flight_is_answered_when_the_server_is_told_to_stop(server: Server, tmp_path: Path) -> None:
+def test_a_request_in_flight_is_answered_when_the_server_is_told_to_stop(
+    server: Server, tmp_path: Path
+) -> None:
     with (
         running((server.folders[1],), tmp_path / "log") as other,
-        socket.create_connection((other.client.base_url.host, other.client.base_url.port or 80), 30) as connection,
+        socket.create_connection(
+            (other.client.base_url.host, other.client.base_url.port or 80), 30
+        ) as connection,
     ):
         request = other.client.build_request("POST", "/embed", files=files(5))
         body = request.read()

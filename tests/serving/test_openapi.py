@@ -46,8 +46,12 @@ def resolved(schema: dict[str, Any]) -> dict[str, Any]:
         ("POST", "/remove", {"json": {"gallery": "people", "ids": ["nobody"]}}),
     ],
 )
-def test_answers_have_the_fields_that_are_described(server: Server, method: str, path: str, request_: dict[str, Any]) -> None:
-    described = document()["paths"]["/galleries/{gallery}" if path.endswith("people") else path][method.lower()]
+def test_answers_have_the_fields_that_are_described(
+    server: Server, method: str, path: str, request_: dict[str, Any]
+) -> None:
+    described = document()["paths"]["/galleries/{gallery}" if path.endswith("people") else path][
+        method.lower()
+    ]
     answer: httpx.Response = server.client.request(method, path, **request_)
     assert answer.status_code == 200
     schema = resolved(described["responses"]["200"]["content"]["application/json"]["schema"])
@@ -55,7 +59,11 @@ def test_answers_have_the_fields_that_are_described(server: Server, method: str,
 
 
 def test_forms_take_the_pictures(server: Server) -> None:
-    form = resolved(document()["paths"]["/search"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"])
+    form = resolved(
+        document()["paths"]["/search"]["post"]["requestBody"]["content"]["multipart/form-data"][
+            "schema"
+        ]
+    )
     assert list(form["properties"])[:3] == list(MODALITIES)
     page = server.client.get("/docs/").text
     for path in document()["paths"]:

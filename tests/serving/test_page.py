@@ -1,4 +1,6 @@
-"""The page `/ui/`, in Debian's own Chromium against a real server: everything a guard or an analyst does with it."""
+"""The page `/ui/`, in Debian's own Chromium against a real server: everything a guard or an analyst
+does with it.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +37,15 @@ def samples() -> list[Sample]:
 
 @pytest.fixture(scope="session")
 def shown(tmp_path_factory: pytest.TempPathFactory, samples: list[Sample]) -> Iterator[Server]:
-    """Galleries `people` (20 drawn items of 5 identities) and `nobody` (empty), behind tokens; the client has every scope."""
+    """Galleries `people` (20 drawn items of 5 identities) and `nobody` (empty), behind tokens; the
+    client has every scope.
+    """
     folder = tmp_path_factory.mktemp("shown")
     known = [sample for sample in samples if sample.identity != NAMES[5]]
-    folders = (fill(folder / "people.gallery", known, "person"), fill(folder / "nobody.gallery", [], "person"))
+    folders = (
+        fill(folder / "people.gallery", known, "person"),
+        fill(folder / "nobody.gallery", [], "person"),
+    )
     tokens = ";".join(f"{name} {scopes} {token}" for name, (scopes, token) in TOKENS.items())
     with running(folders, folder / "log", {"TRIREID_TOKENS": tokens}) as server:
         server.client.headers["Authorization"] = f"Bearer {TOKENS['boss'][1]}"
@@ -55,7 +62,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
 def page(browser: WebDriver, shown: Server, tmp_path: Path) -> Iterator[Page]:
     """The page, fresh, for who may do everything.
 
-    Afterwards: it asked nobody else for anything, and the console shows no fault, nor a breach of the CSP.
+    Afterwards: it asked nobody else for anything, and the console shows no fault, nor a breach of
+    the CSP.
     """
     signed_in = Page(browser, str(shown.client.base_url), tmp_path, TOKENS["boss"][1])
     yield from visited(signed_in, expected={"415", "422"})
@@ -72,9 +80,15 @@ def visited(page: Page, expected: set[str]) -> Iterator[Page]:
     console(page.browser)
     requested(page.browser)
     yield page
-    faults = [message for message in console(page.browser) if not set(_JS_NETWORK.findall(message)) & expected]
+    faults = [
+        message
+        for message in console(page.browser)
+        if not set(_JS_NETWORK.findall(message)) & expected
+    ]
     assert faults == []
-    asked = {url for url in requested(page.browser) if not url.startswith(("blob:", "data:", "about:"))}
+    asked = {
+        url for url in requested(page.browser) if not url.startswith(("blob:", "data:", "about:"))
+    }
     if page.browser.current_url != "about:blank":
         assert {urlsplit(url).netloc for url in asked} == {urlsplit(page.address).netloc}
 
@@ -87,33 +101,49 @@ def query(samples: list[Sample], tmp_path: Path) -> dict[str, Path]:
 
 def test_a_real_triplet_finds_hits_and_shows_their_pictures(page: Page) -> None:
     folder = shared("real") / "person"
-    page.open().choose(folder / f"ideaP_0_query_01_{modality}.png" for modality in ("tir", "rgb", "nir"))
+    page.open().choose(
+        folder / f"ideaP_0_query_01_{modality}.png" for modality in ("tir", "rgb", "nir")
+    )
     assert [text.split(" ")[0] for text in page.texts(".slot-file")] == [
         f"ideaP_0_query_01_{modality}.png" for modality in ("rgb", "nir", "tir")
     ]
     page.search()
     assert len(page.all(".card")) == 12
-    page.until("[...document.querySelectorAll('.card .thumb img')].slice(0, 6).every((image) => image.naturalWidth > 0)")
+    page.until(
+        "[...document.querySelectorAll('.card .thumb img')].slice(0, 6).every((image) => image.naturalWidth > 0)"
+    )
 
 
-def test_hits_say_all_that_is_known_of_them(page: Page, query: dict[str, Path], samples: list[Sample]) -> None:
+def test_hits_say_all_that_is_known_of_them(
+    page: Page, query: dict[str, Path], samples: list[Sample]
+) -> None:
     page.open().choose(query.values())
     page.by("camera").send_keys(str(samples[0].camera))
     page.search()
     page.until("document.querySelectorAll('.card .thumb img').length > 30")
     first = page.all(".card")[0].text.split("\n")
     assert first[:3] == ["1", "Ada", samples[0].id]
-    facts = dict(zip(first[first.index("camera") :: 2], first[first.index("camera") + 1 :: 2], strict=False))
+    facts = dict(
+        zip(first[first.index("camera") :: 2], first[first.index("camera") + 1 :: 2], strict=False)
+    )
     assert facts["camera"] == str(samples[0].camera)
-    assert (facts["time"], facts["colour"], facts["gate"]) == ("2026-03-02 08:15:00 UTC", "red", "0")
+    assert (facts["time"], facts["colour"], facts["gate"]) == (
+        "2026-03-02 08:15:00 UTC",
+        "red",
+        "0",
+    )
     assert re.fullmatch(r"1\.0000|0\.99\d\d", first[first.index("score") + 1])
     assert re.fullmatch(r"[<\d.]+ %", first[first.index("probability") + 1])
-    shares = page.run("return [...document.querySelectorAll('.card .bar[data-meter=score] i')].map((bar) => bar.offsetWidth)")
+    shares = page.run(
+        "return [...document.querySelectorAll('.card .bar[data-meter=score] i')].map((bar) => bar.offsetWidth)"
+    )
     assert len(shares) == 12
     assert shares[0] == max(shares) > min(shares)  # a cosine below zero has an empty bar
     assert page.texts(".card .none") == ["none"]  # the item without a thermal picture
     assert "12 hits in people" in page.by("results-about").text
-    assert (page.by("live").get_attribute("textContent") or "").startswith("12 hits. Best: Ada, score ")
+    assert (page.by("live").get_attribute("textContent") or "").startswith(
+        "12 hits. Best: Ada, score "
+    )
     page.shoot("search-light")
 
 
@@ -138,7 +168,9 @@ def test_dropped_patches_are_dimmed_and_kept_ones_are_not(
     dimmed = [patch for patch, alpha in enumerate(page.run(alphas, rows, columns)) if alpha > 100]
     assert dimmed == sorted(set(range(rows * columns)) - set(kept))
     box = "const {x, y, width, height} = arguments[0].getBoundingClientRect(); return [x, y, width, height]"
-    overlay, picture = (page.run(box, page.all(f'[data-modality="nir"] {each}')[0]) for each in ("canvas", "img"))
+    overlay, picture = (
+        page.run(box, page.all(f'[data-modality="nir"] {each}')[0]) for each in ("canvas", "img")
+    )
     assert overlay == pytest.approx(picture, abs=1)
     assert f"{len(kept)} of {rows * columns}" in page.by("kept-count").text
     page.by("kept-shown").click()
@@ -148,11 +180,16 @@ def test_dropped_patches_are_dimmed_and_kept_ones_are_not(
     assert page.by("note").text == "The pictures have changed since this search."
 
 
-def test_pictures_are_dropped_pasted_swapped_and_cleared(page: Page, query: dict[str, Path], tmp_path: Path) -> None:
+def test_pictures_are_dropped_pasted_swapped_and_cleared(
+    page: Page, query: dict[str, Path], tmp_path: Path
+) -> None:
     def filled() -> dict[str, str]:
         found = page.all(".slot[data-filled]")
         return {
-            slot.get_attribute("data-modality") or "": slot.find_element("css selector", ".slot-file").text for slot in found
+            slot.get_attribute("data-modality") or "": slot.find_element(
+                "css selector", ".slot-file"
+            ).text
+            for slot in found
         }
 
     page.open()
@@ -184,7 +221,9 @@ def drop(page: Page, paths: list[Path]) -> None:
     """Real files, over the page: what the desktop does when somebody lets go of them."""
     data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
     for kind in ("dragEnter", "dragOver", "drop"):
-        page.browser.execute_cdp_cmd("Input.dispatchDragEvent", {"type": kind, "x": 700, "y": 500, "data": data})
+        page.browser.execute_cdp_cmd(
+            "Input.dispatchDragEvent", {"type": kind, "x": 700, "y": 500, "data": data}
+        )
 
 
 def paste(page: Page, path: Path) -> None:
@@ -213,7 +252,9 @@ def paste(page: Page, path: Path) -> None:
         ("Nina_tirana.png", None),
     ],
 )
-def test_names_hint_at_their_modality(browser: WebDriver, shown: Server, name: str, modality: str | None) -> None:
+def test_names_hint_at_their_modality(
+    browser: WebDriver, shown: Server, name: str, modality: str | None
+) -> None:
     address = f"{shown.client.base_url}/ui/"
     if browser.current_url != address:
         browser.get(address)
@@ -278,14 +319,19 @@ def test_a_hit_is_the_next_query(page: Page, query: dict[str, Path]) -> None:
     page.open().choose([query["rgb"]])
     page.search()
     third = page.all(".card")[2]
-    item, camera = third.get_attribute("data-id"), third.find_elements("css selector", ".facts dd")[0].text
+    item, camera = (
+        third.get_attribute("data-id"),
+        third.find_elements("css selector", ".facts dd")[0].text,
+    )
     third.find_element("css selector", '[aria-label="Search with hit 3"]').click()
     page.until(f"document.querySelector('.card')?.dataset.id === {json.dumps(item)}")
     assert page.by("camera").get_attribute("value") == camera
     assert page.texts(".slot-file")[0] == f"{item}_rgb.jpg"
 
 
-def test_filters_narrow_what_is_found(page: Page, query: dict[str, Path], samples: list[Sample]) -> None:
+def test_filters_narrow_what_is_found(
+    page: Page, query: dict[str, Path], samples: list[Sample]
+) -> None:
     page.open().choose(query.values())
     page.by("camera").send_keys(str(samples[0].camera))
     page.by("other-cameras").click()
@@ -298,7 +344,9 @@ def test_filters_narrow_what_is_found(page: Page, query: dict[str, Path], sample
     wanted = {
         sample.id
         for sample in samples
-        if sample.identity in ("Ada", "Eli") and sample.camera in (0, 1, 2, 4) and sample.camera != samples[0].camera
+        if sample.identity in ("Ada", "Eli")
+        and sample.camera in (0, 1, 2, 4)
+        and sample.camera != samples[0].camera
     }
     assert {card.get_attribute("data-id") for card in page.all(".card")} == wanted
     page.by("where-cameras").clear()
@@ -312,7 +360,9 @@ def test_filters_narrow_what_is_found(page: Page, query: dict[str, Path], sample
     page.until("document.querySelector('.empty-title').textContent === 'No hits'")
 
 
-def test_faults_stand_beside_their_field(page: Page, query: dict[str, Path], tmp_path: Path) -> None:
+def test_faults_stand_beside_their_field(
+    page: Page, query: dict[str, Path], tmp_path: Path
+) -> None:
     page.open().by("go").click()
     assert page.by("error-pictures").text == "Add at least one picture."
     assert page.focused == "pick-rgb"
@@ -334,15 +384,24 @@ def test_faults_stand_beside_their_field(page: Page, query: dict[str, Path], tmp
     assert page.by("error-k").text.startswith("k: ")
 
 
-def test_a_slow_search_shows_its_progress_and_is_cancelled(page: Page, query: dict[str, Path]) -> None:
+def test_a_slow_search_shows_its_progress_and_is_cancelled(
+    page: Page, query: dict[str, Path]
+) -> None:
     page.open().choose(query.values())
-    slow = {"offline": False, "latency": 20_000, "downloadThroughput": 1000, "uploadThroughput": 1000}
+    slow = {
+        "offline": False,
+        "latency": 20_000,
+        "downloadThroughput": 1000,
+        "uploadThroughput": 1000,
+    }
     page.browser.execute_cdp_cmd("Network.enable", {})
     page.browser.execute_cdp_cmd("Network.emulateNetworkConditions", slow)
     try:
         for by_key in (False, True):
             page.by("go").click()
-            page.until("/^Searching people, 0.[3-9] s/.test(document.getElementById('progress-text').textContent)")
+            page.until(
+                "/^Searching people, 0.[3-9] s/.test(document.getElementById('progress-text').textContent)"
+            )
             assert page.by("progress").is_displayed()
             page.press(ESCAPE) if by_key else page.by("cancel").click()
             page.until("document.getElementById('progress').hidden")
@@ -368,8 +427,12 @@ def test_enrolled_then_found_then_removed_after_a_confirmation(
         page.all("#enroll-attributes button")[0].click()
         page.press("bag", TAB, "left, small")
         page.by("enroll-go").click()
-        page.until(f"document.getElementById('note').textContent === 'Enrolled into people as {item}.'")
-    page.until("document.getElementById('gallery').selectedOptions[0].textContent === 'people (23)'")
+        page.until(
+            f"document.getElementById('note').textContent === 'Enrolled into people as {item}.'"
+        )
+    page.until(
+        "document.getElementById('gallery').selectedOptions[0].textContent === 'people (23)'"
+    )
     page.search()
     first = page.all(".card")[0]
     for known in ("Zoë <b>", "z/1", "camera\n7", "2026-03-30 12:00 UTC", "bag\nleft, small"):
@@ -393,19 +456,25 @@ def test_enrolled_then_found_then_removed_after_a_confirmation(
     page.all(".card .remove")[0].click()
     page.by("remove-identity").click()
     page.until("document.getElementById('remove-go').textContent === 'Remove 2 items'")
-    assert page.texts("#remove-what li") == [f"{item} (camera 7, 2026-03-30 12:00 UTC)" for item in ("z/2", "z/3")]
+    assert page.texts("#remove-what li") == [
+        f"{item} (camera 7, 2026-03-30 12:00 UTC)" for item in ("z/2", "z/3")
+    ]
     page.shoot("confirmation")
     page.by("remove-go").click()
     page.until("document.getElementById('note').textContent === 'Removed 2 items.'")
     assert not {"z/1", "z/2", "z/3"} & {card.get_attribute("data-id") for card in page.all(".card")}
     assert ids_of(shown, "Zoë <b>") == set()
-    page.until("document.getElementById('gallery').selectedOptions[0].textContent === 'people (20)'")
+    page.until(
+        "document.getElementById('gallery').selectedOptions[0].textContent === 'people (20)'"
+    )
 
 
 def ids_of(server: Server, identity: str) -> set[str]:
     where = json.dumps({"identity": identity})
     picture = {"rgb": (UI.parent.parent / "docs" / "person.png").read_bytes()}
-    hits = server.client.post("/search", files=picture, data={"gallery": "people", "where": where}).json()["hits"]
+    hits = server.client.post(
+        "/search", files=picture, data={"gallery": "people", "where": where}
+    ).json()["hits"]
     return {hit["id"] for hit in hits}
 
 
@@ -439,12 +508,16 @@ def test_the_overview_counts_what_is_there(page: Page, samples: list[Sample]) ->
     assert about.startswith("20 items with a time, 2026-03-02 to 2026-03-2")
     page.shoot("overview")
     page.run("gallery.value = 'nobody'; gallery.dispatchEvent(new Event('change'))")
-    page.until("document.querySelector('.empty-gallery')?.textContent.startsWith('nobody holds nothing yet')")
+    page.until(
+        "document.querySelector('.empty-gallery')?.textContent.startsWith('nobody holds nothing yet')"
+    )
     page.all('#views a[href="#search"]')[0].click()
     assert page.texts(".empty-title") == ["nobody is empty"]
 
 
-def test_a_token_is_asked_for_kept_in_the_tab_and_forgotten(asked: Page, query: dict[str, Path]) -> None:
+def test_a_token_is_asked_for_kept_in_the_tab_and_forgotten(
+    asked: Page, query: dict[str, Path]
+) -> None:
     asked.open("sign-in")
     assert asked.focused == "token"
     asked.press("wrong-0123456789", ENTER)
@@ -474,9 +547,16 @@ def test_a_token_is_asked_for_kept_in_the_tab_and_forgotten(asked: Page, query: 
 
 @pytest.mark.parametrize(
     ("name", "buttons"),
-    [("ann", {"go", "search"}), ("eve", {"enroll-open"}), ("rob", set()), ("boss", {"go", "search", "enroll-open", "remove"})],
+    [
+        ("ann", {"go", "search"}),
+        ("eve", {"enroll-open"}),
+        ("rob", set()),
+        ("boss", {"go", "search", "enroll-open", "remove"}),
+    ],
 )
-def test_scopes_decide_what_is_offered(asked: Page, query: dict[str, Path], name: str, buttons: set[str]) -> None:
+def test_scopes_decide_what_is_offered(
+    asked: Page, query: dict[str, Path], name: str, buttons: set[str]
+) -> None:
     asked.open("sign-in").press(TOKENS[name][1], ENTER)
     asked.until("!document.getElementById('search').hidden")
     found = {button for button in ("go", "enroll-open") if asked.by(button).is_displayed()}
@@ -496,10 +576,14 @@ def test_scopes_decide_what_is_offered(asked: Page, query: dict[str, Path], name
         asked.press("people")
         asked.by("enroll-id").send_keys("by-eve")
         asked.by("enroll-go").click()
-        asked.until("document.getElementById('note').textContent === 'Enrolled into people as by-eve.'")
+        asked.until(
+            "document.getElementById('note').textContent === 'Enrolled into people as by-eve.'"
+        )
 
 
-def test_an_open_server_asks_for_nothing(browser: WebDriver, server: Server, tmp_path: Path) -> None:
+def test_an_open_server_asks_for_nothing(
+    browser: WebDriver, server: Server, tmp_path: Path
+) -> None:
     for page in visited(Page(browser, str(server.client.base_url), tmp_path), expected=set()):
         page.open()
         assert page.by("who-name").text == "open to this machine"
@@ -546,7 +630,10 @@ def test_everything_is_legible(page: Page, query: dict[str, Path], scheme: str) 
 
 def test_a_phone_needs_no_scrolling_sideways(page: Page, query: dict[str, Path]) -> None:
     def check(what: str) -> None:
-        assert page.run("return [document.documentElement.scrollWidth, innerWidth]") == [360, 360], what
+        assert page.run("return [document.documentElement.scrollWidth, innerWidth]") == [
+            360,
+            360,
+        ], what
         wide = """
             return [...document.querySelectorAll("main *, header *, dialog[open] *")]
               .filter((each) => each.checkVisibility() && !each.closest(".visually-hidden, .skip, .table")
@@ -560,7 +647,8 @@ def test_a_phone_needs_no_scrolling_sideways(page: Page, query: dict[str, Path])
     check("before a search")
     page.choose(query.values())
     page.search()
-    assert page.run("return document.getElementById('results').getBoundingClientRect().top") < 200  # the hits are in view
+    # the hits are in view
+    assert page.run("return document.getElementById('results').getBoundingClientRect().top") < 200
     check("hits")
     page.shoot("phone-hits")
     page.all(".card .remove")[0].click()
@@ -596,11 +684,15 @@ def test_every_control_has_a_name(page: Page, query: dict[str, Path]) -> None:
 
 
 def test_the_files_need_no_other_host_and_are_in_the_wheel() -> None:
-    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["serving"]
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"][
+        "package-data"
+    ]["serving"]
     files = [path for path in UI.rglob("*") if path.is_file()]
     assert {path.name for path in files} >= {"index.html", "main.js", "theme.css"}
     for path in files:
-        assert any(fnmatch.fnmatch(str(path.relative_to(UI.parent)), pattern) for pattern in patterns), path
+        assert any(
+            fnmatch.fnmatch(str(path.relative_to(UI.parent)), pattern) for pattern in patterns
+        ), path
         hosts = set(re.findall(r"https?://[^\s\"']+", path.read_text(encoding="utf-8")))
         assert hosts <= {"http://www.w3.org/2000/svg"}, path
     html = (UI / "index.html").read_text(encoding="utf-8")

@@ -24,7 +24,11 @@ from trireid.serving.settings import root_path
 def prefixed(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Iterator[Server]:
     """A server that knows of the prefix /reid."""
     folder = tmp_path_factory.mktemp("prefixed")
-    with running((filled(folder / "people.gallery", embedder),), folder / "log", {"TRIREID_ROOT_PATH": "/reid/"}) as made:
+    with running(
+        (filled(folder / "people.gallery", embedder),),
+        folder / "log",
+        {"TRIREID_ROOT_PATH": "/reid/"},
+    ) as made:
         yield made
 
 
@@ -39,7 +43,10 @@ def test_every_address_on_the_pages_is_relative(server: Server) -> None:
         answer = server.client.get(path)
         assert (answer.status_code, answer.headers["location"]) == (307, target)
     servers = json.loads(server.client.get("/openapi.json").text)["servers"]
-    assert [urljoin("http://a/reid/openapi.json", each["url"]) for each in servers] == ["http://a/reid/", "http://a/reid/v1"]
+    assert [urljoin("http://a/reid/openapi.json", each["url"]) for each in servers] == [
+        "http://a/reid/",
+        "http://a/reid/v1",
+    ]
 
 
 @pytest.mark.parametrize("prefix", ["", "/reid"])
@@ -64,7 +71,9 @@ def test_a_server_without_a_folder_for_temporary_files_says_so_in_one_line() -> 
         "import tempfile, sys, trireid; tempfile._candidate_tempdir_list = lambda: ['/proc/none'];"
         "sys.exit(trireid.cli.main(['serve']))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 2
     assert done.stderr.startswith("trireid: TMPDIR: no temporary file can be written")
     assert done.stderr.count("\n") == 1

@@ -34,7 +34,10 @@ def test_it_is_searched_and_a_change_is_one_clear_error(served: httpx.Client) ->
     assert found.status_code == 200
     assert len(found.json()["hits"]) == 3
     assert served.get("/galleries/people").json()["size"] == 3
-    for answer in (served.post("/enroll", files=files), served.post("/remove", json={"ids": ["i1"]})):
+    for answer in (
+        served.post("/enroll", files=files),
+        served.post("/remove", json={"ids": ["i1"]}),
+    ):
         assert answer.status_code == 409
         assert answer.json()["error"] == {
             "code": "read_only",

@@ -29,7 +29,9 @@ MULTIPART = {"Content-Type": "multipart/form-data; boundary=b"}
     ids=["numbers", "empty", "lists", "objects", "one text"],
 )
 def test_large_json_is_refused_by_its_size(server: Server, body: bytes) -> None:
-    answer = server.client.post("/remove", content=body, headers={"Content-Type": "application/json"})
+    answer = server.client.post(
+        "/remove", content=body, headers={"Content-Type": "application/json"}
+    )
     assert answer.status_code == 413
 
 
@@ -37,14 +39,24 @@ def test_validation_ends_at_the_first_error_and_takes_no_time(server: Server) ->
     """A body within the limit, of errors alone."""
     body = b'{"ids": [' + b"1," * (MAX_JSON_BYTES // 2 - 20) + b"1]}"
     before, began = read_memory(server), time.perf_counter()
-    answer = server.client.post("/remove", content=body, headers={"Content-Type": "application/json"})
+    answer = server.client.post(
+        "/remove", content=body, headers={"Content-Type": "application/json"}
+    )
     assert (answer.status_code, answer.json()["error"]["field"]) == (422, "ids")
     assert time.perf_counter() - began < 2
     assert read_memory(server) - before < 64 << 20
     assert len(answer.content) < 1000
     ids = [f"absent-{number}" for number in range(MAX_IDS + 1)]
-    assert server.client.post("/remove", json={"gallery": "people", "ids": ids}).json()["error"]["field"] == "ids"
-    assert server.client.post("/remove", json={"gallery": "people", "ids": ids[1:]}).json()["removed"] == 0
+    assert (
+        server.client.post("/remove", json={"gallery": "people", "ids": ids}).json()["error"][
+            "field"
+        ]
+        == "ids"
+    )
+    assert (
+        server.client.post("/remove", json={"gallery": "people", "ids": ids[1:]}).json()["removed"]
+        == 0
+    )
 
 
 @pytest.mark.parametrize("charset", ["punycode", "idna", "utf-16", "rot13", "zlib"])
@@ -54,7 +66,9 @@ def test_a_form_in_another_charset_is_refused(server: Server, charset: str) -> N
     assert (answer.status_code, charset in answer.text) == (415, True)
 
 
-@pytest.mark.parametrize("parameters", ["x-charset=utf-8; charset=zlib", "charset=utf-8; charset=zlib", "charset =zlib"])
+@pytest.mark.parametrize(
+    "parameters", ["x-charset=utf-8; charset=zlib", "charset=utf-8; charset=zlib", "charset =zlib"]
+)
 def test_no_spelling_hides_another_charset(server: Server, parameters: str) -> None:
     content_type = {"Content-Type": f"multipart/form-data; {parameters}; boundary=b"}
     answer = server.client.post("/search", content=b"--b--\r\n", headers=content_type)
@@ -69,10 +83,20 @@ def test_a_text_field_has_a_limit(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("image", None), ("file", None), ("RGB", "rgb"), ("ni", "nir"), ("thermal", "tir"), ("rbg", "rgb")]
+    ("name", "near"),
+    [
+        ("image", None),
+        ("file", None),
+        ("RGB", "rgb"),
+        ("ni", "nir"),
+        ("thermal", "tir"),
+        ("rbg", "rgb"),
+    ],
 )
 def test_a_file_under_another_name_is_named(server: Server, name: str, near: str | None) -> None:
-    answer = server.client.post("/search", files={name: ("a.png", encoded(1))}, data={"gallery": "people"})
+    answer = server.client.post(
+        "/search", files={name: ("a.png", encoded(1))}, data={"gallery": "people"}
+    )
     error = answer.json()["error"]
     assert (answer.status_code, error["field"]) == (422, name)
     assert "rgb, nir, tir" in error["message"]
@@ -80,9 +104,12 @@ def test_a_file_under_another_name_is_named(server: Server, name: str, near: str
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("identty", "identity"), ("cam", "camera"), ("pid", "identity"), ("whatever", None)]
+    ("name", "near"),
+    [("identty", "identity"), ("cam", "camera"), ("pid", "identity"), ("whatever", None)],
 )
-def test_an_unknown_field_is_named_with_the_nearest_one(server: Server, name: str, near: str | None) -> None:
+def test_an_unknown_field_is_named_with_the_nearest_one(
+    server: Server, name: str, near: str | None
+) -> None:
     answer = server.client.post("/enroll", files=files(5), data={"gallery": "people", name: "1"})
     error = answer.json()["error"]
     assert (answer.status_code, error["field"], error["code"]) == (422, name, "invalid")
@@ -101,20 +128,31 @@ def test_an_unknown_field_is_named_with_the_nearest_one(server: Server, name: st
     ],
 )
 def test_parameters_of_the_url_are_not_passed_over(server: Server, method: str, path: str) -> None:
-    request: dict[str, Any] = {"files": files(5), "data": {"gallery": "people"}} if method == "POST" else {}
+    request: dict[str, Any] = (
+        {"files": files(5), "data": {"gallery": "people"}} if method == "POST" else {}
+    )
     answer = server.client.request(method, path, **request)
-    assert (answer.status_code, answer.json()["error"]["field"]) == (422, path.split("?")[1].split("=")[0])
+    assert (answer.status_code, answer.json()["error"]["field"]) == (
+        422,
+        path.split("?")[1].split("=")[0],
+    )
 
 
 def test_a_file_field_without_a_file_is_not_sent(server: Server) -> None:
     part = b'--b\r\nContent-Disposition: form-data; name="%b"; filename="%b"\r\n\r\n%b\r\n'
     rest = b'--b\r\nContent-Disposition: form-data; name="gallery"\r\n\r\npeople\r\n--b--\r\n'
     whole = part % (b"rgb", b"a.png", encoded(1))
-    answer = server.client.post("/search", content=whole + part % (b"nir", b"", b"") + rest, headers=MULTIPART)
+    answer = server.client.post(
+        "/search", content=whole + part % (b"nir", b"", b"") + rest, headers=MULTIPART
+    )
     assert (answer.status_code, answer.json()["present"]) == (200, ["rgb"])
-    answer = server.client.post("/search", content=whole + part % (b"nir", b"empty.png", b"") + rest, headers=MULTIPART)
+    answer = server.client.post(
+        "/search", content=whole + part % (b"nir", b"empty.png", b"") + rest, headers=MULTIPART
+    )
     assert (answer.status_code, answer.json()["error"]["field"]) == (400, "nir")
-    answer = server.client.post("/search", content=part % (b"nir", b"", b"") + rest, headers=MULTIPART)
+    answer = server.client.post(
+        "/search", content=part % (b"nir", b"", b"") + rest, headers=MULTIPART
+    )
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "missing")
 
 
@@ -126,7 +164,9 @@ def test_a_file_field_without_a_file_is_not_sent(server: Server) -> None:
         ("/enroll", {"attributes": '{"coat": "red", "coat": "blue"}'}, "attributes"),
     ],
 )
-def test_a_key_that_is_named_twice_is_refused(server: Server, path: str, data: dict[str, str], field: str) -> None:
+def test_a_key_that_is_named_twice_is_refused(
+    server: Server, path: str, data: dict[str, str], field: str
+) -> None:
     answer = server.client.post(path, files=files(5), data={"gallery": "people", **data})
     assert (answer.status_code, answer.json()["error"]["field"]) == (422, field)
     assert "is named twice" in answer.json()["error"]["message"]
@@ -134,5 +174,7 @@ def test_a_key_that_is_named_twice_is_refused(server: Server, path: str, data: d
 
 def test_a_removal_that_names_its_ids_twice_removes_nothing(server: Server) -> None:
     body = b'{"gallery": "people", "ids": ["s1"], "ids": ["s2"]}'
-    answer = server.client.post("/remove", content=body, headers={"Content-Type": "application/json"})
+    answer = server.client.post(
+        "/remove", content=body, headers={"Content-Type": "application/json"}
+    )
     assert (answer.status_code, "named twice" in answer.text) == (400, True)

@@ -14,7 +14,9 @@ from trireid.serving.limits import Limits
 from trireid.serving.metrics import Metrics
 
 
-def test_a_server_removes_what_is_older_than_its_gallery_keeps_items(tmp_path: Path, embedder: Embedder) -> None:
+def test_a_server_removes_what_is_older_than_its_gallery_keeps_items(
+    tmp_path: Path, embedder: Embedder
+) -> None:
     folder = filled(tmp_path / "people.gallery", embedder)
     set_keep_days(folder, 30)
     with Gallery.open(folder, embedder) as gallery:

@@ -63,9 +63,15 @@ def ask(server: Server, method: str, path: str, headers: dict[str, str], **body:
     request = server.client.build_request(method, "/", headers=headers, **body)
     content = request.read()
     url = server.client.base_url
-    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in request.headers.items())]
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        *(f"{name}: {value}" for name, value in request.headers.items()),
+    ]
     with socket.create_connection((url.host, url.port or 80), 30) as connection:
-        connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1").replace(b"keep-alive", b"close") + content)
+        connection.sendall(
+            "\r\n".join([*lines, "", ""]).encode("latin-1").replace(b"keep-alive", b"close")
+            + content
+        )
         answer = b""
         with contextlib.suppress(ConnectionError):
             while part := connection.recv(65536):
@@ -86,25 +92,50 @@ BODIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.path)
-def test_no_spelling_of_a_path_reaches_an_operation_without_its_scope(guarded: Server, operation: Any) -> None:
+def test_no_spelling_of_a_path_reaches_an_operation_without_its_scope(
+    guarded: Server, operation: Any
+) -> None:
     path, method = fill(operation.path), operation.methods[0]
     for name, (scope, _) in TOKENS.items():
         may = operation.scope is None or scope in (operation.scope, "admin")
         for spelling, spell in SPELLINGS.items():
-            status = ask(guarded, method, spell(path), bearer(name), **BODIES.get(operation.path, {}))
+            status = ask(
+                guarded, method, spell(path), bearer(name), **BODIES.get(operation.path, {})
+            )
             if spelling in SAME:
                 assert status == (200 if may else 403), (spelling, name)
             else:
-                # The user interface is public, and so is what it says of a file that it does not have.
-                assert status in ((400, 403, 404, 405) if not may else (400, 404, 405, 422)), (spelling, name, status)
+                # The user interface is public, and so is what it says of a file that it does not
+                # have.
+                assert status in ((400, 403, 404, 405) if not may else (400, 404, 405, 422)), (
+                    spelling,
+                    name,
+                    status,
+                )
     for spell in SPELLINGS.values():
-        assert ask(guarded, method, spell(path), {}, **BODIES.get(operation.path, {})) in (400, 401, 404, 405)
+        assert ask(guarded, method, spell(path), {}, **BODIES.get(operation.path, {})) in (
+            400,
+            401,
+            404,
+            405,
+        )
 
 
 @pytest.mark.parametrize(
-    "path", ["/metrics", "/metrics%0a", "/v1/metrics", "/metrics/", "//metrics", "/schema.json", "/docs.json"]
+    "path",
+    [
+        "/metrics",
+        "/metrics%0a",
+        "/v1/metrics",
+        "/metrics/",
+        "//metrics",
+        "/schema.json",
+        "/docs.json",
+    ],
 )
-def test_metrics_and_bentomls_own_pages_are_for_admins_or_no_one(guarded: Server, path: str) -> None:
+def test_metrics_and_bentomls_own_pages_are_for_admins_or_no_one(
+    guarded: Server, path: str
+) -> None:
     for name in ("ann", "eve", "rob"):
         assert ask(guarded, "GET", path, bearer(name)) in (400, 403, 404)
     allowed = 200 if path in ("/metrics", "/v1/metrics") else None
@@ -112,7 +143,9 @@ def test_metrics_and_bentomls_own_pages_are_for_admins_or_no_one(guarded: Server
     assert ask(guarded, "GET", path, {}) in (400, 401)
 
 
-@pytest.mark.parametrize("path", ["/livez%0a", "/readyz%0a", "/livez/../remove", "/readyz/", "/livez;x"])
+@pytest.mark.parametrize(
+    "path", ["/livez%0a", "/readyz%0a", "/livez/../remove", "/readyz/", "/livez;x"]
+)
 def test_health_is_public_by_its_exact_path_alone(guarded: Server, path: str) -> None:
     assert ask(guarded, "GET", path, {}) in (400, 401)
 
@@ -142,14 +175,20 @@ def as_user(name: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def limited(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder, other_artifact: Path) -> Iterator[Server]:
+def limited(
+    tmp_path_factory: pytest.TempPathFactory, embedder: Embedder, other_artifact: Path
+) -> Iterator[Server]:
     """Galleries `people` and `cars` behind tokens that are limited to one of them."""
     folder = tmp_path_factory.mktemp("limited")
     people, cars = filled(folder / "people.gallery", embedder), folder / "cars.gallery"
     Gallery.open(cars, load_artifact(other_artifact)).close()
     (folder / "tokens").write_text(LIMITED)
     (folder / "tokens").chmod(0o600)
-    environment = {"TRIREID_TOKENS_FILE": str(folder / "tokens"), "TRIREID_LOG": "json", "TRIREID_AUDIT": str(folder / "audit")}
+    environment = {
+        "TRIREID_TOKENS_FILE": str(folder / "tokens"),
+        "TRIREID_LOG": "json",
+        "TRIREID_AUDIT": str(folder / "audit"),
+    }
     with running((people, cars), folder / "log", environment) as made:
         yield made
 
@@ -157,19 +196,36 @@ def limited(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder, other_
 def test_a_token_may_be_limited_to_a_gallery(limited: Server) -> None:
     def search(name: str, gallery: str | None) -> int:
         data = {} if gallery is None else {"gallery": gallery}
-        return limited.client.post("/search", files=files(5), data=data, headers=as_user(name)).status_code
+        return limited.client.post(
+            "/search", files=files(5), data=data, headers=as_user(name)
+        ).status_code
 
-    assert [search("ann", each) for each in ("people", None, "cars", "absent")] == [200, 200, 403, 403]
+    assert [search("ann", each) for each in ("people", None, "cars", "absent")] == [
+        200,
+        200,
+        403,
+        403,
+    ]
     assert [search("eve", each) for each in ("people", None, "cars")] == [403, 200, 200]
     assert [search("may", each) for each in ("people", None)] == [403, 403]
-    assert [search("root", each) for each in ("people", "cars", None, "absent")] == [200, 200, 400, 404]
+    assert [search("root", each) for each in ("people", "cars", None, "absent")] == [
+        200,
+        200,
+        400,
+        404,
+    ]
     for name, seen in (("ann", ["people"]), ("eve", ["cars"]), ("root", ["people", "cars"])):
         galleries = limited.client.get("/galleries", headers=as_user(name)).json()["galleries"]
         assert [each["name"] for each in galleries] == seen
     assert limited.client.get("/galleries/people", headers=as_user("eve")).status_code == 403
     assert limited.client.get("/pictures/people/1/rgb", headers=as_user("eve")).status_code == 403
     assert limited.client.get("/pictures/people/1/rgb", headers=as_user("ann")).status_code == 200
-    assert limited.client.post("/remove", json={"gallery": "cars", "ids": ["a"]}, headers=as_user("rep")).status_code == 403
+    assert (
+        limited.client.post(
+            "/remove", json={"gallery": "cars", "ids": ["a"]}, headers=as_user("rep")
+        ).status_code
+        == 403
+    )
     assert limited.client.get("/metrics", headers=as_user("boss")).status_code == 403
     assert limited.client.get("/metrics", headers=as_user("root")).status_code == 200
     said = limited.client.get("/whoami", headers=as_user("eve")).json()
@@ -185,7 +241,9 @@ def test_replacing_an_item_needs_remove_too(limited: Server) -> None:
     assert enroll("may", 80)[0] == 200
     status, text = enroll("may", 81)
     assert (status, "remove" in text) == (403, True)
-    found = limited.client.post("/search", files=files(80), data={"k": "1"}, headers=as_user("ann")).json()["hits"][0]
+    found = limited.client.post(
+        "/search", files=files(80), data={"k": "1"}, headers=as_user("ann")
+    ).json()["hits"][0]
     assert (found["id"], found["identity"]) == ("replaced", "number 80")
     assert enroll("rep", 81)[0] == 200
 
@@ -221,7 +279,9 @@ def test_tokens_are_reloaded_at_sighup_and_stay_where_they_cannot_be_read(limite
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o602])
-def test_a_file_of_tokens_that_others_can_read_is_refused_with_the_command_that_mends_it(mode: int, tmp_path: Path) -> None:
+def test_a_file_of_tokens_that_others_can_read_is_refused_with_the_command_that_mends_it(
+    mode: int, tmp_path: Path
+) -> None:
     file = tmp_path / "tokens"
     file.write_text("ann search 0123456789abcdef\n")
     file.chmod(mode)
@@ -237,7 +297,9 @@ def test_tokens_that_are_set_and_hold_none_are_an_error(tmp_path: Path) -> None:
             TokenStore.from_environment({"TRIREID_TOKENS": value})
     assert TokenStore.from_environment({"TRIREID_TOKENS": "", "TRIREID_TOKENS_FILE": ""}).is_empty
     with pytest.raises(ConfigError, match="both set"):
-        TokenStore.from_environment({"TRIREID_TOKENS": "a search 0123456789abcdef", "TRIREID_TOKENS_FILE": "x"})
+        TokenStore.from_environment(
+            {"TRIREID_TOKENS": "a search 0123456789abcdef", "TRIREID_TOKENS_FILE": "x"}
+        )
     import os
 
     os.mkfifo(tmp_path / "fifo")
@@ -246,14 +308,22 @@ def test_tokens_that_are_set_and_hold_none_are_an_error(tmp_path: Path) -> None:
 
 
 def test_lines_of_tokens() -> None:
-    tokens = TokenStore.parse(["ann search:a%20b,enroll 0123456789abcdef 2030-05-06T07:08+02:00"], "tokens")
+    tokens = TokenStore.parse(
+        ["ann search:a%20b,enroll 0123456789abcdef 2030-05-06T07:08+02:00"], "tokens"
+    )
     ((_, ann),) = tokens.tokens
     assert ann.grants == {Grant(Scope.SEARCH, "a b"), Grant(Scope.ENROLL)}
     assert ann.expires == datetime(2030, 5, 6, 5, 8, tzinfo=UTC).timestamp()
-    assert (ann.may(Scope.SEARCH, "a b"), ann.may(Scope.SEARCH, "c"), ann.may(Scope.SEARCH, None)) == (True, False, False)
+    assert (
+        ann.may(Scope.SEARCH, "a b"),
+        ann.may(Scope.SEARCH, "c"),
+        ann.may(Scope.SEARCH, None),
+    ) == (True, False, False)
     assert ann.granted == ["enroll", "search:a%20b"]
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
-    assert TokenStore.parse([f"ann search 0123456789abcdef expires={tomorrow}"], "tokens").find("Bearer 0123456789abcdef")
+    assert TokenStore.parse([f"ann search 0123456789abcdef expires={tomorrow}"], "tokens").find(
+        "Bearer 0123456789abcdef"
+    )
     for line, error in (
         ("ann search: 0123456789abcdef", "names no gallery"),
         ("ann search 0123456789abcdef never", "ISO 8601"),
@@ -263,6 +333,8 @@ def test_lines_of_tokens() -> None:
 
 
 def test_the_audit_names_the_gallery_that_was_used(limited: Server) -> None:
-    limited.client.post("/search", files=files(5), headers={**as_user("ann"), "X-Request-Id": "unnamed"})
+    limited.client.post(
+        "/search", files=files(5), headers={**as_user("ann"), "X-Request-Id": "unnamed"}
+    )
     lines = [json.loads(line) for line in (limited.log.parent / "audit").read_text().splitlines()]
     assert {line["gallery"] for line in lines if line["request"] == "unnamed"} == {"people"}

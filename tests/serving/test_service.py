@@ -21,17 +21,30 @@ Files = dict[str, Any]
 
 def files(seed: int, *modalities: str) -> Files:
     sample = triplet(seed)
-    return {name: (f"{name}.png", getattr(sample, name)) for name in modalities or ("rgb", "nir", "tir")}
+    return {
+        name: (f"{name}.png", getattr(sample, name)) for name in modalities or ("rgb", "nir", "tir")
+    }
 
 
 def test_search_finds_the_item_that_was_added(server: Server) -> None:
-    answer = server.client.post("/search", files=files(5), data={"gallery": "people", "k": "3", "camera": "1"})
+    answer = server.client.post(
+        "/search", files=files(5), data={"gallery": "people", "k": "3", "camera": "1"}
+    )
     assert answer.status_code == 200
     body = answer.json()
-    assert (body["gallery"], body["model"], body["present"]) == ("people", "tiny", ["rgb", "nir", "tir"])
+    assert (body["gallery"], body["model"], body["present"]) == (
+        "people",
+        "tiny",
+        ["rgb", "nir", "tir"],
+    )
     assert [hit["rank"] for hit in body["hits"]] == [1, 2, 3]
     first = body["hits"][0]
-    assert (first["id"], first["identity"], first["camera"], first["kind"]) == ("s5", "2", 1, "person")
+    assert (first["id"], first["identity"], first["camera"], first["kind"]) == (
+        "s5",
+        "2",
+        1,
+        "person",
+    )
     assert first["score"] == pytest.approx(1, abs=1e-5)
     picture = server.client.get(first["images"]["tir"])
     assert picture.headers["content-type"] == "image/jpeg"
@@ -53,31 +66,58 @@ def test_filters_and_other_cameras(server: Server) -> None:
     asked = {**query, "where": json.dumps({"camera": [1, 2], "identity": "2"})}
     hits = server.client.post("/search", files=files(5), data=asked).json()["hits"]
     assert {hit["id"] for hit in hits} == {"s2", "s5"}
-    hits = server.client.post("/search", files=files(5), data={**query, "other_cameras": "true"}).json()["hits"]
+    hits = server.client.post(
+        "/search", files=files(5), data={**query, "other_cameras": "true"}
+    ).json()["hits"]
     assert {hit["camera"] for hit in hits} == {0, 2, 3}
 
 
 def test_enroll_is_durable_and_found_and_removed(server: Server) -> None:
-    known = {"gallery": "people", "identity": "Zoë", "camera": "7", "time": "2026-01-01T00:00:00", "kind": "person"}
+    known = {
+        "gallery": "people",
+        "identity": "Zoë",
+        "camera": "7",
+        "time": "2026-01-01T00:00:00",
+        "kind": "person",
+    }
     sent = {**known, "id": "z/1", "attributes": json.dumps({"coat": "red"})}
     assert server.client.post("/enroll", files=files(50), data=sent).json() == {"id": "z/1"}
-    with Gallery.open(server.folders[0]) as gallery:  # another process reads it while the server runs
+    # another process reads it while the server runs
+    with Gallery.open(server.folders[0]) as gallery:
         assert "z/1" in gallery.ids()
         assert gallery.search(triplet(50), 1)[0].identity == "Zoë"
-    hit = server.client.post("/search", files=files(50), data={"gallery": "people", "k": "1"}).json()["hits"][0]
-    assert (hit["id"], hit["camera"], hit["time"], hit["attributes"]) == ("z/1", 7, known["time"], {"coat": "red"})
+    hit = server.client.post(
+        "/search", files=files(50), data={"gallery": "people", "k": "1"}
+    ).json()["hits"][0]
+    assert (hit["id"], hit["camera"], hit["time"], hit["attributes"]) == (
+        "z/1",
+        7,
+        known["time"],
+        {"coat": "red"},
+    )
     assert server.client.post("/remove", json={"gallery": "people", "identity": "Zoë"}).json() == {
         "removed": 1,
         "pending": False,
     }
-    assert server.client.post("/remove", json={"gallery": "people", "ids": ["z/1"]}).json()["removed"] == 0
+    assert (
+        server.client.post("/remove", json={"gallery": "people", "ids": ["z/1"]}).json()["removed"]
+        == 0
+    )
 
 
 def test_galleries_are_listed_and_kept_apart(server: Server) -> None:
-    listed = {entry["name"]: entry for entry in server.client.post("/galleries").json()["galleries"]}
+    listed = {
+        entry["name"]: entry for entry in server.client.post("/galleries").json()["galleries"]
+    }
     assert set(listed) == {"people", "cars"}
-    assert (listed["people"]["size"], listed["people"]["model"], listed["people"]["dimension"]) == (12, "tiny", 192)
-    assert server.client.post("/search", files=files(5), data={"gallery": "cars"}).json()["hits"] == []
+    assert (listed["people"]["size"], listed["people"]["model"], listed["people"]["dimension"]) == (
+        12,
+        "tiny",
+        192,
+    )
+    assert (
+        server.client.post("/search", files=files(5), data={"gallery": "cars"}).json()["hits"] == []
+    )
 
 
 def sixteen_bit() -> bytes:
@@ -88,7 +128,9 @@ def sixteen_bit() -> bytes:
 
 def test_unusual_pictures_are_taken(server: Server) -> None:
     for data in (sixteen_bit(), encoded(1, "WEBP"), encoded(1, "TIFF")):
-        answer = server.client.post("/search", files={"tir": ("t", data)}, data={"gallery": "people"})
+        answer = server.client.post(
+            "/search", files={"tir": ("t", data)}, data={"gallery": "people"}
+        )
         assert answer.status_code == 200
 
 
@@ -112,30 +154,95 @@ BAD: dict[str, tuple[str, dict[str, Any], int, str | None]] = {
     "1 x 1": ("/embed", {"files": {"rgb": ("a.png", encoded(1, size=(1, 1)))}}, 400, "rgb"),
     "bomb": ("/embed", {"files": {"rgb": ("a.png", bomb(20_000))}}, 413, "rgb"),
     "gif": ("/embed", {"files": {"tir": ("a.gif", encoded(1, "GIF"))}}, 415, "tir"),
-    "a URL for a picture": ("/embed", {"files": {"rgb": (None, "http://127.0.0.1:1/x.png")}}, 400, "rgb"),
+    "a URL for a picture": (
+        "/embed",
+        {"files": {"rgb": (None, "http://127.0.0.1:1/x.png")}},
+        400,
+        "rgb",
+    ),
     "the same picture field twice": ("/embed", {"files": [("rgb", GOOD["rgb"])] * 2}, 400, "rgb"),
-    "a file for a text field": ("/search", {"files": {**GOOD, "k": ("k.txt", b"3")}, "data": PEOPLE}, 400, "k"),
+    "a file for a text field": (
+        "/search",
+        {"files": {**GOOD, "k": ("k.txt", b"3")}, "data": PEOPLE},
+        400,
+        "k",
+    ),
     "gallery not named": ("/search", {"files": GOOD}, 400, "gallery"),
     "unknown gallery": ("/search", {"files": GOOD, "data": {"gallery": "pets"}}, 404, "gallery"),
     "k = 0": ("/search", {"files": GOOD, "data": {**PEOPLE, "k": "0"}}, 422, "k"),
     "k = 1001": ("/search", {"files": GOOD, "data": {**PEOPLE, "k": "1001"}}, 422, "k"),
     "k in words": ("/search", {"files": GOOD, "data": {**PEOPLE, "k": "ten"}}, 422, "k"),
-    "camera in words": ("/search", {"files": GOOD, "data": {**PEOPLE, "camera": "left"}}, 422, "camera"),
-    "camera far out": ("/enroll", {"files": GOOD, "data": {**PEOPLE, "camera": "9" * 30}}, 422, "camera"),
-    "broken where": ("/search", {"files": GOOD, "data": {**PEOPLE, "where": "{camera"}}, 422, "where"),
-    "where is a list": ("/search", {"files": GOOD, "data": {**PEOPLE, "where": "[1]"}}, 422, "where"),
-    "where means nothing": ("/search", {"files": GOOD, "data": {**PEOPLE, "where": '{"camera": {"near": 1}}'}}, 422, "where"),
-    "where asks for no kind": ("/search", {"files": GOOD, "data": {**PEOPLE, "where": '{"kind": "Person"}'}}, 422, "where"),
-    "where asks for no key": ("/search", {"files": GOOD, "data": {**PEOPLE, "where": '{"cammera": 1}'}}, 422, "where"),
-    "other cameras than which": ("/search", {"files": GOOD, "data": {**PEOPLE, "other_cameras": "true"}}, 400, "camera"),
-    "a field nobody reads": ("/search", {"files": GOOD, "data": {**PEOPLE, "galery": "x"}}, 422, "galery"),
+    "camera in words": (
+        "/search",
+        {"files": GOOD, "data": {**PEOPLE, "camera": "left"}},
+        422,
+        "camera",
+    ),
+    "camera far out": (
+        "/enroll",
+        {"files": GOOD, "data": {**PEOPLE, "camera": "9" * 30}},
+        422,
+        "camera",
+    ),
+    "broken where": (
+        "/search",
+        {"files": GOOD, "data": {**PEOPLE, "where": "{camera"}},
+        422,
+        "where",
+    ),
+    "where is a list": (
+        "/search",
+        {"files": GOOD, "data": {**PEOPLE, "where": "[1]"}},
+        422,
+        "where",
+    ),
+    "where means nothing": (
+        "/search",
+        {"files": GOOD, "data": {**PEOPLE, "where": '{"camera": {"near": 1}}'}},
+        422,
+        "where",
+    ),
+    "where asks for no kind": (
+        "/search",
+        {"files": GOOD, "data": {**PEOPLE, "where": '{"kind": "Person"}'}},
+        422,
+        "where",
+    ),
+    "where asks for no key": (
+        "/search",
+        {"files": GOOD, "data": {**PEOPLE, "where": '{"cammera": 1}'}},
+        422,
+        "where",
+    ),
+    "other cameras than which": (
+        "/search",
+        {"files": GOOD, "data": {**PEOPLE, "other_cameras": "true"}},
+        400,
+        "camera",
+    ),
+    "a field nobody reads": (
+        "/search",
+        {"files": GOOD, "data": {**PEOPLE, "galery": "x"}},
+        422,
+        "galery",
+    ),
     "unknown kind": ("/enroll", {"files": GOOD, "data": {**PEOPLE, "kind": "dog"}}, 422, "kind"),
-    "broken attributes": ("/enroll", {"files": GOOD, "data": {**PEOPLE, "attributes": "{"}}, 422, "attributes"),
+    "broken attributes": (
+        "/enroll",
+        {"files": GOOD, "data": {**PEOPLE, "attributes": "{"}},
+        422,
+        "attributes",
+    ),
     "broken JSON": ("/remove", {"content": b"{oops", "headers": JSON}, 400, "body"),
     "JSON that is no object": ("/remove", {"content": b"[1]", "headers": JSON}, 400, "body"),
     "not UTF-8": ("/remove", {"content": b"\xff\xfe{", "headers": JSON}, 400, "body"),
     "a number of 5000 digits": ("/remove", {"content": b"9" * 5000, "headers": JSON}, 400, "body"),
-    "JSON of 100,000 brackets": ("/remove", {"content": b"[" * 100_000, "headers": JSON}, 400, "body"),
+    "JSON of 100,000 brackets": (
+        "/remove",
+        {"content": b"[" * 100_000, "headers": JSON},
+        400,
+        "body",
+    ),
     "a form of a foreign page": (
         "/remove",
         {"content": b'{"ids": ["s1"]}', "headers": {"content-type": "text/plain"}},
@@ -148,18 +255,46 @@ BAD: dict[str, tuple[str, dict[str, Any], int, str | None]] = {
         422,
         "attributes",
     ),
-    "an expiry that is no time": ("/enroll", {"files": GOOD, "data": {**PEOPLE, "expires": "soon"}}, 422, "expires"),
-    "NaN": ("/enroll", {"files": GOOD, "data": {**PEOPLE, "attributes": '{"a": NaN}'}}, 400, "attributes"),
+    "an expiry that is no time": (
+        "/enroll",
+        {"files": GOOD, "data": {**PEOPLE, "expires": "soon"}},
+        422,
+        "expires",
+    ),
+    "NaN": (
+        "/enroll",
+        {"files": GOOD, "data": {**PEOPLE, "attributes": '{"a": NaN}'}},
+        400,
+        "attributes",
+    ),
     "kelvins": ("/embed", {"files": {"tir": ("a.tif", kelvins())}}, 415, "tir"),
-    "too many conditions": ("/search", {"files": GOOD, "data": {**PEOPLE, "where": json.dumps(MANY)}}, 422, "where"),
-    "both ids and identity": ("/remove", {"json": {**PEOPLE, "ids": ["a"], "identity": "b"}}, 422, None),
+    "too many conditions": (
+        "/search",
+        {"files": GOOD, "data": {**PEOPLE, "where": json.dumps(MANY)}},
+        422,
+        "where",
+    ),
+    "both ids and identity": (
+        "/remove",
+        {"json": {**PEOPLE, "ids": ["a"], "identity": "b"}},
+        422,
+        None,
+    ),
     "a broken form": (
         "/search",
-        {"content": b"--x\r\nno header", "headers": {"content-type": "multipart/form-data; boundary=x"}},
+        {
+            "content": b"--x\r\nno header",
+            "headers": {"content-type": "multipart/form-data; boundary=x"},
+        },
         400,
         None,
     ),
-    "a form without a boundary": ("/search", {"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, None),
+    "a form without a boundary": (
+        "/search",
+        {"content": b"x", "headers": {"content-type": "multipart/form-data"}},
+        400,
+        None,
+    ),
 }
 
 
@@ -191,7 +326,9 @@ def test_a_body_over_the_limit_is_refused_even_in_chunks(server: Server) -> None
             yield bytes(2**20)
 
     try:
-        answer = server.client.post("/search", content=chunks(), headers={"content-type": "multipart/form-data; boundary=x"})
+        answer = server.client.post(
+            "/search", content=chunks(), headers={"content-type": "multipart/form-data; boundary=x"}
+        )
     except httpx.WriteError:  # the server answered and hung up while we were still sending
         return
     assert answer.status_code == 413
@@ -209,7 +346,8 @@ def test_the_server_is_well_after_all_this(server: Server) -> None:
 def test_sigterm_ends_the_whole_server(server: Server, tmp_path: Path) -> None:
     process, client = start((server.folders[1],), tmp_path / "log")
     only = client.post("/search", files=files(1))
-    assert (only.status_code, only.json()["gallery"]) == (200, "cars")  # the one gallery need not be named
+    # the one gallery need not be named
+    assert (only.status_code, only.json()["gallery"]) == (200, "cars")
     stop(process)
     with pytest.raises(httpx.TransportError):
         client.get("/livez")
@@ -217,6 +355,9 @@ def test_sigterm_ends_the_whole_server(server: Server, tmp_path: Path) -> None:
 
 def test_real_triplets(server: Server) -> None:
     folder = shared("real") / "person"
-    sent = {name: (f"{name}.png", (folder / f"ideaP_0_query_01_{name}.png").read_bytes()) for name in ("rgb", "nir", "tir")}
+    sent = {
+        name: (f"{name}.png", (folder / f"ideaP_0_query_01_{name}.png").read_bytes())
+        for name in ("rgb", "nir", "tir")
+    }
     hits = server.client.post("/search", files=sent, data={**PEOPLE, "k": "5"}).json()["hits"]
     assert [hit["rank"] for hit in hits] == [1, 2, 3, 4, 5]

@@ -33,7 +33,9 @@ def listening(pids: list[int]) -> set[tuple[str, str]]:
     for protocol in ("tcp", "tcp6", "udp", "udp6"):
         for line in Path(f"/proc/net/{protocol}").read_text().splitlines()[1:]:
             columns = line.split()
-            if f"socket:[{columns[9]}]" in inodes and (protocol.startswith("udp") or columns[3] == LISTENING):
+            if f"socket:[{columns[9]}]" in inodes and (
+                protocol.startswith("udp") or columns[3] == LISTENING
+            ):
                 found.add((protocol, columns[1]))
     return found
 
@@ -46,7 +48,9 @@ def command(request: pytest.FixtureRequest) -> list[str]:
     return [sys.executable, "-m", "bentoml", "serve", "trireid.serving.service:ReIDService"]
 
 
-def test_a_server_listens_on_one_port(command: list[str], tmp_path: Path, embedder: Embedder) -> None:
+def test_a_server_listens_on_one_port(
+    command: list[str], tmp_path: Path, embedder: Embedder
+) -> None:
     """No other process can tell the supervisor to start a program."""
     folder = filled(tmp_path / "people.gallery", embedder)
     environment = {"TRIREID_GALLERIES": str(folder), "TRIREID_WORKERS": "2"}
@@ -61,7 +65,9 @@ def test_a_server_listens_on_one_port(command: list[str], tmp_path: Path, embedd
         stop(process)
 
 
-def test_workers_end_with_their_supervisor_however_it_ends(tmp_path: Path, embedder: Embedder) -> None:
+def test_workers_end_with_their_supervisor_however_it_ends(
+    tmp_path: Path, embedder: Embedder
+) -> None:
     with running((filled(tmp_path / "people.gallery", embedder),), tmp_path / "log") as made:
         workers = process_tree(made.process.pid)[1:]
         assert workers
@@ -90,7 +96,9 @@ def test_a_hangup_restarts_no_worker(server: Server) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_stop_under_load_resets_no_connection(workers: str, tmp_path: Path, embedder: Embedder) -> None:
+def test_a_stop_under_load_resets_no_connection(
+    workers: str, tmp_path: Path, embedder: Embedder
+) -> None:
     """Each request is answered whole, or its connection refused."""
     outcomes: list[str] = []
     ended = threading.Event()
@@ -110,7 +118,10 @@ def test_a_stop_under_load_resets_no_connection(workers: str, tmp_path: Path, em
 
     folder = filled(tmp_path / "people.gallery", embedder)
     with running((folder,), tmp_path / "log", {"TRIREID_WORKERS": workers}) as made:
-        threads = [threading.Thread(target=ask, args=(str(made.client.base_url), n % 2 == 0)) for n in range(16)]
+        threads = [
+            threading.Thread(target=ask, args=(str(made.client.base_url), n % 2 == 0))
+            for n in range(16)
+        ]
         for thread in threads:
             thread.start()
         time.sleep(1.5)
@@ -126,13 +137,24 @@ def test_a_stop_under_load_resets_no_connection(workers: str, tmp_path: Path, em
 def test_reloading_needs_no_port_either(tmp_path: Path, embedder: Embedder) -> None:
     """With `--reload` BentoML's plugin is a process: it speaks through a folder of this user's."""
     folder = filled(tmp_path / "people.gallery", embedder)
-    command = [sys.executable, "-m", "bentoml", "serve", "--reload", "trireid.serving.service:ReIDService"]
+    command = [
+        sys.executable,
+        "-m",
+        "bentoml",
+        "serve",
+        "--reload",
+        "trireid.serving.service:ReIDService",
+    ]
     process, client = start_command(
         command, tmp_path / "log", ROOT, {"TRIREID_GALLERIES": str(folder), "TMPDIR": str(tmp_path)}
     )
     try:
         assert len({address for _, address in listening(process_tree(process.pid))}) == 1
-        sockets = [Path(line.split()[-1]) for line in Path("/proc/net/unix").read_text().splitlines() if str(tmp_path) in line]
+        sockets = [
+            Path(line.split()[-1])
+            for line in Path("/proc/net/unix").read_text().splitlines()
+            if str(tmp_path) in line
+        ]
         assert sockets
         assert all(path.parent.stat().st_mode & 0o077 == 0 for path in sockets)
     finally:
@@ -146,6 +168,8 @@ def test_ports_of_the_supervisor_are_counted_by_this_test() -> None:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         assert f"{listener.getsockname()[1]:04X}" in next(
-            address for protocol, address in listening([os.getpid()]) if address.endswith(f"{listener.getsockname()[1]:04X}")
+            address
+            for protocol, address in listening([os.getpid()])
+            if address.endswith(f"{listener.getsockname()[1]:04X}")
         )
     assert subprocess.run([sys.executable, "-c", ""], check=True).returncode == 0

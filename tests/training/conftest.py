@@ -15,7 +15,14 @@ from tests.goldens.make import CONFIG
 from trireid.training.augment import Augmentation
 from trireid.training.data import Data
 from trireid.training.pictures import PictureSet
-from trireid.training.settings import BatchSettings, DataSettings, OptimiserSettings, ScheduleSettings, Settings, UpkeepSettings
+from trireid.training.settings import (
+    BatchSettings,
+    DataSettings,
+    OptimiserSettings,
+    ScheduleSettings,
+    Settings,
+    UpkeepSettings,
+)
 
 torch.set_num_threads(1)  # the networks are tiny: a second thread only waits for a core
 
@@ -23,7 +30,9 @@ Changed = Callable[..., Settings]
 
 
 def coloured(identities: int, each: int = 4, seed: int = 0, prefix: str = "p") -> PictureSet:
-    """64 x 32 pictures; identities differ in colour, shots in noise, every shot is another camera's."""
+    """64 x 32 pictures; identities differ in colour, shots in noise, every shot is another
+    camera's.
+    """
     draw = np.random.default_rng(seed)
     colours = draw.integers(40, 216, (identities, 3, 1, 1, 3))
     noise = draw.integers(-40, 40, (identities, each, 3, 64, 32, 3))
@@ -58,7 +67,9 @@ def changed(settings: Settings) -> Changed:
     """`changed(schedule={"epochs": 2})`: the small run with some settings replaced."""
 
     def make(**sections: dict[str, Any]) -> Settings:
-        parts = {name: replace(getattr(settings, name), **values) for name, values in sections.items()}
+        parts = {
+            name: replace(getattr(settings, name), **values) for name, values in sections.items()
+        }
         return replace(settings, **parts)
 
     return make
@@ -82,6 +93,8 @@ def run_yaml(tmp_path: Path, drawn: Path) -> Path:
         "schedule: {epochs: 20, warmup_epochs: 2}\n"
         "augmentation: {drop_modality: 0.3}\n"
         "machine: {device: cpu, threads: 1}\n"
-        "upkeep: {evaluate_every: 4, save_every: 7, diagnose_every: 6}\n".replace("CACHE", str(drawn))
+        "upkeep: {evaluate_every: 4, save_every: 7, diagnose_every: 6}\n".replace(
+            "CACHE", str(drawn)
+        )
     )
     return tmp_path / "run.yml"

@@ -39,8 +39,12 @@ def test_bad_input_is_said_before_the_first_epoch(
     assert not (tmp_path / "run" / "log.csv").exists()
 
 
-def test_train_then_diagnose(run_yaml: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run_yaml.write_text(run_yaml.read_text().replace("epochs: 20, warmup_epochs: 2", "epochs: 1, warmup_epochs: 0"))
+def test_train_then_diagnose(
+    run_yaml: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_yaml.write_text(
+        run_yaml.read_text().replace("epochs: 20, warmup_epochs: 2", "epochs: 1, warmup_epochs: 0")
+    )
     assert trireid.cli.main(["train", str(run_yaml)]) == 0
     best = tmp_path / "runs" / "run" / "best.pth"
     assert capsys.readouterr().out.startswith(f"{best}: epoch 1, validation mAP ")
@@ -52,7 +56,9 @@ def test_train_then_diagnose(run_yaml: Path, tmp_path: Path, capsys: pytest.Capt
     assert "fault: the gradient through the" in capsys.readouterr().out
 
 
-def test_a_run_that_diverges_exits_with_1(run_yaml: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_diverges_exits_with_1(
+    run_yaml: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run_yaml.write_text(run_yaml.read_text().replace("upkeep: {", "upkeep: {loss_limit: 0.1, "))
     assert trireid.cli.main(["train", str(run_yaml)]) == 1
     said = capsys.readouterr().err.splitlines()[-1]
@@ -61,7 +67,9 @@ def test_a_run_that_diverges_exits_with_1(run_yaml: Path, tmp_path: Path, capsys
 
 
 def test_what_training_passes_over_is_listed(tmp_path: Path) -> None:
-    (tmp_path / "m.csv").write_text("rgb,identity,role,shade\na.png,1,train,red\nb.png,2,junk,\nc.png,2,query,\n")
+    (tmp_path / "m.csv").write_text(
+        "rgb,identity,role,shade\na.png,1,train,red\nb.png,2,junk,\nc.png,2,query,\n"
+    )
     found = list_not_used(DataSettings(source=str(tmp_path / "m.csv")))
     assert {each.what: each.count for each in found} == {
         "columns kept as attributes": 1,

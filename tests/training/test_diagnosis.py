@@ -1,4 +1,6 @@
-"""Where gradient flows: the parts add up to the whole, and the three faults of the notes are caught when planted."""
+"""Where gradient flows: the parts add up to the whole, and the three faults of the notes are caught
+when planted.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def made(settings: Settings, data: Data) -> tuple[ReIdNetwork, Branches, Batch]:
     return start_network(settings), branches, batches.at(0)
 
 
-def test_nothing_is_at_fault_with_the_default_recipe(settings: Settings, changed: Changed, data: Data) -> None:
+def test_nothing_is_at_fault_with_the_default_recipe(
+    settings: Settings, changed: Changed, data: Data
+) -> None:
     assert diagnosed(settings, data).faults == []
     assert diagnosed(changed(sdtps={"gumbel": Gumbel.ON}), data).faults == []
 
@@ -53,13 +57,17 @@ def test_norms_are_those_of_a_plain_backward_pass(changed: Changed, data: Data) 
     squares: dict[str, float] = {}
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None
-        squares[module_of(name)] = squares.get(module_of(name), 0) + float(parameter.grad.square().sum())
+        squares[module_of(name)] = squares.get(module_of(name), 0) + float(
+            parameter.grad.square().sum()
+        )
     for name, square in squares.items():
         assert measured.modules[name] == pytest.approx(square**0.5, rel=1e-3), name
 
 
 def test_the_paths_add_up_to_the_head(changed: Changed, data: Data) -> None:
-    """Tokens, predictor, own and cross are all the ways from the head's loss to the backbone: on vectors, not norms."""
+    """Tokens, predictor, own and cross are all the ways from the head's loss to the backbone: on
+    vectors, not norms.
+    """
     import trireid.training.gradients as module
 
     network, branches, batch = made(changed(sdtps={"gumbel": Gumbel.ON}), data)
@@ -67,7 +75,9 @@ def test_the_paths_add_up_to_the_head(changed: Changed, data: Data) -> None:
     with module._recorded(network.train()) as taps:
         features = network.features(batch.images, batch.camera, batch.present)
         loss = branches.train().outcomes(features, batch.labels)["head"].loss
-    backbone = {name: p for name, p in network.named_parameters() if name.startswith("backbone.base.")}
+    backbone = {
+        name: p for name, p in network.named_parameters() if name.startswith("backbone.base.")
+    }
     whole = module._gradient([loss], None, backbone)
     parts = [
         module._through_vectors(taps[path], module._arriving(loss, taps[path]), backbone)
@@ -75,26 +85,45 @@ def test_the_paths_add_up_to_the_head(changed: Changed, data: Data) -> None:
     ]
     for index, (name, gradient) in enumerate(whole.items()):
         torch.testing.assert_close(
-            sum((part[index] for part in parts), torch.zeros(())), gradient, atol=1e-5, rtol=1e-3, msg=name
+            sum((part[index] for part in parts), torch.zeros(())),
+            gradient,
+            atol=1e-5,
+            rtol=1e-3,
+            msg=name,
         )
-    by_score = [module._through_vectors(taps[path], module._arriving(loss, taps[path]), backbone) for path in ("extra", "mask")]
+    by_score = [
+        module._through_vectors(taps[path], module._arriving(loss, taps[path]), backbone)
+        for path in ("extra", "mask")
+    ]
     for index, name in enumerate(whole):
         scores = sum((part[index] for part in parts[1:]), torch.zeros(()))
-        torch.testing.assert_close(by_score[0][index] + by_score[1][index], scores, atol=1e-5, rtol=1e-3, msg=name)
+        torch.testing.assert_close(
+            by_score[0][index] + by_score[1][index], scores, atol=1e-5, rtol=1e-3, msg=name
+        )
 
 
 @pytest.mark.parametrize(
     ("switch", "cut"),
-    [(AttentionGradient.NONE, {"own", "cross"}), (AttentionGradient.SELF, {"cross"}), (AttentionGradient.FULL, set())],
+    [
+        (AttentionGradient.NONE, {"own", "cross"}),
+        (AttentionGradient.SELF, {"cross"}),
+        (AttentionGradient.FULL, set()),
+    ],
 )
-def test_detached_scores_are_caught(switch: AttentionGradient, cut: set[str], changed: Changed, data: Data) -> None:
+def test_detached_scores_are_caught(
+    switch: AttentionGradient, cut: set[str], changed: Changed, data: Data
+) -> None:
     found = diagnosed(changed(sdtps={"attention_gradient": switch}), data)
     assert {name for name in ("own", "cross") if found.gradients.paths[name] is None} == cut
-    assert [fault for fault in found.faults if "detached by sdtps.attention_gradient" in fault] == found.faults
+    assert [
+        fault for fault in found.faults if "detached by sdtps.attention_gradient" in fault
+    ] == found.faults
     assert len(found.faults) == len(cut)
 
 
-def test_scores_detached_in_the_code_are_caught(settings: Settings, data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_detached_in_the_code_are_caught(
+    settings: Settings, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The fault itself, whatever the switch says: similarities computed under `no_grad`."""
 
     attention = trireid.models.sdtps.attention
@@ -105,7 +134,10 @@ def test_scores_detached_in_the_code_are_caught(settings: Settings, data: Data, 
 
     monkeypatch.setattr(trireid.models.sdtps, "attention", under_no_grad)
     faults = diagnosed(settings, data).faults
-    assert faults == ["no gradient passes through the own score", "no gradient passes through the cross scores"]
+    assert faults == [
+        "no gradient passes through the own score",
+        "no gradient passes through the cross scores",
+    ]
 
 
 def test_the_published_mask_is_caught(changed: Changed, data: Data) -> None:
@@ -126,10 +158,13 @@ def test_a_sound_mask_has_a_small_share_of_the_update(changed: Changed, data: Da
 
 def test_what_adam_divides_by_is_what_torch_divides_by() -> None:
     layer, draw = torch.nn.Linear(3, 2, bias=False), torch.Generator().manual_seed(0)
-    adam = torch.optim.Adam(layer.parameters(), lr=1.0, betas=(0.0, 0.999))  # no mean of gradients: a step is g / rms
+    # no mean of gradients: a step is g / rms
+    adam = torch.optim.Adam(layer.parameters(), lr=1.0, betas=(0.0, 0.999))
     for _ in range(3):
         before = layer.weight.detach().clone()
-        squares = {name: (mean.clone(), steps) for name, (mean, steps) in squares_of(adam, layer).items()}
+        squares = {
+            name: (mean.clone(), steps) for name, (mean, steps) in squares_of(adam, layer).items()
+        }
         gradient = torch.randn(2, 3, generator=draw)
         layer.weight.grad = gradient
         adam.step()
@@ -154,7 +189,10 @@ def test_evaluation_that_says_pattern_2_and_reads_both_is_caught(
 
     monkeypatch.setattr(trireid.training.diagnosis, "embedding", concatenated)
     faults = diagnosed(settings, data).faults
-    assert any("never shows the head features apart (it reports patterns [1, 2, 3])" in fault for fault in faults)
+    assert any(
+        "never shows the head features apart (it reports patterns [1, 2, 3])" in fault
+        for fault in faults
+    )
 
 
 def test_a_dead_module_is_named(settings: Settings, data: Data) -> None:
@@ -165,13 +203,19 @@ def test_a_dead_module_is_named(settings: Settings, data: Data) -> None:
         network.get_parameter("nir_reduce.0.weight").zero_()
         network.get_parameter("nir_reduce.0.bias").zero_()
         network.get_parameter("tir_reduce.1.weight").fill_(torch.inf)
-    faults = diagnose(network, branches, batch._replace(camera=torch.full_like(batch.camera, -1)), settings).faults
+    faults = diagnose(
+        network, branches, batch._replace(camera=torch.full_like(batch.camera, -1)), settings
+    ).faults
     assert "backbone.cv_embed is dead: no gradient reaches it" in faults
     assert any("tir_reduce explodes: its gradient's norm is nan" in fault for fault in faults)
 
 
 def test_a_checkpoint_is_diagnosed_with_its_own_settings(run_yaml: Path, tmp_path: Path) -> None:
-    run_yaml.write_text(run_yaml.read_text().replace("epochs: 20", "epochs: 1").replace("warmup_epochs: 2", "warmup_epochs: 0"))
+    run_yaml.write_text(
+        run_yaml.read_text()
+        .replace("epochs: 20", "epochs: 1")
+        .replace("warmup_epochs: 2", "warmup_epochs: 0")
+    )
     from trireid.training.loop import train
     from trireid.training.settings_file import read_settings
 
@@ -202,7 +246,9 @@ def parts_of(head: Sdtps) -> tuple[TokenSparse, TokenAggregation]:
 
 def passed(gumbel: Gumbel, patches: Tensor, globals_: Tensor) -> Tensor:
     torch.manual_seed(4)
-    return torch.cat([selection.feature for selection in head_of(gumbel)(patches, globals_)], dim=-1)
+    return torch.cat(
+        [selection.feature for selection in head_of(gumbel)(patches, globals_)], dim=-1
+    )
 
 
 def test_no_estimate_changes_a_value() -> None:
@@ -213,9 +259,15 @@ def test_no_estimate_changes_a_value() -> None:
 
 
 def test_the_estimate_has_the_soft_masks_gradient() -> None:
-    """`values * mask` at mask = 1, differentiated by hand: (dL/dmask) J, J the softmax's Jacobian, against autograd."""
+    """`values * mask` at mask = 1, differentiated by hand:
+
+    (dL/dmask) J, J the softmax's Jacobian, against autograd.
+    """
     sparse, aggregation = parts_of(head_of(Gumbel.ON))
-    patches, scores = torch.randn(1, CONFIG.patches, 32), torch.rand(1, CONFIG.patches, requires_grad=True)
+    patches, scores = (
+        torch.randn(1, CONFIG.patches, 32),
+        torch.rand(1, CONFIG.patches, requires_grad=True),
+    )
     kept = sparse.select(scores)[1]
     direction = torch.randn(1, CONFIG.aggregated, 32)
 
@@ -223,13 +275,17 @@ def test_the_estimate_has_the_soft_masks_gradient() -> None:
     estimate = sparse.straight_through(scores)
     assert estimate is not None
     assert torch.equal(estimate, torch.zeros_like(estimate))
-    (by_autograd,) = torch.autograd.grad((aggregation(patches * (1 + estimate).unsqueeze(-1), kept) * direction).sum(), scores)
+    (by_autograd,) = torch.autograd.grad(
+        (aggregation(patches * (1 + estimate).unsqueeze(-1), kept) * direction).sum(), scores
+    )
 
     torch.manual_seed(9)
     noise = -torch.log(torch.empty_like(scores).exponential_())
     soft = torch.softmax((scores.detach() + noise) / 0.7, dim=-1)
     mask = torch.ones_like(soft, requires_grad=True)
-    (by_mask,) = torch.autograd.grad((aggregation(patches * mask.unsqueeze(-1), kept) * direction).sum(), mask)
+    (by_mask,) = torch.autograd.grad(
+        (aggregation(patches * mask.unsqueeze(-1), kept) * direction).sum(), mask
+    )
     jacobian = (torch.diag(soft[0]) - torch.outer(soft[0], soft[0])) / 0.7
     torch.testing.assert_close(by_autograd[0], by_mask[0] @ jacobian, atol=1e-6, rtol=1e-4)
     assert float(by_autograd.abs().max()) > 0
@@ -237,13 +293,18 @@ def test_the_estimate_has_the_soft_masks_gradient() -> None:
 
 def test_the_published_estimate_is_ten_thousand_million_times_too_large() -> None:
     sparse, aggregation = parts_of(head_of(Gumbel.PUBLISHED))
-    patches, scores = torch.randn(1, CONFIG.patches, 32), torch.rand(1, CONFIG.patches, requires_grad=True)
+    patches, scores = (
+        torch.randn(1, CONFIG.patches, 32),
+        torch.rand(1, CONFIG.patches, requires_grad=True),
+    )
     kept = sparse.select(scores)[1]
     torch.manual_seed(9)
     estimate = sparse.straight_through(scores)
     assert estimate is not None
     added = torch.zeros_like(scores, requires_grad=True)
-    (by_logit,) = torch.autograd.grad(aggregation(patches, kept, added * 1e-10).square().sum(), added)
+    (by_logit,) = torch.autograd.grad(
+        aggregation(patches, kept, added * 1e-10).square().sum(), added
+    )
     (by_score,) = torch.autograd.grad(aggregation(patches, kept, estimate).square().sum(), scores)
     assert float(by_score.norm()) > 1e6 * float(by_logit.norm())
 
@@ -253,7 +314,9 @@ def test_noise_is_for_training_only() -> None:
     assert sparse.straight_through(torch.rand(1, CONFIG.patches)) is None
 
 
-def test_a_finished_run_can_be_diagnosed_while_frozen(changed: Changed, data: Data, tmp_path: Path) -> None:
+def test_a_finished_run_can_be_diagnosed_while_frozen(
+    changed: Changed, data: Data, tmp_path: Path
+) -> None:
     settings = changed(schedule={"epochs": 1}, upkeep={"diagnose_every": 1})
     training = Training(settings, data, tmp_path)
     training.network.backbone.requires_grad_(False)

@@ -50,7 +50,8 @@ def test_a_file_is_what_tensorboard_expects(tmp_path: Path) -> None:
     loss = b"\x0a\x04loss\x15" + struct.pack("<f", 0.5)
     rate = b"\x0a\x04rate\x15" + struct.pack("<f", 0.25)
     summary = b"\x0a" + bytes([len(loss)]) + loss + b"\x0a" + bytes([len(rate)]) + rate
-    assert event[9:] == b"\x10\xac\x02" + b"\x2a" + bytes([len(summary)]) + summary  # step 300 as a varint, then the summary
+    # step 300 as a varint, then the summary
+    assert event[9:] == b"\x10\xac\x02" + b"\x2a" + bytes([len(summary)]) + summary
 
 
 def test_the_log_writes_csv_and_events_and_leaves_out_what_was_not_measured(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""Float16 by rounding: the values, overflow and underflow of float16, and the course of a real autocast pass."""
+"""Float16 by rounding: the values, overflow and underflow of float16, and the course of a real
+autocast pass.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,10 @@ from trireid.training.half import HalfProducts
 
 
 def test_products_are_rounded_forwards_and_backwards() -> None:
-    x, weight = torch.tensor([[1.0 + 2**-12]], requires_grad=True), torch.tensor([[3.0]], requires_grad=True)
+    x, weight = (
+        torch.tensor([[1.0 + 2**-12]], requires_grad=True),
+        torch.tensor([[3.0]], requires_grad=True),
+    )
     with HalfProducts():
         out = torch.nn.functional.linear(x, weight)
     assert out.item() == 3.0
@@ -35,7 +40,9 @@ def test_outside_products_and_outside_the_mode_nothing_changes() -> None:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_it_goes_as_real_autocast_goes(seed: int) -> None:
-    """One pass of the network: the emulation lies nearer to autocast in float16 than float32 does, in values and gradients."""
+    """One pass of the network: the emulation lies nearer to autocast in float16 than float32 does,
+    in values and gradients.
+    """
     torch.manual_seed(seed)
     network = ReIdNetwork(CONFIG)
     images, camera = torch.randn(4, 3, 3, 64, 32), torch.zeros(4, dtype=torch.int64)

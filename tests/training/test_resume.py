@@ -28,7 +28,10 @@ def trireid_train(config: Path, folder: Path) -> subprocess.Popen[bytes]:
 def timeless(path: Path) -> list[dict[str, str]]:
     """A log without its columns of seconds."""
     with path.open(newline="") as file:
-        return [{name: value for name, value in row.items() if not name.endswith("seconds")} for row in csv.DictReader(file)]
+        return [
+            {name: value for name, value in row.items() if not name.endswith("seconds")}
+            for row in csv.DictReader(file)
+        ]
 
 
 def wait_for_rows(process: subprocess.Popen[bytes], log: Path, rows: int) -> None:
@@ -50,7 +53,9 @@ def same_run(one: Path, two: Path) -> None:
 
 
 def test_a_killed_run_goes_on_to_the_bit(run_yaml: Path, tmp_path: Path) -> None:
-    """Twice `kill -9`, at no particular place, against a run that nobody touched; noise and dropped modalities are on."""
+    """Twice `kill -9`, at no particular place, against a run that nobody touched; noise and dropped
+    modalities are on.
+    """
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     assert trireid_train(run_yaml, straight).wait(300) == 0
     for rows in (10, 33):
@@ -64,7 +69,9 @@ def test_a_killed_run_goes_on_to_the_bit(run_yaml: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("stop", [1, 5, 6, 9, 11])
-def test_any_step_is_a_place_to_be_stopped_at(stop: int, changed: Changed, data: Data, tmp_path: Path) -> None:
+def test_any_step_is_a_place_to_be_stopped_at(
+    stop: int, changed: Changed, data: Data, tmp_path: Path
+) -> None:
     """Within an epoch and at its end, just after a save and just before one."""
     settings = changed(sdtps={"gumbel": "on"})
     Training(settings, data, tmp_path / "straight").run()
@@ -76,7 +83,9 @@ def test_any_step_is_a_place_to_be_stopped_at(stop: int, changed: Changed, data:
     same_run(tmp_path / "straight", tmp_path / "broken")
 
 
-def test_a_line_that_a_kill_cut_short_is_dropped(changed: Changed, data: Data, tmp_path: Path) -> None:
+def test_a_line_that_a_kill_cut_short_is_dropped(
+    changed: Changed, data: Data, tmp_path: Path
+) -> None:
     settings = changed(upkeep={"save_every": 12})
     Training(settings, data, tmp_path).run()
     (tmp_path / "resume.pt").unlink()

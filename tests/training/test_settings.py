@@ -13,7 +13,10 @@ from trireid.samples import ConfigError
 from trireid.training.settings import Precision, Settings
 from trireid.training.settings_file import read_settings, settings_of
 
-MINIMAL: dict[str, Any] = {"network": {"image_size": [64, 32], "width": 64}, "data": {"source": "synthetic:person:20"}}
+MINIMAL: dict[str, Any] = {
+    "network": {"image_size": [64, 32], "width": 64},
+    "data": {"source": "synthetic:person:20"},
+}
 
 
 def changed(path: str, value: object) -> dict[str, Any]:
@@ -29,7 +32,12 @@ def changed(path: str, value: object) -> dict[str, Any]:
 def test_the_defaults_are_the_notes_recipe() -> None:
     settings = settings_of(MINIMAL)
     optimiser, schedule, loss = settings.optimiser, settings.schedule, settings.loss
-    assert (optimiser.rate, optimiser.backbone_rate, optimiser.bias_factor, optimiser.weight_decay) == (3.5e-4, 5e-6, 2, 1e-4)
+    assert (
+        optimiser.rate,
+        optimiser.backbone_rate,
+        optimiser.bias_factor,
+        optimiser.weight_decay,
+    ) == (3.5e-4, 5e-6, 2, 1e-4)
     assert (schedule.epochs, schedule.warmup_rate) == (50, 3.5e-5)
     assert (loss.identity, loss.triplet, loss.margin) == (0.25, 1.0, None)
     assert settings.sdtps.attention_gradient == "full"
@@ -50,14 +58,21 @@ def test_yaml_has_no_trap(tmp_path: Path) -> None:
     settings = read_settings(tmp_path / "run.yml")
     assert (settings.sdtps.gumbel, settings.sdtps.attention_gradient) == ("on", "none")
     assert settings.optimiser.backbone_rate == 5e-6
-    (tmp_path / "run.yml").write_text((tmp_path / "run.yml").read_text().replace("gumbel: on", "gumbel: off"))
+    (tmp_path / "run.yml").write_text(
+        (tmp_path / "run.yml").read_text().replace("gumbel: on", "gumbel: off")
+    )
     assert read_settings(tmp_path / "run.yml").sdtps.gumbel == "off"
 
 
 @pytest.mark.parametrize(
     ("path", "value", "key", "words"),
     [
-        ("optimiser.backbone_rat", 1.0, "optimiser.backbone_rat", "nobody reads this key; is backbone_rate meant"),
+        (
+            "optimiser.backbone_rat",
+            1.0,
+            "optimiser.backbone_rat",
+            "nobody reads this key; is backbone_rate meant",
+        ),
         ("optimizer", {}, "optimizer", "is optimiser meant"),
         ("network.depht", 3, "network.depht", "is depth meant"),
         ("batch.size", 30, "batch.size", "30 is no multiple of 8 identities x 4 samples = 32"),
@@ -72,7 +87,12 @@ def test_yaml_has_no_trap(tmp_path: Path) -> None:
         ("optimiser.rate", -1.0, "optimiser.rate", "at least 0"),
         ("optimiser.rate", ".nan", "optimiser.rate", "makes no sense"),
         ("sdtps.tau", 0.5, "sdtps.tau", "gumbel is off, so nobody reads"),
-        ("augmentation.drop_together", True, "augmentation.drop_together", "drop_modality is 0, so nobody reads"),
+        (
+            "augmentation.drop_together",
+            True,
+            "augmentation.drop_together",
+            "drop_modality is 0, so nobody reads",
+        ),
         ("schedule.epochs", 1.5, "schedule.epochs", "makes no sense"),
         ("upkeep.patterns", [], "upkeep.patterns", "among 1, 2, 3"),
         ("upkeep.patterns", [4], "upkeep.patterns", "among 1, 2, 3"),
@@ -101,7 +121,9 @@ def test_keys_of_drawn_pictures_are_refused_where_nothing_is_drawn() -> None:
 def test_keys_of_a_head_that_is_not_there_are_refused() -> None:
     settings = changed("network.head", "hdm")
     settings["sdtps"] = {"gumbel": "on"}
-    with pytest.raises(ConfigError, match=r"sdtps: network\.head is hdm, so nobody reads these keys"):
+    with pytest.raises(
+        ConfigError, match=r"sdtps: network\.head is hdm, so nobody reads these keys"
+    ):
         settings_of(settings)
 
 
@@ -112,4 +134,7 @@ def test_a_larger_batch_takes_more_identities() -> None:
 
 def test_precision_is_a_choice() -> None:
     assert isinstance(settings_of(changed("machine.precision", "bfloat16")), Settings)
-    assert settings_of(changed("machine.precision", "bfloat16")).machine.precision is Precision.BFLOAT16
+    assert (
+        settings_of(changed("machine.precision", "bfloat16")).machine.precision
+        is Precision.BFLOAT16
+    )

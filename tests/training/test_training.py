@@ -1,4 +1,6 @@
-"""Training: the losses, the sampler, one geometry for three modalities, rates, and a run with its checkpoints."""
+"""Training: the losses, the sampler, one geometry for three modalities, rates, and a run with its
+checkpoints.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,14 @@ from trireid.training.losses import batch_hard_triplet, centre_share, identity_l
 from trireid.training.optimiser import make_optimiser
 from trireid.training.sampler import IdentitySampler
 from trireid.training.schedule import rate_at
-from trireid.training.settings import BatchSettings, DataSettings, OptimiserName, OptimiserSettings, Precision, Settings
+from trireid.training.settings import (
+    BatchSettings,
+    DataSettings,
+    OptimiserName,
+    OptimiserSettings,
+    Precision,
+    Settings,
+)
 from trireid.training.start import start_network
 from trireid.training.validation import validate
 
@@ -41,12 +50,17 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def test_the_triplet_loss_takes_the_hardest_pair() -> None:
-    """On a line: anchors at 0 and 3 of one identity, 4 and 6 of the other. Hardest positive minus negative."""
+    """On a line: anchors at 0 and 3 of one identity, 4 and 6 of the other.
+
+    Hardest positive minus negative.
+    """
     features, labels = torch.tensor([[0.0], [3.0], [4.0], [6.0]]), torch.tensor([0, 0, 1, 1])
     differences = [p - n for p, n in ((3, 4), (3, 1), (2, 1), (2, 3))]
     soft = np.mean([math.log1p(math.exp(d)) for d in differences])
     assert float(batch_hard_triplet(features, labels)) == pytest.approx(soft, rel=1e-5)
-    assert float(batch_hard_triplet(features, labels, 0.3)) == pytest.approx((2.3 + 1.3) / 4, rel=1e-5)
+    assert float(batch_hard_triplet(features, labels, 0.3)) == pytest.approx(
+        (2.3 + 1.3) / 4, rel=1e-5
+    )
 
 
 def test_the_centre_share_is_the_common_part_of_the_features() -> None:
@@ -62,7 +76,8 @@ def test_the_segment_loss_is_the_mean_of_each_segment_by_itself() -> None:
     features, labels = torch.randn(8, 12, generator=draw), torch.arange(8) // 2
     parts = [batch_hard_triplet(features[:, at : at + 4], labels, 0.3) for at in (0, 4, 8)]
     assert float(segment_triplet(features, labels, 4, 0.3)) == pytest.approx(float(sum(parts)) / 3)
-    features[:, 4:8] = 7  # a modality that the whole batch lacks: all alike, and no gradient that is not a number
+    # a modality that the whole batch lacks: all alike, and no gradient that is not a number
+    features[:, 4:8] = 7
     features.requires_grad_(True)
     segment_triplet(features, labels, 4).backward()
     assert features.grad is not None
@@ -70,17 +85,24 @@ def test_the_segment_loss_is_the_mean_of_each_segment_by_itself() -> None:
     assert (features.grad[:, :4] != 0).any()
 
 
-def test_the_centre_weight_counts_on_each_branch(changed: Changed, data: Data, tmp_path: Path) -> None:
+def test_the_centre_weight_counts_on_each_branch(
+    changed: Changed, data: Data, tmp_path: Path
+) -> None:
     plain, centred = (
-        Training(changed(loss={"centre": weight}), data, tmp_path / str(weight)).take_step() for weight in (0.0, 100.0)
+        Training(changed(loss={"centre": weight}), data, tmp_path / str(weight)).take_step()
+        for weight in (0.0, 100.0)
     )
-    for branch in ("loss_ori", "loss_head"):  # features of an untrained network are nearly all alike
+    # features of an untrained network are nearly all alike
+    for branch in ("loss_ori", "loss_head"):
         assert 50 < centred[branch] - plain[branch] <= 100
 
 
-def test_the_segment_weight_counts_on_each_branch(changed: Changed, data: Data, tmp_path: Path) -> None:
+def test_the_segment_weight_counts_on_each_branch(
+    changed: Changed, data: Data, tmp_path: Path
+) -> None:
     plain, apart = (
-        Training(changed(loss={"segments": weight}), data, tmp_path / str(weight)).take_step() for weight in (0.0, 10.0)
+        Training(changed(loss={"segments": weight}), data, tmp_path / str(weight)).take_step()
+        for weight in (0.0, 10.0)
     )
     for branch in ("loss_ori", "loss_head"):
         assert 0.5 < apart[branch] - plain[branch] < 20
@@ -94,8 +116,16 @@ def test_the_identity_loss_smooths_by_a_tenth() -> None:
 
 
 @hypothesis_settings(max_examples=30, deadline=None)
-@given(people=st.integers(4, 9), p=st.integers(1, 4), k=st.integers(1, 5), more=st.integers(0, 3), step=st.integers(0, 50))
-def test_a_batch_is_p_identities_of_k_samples(people: int, p: int, k: int, more: int, step: int) -> None:
+@given(
+    people=st.integers(4, 9),
+    p=st.integers(1, 4),
+    k=st.integers(1, 5),
+    more=st.integers(0, 3),
+    step=st.integers(0, 50),
+)
+def test_a_batch_is_p_identities_of_k_samples(
+    people: int, p: int, k: int, more: int, step: int
+) -> None:
     labels = np.repeat(np.arange(people), k + more)
     sampler = IdentitySampler(labels, p, k, seed=3)
     batch = sampler.batch(step)
@@ -124,7 +154,9 @@ def test_too_few_identities_or_samples_are_said() -> None:
 
 def test_augmentation_treats_the_three_modalities_alike() -> None:
     one = np.random.default_rng(1).integers(0, 256, (64, 32, 3), dtype=np.uint8)
-    changed = Augmentation(erase=1).pictures(np.stack([np.stack([one] * 3)] * 8), np.random.default_rng(2))
+    changed = Augmentation(erase=1).pictures(
+        np.stack([np.stack([one] * 3)] * 8), np.random.default_rng(2)
+    )
     assert (changed[:, 0] == changed[:, 1]).all()
     assert (changed[:, 0] == changed[:, 2]).all()
     assert len({picture.tobytes() for picture in changed[:, 0]}) == 8
@@ -163,7 +195,9 @@ def test_dropped_together_a_batch_lacks_the_same() -> None:
 
 
 def test_the_rate_warms_up_and_falls() -> None:
-    """Every group starts at 3.5e-5 as in the research code: the head's rises to its peak, the backbone's falls to it."""
+    """Every group starts at 3.5e-5 as in the research code: the head's rises to its peak, the
+    backbone's falls to it.
+    """
     head = [rate_at(step, 3.5e-4, 3.5e-5, 30, 500) for step in range(500)]
     backbone = [rate_at(step, 5e-6, 3.5e-5, 30, 500) for step in range(500)]
     assert head[0] == pytest.approx(3.5e-5 + 3.15e-4 / 30)
@@ -179,7 +213,9 @@ def test_each_parameter_learns_at_its_own_rate(settings: Settings) -> None:
     network = start_network(settings)
     branches = torch.nn.ModuleDict()
     groups = make_optimiser(network, branches, OptimiserSettings()).param_groups
-    rates = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+    rates = {
+        id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]
+    }
     expected = {
         "backbone.base.conv1.weight": 5e-6,
         "backbone.base.transformer.resblocks.0.ln_1.bias": 5e-6,
@@ -191,23 +227,39 @@ def test_each_parameter_learns_at_its_own_rate(settings: Settings) -> None:
     for name, rate in expected.items():
         assert rates[id(network.get_parameter(name))] == (pytest.approx(rate), 1e-4), name
     assert len(rates) == len(list(network.parameters()))
-    scratch = OptimiserSettings(name=OptimiserName.ADAMW, backbone_rate=None, bias_factor=1, decay_vectors=False)
+    scratch = OptimiserSettings(
+        name=OptimiserName.ADAMW, backbone_rate=None, bias_factor=1, decay_vectors=False
+    )
     groups = make_optimiser(network, branches, scratch).param_groups
-    assert sorted((group["lr"], group["weight_decay"]) for group in groups) == [(3.5e-4, 0.0), (3.5e-4, 1e-4)]
+    assert sorted((group["lr"], group["weight_decay"]) for group in groups) == [
+        (3.5e-4, 0.0),
+        (3.5e-4, 1e-4),
+    ]
 
 
-def test_a_run_learns_and_leaves_what_it_promises(settings: Settings, data: Data, tmp_path: Path) -> None:
+def test_a_run_learns_and_leaves_what_it_promises(
+    settings: Settings, data: Data, tmp_path: Path
+) -> None:
     trained = Training(settings, data, tmp_path).run()
     start = start_network(settings).state_dict()
-    moved = {name for name, value in trained.state_dict().items() if not torch.equal(value, start[name])}
-    for part in ("backbone.base.conv1", "sdtps.tir_sparse.score_predictor", "nir_reduce", "sdtps.rgb_aggr"):
+    moved = {
+        name for name, value in trained.state_dict().items() if not torch.equal(value, start[name])
+    }
+    for part in (
+        "backbone.base.conv1",
+        "sdtps.tir_sparse.score_predictor",
+        "nir_reduce",
+        "sdtps.rgb_aggr",
+    ):
         assert any(name.startswith(part) for name in moved), part
 
     steps, epochs = rows_of(tmp_path / "log.csv"), rows_of(tmp_path / "epochs.csv")
     assert [row["step"] for row in steps] == [str(i) for i in range(1, 13)]
     assert float(steps[-1]["loss"]) < float(steps[0]["loss"])
     assert [bool(row["mAP_2"]) for row in epochs] == [False, True, False, True]
-    assert float(epochs[1]["loss"]) == pytest.approx(np.mean([float(row["loss"]) for row in steps[3:6]]), rel=1e-4)
+    assert float(epochs[1]["loss"]) == pytest.approx(
+        np.mean([float(row["loss"]) for row in steps[3:6]]), rel=1e-4
+    )
     assert [row["epoch"] for row in rows_of(tmp_path / "gradients.csv")] == ["0", "2", "4"]
     result = json.loads((tmp_path / "result.json").read_text())
     best = max(epochs, key=lambda row: float(row["mAP_3"] or -1))
@@ -216,7 +268,9 @@ def test_a_run_learns_and_leaves_what_it_promises(settings: Settings, data: Data
     assert set(result["test"]) == {f"{name}_{p}" for name in ("mAP", "rank1") for p in (1, 2, 3)}
 
 
-def test_the_checkpoint_loads_and_carries_its_configuration(settings: Settings, data: Data, tmp_path: Path) -> None:
+def test_the_checkpoint_loads_and_carries_its_configuration(
+    settings: Settings, data: Data, tmp_path: Path
+) -> None:
     trained = Training(settings, data, tmp_path).run()
     content = torch.load(tmp_path / "best.pth", weights_only=True)
     for config in (content["config"], tmp_path / "best.yml"):
@@ -231,15 +285,22 @@ def test_the_checkpoint_loads_and_carries_its_configuration(settings: Settings, 
     }
 
 
-def test_the_best_epoch_is_chosen_on_validation_alone(settings: Settings, data: Data, tmp_path: Path) -> None:
-    """With a test set that nothing could be right on, the same checkpoint is chosen, with the same figures."""
+def test_the_best_epoch_is_chosen_on_validation_alone(
+    settings: Settings, data: Data, tmp_path: Path
+) -> None:
+    """With a test set that nothing could be right on, the same checkpoint is chosen, with the same
+    figures.
+    """
     assert data.test is not None
     shuffled = np.random.default_rng(0).permutation(data.test.identities)
     other = replace(data, test=replace(data.test, identities=shuffled))
     Training(settings, data, tmp_path / "one").run()
     Training(settings, other, tmp_path / "two").run()
     one, two = ((tmp_path / name / "best.pth") for name in ("one", "two"))
-    assert torch.load(one, weights_only=True)["measured"] == torch.load(two, weights_only=True)["measured"]
+    assert (
+        torch.load(one, weights_only=True)["measured"]
+        == torch.load(two, weights_only=True)["measured"]
+    )
     for name, value in torch.load(one, weights_only=True)["state_dict"].items():
         assert torch.equal(torch.load(two, weights_only=True)["state_dict"][name], value)
 
@@ -254,10 +315,18 @@ def test_every_head_trains(head: Head, changed: Changed, data: Data, tmp_path: P
     assert (row.get("accuracy_head") is None) == (head is Head.NONE)
 
 
-def test_a_delayed_head_does_not_move_until_it_is_due(changed: Changed, data: Data, tmp_path: Path) -> None:
-    settings = changed(schedule={"sdtps_delay_epochs": 2, "epochs": 3}, upkeep={"evaluate_every": 0})
+def test_a_delayed_head_does_not_move_until_it_is_due(
+    changed: Changed, data: Data, tmp_path: Path
+) -> None:
+    settings = changed(
+        schedule={"sdtps_delay_epochs": 2, "epochs": 3}, upkeep={"evaluate_every": 0}
+    )
     training = Training(settings, data, tmp_path)
-    start = {name: value.clone() for name, value in training.network.state_dict().items() if name.startswith("sdtps")}
+    start = {
+        name: value.clone()
+        for name, value in training.network.state_dict().items()
+        if name.startswith("sdtps")
+    }
     for _ in range(6):
         training.take_step()
     held = training.network.state_dict()
@@ -274,11 +343,19 @@ def test_a_frozen_backbone_stays(changed: Changed, data: Data, tmp_path: Path) -
     torch.manual_seed(5)
     donor = changed(network={}).network
     torch.save(published_state(ReIdNetwork(donor)), tmp_path / "start.pth")
-    settings = replace(changed(optimiser={}, schedule={"epochs": 1}), start=str(tmp_path / "start.pth"))
+    settings = replace(
+        changed(optimiser={}, schedule={"epochs": 1}), start=str(tmp_path / "start.pth")
+    )
     settings = replace(settings, optimiser=replace(settings.optimiser, frozen=True))
     trained = Training(settings, data, tmp_path / "run").run()
-    start = load_checkpoint(tmp_path / "start.pth", torch.load(tmp_path / "run" / "best.pth")["config"]).state_dict()
-    moved = {name.split(".")[0] for name, value in trained.state_dict().items() if not torch.equal(value, start[name])}
+    start = load_checkpoint(
+        tmp_path / "start.pth", torch.load(tmp_path / "run" / "best.pth")["config"]
+    ).state_dict()
+    moved = {
+        name.split(".")[0]
+        for name, value in trained.state_dict().items()
+        if not torch.equal(value, start[name])
+    }
     assert "backbone" not in moved
     assert {"sdtps", "rgb_reduce"} <= moved
 
@@ -299,17 +376,27 @@ def test_start_weights_says_which_of_several_are_meant(settings: Settings, tmp_p
     with pytest.raises(CheckpointError, match="start_weights: NAME"):
         start_network(replace(settings, start=str(path)))
     network = start_network(replace(settings, start=str(path), start_weights="ema"))
-    assert all(torch.equal(value, base[name]) for name, value in network.backbone.base.state_dict().items())
+    assert all(
+        torch.equal(value, base[name]) for name, value in network.backbone.base.state_dict().items()
+    )
     with pytest.raises(ConfigError, match="start_weights: says which weights of start"):
         replace(settings, start=None, start_weights="ema")
 
 
-def test_a_start_on_smaller_pictures_brings_all_but_the_head(changed: Changed, data: Data, tmp_path: Path) -> None:
-    """The two stages of the embedded defaults: positions are resized, the classifier of the same identities comes along."""
+def test_a_start_on_smaller_pictures_brings_all_but_the_head(
+    changed: Changed, data: Data, tmp_path: Path
+) -> None:
+    """The two stages of the embedded defaults: positions are resized, the classifier of the same
+    identities comes along.
+    """
     small = {"image_size": (32, 16), "head": Head.NONE}
-    halves = replace(data, train=replace(data.train, images=data.train.images[:, :, ::2, ::2].copy()))
     halves = replace(
-        halves, validation=replace(data.validation, images=data.validation.images[:, :, ::2, ::2].copy()), test=None
+        data, train=replace(data.train, images=data.train.images[:, :, ::2, ::2].copy())
+    )
+    halves = replace(
+        halves,
+        validation=replace(data.validation, images=data.validation.images[:, :, ::2, ::2].copy()),
+        test=None,
     )
     settings = changed(network=small, schedule={"epochs": 1}, upkeep={"diagnose_every": 0})
     donor = Training(settings, halves, tmp_path / "half")
@@ -326,13 +413,20 @@ def test_a_start_on_smaller_pictures_brings_all_but_the_head(changed: Changed, d
     new = Training(other, data, tmp_path / "other").branches.get_parameter("ori.classifier.weight")
     assert not torch.equal(new, classifier)
     wide = replace(whole, network=replace(whole.network, channels=64))
-    with pytest.raises(CheckpointError, match=r"last\.pth: backbone\.base\.proj has the shape \[64, 64\] in the network, and"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"last\.pth: backbone\.base\.proj has the shape \[64, 64\] in the network, and",
+    ):
         start_network(wide)
 
 
 @pytest.mark.parametrize("precision", [Precision.BFLOAT16, Precision.FLOAT16, Precision.EMULATED])
-def test_lower_precisions_train(precision: Precision, changed: Changed, data: Data, tmp_path: Path) -> None:
-    settings = changed(machine={"precision": precision}, schedule={"epochs": 1}, upkeep={"diagnose_every": 0})
+def test_lower_precisions_train(
+    precision: Precision, changed: Changed, data: Data, tmp_path: Path
+) -> None:
+    settings = changed(
+        machine={"precision": precision}, schedule={"epochs": 1}, upkeep={"diagnose_every": 0}
+    )
     Training(settings, data, tmp_path).run()
     rows = rows_of(tmp_path / "log.csv")
     assert all(math.isfinite(float(row["loss"])) for row in rows)
@@ -349,13 +443,22 @@ def test_a_step_is_a_pure_function_of_seed_and_step(settings: Settings, data: Da
     assert not torch.equal(augmented.at(7).images, augmented.at(8).images)
 
 
-def test_measuring_gradients_changes_nothing(settings: Settings, changed: Changed, data: Data, tmp_path: Path) -> None:
+def test_measuring_gradients_changes_nothing(
+    settings: Settings, changed: Changed, data: Data, tmp_path: Path
+) -> None:
     with_gumbel = {"sdtps": {"gumbel": "on"}}
     measured = Training(changed(**with_gumbel), data, tmp_path / "measured").run()
-    plain = Training(changed(**with_gumbel, upkeep={"diagnose_every": 0}), data, tmp_path / "plain").run()
-    for (name, one), two in zip(measured.state_dict().items(), plain.state_dict().values(), strict=True):
+    plain = Training(
+        changed(**with_gumbel, upkeep={"diagnose_every": 0}), data, tmp_path / "plain"
+    ).run()
+    for (name, one), two in zip(
+        measured.state_dict().items(), plain.state_dict().values(), strict=True
+    ):
         assert torch.equal(one, two), name
-    states = [torch.load(tmp_path / run / "last.pth", weights_only=True)["state_dict"] for run in ("measured", "plain")]
+    states = [
+        torch.load(tmp_path / run / "last.pth", weights_only=True)["state_dict"]
+        for run in ("measured", "plain")
+    ]
     for name, value in states[0].items():  # the necks' running statistics among them
         assert torch.equal(value, states[1][name]), name
 
@@ -368,23 +471,33 @@ def test_a_folder_of_another_run_is_refused(changed: Changed, data: Data, tmp_pa
         Training(other, data, tmp_path)
 
 
-def test_a_gradient_that_is_not_finite_stops_the_run(changed: Changed, data: Data, tmp_path: Path) -> None:
+def test_a_gradient_that_is_not_finite_stops_the_run(
+    changed: Changed, data: Data, tmp_path: Path
+) -> None:
     training = Training(changed(upkeep={"diagnose_every": 0}), data, tmp_path)
-    training.network.get_parameter("rgb_reduce.1.weight").register_hook(lambda gradient: gradient * torch.inf)
+    training.network.get_parameter("rgb_reduce.1.weight").register_hook(
+        lambda gradient: gradient * torch.inf
+    )
     with pytest.raises(TrireidError, match="stopped at step 0: the gradient is not finite"):
         training.run()
     assert (tmp_path / "stopped.pt").exists()
 
 
 @pytest.mark.parametrize("fault", ["nan", "high"])
-def test_divergence_stops_with_its_batch_saved(fault: str, changed: Changed, data: Data, tmp_path: Path) -> None:
-    settings = changed(upkeep={"loss_limit": 1000.0 if fault == "nan" else 0.5, "diagnose_every": 0})
+def test_divergence_stops_with_its_batch_saved(
+    fault: str, changed: Changed, data: Data, tmp_path: Path
+) -> None:
+    settings = changed(
+        upkeep={"loss_limit": 1000.0 if fault == "nan" else 0.5, "diagnose_every": 0}
+    )
     training = Training(settings, data, tmp_path)
     if fault == "nan":
         training.step = 2
         with torch.no_grad():
             training.network.get_parameter("rgb_reduce.1.weight").fill_(torch.nan)
-    with pytest.raises(TrireidError, match=f"stopped at step {training.step}: the loss is") as raised:
+    with pytest.raises(
+        TrireidError, match=f"stopped at step {training.step}: the loss is"
+    ) as raised:
         training.run()
     assert raised.value.code == "diverged"
     assert "\n" not in raised.value.message
@@ -398,7 +511,9 @@ def test_a_full_disk_is_said_before_the_first_step(
 ) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("trireid.training.files.shutil.disk_usage", lambda path: usage(1, 1, 1000))
-    with pytest.raises(TrireidError, match="0 MB are free, and the run's checkpoints need") as raised:
+    with pytest.raises(
+        TrireidError, match="0 MB are free, and the run's checkpoints need"
+    ) as raised:
         Training(settings, data, tmp_path)
     assert raised.value.code == "no_space"
 
@@ -427,7 +542,9 @@ def test_held_out_identities_are_in_one_set_only() -> None:
     names = [set(part.identities.tolist()) for part in (train, validation)]
     assert [len(part) for part in names] == [6, 3]
     assert not names[0] & names[1]
-    assert held_out(coloured(9), 3, "source")[1].identities.tolist() == validation.identities.tolist()
+    assert (
+        held_out(coloured(9), 3, "source")[1].identities.tolist() == validation.identities.tolist()
+    )
 
 
 def test_a_source_of_one_identity_is_refused() -> None:
@@ -437,26 +554,50 @@ def test_a_source_of_one_identity_is_refused() -> None:
 
 def test_a_source_too_small_for_a_batch_is_refused() -> None:
     few = coloured(4, each=3)
-    with pytest.raises(SourceError, match=r"identity p0 has 3 samples, fewer than batch\.samples = 4 \(4 such\)"):
+    with pytest.raises(
+        SourceError, match=r"identity p0 has 3 samples, fewer than batch\.samples = 4 \(4 such\)"
+    ):
         check_batch(few, BatchSettings(identities=2, samples=4), 2, "few.csv")
     with pytest.raises(SourceError, match="4 identities are left to train on, and a batch takes 8"):
         check_batch(few, BatchSettings(identities=8, samples=2), 8, "few.csv")
 
 
-def test_a_synthetic_source_trains_on_other_identities_than_it_tests(settings: Settings, tmp_path: Path) -> None:
+def test_a_synthetic_source_trains_on_other_identities_than_it_tests(
+    settings: Settings, tmp_path: Path
+) -> None:
     source = DataSettings(
-        source="synthetic:person:4", validation_identities=2, test="synthetic:person:4", shots=1, cache=str(tmp_path)
+        source="synthetic:person:4",
+        validation_identities=2,
+        test="synthetic:person:4",
+        shots=1,
+        cache=str(tmp_path),
     )
-    data = Data.of(source, settings.network.__class__(image_size=(64, 32), cameras=6), BatchSettings(identities=2), 2)
+    data = Data.of(
+        source,
+        settings.network.__class__(image_size=(64, 32), cameras=6),
+        BatchSettings(identities=2),
+        2,
+    )
     assert data.test is not None
-    assert not {p.tobytes() for p in data.test.images} & {p.tobytes() for p in [*data.train.images, *data.validation.images]}
-    again = Data.of(source, settings.network.__class__(image_size=(64, 32), cameras=6), BatchSettings(identities=2), 2)
+    assert not {p.tobytes() for p in data.test.images} & {
+        p.tobytes() for p in [*data.train.images, *data.validation.images]
+    }
+    again = Data.of(
+        source,
+        settings.network.__class__(image_size=(64, 32), cameras=6),
+        BatchSettings(identities=2),
+        2,
+    )
     assert np.array_equal(again.train.images, data.train.images)
     assert len(list(tmp_path.glob("*.npz"))) == 2
 
 
-def test_a_network_without_cameras_is_validated_across_them_all_the_same(settings: Settings, tmp_path: Path) -> None:
-    source = DataSettings(source="synthetic:person:4", validation_identities=2, shots=1, cache=str(tmp_path))
+def test_a_network_without_cameras_is_validated_across_them_all_the_same(
+    settings: Settings, tmp_path: Path
+) -> None:
+    source = DataSettings(
+        source="synthetic:person:4", validation_identities=2, shots=1, cache=str(tmp_path)
+    )
     without, told = (replace(settings.network, cameras=cameras) for cameras in (0, 6))
     for network in (without, told):  # the second reads what the first cached
         data = Data.of(source, network, BatchSettings(identities=2), 2)
@@ -468,7 +609,9 @@ def test_a_network_without_cameras_is_validated_across_them_all_the_same(setting
 def test_a_camera_the_network_does_not_know_is_refused(settings: Settings) -> None:
     source = DataSettings(source="synthetic:person:4", validation_identities=2, shots=1)
     few = replace(settings.network, cameras=2)
-    with pytest.raises(ConfigError, match=r"network\.cameras: 2, but synthetic:person:4 has a camera"):
+    with pytest.raises(
+        ConfigError, match=r"network\.cameras: 2, but synthetic:person:4 has a camera"
+    ):
         Data.of(source, few, BatchSettings(identities=2), 2)
 
 
@@ -487,6 +630,8 @@ def test_validation_leaves_the_mode_and_tells_patterns_apart(settings: Settings)
 def test_a_process_is_not_charged_with_the_memory_of_the_one_that_started_it() -> None:
     own = "from training.memory import peak_megabytes; held = bytearray(30 << 20); print(peak_megabytes())"
     parent = f"import subprocess, sys; held = bytearray(600 << 20); subprocess.run([sys.executable, '-c', {own!r}], check=True)"
-    alone, below = (int(subprocess.check_output([sys.executable, "-c", code])) for code in (own, parent))
+    alone, below = (
+        int(subprocess.check_output([sys.executable, "-c", code])) for code in (own, parent)
+    )
     assert alone > 20
     assert below == pytest.approx(alone, abs=50)

@@ -1,6 +1,7 @@
 """The command line: a table of contents over the rooms. `trireid COMMAND --help` says more.
 
-Exit codes: 0 done, 1 done in part or failed on the way, 2 what was given cannot be used (one line on stderr says why).
+Exit codes: 0 done, 1 done in part or failed on the way, 2 what was given cannot be used (one line
+on stderr says why).
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TrireidError as error:
         return _fail(error.message)
     except ModuleNotFoundError as error:
-        return _fail(f"{error.name} is not installed; run: pip install 'trireid[{extra_of(error.name)}]'")
+        return _fail(
+            f"{error.name} is not installed; run: pip install 'trireid[{extra_of(error.name)}]'"
+        )
     except KeyboardInterrupt:
         return _fail("stopped", 130)
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
@@ -103,7 +106,9 @@ def _verify(given: argparse.Namespace) -> int:
 
     config = _config(given)
     files = (given.file, given.against)
-    candidate, reference = (load_artifact(file, config=config, weights=given.weights) for file in files)
+    candidate, reference = (
+        load_artifact(file, config=config, weights=given.weights) for file in files
+    )
     report = compare(reference, candidate, _comparison_source(given))
     if given.json:
         _print_json(report.to_json(), indent=2)
@@ -133,10 +138,14 @@ def _export_tensorrt(given: argparse.Namespace) -> int:
         timing_cache=given.timing_cache,
     )
     where = plan.gpu or "any GPU that it supports"
-    _print(f"{given.output}: {TITLES[plan.library]} {plan.version}, batch {plan.profile}, for {where}")
+    _print(
+        f"{given.output}: {TITLES[plan.library]} {plan.version}, batch {plan.profile}, for {where}"
+    )
     if plan.verified:
         worst = plan.measured["tensorrt_max_difference"]
-        _print(f"verified: differs from the ONNX by {worst:.1g} at most; fingerprint {plan.card.fingerprint[:12]}")
+        _print(
+            f"verified: differs from the ONNX by {worst:.1g} at most; fingerprint {plan.card.fingerprint[:12]}"
+        )
     else:
         _print(
             "NOT verified: no GPU here has run it; hold it against its ONNX where it will run, by `trireid verify`",
@@ -155,7 +164,9 @@ def _index(given: argparse.Namespace) -> int:
         _tell_index(given, report, None)
         return _fail(f"{given.source}: holds no image to index", 1)
     embedder = _embedder_for(given)
-    with Gallery.open(given.gallery, embedder, memory=given.memory, recall=given.recall, thermal=given.thermal) as gallery:
+    with Gallery.open(
+        given.gallery, embedder, memory=given.memory, recall=given.recall, thermal=given.thermal
+    ) as gallery:
         report = index(source, gallery, resume=given.resume)
         report.not_used += _idle_options(given, source)
         _tell_index(given, report, len(gallery))
@@ -163,9 +174,14 @@ def _index(given: argparse.Namespace) -> int:
 
 
 def _tell_index(given: argparse.Namespace, report: IndexReport, items: int | None) -> None:
-    """Print what became of a source: the counts, or JSON and nothing else, to stdout, the rest to stderr."""
+    """Print what became of a source: the counts, or JSON and nothing else, to stdout, the rest to
+    stderr.
+    """
     if given.json:
-        _print_json({"gallery": given.gallery, "source": given.source, **report.to_json(), "items": items}, indent=2)
+        _print_json(
+            {"gallery": given.gallery, "source": given.source, **report.to_json(), "items": items},
+            indent=2,
+        )
         return
     if items is not None:
         _print(f"{given.gallery}: {report}; holds {items}")
@@ -183,7 +199,10 @@ def _idle_options(given: argparse.Namespace, source: Source) -> list[NotUsed]:
 
     idle = {
         "--kind": (given.kind and given.model, "--model says which network it is"),
-        "--resume": (given.resume and "id" not in (source.tells or ("id",)), "the source has no ids of its own"),
+        "--resume": (
+            given.resume and "id" not in (source.tells or ("id",)),
+            "the source has no ids of its own",
+        ),
     }
     return [NotUsed(f"option {name}", 1, why) for name, (is_idle, why) in idle.items() if is_idle]
 
@@ -195,15 +214,21 @@ def _load_model(given: argparse.Namespace, file: str | Path) -> Embedder:
 
     if (given.config or given.weights) and not is_checkpoint(Path(file)):
         option = "--config" if given.config else "--weights"
-        raise TrireidError(f"{option} is for a checkpoint, and {file} is not one; leave it out", option)
+        raise TrireidError(
+            f"{option} is for a checkpoint, and {file} is not one; leave it out", option
+        )
     return load_artifact(file, config=_config(given), weights=given.weights)
 
 
 def _recorded_model(given: argparse.Namespace) -> Path | None:
-    """The checkpoint that a gallery was filled with, which needs its configuration to be opened again."""
+    """The checkpoint that a gallery was filled with, which needs its configuration to be opened
+    again.
+    """
     from trireid.gallery import artifact_of, is_gallery
 
-    option = next((f"--{name}" for name in ("config", "opts", "weights") if getattr(given, name)), None)
+    option = next(
+        (f"--{name}" for name in ("config", "opts", "weights") if getattr(given, name)), None
+    )
     if option is None:
         return None
     if not is_gallery(given.gallery):
@@ -212,18 +237,26 @@ def _recorded_model(given: argparse.Namespace) -> Path | None:
 
 
 def _config(given: argparse.Namespace) -> Any:
-    """The training configuration with `--opts` in place of its own values; None where there is none."""
+    """The training configuration with `--opts` in place of its own values;
+
+    None where there is none.
+    """
     if not given.opts:
         return given.config
     if given.config is None:
-        raise TrireidError("--opts changes a training configuration: give it, too (--config YML)", "--opts")
+        raise TrireidError(
+            "--opts changes a training configuration: give it, too (--config YML)", "--opts"
+        )
     from trireid.models import read_research_yaml
 
     return read_research_yaml(given.config, given.opts)
 
 
 def _embedder_for(given: argparse.Namespace) -> Embedder | None:
-    """The network to fill a gallery with: `--model`, what the gallery records, or the embedded default of the kind."""
+    """The network to fill a gallery with:
+
+    `--model`, what the gallery records, or the embedded default of the kind.
+    """
     from trireid.gallery import is_gallery
     from trireid.inference import load_artifact
     from trireid.inference.embedded import default_artifact
@@ -243,8 +276,12 @@ _ASKED: Final = ("k", "other_cameras", "rerank", "by_identity", "min_score")
 def _search(given: argparse.Namespace) -> int:
     _check_where_to_search(given)
     sample = Sample(rgb=given.rgb, nir=given.nir, tir=given.tir, camera=given.camera)
-    asked: dict[str, Any] = {name: getattr(given, name) for name in _ASKED} | {"where": _where(given.where)}
-    search: Callable[..., Sequence[Hit | HitAnswer]] = _search_server if given.url else _search_folder
+    asked: dict[str, Any] = {name: getattr(given, name) for name in _ASKED} | {
+        "where": _where(given.where)
+    }
+    search: Callable[..., Sequence[Hit | HitAnswer]] = (
+        _search_server if given.url else _search_folder
+    )
     hits = search(given, sample, asked)
     if given.json:
         _print_json({"hits": [vars(hit) for hit in hits]})
@@ -263,7 +300,9 @@ def _search_folder(given: argparse.Namespace, sample: Sample, asked: dict[str, A
         return gallery.search(sample, **asked)
 
 
-def _search_server(given: argparse.Namespace, sample: Sample, asked: dict[str, Any]) -> list[HitAnswer]:
+def _search_server(
+    given: argparse.Namespace, sample: Sample, asked: dict[str, Any]
+) -> list[HitAnswer]:
     from trireid.serving.client import TOKEN, Client
 
     with Client(given.url, given.token or os.environ.get(TOKEN) or None) as client:
@@ -271,7 +310,9 @@ def _search_server(given: argparse.Namespace, sample: Sample, asked: dict[str, A
 
 
 def _check_where_to_search(given: argparse.Namespace) -> None:
-    """Raises TrireidError for options that belong to a folder's search with `--url`, or the other way round."""
+    """Raises TrireidError for options that belong to a folder's search with `--url`, or the other
+    way round.
+    """
     if given.url is None:
         if given.gallery is None:
             raise TrireidError("give --gallery DIR, or --url of a server", "--gallery")
@@ -280,7 +321,9 @@ def _check_where_to_search(given: argparse.Namespace) -> None:
         return
     for name in ("model", "config", "opts", "weights", "provider", "threads"):
         if getattr(given, name) is not None:
-            raise TrireidError(f"--{name} is for a gallery's folder; the server at --url has its own", f"--{name}")
+            raise TrireidError(
+                f"--{name} is for a gallery's folder; the server at --url has its own", f"--{name}"
+            )
 
 
 def _where(text: str | None) -> dict[str, Any] | None:
@@ -304,7 +347,9 @@ def _table(hits: Sequence[Hit | HitAnswer]) -> list[str]:
     for hit in hits:
         camera = "-" if hit.camera is None else hit.camera
         likely = "-" if hit.probability is None else f"{hit.probability:.2f}"
-        lines.append(f"{hit.rank:>4}  {hit.score:>6.3f}  {likely:>5}  {hit.identity or '-':<12}  {camera:>6}  {hit.id}")
+        lines.append(
+            f"{hit.rank:>4}  {hit.score:>6.3f}  {likely:>5}  {hit.identity or '-':<12}  {camera:>6}  {hit.id}"
+        )
     return lines
 
 
@@ -316,7 +361,11 @@ def _gallery_stats(given: argparse.Namespace) -> int:
         _print_json(found, indent=2)
         return 0
     for name, value in found.items():
-        counts = ", ".join(f"{key}: {count}" for key, count in value.items()) if isinstance(value, dict) else value
+        counts = (
+            ", ".join(f"{key}: {count}" for key, count in value.items())
+            if isinstance(value, dict)
+            else value
+        )
         _print(f"{name.replace('_', ' '):<14} {'none' if counts == '' else counts}")
     return 0
 
@@ -379,7 +428,9 @@ def _gallery_check(given: argparse.Namespace) -> int:
     from trireid.gallery.checking import check
 
     report = check(Path(given.folder))
-    _print(f"{given.folder}: {report.items} items, {report.readable} of them whole; {len(report.faults) or 'no'} faults")
+    _print(
+        f"{given.folder}: {report.items} items, {report.readable} of them whole; {len(report.faults) or 'no'} faults"
+    )
     for fault in report.faults:
         _print(fault, file=sys.stderr)
     return 1 if report.faults else 0
@@ -395,7 +446,8 @@ def _gallery_export(given: argparse.Namespace) -> int:
     else:
         count, missing = export(folder, target), []
     _print(f"{given.output}: {count} items in {MANIFEST}")
-    outside = "" if given.identity else " --allow-outside"  # images kept by reference have absolute paths
+    # images kept by reference have absolute paths
+    outside = "" if given.identity else " --allow-outside"
     _print(f"to index it: trireid index {target / MANIFEST}{outside} --gallery DIR")
     for line in missing:
         _print(f"not copied: {line}", file=sys.stderr)
@@ -416,7 +468,9 @@ def _gallery_find(given: argparse.Namespace) -> int:
         for line in found["audit"]:
             _print(_audit_line(**line))
     if not found["items"]:
-        return _fail(f"{given.folder}: holds no item of identity {given.identity!r}; its audit names it", 1)
+        return _fail(
+            f"{given.folder}: holds no item of identity {given.identity!r}; its audit names it", 1
+        )
     return 0
 
 
@@ -424,9 +478,13 @@ def _print_field(name: str, value: Any) -> None:
     if name == "images":
         for modality, image in value.items():
             kept = "kept inside" if image["is_kept"] else image["path"] or "not kept"
-            _print(f"  {modality:<11} {kept}, {image['bytes'] or 0} bytes, thumbnail {image['thumbnail_bytes']} bytes")
+            _print(
+                f"  {modality:<11} {kept}, {image['bytes'] or 0} bytes, thumbnail {image['thumbnail_bytes']} bytes"
+            )
     elif name != "id" and value not in (None, {}):
-        _print(f"  {name:<11} {json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value}")
+        _print(
+            f"  {name:<11} {json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value}"
+        )
 
 
 def _gallery_audit(given: argparse.Namespace) -> int:
@@ -434,7 +492,9 @@ def _gallery_audit(given: argparse.Namespace) -> int:
 
     store = Store(_existing(given.folder))
     try:
-        lines: list[dict[str, Any]] = [{"at": at, "action": action, "what": what} for at, action, what in store.audited()]
+        lines: list[dict[str, Any]] = [
+            {"at": at, "action": action, "what": what} for at, action, what in store.audited()
+        ]
     finally:
         store.close()
     if given.json:
@@ -453,15 +513,21 @@ def _gallery_backup(given: argparse.Namespace) -> int:
     from trireid.gallery.backup import back_up
 
     count = back_up(_existing(given.folder), Path(given.output))
-    _print(f"{given.output}: a copy of {count} items; see that it is whole: trireid gallery check {given.output}")
+    _print(
+        f"{given.output}: a copy of {count} items; see that it is whole: trireid gallery check {given.output}"
+    )
     return 0
 
 
 def _gallery_reembed(given: argparse.Namespace) -> int:
     from trireid.gallery.reembedding import reembed
 
-    report = reembed(_existing(given.folder), _load_model(given, given.model), drop_lost=given.drop_lost)
-    _print(f"{given.folder}: {report.moved} items moved to {given.model}; {len(report.lost)} without pictures removed")
+    report = reembed(
+        _existing(given.folder), _load_model(given, given.model), drop_lost=given.drop_lost
+    )
+    _print(
+        f"{given.folder}: {report.moved} items moved to {given.model}; {len(report.lost)} without pictures removed"
+    )
     return _tell_pending(given.folder)
 
 
@@ -480,10 +546,17 @@ def _evaluate(given: argparse.Namespace) -> int:
 
     check_outputs(given.csv, given.plot)
     options = {"allow_outside": given.allow_outside, "pattern": given.pattern}
-    sources = open_source(given.source, "query", **options), open_source(given.source, "gallery", **options)
-    protocol = Protocol(by_scene=given.source.startswith("msvr310:"), other_cameras=given.other_cameras)
+    sources = (
+        open_source(given.source, "query", **options),
+        open_source(given.source, "gallery", **options),
+    )
+    protocol = Protocol(
+        by_scene=given.source.startswith("msvr310:"), other_cameras=given.other_cameras
+    )
     embedder = _load_model(given, given.model)
-    evaluation = run_evaluation(embedder, sources, protocol, missing=given.missing, reranked=given.rerank)
+    evaluation = run_evaluation(
+        embedder, sources, protocol, missing=given.missing, reranked=given.rerank
+    )
     if given.csv:
         write_csv(evaluation, Path(given.csv))
     if given.json:
@@ -513,31 +586,57 @@ def _diagnose(given: argparse.Namespace) -> int:
 def _serve(given: argparse.Namespace) -> int:
     from trireid.serving.launch import serve
 
-    return serve([Path(folder) for folder in given.galleries], given.host, given.port, given.root_path)
+    return serve(
+        [Path(folder) for folder in given.galleries], given.host, given.port, given.root_path
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="trireid", description="Multi-modal re-identification: export, index, search, serve.")
+    parser = _Parser(
+        prog="trireid", description="Multi-modal re-identification: export, index, search, serve."
+    )
     parser.add_argument("--version", action="version", version=f"trireid {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
-    export = commands.add_parser("export", help="export a checkpoint").add_subparsers(required=True, metavar="FORMAT")
-    onnx = export.add_parser("onnx", help="to ONNX; verified against the checkpoint, or not left behind")
+    export = commands.add_parser("export", help="export a checkpoint").add_subparsers(
+        required=True, metavar="FORMAT"
+    )
+    onnx = export.add_parser(
+        "onnx", help="to ONNX; verified against the checkpoint, or not left behind"
+    )
     onnx.set_defaults(run=_export_onnx)
     onnx.add_argument("checkpoint", metavar="CHECKPOINT")
     _checkpoint_options(onnx, required=True)
     onnx.add_argument("-o", "--output", required=True, metavar="FILE.onnx")
-    onnx.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="fp16 for GPUs, int8 for CPUs")
-    onnx.add_argument("--batch", type=_positive, metavar="N", help="a fixed batch size (default: any)")
-    onnx.add_argument("--kind", choices=KINDS, help="what it is for (default: by the picture's shape)")
-    onnx.add_argument("--data", metavar="SOURCE", help="compare on this, too (fp16, int8: 16 drawn identities by default)")
+    onnx.add_argument(
+        "--precision",
+        choices=("fp32", "fp16", "int8"),
+        default="fp32",
+        help="fp16 for GPUs, int8 for CPUs",
+    )
+    onnx.add_argument(
+        "--batch", type=_positive, metavar="N", help="a fixed batch size (default: any)"
+    )
+    onnx.add_argument(
+        "--kind", choices=KINDS, help="what it is for (default: by the picture's shape)"
+    )
+    onnx.add_argument(
+        "--data",
+        metavar="SOURCE",
+        help="compare on this, too (fp16, int8: 16 drawn identities by default)",
+    )
     _outside_option(onnx)
 
-    verify = commands.add_parser("verify", help="whether two networks are the same, and where they part")
+    verify = commands.add_parser(
+        "verify", help="whether two networks are the same, and where they part"
+    )
     verify.set_defaults(run=_verify)
     verify.add_argument("file", metavar="FILE", help="an artifact, or a checkpoint")
     verify.add_argument(
-        "--against", required=True, metavar="FILE", help="what to hold it against: a checkpoint, or an artifact"
+        "--against",
+        required=True,
+        metavar="FILE",
+        help="what to hold it against: a checkpoint, or an artifact",
     )
     _checkpoint_options(verify)
     verify.add_argument("--data", metavar="SOURCE", help="compare on this beside trial pictures")
@@ -546,91 +645,190 @@ def _parser() -> argparse.ArgumentParser:
     _runtime_options(verify)
 
     tensorrt = export.add_parser(
-        "tensorrt", help="an ONNX artifact to a TensorRT plan; verified on the GPU, or not left behind"
+        "tensorrt",
+        help="an ONNX artifact to a TensorRT plan; verified on the GPU, or not left behind",
     )
     tensorrt.set_defaults(run=_export_tensorrt)
-    tensorrt.add_argument("artifact", metavar="FILE.onnx", help="of `trireid export onnx`, fp32 or fp16")
-    tensorrt.add_argument("-o", "--output", required=True, metavar="FILE.plan")
-    tensorrt.add_argument("--batch", type=_batch, metavar="MIN,OPT,MAX", help="batch sizes it is built for (default 1,8,32)")
     tensorrt.add_argument(
-        "--library", choices=("tensorrt", "tensorrt_rtx"), help="which to build with (default: the first there)"
+        "artifact", metavar="FILE.onnx", help="of `trireid export onnx`, fp32 or fp16"
     )
-    tensorrt.add_argument("--unverified", action="store_true", help="TensorRT-RTX without a GPU: write the plan nonetheless")
-    tensorrt.add_argument("--timing-cache", metavar="FILE", help="TensorRT's (default: in the user's cache folder)")
+    tensorrt.add_argument("-o", "--output", required=True, metavar="FILE.plan")
+    tensorrt.add_argument(
+        "--batch",
+        type=_batch,
+        metavar="MIN,OPT,MAX",
+        help="batch sizes it is built for (default 1,8,32)",
+    )
+    tensorrt.add_argument(
+        "--library",
+        choices=("tensorrt", "tensorrt_rtx"),
+        help="which to build with (default: the first there)",
+    )
+    tensorrt.add_argument(
+        "--unverified",
+        action="store_true",
+        help="TensorRT-RTX without a GPU: write the plan nonetheless",
+    )
+    tensorrt.add_argument(
+        "--timing-cache", metavar="FILE", help="TensorRT's (default: in the user's cache folder)"
+    )
 
     index = commands.add_parser("index", help="embed a SOURCE and add it to a gallery")
     index.set_defaults(run=_index)
     _runtime_options(index)
-    index.add_argument("source", metavar="SOURCE", help="a manifest, a folder, a data set or synthetic:KIND:IDENTITIES")
-    index.add_argument("--pattern", metavar="P", help="what a folder's names say, as in '{identity}_c{camera}_{*}'")
+    index.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a manifest, a folder, a data set or synthetic:KIND:IDENTITIES",
+    )
+    index.add_argument(
+        "--pattern", metavar="P", help="what a folder's names say, as in '{identity}_c{camera}_{*}'"
+    )
     index.add_argument("--gallery", required=True, metavar="DIR", help="made where absent")
     index.add_argument(
-        "--model", metavar="FILE", help="an artifact, or a checkpoint (default: the gallery's own, or the embedded one)"
+        "--model",
+        metavar="FILE",
+        help="an artifact, or a checkpoint (default: the gallery's own, or the embedded one)",
     )
     _checkpoint_options(index)
-    index.add_argument("--kind", choices=KINDS, help="whose embedded network to take (default: person)")
-    index.add_argument("--memory", choices=("float32", "float16", "int8"), help="how the index holds vectors (remembered)")
-    index.add_argument("--recall", type=float, help="of the ten nearest, in large galleries (default 0.99; remembered)")
     index.add_argument(
-        "--thermal", metavar="HOW", help="read 16-bit images by: 8bit, stretch, counts, counts:LOW:HIGH (remembered)"
+        "--kind", choices=KINDS, help="whose embedded network to take (default: person)"
     )
-    index.add_argument("--resume", action="store_true", help="pass over known ids without reading their images")
-    index.add_argument("--json", action="store_true", help="print what became of the source as JSON and nothing else")
+    index.add_argument(
+        "--memory",
+        choices=("float32", "float16", "int8"),
+        help="how the index holds vectors (remembered)",
+    )
+    index.add_argument(
+        "--recall",
+        type=float,
+        help="of the ten nearest, in large galleries (default 0.99; remembered)",
+    )
+    index.add_argument(
+        "--thermal",
+        metavar="HOW",
+        help="read 16-bit images by: 8bit, stretch, counts, counts:LOW:HIGH (remembered)",
+    )
+    index.add_argument(
+        "--resume", action="store_true", help="pass over known ids without reading their images"
+    )
+    index.add_argument(
+        "--json",
+        action="store_true",
+        help="print what became of the source as JSON and nothing else",
+    )
     _outside_option(index)
 
-    search = commands.add_parser("search", help="query a gallery by image, in a folder or on a server")
+    search = commands.add_parser(
+        "search", help="query a gallery by image, in a folder or on a server"
+    )
     search.set_defaults(run=_search)
     _runtime_options(search)
-    search.add_argument("--gallery", metavar="DIR", help="the gallery's folder; with --url the name of one that is served")
+    search.add_argument(
+        "--gallery",
+        metavar="DIR",
+        help="the gallery's folder; with --url the name of one that is served",
+    )
     search.add_argument("--url", metavar="URL", help="ask this server, as in http://127.0.0.1:3000")
-    search.add_argument("--token", metavar="T", help="for the server (better: in TRIREID_TOKEN, where no other user sees it)")
-    search.add_argument("--model", metavar="FILE", help="where the gallery's artifact is now, if it was moved")
+    search.add_argument(
+        "--token",
+        metavar="T",
+        help="for the server (better: in TRIREID_TOKEN, where no other user sees it)",
+    )
+    search.add_argument(
+        "--model", metavar="FILE", help="where the gallery's artifact is now, if it was moved"
+    )
     _checkpoint_options(search)
     for modality in MODALITIES:
         search.add_argument(f"--{modality}", metavar="FILE", help=f"the {modality} picture")
     search.add_argument("-k", type=int, default=10, help="how many hits (1 to 1000, default 10)")
     search.add_argument("--camera", type=int, metavar="N", help="the query's own camera")
-    search.add_argument("--other-cameras", action="store_true", help="leave out the query's own camera")
+    search.add_argument(
+        "--other-cameras", action="store_true", help="leave out the query's own camera"
+    )
     search.add_argument("--where", metavar="JSON", help="a filter, as in '{\"camera\": [1, 2]}'")
-    search.add_argument("--rerank", action="store_true", help="order the best 200 by k-reciprocal re-ranking")
+    search.add_argument(
+        "--rerank", action="store_true", help="order the best 200 by k-reciprocal re-ranking"
+    )
     search.add_argument("--by-identity", action="store_true", help="the best hit of each identity")
-    search.add_argument("--min-score", type=float, metavar="S", help="leave out hits that score less")
-    search.add_argument("--json", action="store_true", help="print the hits as JSON and nothing else")
+    search.add_argument(
+        "--min-score", type=float, metavar="S", help="leave out hits that score less"
+    )
+    search.add_argument(
+        "--json", action="store_true", help="print the hits as JSON and nothing else"
+    )
 
     _gallery_parsers(commands.add_parser("gallery", help="look after a gallery"))
 
-    evaluate = commands.add_parser("evaluate", help="score a network on a SOURCE by the field's protocol")
+    evaluate = commands.add_parser(
+        "evaluate", help="score a network on a SOURCE by the field's protocol"
+    )
     evaluate.set_defaults(run=_evaluate)
     _runtime_options(evaluate)
-    evaluate.add_argument("source", metavar="SOURCE", help="its queries against its gallery; if it tells none, all against all")
-    evaluate.add_argument("--model", required=True, metavar="FILE", help="an artifact, or a checkpoint")
+    evaluate.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="its queries against its gallery; if it tells none, all against all",
+    )
+    evaluate.add_argument(
+        "--model", required=True, metavar="FILE", help="an artifact, or a checkpoint"
+    )
     _checkpoint_options(evaluate)
-    evaluate.add_argument("--pattern", metavar="P", help="what a folder's names say, as in '{identity}_c{camera}_{*}'")
-    evaluate.add_argument("--other-cameras", action="store_true", help="leave out all items of the query's own camera")
-    evaluate.add_argument("--missing", action="store_true", help="every subset of the modalities that are there")
+    evaluate.add_argument(
+        "--pattern", metavar="P", help="what a folder's names say, as in '{identity}_c{camera}_{*}'"
+    )
+    evaluate.add_argument(
+        "--other-cameras", action="store_true", help="leave out all items of the query's own camera"
+    )
+    evaluate.add_argument(
+        "--missing", action="store_true", help="every subset of the modalities that are there"
+    )
     evaluate.add_argument("--rerank", action="store_true", help="with k-reciprocal re-ranking, too")
-    evaluate.add_argument("--plot", metavar="DIR", help="write the CMC curve and a rank list as PNG")
+    evaluate.add_argument(
+        "--plot", metavar="DIR", help="write the CMC curve and a rank list as PNG"
+    )
     evaluate.add_argument("--json", action="store_true", help="print JSON and nothing else")
     evaluate.add_argument("--csv", metavar="FILE", help="write the table as CSV, too")
     _outside_option(evaluate)
 
-    train = commands.add_parser("train", help="fine-tune a network; a killed run goes on where its last save stands")
+    train = commands.add_parser(
+        "train", help="fine-tune a network; a killed run goes on where its last save stands"
+    )
     train.set_defaults(run=_train)
-    train.add_argument("config", metavar="CONFIG", help="the run's settings, YAML: docs/training.md")
-    train.add_argument("--folder", metavar="DIR", help="where the run is kept (default: runs/NAME beside CONFIG)")
+    train.add_argument(
+        "config", metavar="CONFIG", help="the run's settings, YAML: docs/training.md"
+    )
+    train.add_argument(
+        "--folder", metavar="DIR", help="where the run is kept (default: runs/NAME beside CONFIG)"
+    )
 
-    diagnose = commands.add_parser("diagnose", help="one batch: where gradient flows, and which embedding evaluation reads")
+    diagnose = commands.add_parser(
+        "diagnose", help="one batch: where gradient flows, and which embedding evaluation reads"
+    )
     diagnose.set_defaults(run=_diagnose)
-    diagnose.add_argument("target", metavar="CONFIG|CHECKPOINT", help="a run's settings, or a checkpoint that train wrote")
+    diagnose.add_argument(
+        "target",
+        metavar="CONFIG|CHECKPOINT",
+        help="a run's settings, or a checkpoint that train wrote",
+    )
     diagnose.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
     serve = commands.add_parser("serve", help="serve galleries over HTTP")
     serve.set_defaults(run=_serve)
     _runtime_options(serve)
-    serve.add_argument("galleries", nargs="*", metavar="GALLERY", help="gallery folders (default: the demo galleries)")
+    serve.add_argument(
+        "galleries",
+        nargs="*",
+        metavar="GALLERY",
+        help="gallery folders (default: the demo galleries)",
+    )
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=_port, default=3000)
-    serve.add_argument("--root-path", metavar="PATH", help="before each request's path, where a proxy does not strip it")
+    serve.add_argument(
+        "--root-path",
+        metavar="PATH",
+        help="before each request's path, where a proxy does not strip it",
+    )
     return parser
 
 
@@ -642,7 +840,10 @@ def _gallery_parsers(gallery: argparse.ArgumentParser) -> None:
         "set": (_gallery_set, "for how long it keeps items"),
         "compact": (_gallery_compact, "give back the space of what was removed"),
         "check": (_gallery_check, "whether it is whole, and what can be read if not"),
-        "export": (_gallery_export, "write a manifest that can be indexed again, with embeddings and pictures"),
+        "export": (
+            _gallery_export,
+            "write a manifest that can be indexed again, with embeddings and pictures",
+        ),
         "find": (_gallery_find, "all that it holds of one identity"),
         "audit": (_gallery_audit, "what was removed or moved, and when"),
         "backup": (_gallery_backup, "copy it whole, while others go on writing"),
@@ -656,42 +857,95 @@ def _gallery_parsers(gallery: argparse.ArgumentParser) -> None:
     for name in ("stats", "find", "audit"):
         parsers[name].add_argument("--json", action="store_true", help="print JSON")
     parsers["find"].add_argument("--identity", required=True, metavar="NAME")
-    parsers["export"].add_argument("--identity", metavar="NAME", help="this identity's items alone, with copies of all images")
-    parsers["backup"].add_argument("-o", "--output", required=True, metavar="DIR", help="a new or empty folder")
+    parsers["export"].add_argument(
+        "--identity", metavar="NAME", help="this identity's items alone, with copies of all images"
+    )
+    parsers["backup"].add_argument(
+        "-o", "--output", required=True, metavar="DIR", help="a new or empty folder"
+    )
     which = parsers["remove"].add_mutually_exclusive_group(required=True)
     which.add_argument("--id", nargs="+", metavar="ID")
     which.add_argument("--identity")
-    which.add_argument("--older-than", type=float, metavar="DAYS", help="by the earlier of its time and when it was added")
-    which.add_argument("--expired", action="store_true", help="past their expires, or older than --keep-days of `gallery set`")
-    parsers["remove"].add_argument("--dry-run", action="store_true", help="remove nothing: print how many, and which")
-    parsers["remove"].add_argument("--force", action="store_true", help="by age, also if it is more than half of the gallery")
-    parsers["set"].add_argument(
-        "--keep-days", required=True, type=_days, metavar="DAYS|none", help="a server removes what is older"
+    which.add_argument(
+        "--older-than",
+        type=float,
+        metavar="DAYS",
+        help="by the earlier of its time and when it was added",
     )
-    parsers["export"].add_argument("-o", "--output", required=True, metavar="DIR", help="a new or empty folder")
-    parsers["reembed"].add_argument("--model", required=True, metavar="FILE", help="the artifact to move to")
+    which.add_argument(
+        "--expired",
+        action="store_true",
+        help="past their expires, or older than --keep-days of `gallery set`",
+    )
+    parsers["remove"].add_argument(
+        "--dry-run", action="store_true", help="remove nothing: print how many, and which"
+    )
+    parsers["remove"].add_argument(
+        "--force", action="store_true", help="by age, also if it is more than half of the gallery"
+    )
+    parsers["set"].add_argument(
+        "--keep-days",
+        required=True,
+        type=_days,
+        metavar="DAYS|none",
+        help="a server removes what is older",
+    )
+    parsers["export"].add_argument(
+        "-o", "--output", required=True, metavar="DIR", help="a new or empty folder"
+    )
+    parsers["reembed"].add_argument(
+        "--model", required=True, metavar="FILE", help="the artifact to move to"
+    )
     _checkpoint_options(parsers["reembed"])
-    parsers["reembed"].add_argument("--drop-lost", action="store_true", help="remove items whose pictures are gone")
+    parsers["reembed"].add_argument(
+        "--drop-lost", action="store_true", help="remove items whose pictures are gone"
+    )
     _runtime_options(parsers["reembed"])
 
 
 def _outside_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--allow-outside", action="store_true", help="take a manifest's images from outside its folder, too")
+    parser.add_argument(
+        "--allow-outside",
+        action="store_true",
+        help="take a manifest's images from outside its folder, too",
+    )
 
 
 def _checkpoint_options(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
-    parser.add_argument("--config", required=required, metavar="YML", help="the training configuration of a checkpoint")
-    parser.add_argument("--opts", nargs="+", metavar="KEY VALUE", help="in place of its values, as in MODEL.SIE_COE 1.0")
-    parser.add_argument("--weights", metavar="NAME", help="which weights of a checkpoint that holds several, as in ema")
+    parser.add_argument(
+        "--config",
+        required=required,
+        metavar="YML",
+        help="the training configuration of a checkpoint",
+    )
+    parser.add_argument(
+        "--opts",
+        nargs="+",
+        metavar="KEY VALUE",
+        help="in place of its values, as in MODEL.SIE_COE 1.0",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="NAME",
+        help="which weights of a checkpoint that holds several, as in ema",
+    )
 
 
 def _runtime_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--provider", choices=("cpu", "cuda"), help="where networks run (default: the best there is)")
-    parser.add_argument("--threads", type=_positive, metavar="N", help="threads of a forward pass on the CPU")
+    parser.add_argument(
+        "--provider",
+        choices=("cpu", "cuda"),
+        help="where networks run (default: the best there is)",
+    )
+    parser.add_argument(
+        "--threads", type=_positive, metavar="N", help="threads of a forward pass on the CPU"
+    )
 
 
 def _set_runtime(given: argparse.Namespace) -> None:
-    """Put the options of the runtime into the environment, where every process of a server finds them."""
+    """Put the options of the runtime into the environment, where every process of a server finds
+    them.
+    """
     options = {name: getattr(given, name, None) for name in ("provider", "threads")}
     for name, value in options.items():
         if value is not None:
@@ -750,7 +1004,8 @@ def _print_lines(text: str) -> None:
 
 
 def _print_json(value: Any, indent: int | None = None) -> None:
-    print(json.dumps(value, indent=indent).replace("\x7f", "\\u007f"))  # the one control character that JSON leaves
+    # the one control character that JSON leaves
+    print(json.dumps(value, indent=indent).replace("\x7f", "\\u007f"))
 
 
 def _fail(message: str, code: int = 2) -> int:
