@@ -20,7 +20,7 @@ from trireid.gallery.store import Store
 from trireid.gallery.where import COLUMNS, Condition
 from trireid.samples import MODALITIES, Modality, PictureError
 from trireid.samples.cells import write_text, write_value
-from trireid.samples.decode import content, examine
+from trireid.samples.decoding import content, examine
 from trireid.samples.durable import draft_folder, draft_of, make_private, write_private
 from trireid.samples.files import is_regular
 from trireid.samples.readers.columns import write_header

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from trireid.gallery.schema_check import check_schema
 from trireid.gallery.where import instant_of
-from trireid.samples.decode import MAX_BYTES
+from trireid.samples.decoding import MAX_BYTES
 
 BUSY_SECONDS: Final = 30.0
 #: The largest value is an image that is kept inside, in a row with its thumbnail.

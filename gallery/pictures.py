@@ -16,7 +16,7 @@ from PIL import Image
 
 from trireid.gallery.items import StoredPicture
 from trireid.samples import Modality, Picture, Sample, pixels
-from trireid.samples.decode import Pixels, Size, content, decoded, field_of
+from trireid.samples.decoding import Pixels, Size, content, decoded, field_of
 
 THUMBNAIL_SIDE: Final = (
     256  #: no less than the height of a crop in the field, which then needs no resizing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from trireid.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from trireid.samples.decode import Batch, decode, pixels, to_batch
+    from trireid.samples.decoding import Batch, decode, pixels, to_batch
     from trireid.samples.errors import (
         ArtifactError,
         CheckpointError,
@@ -45,7 +45,7 @@ __all__ = [
 ]
 _MODULES: Final = {
     "ArtifactError": "trireid.samples.errors",
-    "Batch": "trireid.samples.decode",
+    "Batch": "trireid.samples.decoding",
     "CheckpointError": "trireid.samples.errors",
     "ConfigError": "trireid.samples.errors",
     "GalleryError": "trireid.samples.errors",
@@ -60,9 +60,9 @@ _MODULES: Final = {
     "SourceError": "trireid.samples.errors",
     "TrireidError": "trireid.samples.errors",
     "VerificationError": "trireid.samples.errors",
-    "decode": "trireid.samples.decode",
-    "pixels": "trireid.samples.decode",
-    "to_batch": "trireid.samples.decode",
+    "decode": "trireid.samples.decoding",
+    "pixels": "trireid.samples.decoding",
+    "to_batch": "trireid.samples.decoding",
 }
 
 __getattr__ = lazy_names(__name__, _MODULES)

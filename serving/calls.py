@@ -16,7 +16,7 @@ from urllib.parse import quote
 from pydantic import BaseModel
 
 from trireid.samples import Picture, PictureError, Sample, TrireidError, decode
-from trireid.samples.decode import content
+from trireid.samples.decoding import content
 from trireid.serving.schemas import (
     EmbedAnswer,
     EnrollAnswer,

@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from trireid.samples.decode import decode
+from trireid.samples.decoding import decode
 from trireid.samples.errors import SourceError
 from trireid.samples.readers.tree import Parts, Tree
 from trireid.samples.roles import Split

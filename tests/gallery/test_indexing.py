@@ -276,7 +276,7 @@ def test_what_is_decoded_at_once_is_bounded(
 ) -> None:
     source = triplets_on_disk(tmp_path / "crops", 30)
     monkeypatch.setattr(indexing, "decoding_threads", lambda: 8)
-    monkeypatch.setattr(sys.modules["trireid.samples.decode"], "CORES", threading.Semaphore(8))
+    monkeypatch.setattr(sys.modules["trireid.samples.decoding"], "CORES", threading.Semaphore(8))
     lock, now, most = threading.Lock(), [0], [0]
 
     def slow(container: Container) -> Image.Image:
@@ -288,12 +288,12 @@ def test_what_is_decoded_at_once_is_bounded(
             now[0] -= 1
         return render(container)
 
-    monkeypatch.setattr(sys.modules["trireid.samples.decode"], "render", slow)
+    monkeypatch.setattr(sys.modules["trireid.samples.decoding"], "render", slow)
     # less than any image: one at a time
-    monkeypatch.setattr(sys.modules["trireid.samples.decode"], "DECODING", Allowance(1))
+    monkeypatch.setattr(sys.modules["trireid.samples.decoding"], "DECODING", Allowance(1))
     index(source, gallery)
     assert most[0] == 1
-    monkeypatch.setattr(sys.modules["trireid.samples.decode"], "DECODING", Allowance(1 << 20))
+    monkeypatch.setattr(sys.modules["trireid.samples.decoding"], "DECODING", Allowance(1 << 20))
     # less than any file: one sample at a time
     monkeypatch.setattr(preparation, "FILES", Allowance(1))
     most[0] = 0

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from tests.conftest import ROOT
 from tests.samples.hostile_images import ENDURED, HOSTILE, UNUSUAL, grey_tiff
 from trireid.samples import PictureError, decode
-from trireid.samples.decode import examine
+from trireid.samples.decoding import examine
 from trireid.samples.rendering import as_rgb
 
 #: Processor time of one file. The files here took from 3 s to minutes, or gigabytes, before they
@@ -78,7 +78,7 @@ def test_files_that_declare_much_take_little_memory() -> None:
     code = f"""
 import resource
 from samples import PictureError, decode
-from samples.decode import examine
+from samples.decoding import examine
 from tests.samples.hostile_images import ENDURED, HOSTILE
 decode(ENDURED["webp, 3000 frames"]())
 who = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN

@@ -22,7 +22,7 @@ from trireid.samples import PictureError, Sample, TrireidError, decode, isolatio
 from trireid.samples.budget import usable_cores
 from trireid.samples.containers import Container
 from trireid.samples.deadline import deadline
-from trireid.samples.decode import examine
+from trireid.samples.decoding import examine
 from trireid.samples.errors import DeadlineError
 from trireid.samples.rendering import render
 

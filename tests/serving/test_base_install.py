@@ -27,7 +27,7 @@ def run(code: str, blocked: str = BLOCKED) -> subprocess.CompletedProcess[str]:
     "arguments", [["--help"], ["index", "--help"], ["gallery", "--help"], ["--version"]], ids=str
 )
 def test_help_needs_no_extra(arguments: list[str]) -> None:
-    done = run(f"import trireid.cli\ntrireid.main({arguments!r})")
+    done = run(f"import trireid.cli\ntrireid.cli.main({arguments!r})")
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -114,7 +114,7 @@ def test_it_names_no_index_and_no_torch(bento: Bento) -> None:
     requirements = (bento.folder / "env" / "python" / "requirements.txt").read_text()
     assert "://" not in requirements
     assert "torch" not in requirements
-    assert "index" not in (bento.folder / "bento.yaml").read_text()
+    assert "index_url: null" in (bento.folder / "bento.yaml").read_text()
 
 
 def test_it_serves_a_gallery_outside_by_its_own_artifact(bento: Bento, tmp_path: Path) -> None:
