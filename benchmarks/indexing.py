@@ -59,7 +59,7 @@ QUALITY = 90
 # A command, and then its process's own peak in MiB.
 _PEAK = """
 import sys, trireid
-from training.memory import peak_megabytes
+from trireid.training.memory import peak_megabytes
 trireid.cli.main(sys.argv[1:])
 print(peak_megabytes())
 """

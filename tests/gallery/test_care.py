@@ -295,8 +295,8 @@ def test_a_store_of_version_1_becomes_one_of_this_version(tmp_path: Path) -> Non
 
 WRITER = """
 import sys
-from gallery import Gallery
-from tests.gallery.victim import NoNetwork, item
+from trireid.gallery import Gallery
+from tests.gallery.crash_worker import NoNetwork, item
 with Gallery.open(sys.argv[1], NoNetwork()) as gallery:
     print("open", flush=True)
     for number in range(int(sys.argv[2])):
@@ -340,8 +340,7 @@ def test_a_writer_that_is_stopped_holds_no_lock(tmp_path: Path) -> None:
             cwd=ROOT,
         )
         assert process.stdout is not None
-        while process.stdout.readline() != "3\n":
-            pass
+        assert "3\n" in iter(process.stdout.readline, "")
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()

@@ -217,8 +217,8 @@ def test_what_is_erased_stays_in_no_file(tmp_path: Path) -> None:
 
 SAVING = """
 import os, signal, sys
-from gallery import Gallery
-from tests.gallery.victim import NoNetwork
+from trireid.gallery import Gallery
+from tests.gallery.crash_worker import NoNetwork
 gallery = Gallery.open(sys.argv[1], NoNetwork())
 os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 gallery.snapshot()

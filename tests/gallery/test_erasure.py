@@ -137,8 +137,8 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
 
 CARE = """
 import sys
-from gallery import Gallery
-from tests.gallery.victim import NoNetwork
+from trireid.gallery import Gallery
+from tests.gallery.crash_worker import NoNetwork
 with Gallery.open(sys.argv[1], NoNetwork()) as gallery:
     print(gallery.remove(identity="person 1"))
     gallery.compact()

@@ -213,9 +213,9 @@ def test_another_user_who_may_only_read_can_search(copy: Path, artifact: Path) -
 import os, sys
 os.setgid(65534), os.setuid(65534)
 from pathlib import Path
-from gallery.checking import check
-from gallery.stats import stats
-from gallery.store import Store
+from trireid.gallery.checking import check
+from trireid.gallery.stats import stats
+from trireid.gallery.store import Store
 folder = Path(sys.argv[1])
 assert Store(folder).read_only
 print(stats(folder)["items"], check(folder).faults)

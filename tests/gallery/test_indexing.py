@@ -379,7 +379,7 @@ def test_a_thumbnail_is_small_and_keeps_its_shape() -> None:
 # A `trireid index` whose network takes its time, and which notes how many samples it embeds.
 _SLOW = """
 import sys, time
-import export.onnx_runtime as runtime, trireid.cli
+import trireid.inference.onnx_runtime as runtime, trireid.cli
 run = runtime.OnnxEmbedder.run
 def slow(self, images, camera, present):
     with open(sys.argv[1], "a") as file:

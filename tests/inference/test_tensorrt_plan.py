@@ -161,7 +161,7 @@ def test_a_write_that_stops_in_the_middle_leaves_what_was_there(path: Path) -> N
     before = path.read_bytes()
     code = f"""
 from pathlib import Path
-from export.plan import read_plan, write_plan
+from trireid.inference.tensorrt.plan import read_plan, write_plan
 path = Path({str(path)!r})
 plan, _ = read_plan(path)
 write_plan(path, plan, bytes(1 << 20))

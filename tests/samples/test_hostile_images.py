@@ -77,8 +77,8 @@ def test_files_that_declare_much_take_little_memory() -> None:
     """Of this process and of those it starts. Each took from 0.3 to 2.1 GB."""
     code = f"""
 import resource
-from samples import PictureError, decode
-from samples.decoding import examine
+from trireid.samples import PictureError, decode
+from trireid.samples.decoding import examine
 from tests.samples.hostile_images import ENDURED, HOSTILE
 decode(ENDURED["webp, 3000 frames"]())
 who = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
@@ -88,7 +88,7 @@ for name in {MUCH_DECLARED}:
         decode((ENDURED | HOSTILE)[name]())
     except PictureError:
         pass
-from samples import isolation
+from trireid.samples import isolation
 isolation._workers.close()
 children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10, children >> 10)

@@ -173,7 +173,7 @@ def test_many_threads_share_few_processes() -> None:
 def test_a_forked_process_has_processes_of_its_own(tmp_path: Path) -> None:
     code = """
 import os, sys
-from samples import decode, isolation
+from trireid.samples import decode, isolation
 from tests.conftest import encoded
 decode(encoded(1, "WEBP"))
 mine = isolation._workers._idle[0]._process.pid
@@ -193,7 +193,7 @@ assert isolation._workers._idle[0]._process.pid == mine
 def test_the_process_ends_with_the_one_that_started_it_and_knows_none_of_its_secrets() -> None:
     code = """
 import sys
-from samples import decode, isolation
+from trireid.samples import decode, isolation
 from tests.conftest import encoded
 decode(encoded(1, "WEBP"))
 pid = isolation._workers._idle[0]._process.pid
