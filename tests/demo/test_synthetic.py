@@ -45,7 +45,7 @@ def test_the_same_seed_gives_the_same_pixels_in_any_order(kind: Kind) -> None:
 @BOTH
 def test_the_same_seed_gives_the_same_pixels_in_a_fresh_process(kind: Kind) -> None:
     code = (
-        "from hashlib import sha256; from samples.synthetic import World; "
+        "from hashlib import sha256; from trireid.demo.synthetic import World; "
         f"print(sha256(World(kind='{kind}', seed=3).render(11, 5, 4).tobytes()).hexdigest())"
     )
     fresh = subprocess.run(

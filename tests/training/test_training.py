@@ -628,7 +628,7 @@ def test_validation_leaves_the_mode_and_tells_patterns_apart(settings: Settings)
 
 
 def test_a_process_is_not_charged_with_the_memory_of_the_one_that_started_it() -> None:
-    own = "from training.memory import peak_megabytes; held = bytearray(30 << 20); print(peak_megabytes())"
+    own = "from trireid.training.memory import peak_megabytes; held = bytearray(30 << 20); print(peak_megabytes())"
     parent = f"import subprocess, sys; held = bytearray(600 << 20); subprocess.run([sys.executable, '-c', {own!r}], check=True)"
     alone, below = (
         int(subprocess.check_output([sys.executable, "-c", code])) for code in (own, parent)
