@@ -1,6 +1,4 @@
-"""What many tests share: the goldens beside the checkout, pictures, a small network and its
-artifact.
-"""
+"""Shared by many tests: paths, images, a small network and its artifact."""
 
 from __future__ import annotations
 
@@ -64,46 +62,46 @@ def build_wheel(folder: Path) -> Path:
     return wheel
 
 
-def shared(part: str) -> Path:
-    """A folder of the developers' shared material; the test is skipped where it is absent, as it is
-    for users.
-    """
+def find_shared(part: str) -> Path:
+    """Find a folder of the developers' shared material; skip the test if it is absent."""
     folder = ROOT.parent / "shared" / part
     if not folder.exists():
-        pytest.skip(f"needs the developers' shared/{part}, which is not beside this checkout")
+        pytest.skip(f"needs the developers' shared/{part}, which is not next to this checkout")
     return folder
 
 
-def picture(seed: int = 0, size: tuple[int, int] = (64, 32)) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A random picture of smooth patches, uint8 [H, W, 3]."""
+def make_pixels(
+    seed: int = 0, size: tuple[int, int] = (64, 32)
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Make a random image of smooth patches, uint8 [H, W, 3]."""
     coarse = np.random.default_rng(seed).integers(0, 256, (8, 4, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
-def encoded(seed: int = 0, form: str = "PNG", size: tuple[int, int] = (64, 32)) -> bytes:
-    """A random picture as the bytes of a file."""
+def encode_image(seed: int = 0, form: str = "PNG", size: tuple[int, int] = (64, 32)) -> bytes:
+    """Encode a random image as the bytes of a file."""
     out = io.BytesIO()
-    Image.fromarray(picture(seed, size)).save(out, form)
+    Image.fromarray(make_pixels(seed, size)).save(out, form)
     return out.getvalue()
 
 
-def triplet(seed: int, **known: Any) -> Sample:
-    """A sample of three random pictures."""
-    rgb, nir, tir = (encoded(3 * seed + i) for i in range(3))
-    return Sample(rgb=rgb, nir=nir, tir=tir, **known)
+def make_sample(seed: int, **fields: Any) -> Sample:
+    """Make a sample of three random images."""
+    rgb, nir, tir = (encode_image(3 * seed + i) for i in range(3))
+    return Sample(rgb=rgb, nir=nir, tir=tir, **fields)
 
 
-def free_port() -> int:
-    """A port of this machine that nothing listens on."""
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        port: int = trial.getsockname()[1]
+def find_free_port() -> int:
+    """Find a port of this machine that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
         return port
 
 
 @pytest.fixture(scope="session")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The ONNX artifact of a small untrained network with 4 cameras, for 64 x 32 pictures."""
+    """The ONNX artifact of a small untrained network with 4 cameras, for 64 x 32 images."""
     return export_tiny(tmp_path_factory.mktemp("artifact") / "tiny.onnx", seed=0)
 
 

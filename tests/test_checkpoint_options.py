@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import trireid.cli
-from tests.conftest import GOLDENS, encoded
+from tests.conftest import GOLDENS, encode_image
 
 CHECKPOINT, CONFIG = str(GOLDENS / "tiny_sdtps.pth"), str(GOLDENS / "tiny_sdtps.yml")
 
@@ -23,7 +23,7 @@ def test_a_checkpoint_fills_a_gallery_and_is_searched(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, image = str(tmp_path / "g.gallery"), tmp_path / "a.png"
-    image.write_bytes(encoded(1))
+    image.write_bytes(encode_image(1))
     (tmp_path / "m.csv").write_text("rgb\na.png\n")
     index = ("index", str(tmp_path / "m.csv"), "--gallery", folder, "--model")
     code, said = run(capsys, *index, CHECKPOINT)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import GOLDENS, ROOT, encoded, free_port, shared
+from tests.conftest import GOLDENS, ROOT, encode_image, find_free_port, find_shared
 from trireid.gallery import Gallery
 from trireid.inference import load_artifact
 
@@ -29,7 +29,7 @@ def trireid(*arguments: object, cwd: Path = ROOT) -> Done:
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
     for i in range(6):
-        (tmp_path / f"{i}.png").write_bytes(encoded(i))
+        (tmp_path / f"{i}.png").write_bytes(encode_image(i))
     rows = [f"{i}.png,person {i % 2},{i}" for i in range(6)]
     (tmp_path / "m.csv").write_text("tir,identity,camera\n" + "\n".join(rows) + "\n")
     return tmp_path / "m.csv"
@@ -103,7 +103,7 @@ def test_bad_rows_are_reported_by_row(filled: Path, manifest: Path) -> None:
 
 def test_an_interrupted_index_goes_on_where_it_was(tmp_path: Path, artifact: Path) -> None:
     for i in range(400):
-        (tmp_path / f"{i}.png").write_bytes(encoded(i))
+        (tmp_path / f"{i}.png").write_bytes(encode_image(i))
     (tmp_path / "m.csv").write_text("rgb\n" + "\n".join(f"{i}.png" for i in range(400)) + "\n")
     command = [
         sys.executable,
@@ -204,7 +204,7 @@ def bad_commands(tmp: Path) -> dict[str, tuple[list[object], str]]:
             "does not exist",
         ),
         "serve what is no gallery": (
-            ["serve", tmp / "none", "--port", free_port()],
+            ["serve", tmp / "none", "--port", find_free_port()],
             "no gallery there",
         ),
         "serve on no port": (["serve", gallery, "--port", 99999], "at most 65535"),
@@ -233,7 +233,7 @@ def test_a_gallery_that_cannot_be_opened_is_not_served(
         (moved,): "not a gallery's store",
         (filled, moved): "a gallery called a is served already",
     }.items():
-        done = trireid("serve", *folders, "--port", free_port())
+        done = trireid("serve", *folders, "--port", find_free_port())
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
         assert line in done.stderr
 
@@ -266,7 +266,7 @@ def test_a_gallery_records_its_artifact_so_search_needs_no_model(
 
 
 def test_real_manifest(tmp_path: Path, artifact: Path) -> None:
-    folder = shared("real") / "person"
+    folder = find_shared("real") / "person"
     done = trireid(
         "index", folder / "ideaP.csv", "--gallery", tmp_path / "p.gallery", "--model", artifact
     )
@@ -282,7 +282,7 @@ def test_real_manifest(tmp_path: Path, artifact: Path) -> None:
 
 
 def test_rgb_only_pictures_through_a_manifest(tmp_path: Path, artifact: Path) -> None:
-    folder = shared("real") / "pets09"
+    folder = find_shared("real") / "pets09"
     names = sorted(path.name for path in folder.glob("*.jpg"))
     rows = [f"{folder / name},{name.split('_')[0]}" for name in names]
     (tmp_path / "pets.csv").write_text("rgb,identity\n" + "\n".join(rows) + "\n")

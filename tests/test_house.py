@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, encoded
+from tests.conftest import ROOT, encode_image
 
 #: Each layer and the layers it may import; any may import `trireid.lazy`, and tests nothing of
 #: this.
@@ -52,7 +52,7 @@ def test_imports_run_one_way(layer: str) -> None:
 
 
 def test_index_search_and_serve_need_no_torch(tmp_path: Path, artifact: Path) -> None:
-    (tmp_path / "a.png").write_bytes(encoded(1))
+    (tmp_path / "a.png").write_bytes(encode_image(1))
     (tmp_path / "m.csv").write_text("rgb\na.png\n")
     code = f"""
 import sys

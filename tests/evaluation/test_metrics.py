@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import shared
+from tests.conftest import find_shared
 from trireid.evaluation import evaluate, evaluate_distance, rerank
 
 
 @pytest.mark.parametrize("protocol", ["camera", "scene"])
 def test_research_metrics(protocol: str) -> None:
-    golden = np.load(shared("goldens") / "metrics.npz")
+    golden = np.load(find_shared("goldens") / "metrics.npz")
     scores = evaluate(
         golden["query_features"],
         golden["gallery_features"],
@@ -28,7 +28,7 @@ def test_research_metrics(protocol: str) -> None:
 
 def test_research_reranking() -> None:
     """The original sums in float16, hence the tolerance."""
-    golden = np.load(shared("goldens") / "metrics.npz")
+    golden = np.load(find_shared("goldens") / "metrics.npz")
     distance = rerank(golden["query_features"], golden["gallery_features"], k1=20, k2=6, lam=0.3)
     assert distance.dtype == np.float32
     assert np.abs(distance - golden["rerank_distance"]).max() <= 5e-3

@@ -13,7 +13,7 @@ import onnx
 import pytest
 import torch
 
-from tests.conftest import GOLDENS, encoded, export_tiny, picture, shared, triplet
+from tests.conftest import GOLDENS, encode_image, export_tiny, find_shared, make_pixels, make_sample
 from trireid.export import export_onnx
 from trireid.export.graph import ArtifactGraph
 from trireid.inference import Card, Embedder, load_artifact
@@ -41,7 +41,7 @@ def test_an_artifact_gives_the_goldens_embeddings(golden: Path) -> None:
 def test_an_artifact_gives_the_research_codes_embeddings(
     tmp_path: Path, name: str, kept: int
 ) -> None:
-    folder = shared("goldens")
+    folder = find_shared("goldens")
     expected = np.load(folder / f"{name}.npz")
     network = load_checkpoint(folder / f"{name}.pth", folder / f"{name}.yml")
     export_onnx(network, tmp_path / "v.onnx")
@@ -85,7 +85,7 @@ def test_the_interface_is_the_contract(artifact: Path) -> None:
 )
 def test_every_network_has_the_three_inputs(tmp_path: Path, changes: dict[str, object]) -> None:
     embedder = load_artifact(export_tiny(tmp_path / "a.onnx", 0, **changes))
-    one, two = (embedder.embed([triplet(1, camera=camera)]) for camera in (1, 2))
+    one, two = (embedder.embed([make_sample(1, camera=camera)]) for camera in (1, 2))
     assert np.array_equal(one, two) == ("cameras" in changes)
     assert embedder.card.kept == (8 if "head" in changes else 4)
 
@@ -99,7 +99,7 @@ def test_a_fixed_batch_has_no_free_dimension(tmp_path: Path, golden: Path) -> No
     ]
     assert not any(dim.dim_param for dim in dims)
     assert graph.input[0].type.tensor_type.shape.dim[0].dim_value == 2
-    samples = [triplet(i) for i in range(5)]
+    samples = [make_sample(i) for i in range(5)]
     fixed, dynamic = (
         load_artifact(path).embed(samples) for path in (tmp_path / "two.onnx", golden)
     )
@@ -148,7 +148,7 @@ def test_an_artifact_holds_no_path_of_the_machine_that_made_it(artifact: Path) -
 
 
 def test_embeddings_are_unit_and_do_not_depend_on_the_batch(embedder: Embedder) -> None:
-    samples = [triplet(i, camera=i % 5 - 1) for i in range(33)]
+    samples = [make_sample(i, camera=i % 5 - 1) for i in range(33)]
     together = embedder.embed(samples)
     assert together.dtype == np.float32
     assert np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
@@ -157,17 +157,17 @@ def test_embeddings_are_unit_and_do_not_depend_on_the_batch(embedder: Embedder) 
 
 
 def test_a_camera_out_of_range_embeds_as_unknown(embedder: Embedder) -> None:
-    unknown = embedder.embed([triplet(1)])
+    unknown = embedder.embed([make_sample(1)])
     for camera in (-7, 4, 99):
-        assert np.array_equal(embedder.embed([triplet(1, camera=camera)]), unknown)
-    assert not np.allclose(embedder.embed([triplet(1, camera=2)]), unknown)
+        assert np.array_equal(embedder.embed([make_sample(1, camera=camera)]), unknown)
+    assert not np.allclose(embedder.embed([make_sample(1, camera=2)]), unknown)
 
 
 def test_a_missing_modality_counts_as_zeros_after_normalisation(embedder: Embedder) -> None:
     grey = np.full((1, 3, 64, 32, 3), 127, np.uint8)
-    grey[0, 0] = picture(4)
+    grey[0, 0] = make_pixels(4)
     absent, _ = embedder.run(grey, np.array([-1]), np.array([[True, False, False]]))
-    assert np.abs(absent - embedder.embed([Sample(rgb=encoded(4))])).max() < 1e-6
+    assert np.abs(absent - embedder.embed([Sample(rgb=encode_image(4))])).max() < 1e-6
 
 
 def test_a_failing_export_leaves_its_report_and_what_was_there(

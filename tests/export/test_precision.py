@@ -12,7 +12,7 @@ import pytest
 import torch
 from onnx import TensorProto
 
-from tests.conftest import GOLDENS, encoded, shared, triplet
+from tests.conftest import GOLDENS, encode_image, find_shared, make_sample
 from tests.export.focus import pretrained_network
 from trireid.export import export_onnx
 from trireid.export.graph import ArtifactGraph
@@ -85,7 +85,7 @@ def test_both_make_the_file_smaller(graphs: dict[str, onnx.ModelProto]) -> None:
 @pytest.mark.parametrize(("precision", "least"), [("fp16", 0.9995), ("int8", 0.995)])
 @pytest.mark.parametrize("name", ["sdtps_default", "demo_hdm_atm", "imagenet_sdtps"])
 def test_goldens_pass_their_gates(tmp_path: Path, name: str, precision: str, least: float) -> None:
-    goldens = shared("goldens")
+    goldens = find_shared("goldens")
     network = load_checkpoint(goldens / f"{name}.pth", goldens / f"{name}.yml")
     card = export_onnx(network, tmp_path / "a.onnx", precision=precision, data=FEW)
     found = card.measured["against_fp32"]
@@ -113,7 +113,7 @@ def test_the_precision_is_in_card_and_fingerprint(tmp_path: Path, golden: Path) 
     assert (other.precision, card.precision) == ("fp32", "fp16")
     assert other.fingerprint != card.fingerprint
     whole, half = (
-        load_artifact(path).embed([triplet(1)]) for path in (golden, tmp_path / "h.onnx")
+        load_artifact(path).embed([make_sample(1)]) for path in (golden, tmp_path / "h.onnx")
     )
     assert 0 < np.abs(whole - half).max() < 1e-2
 
@@ -149,7 +149,7 @@ def test_half_precision_rounds_on_a_cpu(graphs: dict[str, onnx.ModelProto]) -> N
 
 
 def test_a_precision_needs_data_on_which_retrieval_can_be_measured(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(encoded(1))
+    (tmp_path / "a.png").write_bytes(encode_image(1))
     (tmp_path / "m.csv").write_text("rgb\na.png\n")
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
     with pytest.raises(

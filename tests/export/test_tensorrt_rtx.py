@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import trireid.cli
-from tests.conftest import shared
+from tests.conftest import find_shared
 from trireid.export import export_onnx
 from trireid.export.tensorrt import export_tensorrt
 from trireid.inference import Embedder, load_artifact
@@ -61,7 +61,7 @@ def test_it_builds_a_plan_that_says_what_it_is(plan_path: Path, golden: Path) ->
 
 @pytest.mark.parametrize("name", ["sdtps_default", "demo_hdm_atm"])
 def test_it_builds_the_research_codes_goldens(tmp_path: Path, name: str) -> None:
-    folder = shared("goldens")
+    folder = find_shared("goldens")
     export_onnx(
         load_checkpoint(folder / f"{name}.pth", folder / f"{name}.yml"), tmp_path / "g.onnx"
     )

@@ -19,7 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 import trireid.cli
-from tests.conftest import ROOT, encoded, triplet
+from tests.conftest import ROOT, encode_image, make_sample
 from tests.gallery.crash_worker import NoNetwork, embedding, indexed, item, nearest
 from trireid.gallery import Gallery, index
 from trireid.gallery.actor import current_actor
@@ -37,10 +37,10 @@ from trireid.samples.sources import open_source
 def folder(tmp_path: Path, embedder: Embedder) -> Path:
     """A gallery with pictures of its own, one in a file, and one that is nowhere any more."""
     path = tmp_path / "people.gallery"
-    (tmp_path / "file.png").write_bytes(encoded(90))
+    (tmp_path / "file.png").write_bytes(encode_image(90))
     with Gallery.open(path, embedder) as gallery:
         gallery.add(
-            [triplet(n, id=f"i{n}", identity=f"p{n % 3}", camera=n % 2) for n in range(12)],
+            [make_sample(n, id=f"i{n}", identity=f"p{n % 3}", camera=n % 2) for n in range(12)],
             keep=True,
         )
         gallery.add(
@@ -66,18 +66,18 @@ def test_a_gallery_moves_to_another_network(
         return load_artifact(path)
 
     with Gallery.open(folder, load=load) as watching:
-        assert watching.search(triplet(3), 1)[0].id == "i3"
+        assert watching.search(make_sample(3), 1)[0].id == "i3"
         report = reembed(folder, successor)
         assert (report.moved, report.lost) == (13, [])
         # it was open all the time, and has changed over
-        hits = watching.search(triplet(3, camera=1), 1)
+        hits = watching.search(make_sample(3, camera=1), 1)
         assert (hits[0].id, round(hits[0].score, 4)) == ("i3", 1.0)
         assert watching.embedder.card.fingerprint == successor.card.fingerprint
         assert opened == [embedder.path, successor.path]
     with pytest.raises(GalleryError, match="was filled by network next"):
         Gallery.open(folder, embedder)
     with Gallery.open(folder) as gallery:
-        assert gallery.search(Sample(rgb=encoded(90)), 1)[0].id == "file"
+        assert gallery.search(Sample(rgb=encode_image(90)), 1)[0].id == "file"
         _, action, what = gallery.audit()[-1]
         assert (action, what) == (
             "reembed",
@@ -99,7 +99,7 @@ def test_items_without_pictures_keep_the_gallery_where_it_is(
         reembed(folder, successor)
     with Gallery.open(folder) as gallery:
         assert gallery.embedder.card.name == "tiny"
-        assert gallery.search(triplet(3), 1)[0].id == "i3"
+        assert gallery.search(make_sample(3), 1)[0].id == "i3"
     report = reembed(folder, successor, drop_lost=True)
     assert (report.moved, [id_ for id_, _ in report.lost]) == (12, ["file"])
 
@@ -115,14 +115,14 @@ def test_what_is_enrolled_during_the_move_comes_along(
 
         def slowly(samples: Sequence[Sample]) -> NDArray[np.float32]:
             if not enrolled:
-                enrolled.extend(gallery.add([triplet(70, id="late")], keep=True))
+                enrolled.extend(gallery.add([make_sample(70, id="late")], keep=True))
                 gallery.remove(ids=["i5"])
             return embed(samples)
 
         monkeypatch.setattr(successor, "embed", slowly)
         assert reembed(folder, successor).moved == 13
         monkeypatch.undo()
-        assert gallery.search(triplet(70), 1)[0].id == "late"
+        assert gallery.search(make_sample(70), 1)[0].id == "late"
         assert "i5" not in gallery.ids()
 
 
@@ -143,7 +143,7 @@ def test_a_move_that_is_killed_goes_on_where_it_was(
     with pytest.raises(KeyboardInterrupt):
         reembed(folder, successor)
     with Gallery.open(folder) as gallery:
-        assert gallery.search(triplet(3), 1)[0].id == "i3"
+        assert gallery.search(make_sample(3), 1)[0].id == "i3"
     assert reembed(folder, successor).moved == 13
     assert batches == [4, 4, 4, 4, 1]  # 8 of the 13 were there already
 
@@ -220,13 +220,15 @@ def test_an_export_can_be_indexed_again(folder: Path, tmp_path: Path, embedder: 
         report = index(open_source(str(tmp_path / "out" / MANIFEST), allow_outside=True), again)
         assert (report.added, report.faults) == (13, [])
         assert again.ids() == first.ids()
-        hits = [gallery.search(triplet(4), 13, {"identity": "p1"}) for gallery in (again, first)]
+        hits = [
+            gallery.search(make_sample(4), 13, {"identity": "p1"}) for gallery in (again, first)
+        ]
         assert [(hit.id, hit.camera) for hit in hits[0]] == [
             (hit.id, hit.camera) for hit in hits[1]
         ]
     rows = np.load(tmp_path / "out" / EMBEDDINGS)
     assert rows.shape == (13, 192)
-    assert np.allclose(rows[3], embedder.embed([triplet(3, camera=1)])[0], atol=1e-5)
+    assert np.allclose(rows[3], embedder.embed([make_sample(3, camera=1)])[0], atol=1e-5)
     with pytest.raises(GalleryError, match="is there already"):
         export(folder, tmp_path / "out")
 

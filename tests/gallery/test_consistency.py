@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.conftest import encoded
+from tests.conftest import encode_image
 from tests.gallery.crash_worker import NoNetwork, embedding, indexed, item, nearest
 from trireid.gallery import Gallery, Hit, view
 from trireid.gallery.index import VectorIndex, vectors
@@ -27,7 +27,7 @@ LASTING = Counter(f"i{n}" for n in range(200))
 OTHERS = 30
 #: How often each of the threads gets to do its work, unless time is over before.
 ENOUGH, SECONDS = 25, 20
-QUERIES = (Sample(rgb=encoded(0), tir=encoded(1)), Sample(rgb=encoded(0)))
+QUERIES = (Sample(rgb=encode_image(0), tir=encode_image(1)), Sample(rgb=encode_image(0)))
 
 
 class Alike(NoNetwork):

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import trireid.cli
-from tests.conftest import ROOT, encoded, triplet
+from tests.conftest import ROOT, encode_image, make_sample
 from trireid.gallery import Gallery, index
 from trireid.gallery.backup import back_up
 from trireid.gallery.checking import check
@@ -50,7 +50,7 @@ def test_what_a_gallery_writes_is_its_owners_alone(
     (tmp_path / "empty").mkdir(0o755)
     os.chmod(tmp_path / "empty", 0o755)
     with Gallery.open(folder, embedder) as gallery:
-        gallery.add([triplet(0, id="a")], keep=True)
+        gallery.add([make_sample(0, id="a")], keep=True)
         gallery.snapshot()
         source = tmp_path / "m.csv"
         source.touch(0o600)
@@ -115,7 +115,7 @@ def copy(tmp_path: Path, embedder: Embedder) -> Iterator[Path]:
     """A read-only copy of a gallery."""
     folder = tmp_path / "a.gallery"
     with Gallery.open(folder, embedder) as gallery:
-        gallery.add([triplet(n, id=f"i{n}", identity=f"p{n % 2}") for n in range(4)], keep=True)
+        gallery.add([make_sample(n, id=f"i{n}", identity=f"p{n % 2}") for n in range(4)], keep=True)
         gallery.snapshot()
     lock(folder)
     yield folder
@@ -129,9 +129,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_read_only_copy_can_be_read_and_stays_as_it_is(copy: Path, tmp_path: Path) -> None:
     before = contents(copy)
     with Gallery.open(copy) as gallery:
-        assert gallery.search(triplet(2), 1)[0].id == "i2"
+        assert gallery.search(make_sample(2), 1)[0].id == "i2"
         for change in (
-            lambda: gallery.add([triplet(9)]),
+            lambda: gallery.add([make_sample(9)]),
             lambda: gallery.remove(ids=["i1"]),
             gallery.compact,
             lambda: gallery.remove_older(1),
@@ -159,7 +159,7 @@ def test_a_damaged_index_of_a_read_only_copy_is_passed_over(copy: Path) -> None:
     (copy / "gallery.index").write_bytes(b"nothing")
     (copy / "gallery.index").chmod(0o444)
     with Gallery.open(copy) as gallery:
-        assert gallery.search(triplet(2), 1)[0].id == "i2"
+        assert gallery.search(make_sample(2), 1)[0].id == "i2"
 
 
 def test_a_read_only_copy_whose_log_holds_changes_is_not_read_without_them(
@@ -167,7 +167,7 @@ def test_a_read_only_copy_whose_log_holds_changes_is_not_read_without_them(
 ) -> None:
     folder, taken = tmp_path / "a.gallery", tmp_path / "copy.gallery"
     with Gallery.open(folder, embedder) as gallery:
-        gallery.add([triplet(0, id="a")], keep=True)
+        gallery.add([make_sample(0, id="a")], keep=True)
         taken.mkdir()
         for name in (FILE, f"{FILE}-wal"):
             (taken / name).write_bytes((folder / name).read_bytes())
@@ -194,12 +194,12 @@ def test_what_a_killed_export_left_is_named(tmp_path: Path, embedder: Embedder) 
 def test_one_who_may_only_read_sees_what_another_writes(tmp_path: Path, embedder: Embedder) -> None:
     folder = tmp_path / "a.gallery"
     with Gallery.open(folder, embedder) as writing:
-        writing.add([triplet(0, id="a")], keep=True)
+        writing.add([make_sample(0, id="a")], keep=True)
         lock(folder)
         with Gallery.open(folder) as reading:
-            assert [hit.id for hit in reading.search(triplet(0), 5)] == ["a"]
-            writing.add([triplet(1, id="b")], keep=True)
-            assert reading.search(triplet(1), 1)[0].id == "b"
+            assert [hit.id for hit in reading.search(make_sample(0), 5)] == ["a"]
+            writing.add([make_sample(1, id="b")], keep=True)
+            assert reading.search(make_sample(1), 1)[0].id == "b"
             with pytest.raises(GalleryError, match="is read-only"):
                 reading.remove(ids=["a"])
         unlock(folder)
@@ -239,7 +239,7 @@ print(stats(folder)["items"], check(folder).faults)
 def test_check_opens_a_store_as_everything_else_does(tmp_path: Path, embedder: Embedder) -> None:
     folder = tmp_path / "a.gallery"
     with Gallery.open(folder, embedder) as gallery:
-        gallery.add([triplet(0, id="a")], keep=True)
+        gallery.add([make_sample(0, id="a")], keep=True)
         gallery._writer.run("UPDATE meta SET value = '99' WHERE name = 'version'")
     for use in (check, stats, Gallery.open):
         with pytest.raises(GalleryError, match="its store has version 99, this trireid reads 3"):
@@ -276,7 +276,7 @@ def test_an_export_reads_back_exactly_and_opens_no_formula(
 ) -> None:
     known = {"identity": "=Ann", "scene": "+s", "purpose": "@p", "camera": -3, "id": "-1"}
     with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
-        gallery.add([triplet(0, **known, attributes=ATTRIBUTES)], keep=True)
+        gallery.add([make_sample(0, **known, attributes=ATTRIBUTES)], keep=True)
     export(tmp_path / "a.gallery", tmp_path / "out")
     with (tmp_path / "out" / MANIFEST).open(newline="") as file:
         cells = [cell for line in csv.reader(file) for cell in line]
@@ -301,9 +301,13 @@ def test_attributes_of_an_older_store_do_not_become_fields(
     )
     forged |= {"nir'": "x", "\u00e9": "composed", "e\u0301": "decomposed"}
     with Gallery.open(folder, embedder) as gallery:
-        gallery.add([triplet(0, id="a", identity="Ann")], keep=True)
+        gallery.add([make_sample(0, id="a", identity="Ann")], keep=True)
         gallery.add(
-            [Sample(id="b", rgb=encoded(7), attributes={"attribute_nir": "own", "digits": "1"})],
+            [
+                Sample(
+                    id="b", rgb=encode_image(7), attributes={"attribute_nir": "own", "digits": "1"}
+                )
+            ],
             keep=True,
         )
         text = json.dumps({**forged, "digits": int("7" * 400)})
@@ -339,7 +343,7 @@ def test_an_export_that_fails_leaves_nothing(
 ) -> None:
     folder, out = tmp_path / "a.gallery", tmp_path / "out"
     with Gallery.open(folder, embedder) as gallery:
-        gallery.add([triplet(n) for n in range(2)], keep=True)
+        gallery.add([make_sample(n) for n in range(2)], keep=True)
     if is_there:
         out.mkdir()
     calls: list[object] = []
@@ -362,7 +366,7 @@ def test_exported_images_are_flushed_before_the_manifest_is_there(
 ) -> None:
     folder, out = tmp_path / "a.gallery", tmp_path / "out"
     with Gallery.open(folder, embedder) as gallery:
-        gallery.add([triplet(0)], keep=True)
+        gallery.add([make_sample(0)], keep=True)
     flushed: list[str] = []
     fsync, rename = os.fsync, os.rename
 
@@ -388,7 +392,7 @@ def test_exported_images_are_flushed_before_the_manifest_is_there(
 def test_an_export_says_how_to_index_it_again(
     tmp_path: Path, embedder: Embedder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "a.png").write_bytes(encoded(1))
+    (tmp_path / "a.png").write_bytes(encode_image(1))
     with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
         gallery.add([Sample(id="a", rgb=tmp_path / "a.png")])
     assert (
@@ -404,14 +408,14 @@ def test_an_export_says_how_to_index_it_again(
 
 def test_a_backup_is_taken_while_others_write(tmp_path: Path, embedder: Embedder) -> None:
     with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
-        gallery.add([triplet(n, id=f"i{n}") for n in range(3)], keep=True)
+        gallery.add([make_sample(n, id=f"i{n}") for n in range(3)], keep=True)
         assert back_up(tmp_path / "a.gallery", tmp_path / "b.gallery") == 3
-        gallery.add([triplet(4)])
+        gallery.add([make_sample(4)])
     with pytest.raises(GalleryError, match="is there already"):
         back_up(tmp_path / "a.gallery", tmp_path / "b.gallery")
     assert not check(tmp_path / "b.gallery").faults
     with Gallery.open(tmp_path / "b.gallery") as copy:
-        assert copy.search(triplet(2), 1)[0].id == "i2"
+        assert copy.search(make_sample(2), 1)[0].id == "i2"
 
 
 def test_a_report_of_an_import_opens_no_formula_and_stays_in_the_gallery(
@@ -419,7 +423,7 @@ def test_a_report_of_an_import_opens_no_formula_and_stays_in_the_gallery(
 ) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "=cmd.png").write_bytes(b"no image")
-    (tmp_path / "in" / "a.png").write_bytes(encoded(1))
+    (tmp_path / "in" / "a.png").write_bytes(encode_image(1))
     report = index(open_source(str(tmp_path / "in")), gallery)
     assert report.path is not None
     with report.path.open(newline="") as file:

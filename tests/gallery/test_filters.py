@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import trireid.cli
-from tests.conftest import triplet
+from tests.conftest import make_sample
 from tests.gallery.test_searching import people, query, stored
 from trireid.gallery import Gallery
 from trireid.gallery.attribute_filters import equals, ranges
@@ -246,21 +246,21 @@ def test_an_item_without_a_kind_is_of_the_networks(
     assert kind == "person"
     gallery.add(
         [
-            triplet(0, id="none"),
-            triplet(1, id="vehicle", kind="vehicle"),
-            triplet(2, id="person", kind="person"),
+            make_sample(0, id="none"),
+            make_sample(1, id="vehicle", kind="vehicle"),
+            make_sample(2, id="person", kind="person"),
         ]
     )
-    assert {hit.id: hit.kind for hit in gallery.search(triplet(0))} == {
+    assert {hit.id: hit.kind for hit in gallery.search(make_sample(0))} == {
         "none": "person",
         "vehicle": "vehicle",
         "person": "person",
     }
-    assert {hit.id for hit in gallery.search(triplet(0), where={"kind": "person"})} == {
+    assert {hit.id for hit in gallery.search(make_sample(0), where={"kind": "person"})} == {
         "none",
         "person",
     }
-    assert {hit.id for hit in gallery.search(triplet(0), where={"kind": None})} == set()
+    assert {hit.id for hit in gallery.search(make_sample(0), where={"kind": None})} == set()
     assert stats(gallery.folder)["by_kind"] == {"person": 2, "vehicle": 1}
 
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import PngImagePlugin
 
-from tests.conftest import encoded, triplet
+from tests.conftest import encode_image, make_sample
 from trireid.gallery import Gallery, index
 from trireid.gallery.store import FILE
 from trireid.inference import Embedder, load_artifact
@@ -28,7 +28,7 @@ from trireid.samples.sources import open_source
 def people(count: int) -> list[Sample]:
     """Samples of identities 0, 1, 2 in turn, by cameras 0 to 3 in turn."""
     return [
-        triplet(
+        make_sample(
             i,
             id=f"s{i}",
             identity=str(i % 3),
@@ -42,13 +42,13 @@ def people(count: int) -> list[Sample]:
 
 
 def ids(gallery: Gallery, k: int = 100, **options: Any) -> list[str]:
-    return [hit.id for hit in gallery.search(triplet(0), k, **options)]
+    return [hit.id for hit in gallery.search(make_sample(0), k, **options)]
 
 
 def test_a_sample_finds_itself_first(gallery: Gallery) -> None:
     gallery.add(people(12))
     for i in (0, 5, 11):
-        hit, *rest = gallery.search(triplet(i, camera=i % 4), 12)
+        hit, *rest = gallery.search(make_sample(i, camera=i % 4), 12)
         assert (hit.rank, hit.id, hit.identity, hit.camera, hit.kind) == (
             1,
             f"s{i}",
@@ -65,8 +65,8 @@ def test_a_sample_finds_itself_first(gallery: Gallery) -> None:
 def test_scores_are_cosines(gallery: Gallery, embedder: Embedder) -> None:
     samples = people(9)
     gallery.add(samples)
-    cosines = embedder.embed(samples) @ embedder.embed([triplet(0)])[0]
-    for hit in gallery.search(triplet(0), 9):
+    cosines = embedder.embed(samples) @ embedder.embed([make_sample(0)])[0]
+    for hit in gallery.search(make_sample(0), 9):
         assert hit.score == pytest.approx(float(cosines[int(hit.id[1:])]), abs=1e-5)
 
 
@@ -74,7 +74,7 @@ def test_an_answer_tells_what_the_network_made_of_the_query(
     gallery: Gallery, embedder: Embedder
 ) -> None:
     gallery.add(people(5))
-    first, second = Sample(rgb=encoded(1), tir=encoded(2), camera=1), triplet(3)
+    first, second = Sample(rgb=encode_image(1), tir=encode_image(2), camera=1), make_sample(3)
     answer = gallery.answer([first, second], 3, {"camera": [0, 1]}, by_identity=True)
     assert answer.hits == gallery.search([first, second], 3, {"camera": [0, 1]}, by_identity=True)
     embeddings, tokens = embedder.look([first, second])
@@ -94,7 +94,9 @@ def test_a_network_that_selects_no_patches_keeps_them_all(
 ) -> None:
     card = successor.card
     with Gallery.open(tmp_path / "a.gallery", successor) as gallery:
-        assert gallery.answer(Sample(nir=encoded(1))).kept == {"nir": list(range(card.patches))}
+        assert gallery.answer(Sample(nir=encode_image(1))).kept == {
+            "nir": list(range(card.patches))
+        }
     assert [part.shape for part in successor.look([])] == [
         (0, card.dimension),
         (0, 3, card.patches),
@@ -105,30 +107,30 @@ def test_what_was_added_is_there_after_opening_again(tmp_path: Path, embedder: E
     with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
         gallery.add(people(6))
         gallery.remove(ids=["s2"])
-        before = gallery.search(triplet(0), 10)
+        before = gallery.search(make_sample(0), 10)
     with Gallery.open(tmp_path / "a.gallery") as gallery:
         assert len(gallery) == 5
         assert gallery.name == "a"
-        assert gallery.search(triplet(0), 10) == before
+        assert gallery.search(make_sample(0), 10) == before
 
 
 def test_an_id_that_is_there_is_replaced(gallery: Gallery) -> None:
-    gallery.add([triplet(1, id="x", identity="old")])
-    gallery.add([triplet(2, id="x", identity="new"), triplet(3, id="y")])
+    gallery.add([make_sample(1, id="x", identity="old")])
+    gallery.add([make_sample(2, id="x", identity="new"), make_sample(3, id="y")])
     assert len(gallery) == 2
-    first = gallery.search(triplet(2), 5)[0]
+    first = gallery.search(make_sample(2), 5)[0]
     assert (first.id, first.identity) == ("x", "new")
-    assert gallery.search(triplet(1), 5)[0].score < 0.999
+    assert gallery.search(make_sample(1), 5)[0].score < 0.999
 
 
 def test_samples_without_an_id_get_one_each(gallery: Gallery) -> None:
-    given = gallery.add([triplet(1), triplet(1)])
+    given = gallery.add([make_sample(1), make_sample(1)])
     assert len(set(given)) == len(gallery) == 2
 
 
 def test_a_bad_picture_adds_nothing_of_its_batch(gallery: Gallery) -> None:
     with pytest.raises(PictureError, match="nir"):
-        gallery.add([triplet(1), Sample(nir=b"no picture")])
+        gallery.add([make_sample(1), Sample(nir=b"no picture")])
     assert len(gallery) == 0
 
 
@@ -143,7 +145,7 @@ def test_removal_by_id_and_by_identity(gallery: Gallery) -> None:
 
 
 def test_erased_bytes_are_gone_from_the_disk(gallery: Gallery) -> None:
-    gallery.add([triplet(1, id="x", attributes={"note": "find-me-in-the-file"})], keep=True)
+    gallery.add([make_sample(1, id="x", attributes={"note": "find-me-in-the-file"})], keep=True)
     held = [
         path for path in gallery.folder.iterdir() if b"find-me-in-the-file" in path.read_bytes()
     ]
@@ -188,7 +190,7 @@ def test_filters(gallery: Gallery, where: dict[str, Any], wanted: Any) -> None:
 def test_filters_that_mean_nothing_are_refused(gallery: Gallery, where: Any) -> None:
     gallery.add(people(2))
     with pytest.raises(GalleryError, match="where"):
-        gallery.search(triplet(0), where=where)
+        gallery.search(make_sample(0), where=where)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +209,7 @@ def test_filters_that_would_break_the_store_are_refused(
 ) -> None:
     gallery.add(people(2))
     with pytest.raises(GalleryError, match="where"):
-        gallery.search(triplet(0), where=where)
+        gallery.search(make_sample(0), where=where)
 
 
 def test_lists_in_filters_may_be_long(gallery: Gallery) -> None:
@@ -224,36 +226,36 @@ def test_attributes_that_no_store_can_hold_are_refused(
     gallery: Gallery, attributes: dict[str, Any]
 ) -> None:
     with pytest.raises(GalleryError) as caught:
-        gallery.add([triplet(1, id="x", attributes=attributes)])
+        gallery.add([make_sample(1, id="x", attributes=attributes)])
     assert caught.value.field == "attributes"
     assert len(gallery) == 0
-    gallery.add([triplet(1, id="x", attributes={"a": 1})])
+    gallery.add([make_sample(1, id="x", attributes={"a": 1})])
     assert ids(gallery, where={"a": 1}) == ["x"]
 
 
 def test_numpy_numbers_are_numbers(gallery: Gallery) -> None:
-    gallery.add([triplet(1, id="x", camera=np.int64(3))])
+    gallery.add([make_sample(1, id="x", camera=np.int64(3))])
     assert ids(gallery, where={"camera": 3}) == ["x"]
 
 
 def test_other_cameras_leaves_out_the_querys_own(gallery: Gallery) -> None:
-    gallery.add([*people(8), triplet(9, id="nowhere")])
-    found = gallery.search(triplet(0, camera=3), 100, other_cameras=True)
+    gallery.add([*people(8), make_sample(9, id="nowhere")])
+    found = gallery.search(make_sample(0, camera=3), 100, other_cameras=True)
     assert {hit.camera for hit in found} == {0, 1, 2, None}
-    found = gallery.search(triplet(0, camera=3), 100, {"camera": [2, 3]}, other_cameras=True)
+    found = gallery.search(make_sample(0, camera=3), 100, {"camera": [2, 3]}, other_cameras=True)
     assert {hit.camera for hit in found} == {2}
     with pytest.raises(GalleryError, match="camera"):
-        gallery.search(triplet(0), other_cameras=True)
+        gallery.search(make_sample(0), other_cameras=True)
 
 
 @pytest.mark.parametrize("k", [0, -1, 1001, 2.5, True])
 def test_k_has_bounds(gallery: Gallery, k: Any) -> None:
     with pytest.raises(GalleryError, match="1 to 1000"):
-        gallery.search(triplet(0), k)
+        gallery.search(make_sample(0), k)
 
 
 def test_an_empty_gallery_gives_no_hits(gallery: Gallery) -> None:
-    assert gallery.search(triplet(0)) == []
+    assert gallery.search(make_sample(0)) == []
 
 
 def test_another_network_is_refused_with_both_names(gallery: Gallery, successor: Embedder) -> None:
@@ -276,13 +278,13 @@ def test_folders_that_hold_no_gallery(tmp_path: Path, embedder: Embedder) -> Non
 
 def test_a_camera_that_no_store_can_hold_is_refused(gallery: Gallery) -> None:
     with pytest.raises(GalleryError, match="out of range"):
-        gallery.add([triplet(1, camera=2**63)])
+        gallery.add([make_sample(1, camera=2**63)])
 
 
 def _open_and_count(folder: str, artifact: str, faults: Any) -> None:
     try:
         with Gallery.open(folder, load_artifact(artifact, threads=1)) as gallery:
-            gallery.add([triplet(1)])
+            gallery.add([make_sample(1)])
     except BaseException as fault:
         faults.put(repr(fault))
 
@@ -314,7 +316,7 @@ def test_a_damaged_store_is_one_line(tmp_path: Path, embedder: Embedder) -> None
         pytest.raises(GalleryError, match="damaged") as caught,
         Gallery.open(tmp_path / "a.gallery", embedder) as gallery,
     ):
-        gallery.search(triplet(0))
+        gallery.search(make_sample(0))
     assert "\n" not in caught.value.message
 
 
@@ -326,9 +328,9 @@ def test_another_process_sees_what_this_one_commits(tmp_path: Path, embedder: Em
         one.add(people(3))
         assert len(ids(two)) == 3
         two.remove(ids=["s0"])
-        two.add([triplet(1, id="s1", identity="moved")])
+        two.add([make_sample(1, id="s1", identity="moved")])
         assert sorted(ids(one)) == ["s1", "s2"]
-        assert one.search(triplet(1), 1)[0].identity == "moved"
+        assert one.search(make_sample(1), 1)[0].identity == "moved"
 
 
 def test_threads_may_search_while_one_adds(gallery: Gallery) -> None:
@@ -346,7 +348,7 @@ def test_threads_may_search_while_one_adds(gallery: Gallery) -> None:
     for thread in threads:
         thread.start()
     for i in range(10, 25):
-        gallery.add([triplet(i, id=f"t{i}")])
+        gallery.add([make_sample(i, id=f"t{i}")])
     for thread in threads:
         thread.join()
     assert not faults
@@ -359,7 +361,7 @@ def _enroll_for_ever(folder: Path, artifact: Path, acknowledged: str) -> None:
         Path(acknowledged).open("a") as log,
     ):
         for i in range(100_000):
-            (item_id,) = gallery.add([triplet(i % 7, id=f"{os.getpid()}-{i}")])
+            (item_id,) = gallery.add([make_sample(i % 7, id=f"{os.getpid()}-{i}")])
             log.write(item_id + "\n")
             log.flush()
 
@@ -384,7 +386,7 @@ def test_a_kill_loses_nothing_that_was_acknowledged(
     with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
         stored = gallery.ids()
         assert set(log.read_text().split()) <= stored
-        assert len(stored) == len(gallery) == len(gallery.search(triplet(0), 1000))
+        assert len(stored) == len(gallery) == len(gallery.search(make_sample(0), 1000))
     with sqlite3.connect(tmp_path / "a.gallery" / FILE) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
@@ -405,14 +407,14 @@ def test_any_order_of_changes_leaves_what_a_dictionary_would(
     gallery = Gallery.open(folder, embedder)
     for number, (step, i) in enumerate(steps):
         if step == "add":
-            gallery.add([triplet(i, id=str(i), identity=str(number))])
+            gallery.add([make_sample(i, id=str(i), identity=str(number))])
             expected[str(i)] = str(number)
         elif step == "remove":
             assert gallery.remove(ids=[str(i)]) == (expected.pop(str(i), None) is not None)
         else:
             gallery.close()
             gallery = Gallery.open(folder, embedder)
-        assert {hit.id: hit.identity for hit in gallery.search(triplet(0), 100)} == expected
+        assert {hit.id: hit.identity for hit in gallery.search(make_sample(0), 100)} == expected
     gallery.close()
 
 
@@ -420,7 +422,7 @@ def test_indexing_sets_bad_pictures_aside_and_knows_duplicates(
     tmp_path: Path, gallery: Gallery
 ) -> None:
     for i in range(40):
-        (tmp_path / f"{i}.png").write_bytes(encoded(i % 39))
+        (tmp_path / f"{i}.png").write_bytes(encode_image(i % 39))
     (tmp_path / "bad.png").write_bytes(b"bad")
     rows = (
         [f"{i}.png" for i in range(20)]
@@ -446,7 +448,7 @@ def test_manifests_with_like_names_do_not_replace_each_other(
     for number, folder in enumerate(("a", "b")):
         (tmp_path / folder).mkdir()
         for i in range(3):
-            (tmp_path / folder / f"{i}.png").write_bytes(encoded(10 * number + i))
+            (tmp_path / folder / f"{i}.png").write_bytes(encode_image(10 * number + i))
         (tmp_path / folder / "m.csv").write_text("rgb\n0.png\n1.png\n2.png\n")
         report = index(open_source(str(tmp_path / folder / "m.csv")), gallery, resume=True)
         assert (report.added, report.replaced) == (3, 0)
@@ -456,7 +458,7 @@ def test_manifests_with_like_names_do_not_replace_each_other(
 
 def test_an_id_that_comes_again_replaces_and_is_counted(tmp_path: Path, gallery: Gallery) -> None:
     for i in range(2):
-        (tmp_path / f"{i}.png").write_bytes(encoded(i))
+        (tmp_path / f"{i}.png").write_bytes(encode_image(i))
         (tmp_path / "m.csv").write_text(f"rgb,id\n{i}.png,x\n")
         report = index(open_source(str(tmp_path / "m.csv")), gallery)
     assert (report.added, report.replaced, len(gallery)) == (1, 1, 1)
@@ -472,7 +474,7 @@ def test_the_twin_of_a_bad_picture_is_bad(tmp_path: Path, gallery: Gallery) -> N
 def test_a_store_that_fails_stops_the_run(
     tmp_path: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "a.png").write_bytes(encoded(1))
+    (tmp_path / "a.png").write_bytes(encode_image(1))
     (tmp_path / "m.csv").write_text("rgb\na.png\n")
 
     def full(*_: Any) -> None:
@@ -485,16 +487,16 @@ def test_a_store_that_fails_stops_the_run(
 
 def test_pictures_are_kept_by_reference_or_inside(tmp_path: Path, gallery: Gallery) -> None:
     path = tmp_path / "a.png"
-    path.write_bytes(encoded(1))
+    path.write_bytes(encode_image(1))
     gallery.add([Sample(id="file", rgb=path)])
-    gallery.add([Sample(id="sent", tir=encoded(2))], keep=True)
-    by_id = {hit.id: hit.images for hit in gallery.search(triplet(0), 10)}
+    gallery.add([Sample(id="sent", tir=encode_image(2))], keep=True)
+    by_id = {hit.id: hit.images for hit in gallery.search(make_sample(0), 10)}
     keys = {name: int(next(iter(images.values())).split("/")[-2]) for name, images in by_id.items()}
     referred, kept = gallery.picture(keys["file"], "rgb"), gallery.picture(keys["sent"], "tir")
     assert referred is not None
     assert (referred.path, referred.data) == (str(path), None)
     assert kept is not None
-    assert kept.data == encoded(2)
+    assert kept.data == encode_image(2)
     assert kept.thumbnail[:2] == b"\xff\xd8"
     assert gallery.picture(keys["sent"], "rgb") is None
     assert np.all(
@@ -514,7 +516,7 @@ def test_an_image_that_is_added_is_decoded_once(
         prepare(self)
 
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load_prepare", counted)
-    gallery.add([triplet(1, id="a"), triplet(2, id="b")], keep=keep)
+    gallery.add([make_sample(1, id="a"), make_sample(2, id="b")], keep=keep)
     assert len(decoded) == 6
 
 
@@ -523,5 +525,5 @@ def test_an_embedding_that_is_not_finite_is_refused(gallery: Gallery) -> None:
     with pytest.raises(
         PictureError, match=r"a: the network gives no direction for it: .* not finite"
     ):
-        gallery.add_embedded([triplet(0, id="a")], embeddings)
+        gallery.add_embedded([make_sample(0, id="a")], embeddings)
     assert len(gallery) == 0

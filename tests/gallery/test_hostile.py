@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import triplet
+from tests.conftest import make_sample
 from tests.gallery.crash_worker import NoNetwork, item
 from trireid.cli import main
 from trireid.gallery import Gallery
@@ -337,7 +337,7 @@ def test_images_that_are_no_regular_files_do_not_hang(
 ) -> None:
     folder = tmp_path / "a.gallery"
     with Gallery.open(folder, embedder) as gallery:
-        gallery.add([triplet(0, id="i0")], keep=True)
+        gallery.add([make_sample(0, id="i0")], keep=True)
     os.mkfifo(tmp_path / "fifo")
     change(folder, f"UPDATE pictures SET path = '{tmp_path / 'fifo'}', data = NULL")
     export(folder, tmp_path / "out")
@@ -408,7 +408,7 @@ def test_an_interrupted_move_is_no_foreign_table(
 ) -> None:
     folder = tmp_path / "a.gallery"
     with Gallery.open(folder, embedder) as gallery:
-        gallery.add([triplet(0, id="i0")])
+        gallery.add([make_sample(0, id="i0")])
     change(
         folder,
         "CREATE TABLE vectors_2 (key INTEGER PRIMARY KEY REFERENCES items (key) ON DELETE CASCADE,"

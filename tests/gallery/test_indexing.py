@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from tests.conftest import ROOT, encoded, triplet
+from tests.conftest import ROOT, encode_image, make_sample
 from trireid.gallery import Gallery, IndexReport, index, indexing, preparation
 from trireid.gallery.indexing import BATCH
 from trireid.gallery.pictures import thumbnail
@@ -66,7 +66,7 @@ def triplets_on_disk(folder: Path, count: int, first: int = 0) -> Source:
     for number, modality in enumerate(("rgb", "nir", "tir")):
         (folder / modality).mkdir(parents=True)
         for i in range(count):
-            (folder / modality / f"{i:03d}.png").write_bytes(encoded(3 * (first + i) + number))
+            (folder / modality / f"{i:03d}.png").write_bytes(encode_image(3 * (first + i) + number))
     return open_source(str(folder))
 
 
@@ -96,7 +96,7 @@ def test_a_file_is_read_once_and_decoded_once(
 def test_what_is_known_is_not_decoded_and_with_resume_not_read(
     tmp_path: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "a.png").write_bytes(encoded(1))
+    (tmp_path / "a.png").write_bytes(encode_image(1))
     source = source_of([Sample(id="a", rgb=tmp_path / "a.png")])
     index(source, gallery)
     monkeypatch.setattr(
@@ -113,7 +113,7 @@ def test_an_indexed_item_is_as_an_added_one(
 ) -> None:
     paths: dict[str, Any] = {m: tmp_path / f"{m}.png" for m in ("rgb", "nir", "tir")}
     for number, path in enumerate(paths.values()):
-        path.write_bytes(encoded(number, size=(300, 200)))
+        path.write_bytes(encode_image(number, size=(300, 200)))
     array = np.asarray(Image.open(paths["rgb"]))
     samples = [
         Sample(
@@ -126,7 +126,7 @@ def test_an_indexed_item_is_as_an_added_one(
             attributes={"a": 1},
             **paths,
         ),
-        Sample(id="bytes", nir=encoded(5), camera=9),
+        Sample(id="bytes", nir=encode_image(5), camera=9),
         Sample(id="array", tir=array),
         Sample(id="image", rgb=Image.open(paths["nir"])),
     ]
@@ -149,13 +149,13 @@ def test_an_indexed_item_is_as_an_added_one(
 
 
 def test_faults_are_told_in_the_order_of_the_source(gallery: Gallery, embedded: list[int]) -> None:
-    samples: list[Sample | Exception] = [triplet(i, id=str(i)) for i in range(70)]
+    samples: list[Sample | Exception] = [make_sample(i, id=str(i)) for i in range(70)]
     # the store refuses it, after the batch is embedded
-    samples[3] = triplet(3, id="3", camera=2**70)
+    samples[3] = make_sample(3, id="3", camera=2**70)
     samples[5] = SourceError("no row")
     samples[6] = Sample(id="6", rgb=b"bad")
-    samples[40] = triplet(40, id="40", time="\0")
-    samples[69] = Sample(id="69", rgb=encoded(69), nir=encoded(70)[:200])
+    samples[40] = make_sample(40, id="40", time="\0")
+    samples[69] = Sample(id="69", rgb=encode_image(69), nir=encode_image(70)[:200])
     report = index(source_of(samples), gallery)
     assert [place for place, _ in report.faults] == [f"place {i}" for i in (3, 5, 6, 40, 69)]
     assert "out of range" in report.faults[0][1]
@@ -183,7 +183,8 @@ def test_every_entry_is_accounted_for(
     """
     samples = [
         Sample(
-            rgb=b"bad" if how == "bad" else encoded(i), camera=2**70 if how == "refused" else None
+            rgb=b"bad" if how == "bad" else encode_image(i),
+            camera=2**70 if how == "refused" else None,
         )
         for i, how in drawn
     ]
@@ -213,7 +214,7 @@ def test_every_entry_is_accounted_for(
 
 def test_the_name_of_a_refused_sample_is_free_again(tmp_path: Path, gallery: Gallery) -> None:
     for i in range(2 * BATCH):
-        (tmp_path / f"{i}.png").write_bytes(encoded(i))
+        (tmp_path / f"{i}.png").write_bytes(encode_image(i))
     others = "".join(f"{i}.png,0\n" for i in range(1, 2 * BATCH))
     (tmp_path / "m.csv").write_text(f"rgb,camera\n0.png,{2**70}\n{others}0.png,1\n")
     report = index(open_source(str(tmp_path / "m.csv")), gallery)
@@ -222,7 +223,7 @@ def test_the_name_of_a_refused_sample_is_free_again(tmp_path: Path, gallery: Gal
 
 
 def test_twins_side_by_side_are_embedded_once(gallery: Gallery, embedded: list[int]) -> None:
-    samples = [triplet(i // 2) for i in range(200)]
+    samples = [make_sample(i // 2) for i in range(200)]
     report = index(source_of(samples), gallery)
     assert (report.added, report.known, sum(embedded)) == (100, 100, 100)
     assert max(embedded) <= BATCH
@@ -247,7 +248,7 @@ def test_pictures_are_decoded_while_the_network_runs(
 
     monkeypatch.setattr(preparation.Preparation, "_prepared", told)
     monkeypatch.setattr(embedder, "run", waiting)
-    assert index(source_of([triplet(i) for i in range(3 * BATCH)]), gallery).added == 3 * BATCH
+    assert index(source_of([make_sample(i) for i in range(3 * BATCH)]), gallery).added == 3 * BATCH
 
 
 def test_a_batch_is_written_while_the_next_is_embedded(
@@ -268,7 +269,7 @@ def test_a_batch_is_written_while_the_next_is_embedded(
 
     monkeypatch.setattr(embedder, "run", told)
     monkeypatch.setattr(gallery, "add_embedded", waiting)
-    assert index(source_of([triplet(i) for i in range(2 * BATCH)]), gallery).added == 2 * BATCH
+    assert index(source_of([make_sample(i) for i in range(2 * BATCH)]), gallery).added == 2 * BATCH
 
 
 def test_what_is_decoded_at_once_is_bounded(
@@ -314,7 +315,7 @@ def test_a_source_that_breaks_off_says_so_and_what_came_before_is_kept(gallery: 
     broken = RuntimeError("the share is gone")
     before = threading.active_count()
     with pytest.raises(RuntimeError, match="the share is gone"):
-        index(source_of([*(triplet(i) for i in range(70)), broken]), gallery)
+        index(source_of([*(make_sample(i) for i in range(70)), broken]), gallery)
     assert len(gallery) == 2 * BATCH
     assert threading.active_count() == before
 
@@ -333,7 +334,7 @@ def test_a_store_that_fails_late_ends_the_run_without_hanging(
     monkeypatch.setattr(gallery._writer, "_insert", full)
     before = threading.active_count()
     with pytest.raises(GalleryError, match="disk is full"):
-        index(source_of([triplet(i) for i in range(300)]), gallery)
+        index(source_of([make_sample(i) for i in range(300)]), gallery)
     assert len(gallery) == BATCH
     assert threading.active_count() == before
 
@@ -342,11 +343,11 @@ def test_the_bar_ends_at_the_total_with_rate_and_time(
     gallery: Gallery, capsys: pytest.CaptureFixture[str]
 ) -> None:
     samples = [
-        triplet(0),
-        triplet(0),
+        make_sample(0),
+        make_sample(0),
         Sample(rgb=b"bad"),
-        *(triplet(i) for i in range(1, 38)),
-        triplet(5, camera=2**70),
+        *(make_sample(i) for i in range(1, 38)),
+        make_sample(5, camera=2**70),
     ]
     index(source_of(samples), gallery)
     last = capsys.readouterr().err.replace("\r", "\n").strip().splitlines()[-1]
@@ -397,7 +398,7 @@ class Indexing:
     def __init__(self, folder: Path, artifact: Path) -> None:
         self.folder, self._artifact, self.runs = folder, artifact, 0
         for i in range(300):
-            (folder / f"{i}.png").write_bytes(encoded(i))
+            (folder / f"{i}.png").write_bytes(encode_image(i))
         names = "\n".join(f"{i}.png,{i}" for i in range(300))
         (folder / "m.csv").write_text(f"rgb,id\n{names}\n")
 
@@ -613,6 +614,6 @@ def test_a_gallery_that_moves_to_another_network_meanwhile_takes_no_embedding_of
     with pytest.raises(GalleryError, match="has moved to another network"):
         index(source, gallery)
     assert len(gallery) == BATCH
-    assert len(gallery.search(triplet(1), 1000)) == BATCH
+    assert len(gallery.search(make_sample(1), 1000)) == BATCH
     assert gallery.embedder.card.name == "next"
     assert index(source, gallery).added == 2 * BATCH

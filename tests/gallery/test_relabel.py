@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import trireid.cli
-from tests.conftest import encoded, triplet
+from tests.conftest import encode_image, make_sample
 from trireid.gallery import Gallery, IndexReport, index
 from trireid.gallery.indexing import BATCH
 from trireid.gallery.reembedding import reembed
@@ -28,8 +28,8 @@ from trireid.samples.sources import open_source
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for number, name in enumerate(("a", "b", "c")):
-        (tmp_path / f"{name}.png").write_bytes(encoded(number))
-    (tmp_path / "copy.png").write_bytes(encoded(0))
+        (tmp_path / f"{name}.png").write_bytes(encode_image(number))
+    (tmp_path / "copy.png").write_bytes(encode_image(0))
     return tmp_path
 
 
@@ -48,7 +48,7 @@ def counts(report: IndexReport) -> tuple[int, int, int, int, int]:
 
 
 def labels(gallery: Gallery) -> dict[str, tuple[str | None, int | None, dict[str, Any]]]:
-    hits = gallery.search(Sample(rgb=encoded(0)), 100)
+    hits = gallery.search(Sample(rgb=encode_image(0)), 100)
     return {hit.id: (hit.identity, hit.camera, dict(hit.attributes)) for hit in hits}
 
 
@@ -61,7 +61,7 @@ def test_a_corrected_manifest_updates_what_is_there(
     head, x, y = ids
     first = f"{head}rgb,identity,camera,shade\n{x}a.png,Ann,1,red\n{y}b.png,Bo,1,blue\n"
     assert counts(index(table(folder, first), gallery)) == (2, 0, 0, 0, 0)
-    vectors = [hit.score for hit in gallery.search(Sample(rgb=encoded(7)), 2)]
+    vectors = [hit.score for hit in gallery.search(Sample(rgb=encode_image(7)), 2)]
     del embedded[:]
     report = index(table(folder, first.replace("Ann", "Anna").replace("red", "green")), gallery)
     assert counts(report) == (0, 0, 1, 1, 0)
@@ -70,10 +70,10 @@ def test_a_corrected_manifest_updates_what_is_there(
         ("Anna", 1, {"shade": "green"}),
         ("Bo", 1, {"shade": "blue"}),
     ]
-    assert [hit.score for hit in gallery.search(Sample(rgb=encoded(7)), 2)] == vectors
+    assert [hit.score for hit in gallery.search(Sample(rgb=encode_image(7)), 2)] == vectors
     assert labels(gallery).keys() == ({"x", "y"} if x else {"a.png", "b.png"})
-    assert len(gallery.search(Sample(rgb=encoded(0)), 9, {"identity": "Anna"})) == 1
-    assert not gallery.search(Sample(rgb=encoded(0)), 9, {"identity": "Ann"})
+    assert len(gallery.search(Sample(rgb=encode_image(0)), 9, {"identity": "Anna"})) == 1
+    assert not gallery.search(Sample(rgb=encode_image(0)), 9, {"identity": "Ann"})
 
 
 def test_a_network_that_sees_the_camera_embeds_again_where_it_changes(
@@ -106,12 +106,12 @@ def test_two_ids_with_the_same_images_are_two_items(folder: Path, gallery: Galle
     report = index(table(folder, text + "a.png,i3,Cy\n"), gallery)
     assert (counts(report), report.embedded) == ((1, 0, 0, 2, 0), 0)
     assert gallery.picture(_key(gallery, "i3"), "rgb") is not None
-    score = {hit.id: hit.score for hit in gallery.search(Sample(rgb=encoded(0)), 9)}
+    score = {hit.id: hit.score for hit in gallery.search(Sample(rgb=encode_image(0)), 9)}
     assert score["i3"] == score["i1"] == pytest.approx(1, abs=1e-5)
 
 
 def _key(gallery: Gallery, id_: str) -> int:
-    (hit,) = gallery.search(Sample(rgb=encoded(0)), 1, {"id": id_})
+    (hit,) = gallery.search(Sample(rgb=encode_image(0)), 1, {"id": id_})
     return int(hit.images["rgb"].split("/")[-2])
 
 
@@ -162,13 +162,13 @@ def test_what_a_source_does_not_tell_stays(folder: Path, gallery: Gallery) -> No
 def test_an_update_keeps_pictures_age_and_what_is_kept_inside(
     folder: Path, gallery: Gallery
 ) -> None:
-    gallery.add([Sample(id="x", rgb=encoded(0), identity="Ann")], keep=True)
+    gallery.add([Sample(id="x", rgb=encode_image(0), identity="Ann")], keep=True)
     before = _row(gallery, "x")
-    index(source_of([Sample(id="x", rgb=encoded(0), identity="Anna")]), gallery)
+    index(source_of([Sample(id="x", rgb=encode_image(0), identity="Anna")]), gallery)
     assert _row(gallery, "x") == before
     kept = gallery.picture(_key(gallery, "x"), "rgb")
     assert kept is not None
-    assert kept.data == encoded(0)
+    assert kept.data == encode_image(0)
     assert kept.thumbnail
 
 
@@ -195,7 +195,7 @@ def test_an_image_that_was_replaced_on_the_way_is_embedded_again(
     report = index(table(folder, "rgb,id\nb.png,x\ncopy.png,y\n"), gallery)
     assert counts(report) == (2, 1, 0, 0, 0)
     assert labels(gallery).keys() == {"x", "y"}
-    assert gallery.search(Sample(rgb=encoded(0)), 1)[0].id == "y"
+    assert gallery.search(Sample(rgb=encode_image(0)), 1)[0].id == "y"
 
 
 def test_after_a_move_to_another_network_facts_are_updated_alike(
@@ -206,14 +206,14 @@ def test_after_a_move_to_another_network_facts_are_updated_alike(
     gallery.view()
     report = index(table(folder, "rgb,id,identity\na.png,x,Anna\n"), gallery)
     assert counts(report) == (0, 0, 1, 0, 0)
-    assert gallery.search(Sample(rgb=encoded(0)), 1)[0].identity == "Anna"
+    assert gallery.search(Sample(rgb=encode_image(0)), 1)[0].identity == "Anna"
 
 
 def test_two_runs_at_once_report_what_each_did_itself(tmp_path: Path, artifact: Path) -> None:
     """Two processes' worth of galleries over one folder, the second begun before the first has
     written.
     """
-    samples = [triplet(i, id=str(i), identity="Ann") for i in range(3 * BATCH)]
+    samples = [make_sample(i, id=str(i), identity="Ann") for i in range(3 * BATCH)]
     reports: list[IndexReport] = []
     begin = threading.Barrier(2)
 
@@ -275,7 +275,7 @@ def test_the_list_of_what_was_not_used_ends_the_command(
     crops = tmp_path / "crops"
     crops.mkdir()
     for name in ("a.png", "b.heic", "._a.png"):
-        (crops / name).write_bytes(encoded(0))
+        (crops / name).write_bytes(encode_image(0))
     arguments = [
         "index",
         str(crops),

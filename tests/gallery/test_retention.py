@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import trireid.cli
-from tests.conftest import triplet
+from tests.conftest import make_sample
 from tests.gallery.crash_worker import NoNetwork, item
 from tests.gallery.test_durability import filled, wait_until_erased
 from trireid.gallery import Gallery
@@ -119,7 +119,7 @@ def test_the_command_line_sets_a_rule_and_says_what_would_go(
 ) -> None:
     folder = tmp_path / "a.gallery"
     with Gallery.open(folder, embedder) as gallery:
-        gallery.add([triplet(n, id=f"i{n}", identity="p\n1" if n else "p0") for n in range(3)])
+        gallery.add([make_sample(n, id=f"i{n}", identity="p\n1" if n else "p0") for n in range(3)])
         age(gallery, 40, "id <> 'i0'")
     assert trireid.cli.main(["gallery", "set", str(folder), "--keep-days", "30"]) == 0
     assert stats(folder)["keep_days"] == 30

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import trireid.cli
-from tests.conftest import encoded, triplet
+from tests.conftest import encode_image, make_sample
 from trireid.gallery import Gallery, index
 from trireid.gallery.person import export_identity
 from trireid.gallery.store import FILE
@@ -30,54 +30,59 @@ def test_an_item_past_its_expiry_is_not_found(
     samples = [("gone", BEFORE), ("kept", LATER), ("open", None)]
     gallery.add(
         [
-            triplet(n, id=id_, identity="Ann", expires=expires)
+            make_sample(n, id=id_, identity="Ann", expires=expires)
             for n, (id_, expires) in enumerate(samples)
         ]
     )
-    assert {hit.id for hit in gallery.search(triplet(0), 10)} == {"kept", "open"}
-    own_camera = gallery.search(triplet(0, camera=3), 10, other_cameras=True)
+    assert {hit.id for hit in gallery.search(make_sample(0), 10)} == {"kept", "open"}
+    own_camera = gallery.search(make_sample(0, camera=3), 10, other_cameras=True)
     assert {hit.id for hit in own_camera} == {"kept", "open"}
-    assert [hit.id for hit in gallery.search(triplet(0), 1, by_identity=True, rerank=True)] != [
+    assert [hit.id for hit in gallery.search(make_sample(0), 1, by_identity=True, rerank=True)] != [
         "gone"
     ]
     monkeypatch.setattr(time, "time", lambda: 40_000_000_000.0)
-    assert {hit.id for hit in gallery.search(triplet(0), 10)} == {"open"}
+    assert {hit.id for hit in gallery.search(make_sample(0), 10)} == {"open"}
 
 
 def test_items_are_filtered_by_purpose_and_expiry(gallery: Gallery) -> None:
     gallery.add(
-        [triplet(0, id="a", purpose="access", expires=LATER), triplet(1, id="b", purpose="study")]
+        [
+            make_sample(0, id="a", purpose="access", expires=LATER),
+            make_sample(1, id="b", purpose="study"),
+        ]
     )
-    assert [hit.id for hit in gallery.search(triplet(1), 10, {"purpose": "access"})] == ["a"]
+    assert [hit.id for hit in gallery.search(make_sample(1), 10, {"purpose": "access"})] == ["a"]
     assert [
         hit.id
-        for hit in gallery.search(triplet(1), 10, {"expires": {"lt": "2999-01-01T02:00:00+01:00"}})
+        for hit in gallery.search(
+            make_sample(1), 10, {"expires": {"lt": "2999-01-01T02:00:00+01:00"}}
+        )
     ] == ["a"]
-    assert [hit.id for hit in gallery.search(triplet(1), 10, {"expires": None})] == ["b"]
+    assert [hit.id for hit in gallery.search(make_sample(1), 10, {"expires": None})] == ["b"]
 
 
 @pytest.mark.parametrize("expires", ["tomorrow", "", "2027-13-01", "12:00"])
 def test_an_expiry_that_is_no_time_is_refused(gallery: Gallery, expires: str) -> None:
     with pytest.raises(GalleryError, match=r"expires: .* is not an ISO 8601 time") as error:
-        gallery.add([triplet(0, id="a", expires=expires)])
+        gallery.add([make_sample(0, id="a", expires=expires)])
     assert (error.value.field, error.value.code, len(gallery)) == ("expires", "invalid", 0)
 
 
 def test_manifests_bring_purpose_and_expiry(tmp_path: Path, gallery: Gallery) -> None:
     for name in ("a", "b", "c"):
-        (tmp_path / f"{name}.png").write_bytes(encoded(ord(name)))
+        (tmp_path / f"{name}.png").write_bytes(encode_image(ord(name)))
     rows = f"a.png,access,{LATER}\nb.png,,{BEFORE}\nc.png,,soon\n"
     (tmp_path / "m.csv").write_text("rgb,purpose,expires\n" + rows)
     report = index(open_source(str(tmp_path / "m.csv")), gallery)
     assert report.added == 2
     assert [place for place, _ in report.faults] == ["row 4"]
-    assert [hit.id for hit in gallery.search(Sample(rgb=encoded(ord("b"))), 10)] == ["a.png"]
+    assert [hit.id for hit in gallery.search(Sample(rgb=encode_image(ord("b"))), 10)] == ["a.png"]
 
 
 def test_an_expired_item_that_comes_again_without_an_expiry_is_found(
     tmp_path: Path, gallery: Gallery
 ) -> None:
-    (tmp_path / "a.png").write_bytes(encoded(3))
+    (tmp_path / "a.png").write_bytes(encode_image(3))
     (tmp_path / "m.csv").write_text(f"rgb,identity,expires\na.png,Ann,{BEFORE}\n")
     (tmp_path / "again.csv").write_text("rgb,identity\na.png,Ann\n")
     for name, found in (
@@ -87,7 +92,7 @@ def test_an_expired_item_that_comes_again_without_an_expiry_is_found(
         ("again.csv", ["a.png"]),
     ):
         index(open_source(str(tmp_path / name)), gallery)
-        assert [hit.id for hit in gallery.search(Sample(rgb=encoded(3)), 10)] == found
+        assert [hit.id for hit in gallery.search(Sample(rgb=encode_image(3)), 10)] == found
     assert len(gallery) == 1
 
 
@@ -110,7 +115,7 @@ def test_an_expired_item_that_comes_again_without_an_expiry_is_found(
 )
 def test_attributes_are_not_called_like_fields(gallery: Gallery, name: str) -> None:
     with pytest.raises(GalleryError, match=f"attributes: '{name}' is the name of a field") as error:
-        gallery.add([triplet(0, id="a", attributes={name: "/home/me/secret.png"})])
+        gallery.add([make_sample(0, id="a", attributes={name: "/home/me/secret.png"})])
     assert (error.value.field, error.value.code, len(gallery)) == ("attributes", "invalid", 0)
 
 
@@ -128,11 +133,11 @@ def as_version_2(folder: Path) -> None:
 def test_a_store_of_version_2_becomes_one_of_this_version(tmp_path: Path, embedder: Any) -> None:
     folder = tmp_path / "a.gallery"
     with Gallery.open(folder, embedder) as gallery:
-        gallery.add([triplet(0, id="a", attributes={"coat": "red"})])
+        gallery.add([make_sample(0, id="a", attributes={"coat": "red"})])
     as_version_2(folder)
     with Gallery.open(folder) as gallery:
-        gallery.add([triplet(1, id="b", purpose="study", expires=BEFORE)])
-        (hit,) = gallery.search(triplet(1), 10)
+        gallery.add([make_sample(1, id="b", purpose="study", expires=BEFORE)])
+        (hit,) = gallery.search(make_sample(1), 10)
         assert (hit.id, hit.attributes) == ("a", {"coat": "red"})
 
 
@@ -142,8 +147,8 @@ def people(tmp_path: Path, embedder: Embedder) -> Path:
     the audit.
     """
     folder = tmp_path / "a.gallery"
-    (tmp_path / "ann.png").write_bytes(encoded(50))
-    (tmp_path / "gone.png").write_bytes(encoded(51))
+    (tmp_path / "ann.png").write_bytes(encode_image(50))
+    (tmp_path / "gone.png").write_bytes(encode_image(51))
     with Gallery.open(folder, embedder) as gallery:
         known: dict[str, Any] = {
             "camera": 2,
@@ -154,7 +159,7 @@ def people(tmp_path: Path, embedder: Embedder) -> Path:
         }
         gallery.add(
             [
-                triplet(
+                make_sample(
                     0, id="kept", identity="Ann", attributes={"coat": "red"}, expires=LATER, **known
                 )
             ],
@@ -163,7 +168,8 @@ def people(tmp_path: Path, embedder: Embedder) -> Path:
         gallery.add([Sample(id="file", rgb=tmp_path / "ann.png", identity="Ann")])
         gallery.add([Sample(id="gone", tir=tmp_path / "gone.png", identity="Ann")])
         gallery.add(
-            [triplet(3, id="bob", identity="Bob"), triplet(4, id="old", identity="Eve")], keep=True
+            [make_sample(3, id="bob", identity="Bob"), make_sample(4, id="old", identity="Eve")],
+            keep=True,
         )
         gallery.remove(identity="Eve")
     (tmp_path / "gone.png").unlink()
@@ -188,7 +194,7 @@ def test_all_that_is_held_of_a_person_is_found(
     ]
     assert (file["images"]["rgb"]["path"], file["images"]["rgb"]["bytes"]) == (
         str(tmp_path / "ann.png"),
-        len(encoded(50)),
+        len(encode_image(50)),
     )
     assert gone["images"]["tir"]["bytes"] is None
     assert found["audit"] == []
@@ -240,7 +246,7 @@ def test_a_persons_export_holds_theirs_alone_with_every_image(
         ("kept", "Ann"),
         ("file", "Ann"),
     ]
-    assert (out / "pictures" / "2-rgb.png").read_bytes() == encoded(50)
+    assert (out / "pictures" / "2-rgb.png").read_bytes() == encode_image(50)
     assert {path.name for path in (out / "thumbnails").iterdir()} == {
         *(f"1-{m}.jpg" for m in ("rgb", "nir", "tir")),
         "2-rgb.jpg",
@@ -276,7 +282,7 @@ def test_a_manifest_may_not_call_an_attribute_like_a_field(
     tmp_path: Path, gallery: Gallery
 ) -> None:
     for name in ("a", "b"):
-        (tmp_path / f"{name}.png").write_bytes(encoded(ord(name)))
+        (tmp_path / f"{name}.png").write_bytes(encode_image(ord(name)))
     (tmp_path / "m.csv").write_text("rgb,'nir\na.png,/etc/passwd\nb.png,\n")
     report = index(open_source(str(tmp_path / "m.csv")), gallery)
     assert (report.added, [place for place, _ in report.faults]) == (1, ["row 2"])

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.conftest import encoded
+from tests.conftest import encode_image
 from tests.gallery.crash_worker import DIMENSION, NoNetwork, embedding
 from trireid.gallery import Gallery, view
 from trireid.gallery.actor import current_actor
@@ -58,7 +58,7 @@ def stored(id_: str, present: tuple[str, ...] = MODALITIES, **known: Any) -> Ite
 
 
 def query(id_: str, present: tuple[str, ...] = MODALITIES, **known: Any) -> Sample:
-    pictures: dict[str, Any] = dict.fromkeys(present, encoded(0))
+    pictures: dict[str, Any] = dict.fromkeys(present, encode_image(0))
     return Sample(id=id_, **pictures, **known)
 
 

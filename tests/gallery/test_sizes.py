@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import encoded, triplet
+from tests.conftest import encode_image, make_sample
 from tests.gallery.crash_worker import NoNetwork, indexed, item, nearest
 from tests.gallery.test_durability import filled, wait_until_erased
 from tests.gallery.test_erasure import small_disk
@@ -47,7 +47,7 @@ def test_what_is_too_large_or_of_a_time_to_come_is_refused(
             gallery.add_items([replace(item("a", "p"), **{field: value})])
         with pytest.raises(GalleryError, match=f"^{field}: "):
             # before the network is asked: this one cannot embed
-            gallery.add([triplet(1, **{field: value})])
+            gallery.add([make_sample(1, **{field: value})])
         assert (caught.value.field, answer_to(caught.value).status_code) == (field, 422)
         assert len(gallery) == 0
         gallery.add_items(
@@ -59,7 +59,7 @@ def test_a_row_of_a_manifest_that_is_too_large_costs_that_row(
     tmp_path: Path, embedder: Embedder
 ) -> None:
     for name in ("a", "b", "c"):
-        (tmp_path / f"{name}.png").write_bytes(encoded(ord(name)))
+        (tmp_path / f"{name}.png").write_bytes(encode_image(ord(name)))
     (tmp_path / "m.csv").write_text(
         f"rgb,time,note\na.png,2026-01-01,x\nb.png,9999-12-31,x\nc.png,,{'x' * 20_000}\n"
     )

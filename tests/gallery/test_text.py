@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import encoded
+from tests.conftest import encode_image
 from trireid.gallery import Gallery, index
 from trireid.gallery.person import find_identity
 from trireid.inference import Embedder
@@ -33,7 +33,7 @@ def rows(gallery: Gallery, query: str) -> list[Any]:
 def test_text_is_stored_composed(gallery: Gallery, given: str) -> None:
     sample = Sample(
         id=f"id {given}",
-        rgb=encoded(1),
+        rgb=encode_image(1),
         identity=given,
         scene=given,
         purpose=given,
@@ -43,7 +43,7 @@ def test_text_is_stored_composed(gallery: Gallery, given: str) -> None:
     assert rows(gallery, "SELECT id, identity, scene, purpose FROM items") == [
         (f"id {NFC}", NFC, NFC, NFC)
     ]
-    (hit,) = gallery.search(Sample(rgb=encoded(1)), 1)
+    (hit,) = gallery.search(Sample(rgb=encode_image(1)), 1)
     assert dict(hit.attributes) == {NFC: [NFC, {NFC: 1}]}
 
 
@@ -53,7 +53,7 @@ def test_what_an_older_store_holds_is_found_replaced_and_erased(
     tmp_path: Path, embedder: Embedder, stored: str, asked: str
 ) -> None:
     with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
-        gallery.add([Sample(id="x", rgb=encoded(1)), Sample(id="z", rgb=encoded(2))])
+        gallery.add([Sample(id="x", rgb=encode_image(1)), Sample(id="z", rgb=encode_image(2))])
     with closing(sqlite3.connect(tmp_path / "a.gallery" / "gallery.db")) as database:
         values = [stored, stored, stored, f'{{"{stored}": "{stored}"}}']
         database.execute(
@@ -69,12 +69,12 @@ def test_what_an_older_store_holds_is_found_replaced_and_erased(
             {asked: asked},
             {asked: [asked]},
         ):
-            assert len(gallery.search(Sample(rgb=encoded(1)), 9, where)) == 1, where
+            assert len(gallery.search(Sample(rgb=encode_image(1)), 9, where)) == 1, where
         assert len(find_identity(gallery.folder, asked)["items"]) == 1
-        gallery.add([Sample(id=asked, rgb=encoded(3), identity=asked)])
+        gallery.add([Sample(id=asked, rgb=encode_image(3), identity=asked)])
         assert (len(gallery), gallery.ids()) == (2, {NFC, "z"})
         assert gallery.remove(identity=asked) == 1
-        gallery.add([Sample(id=asked, rgb=encoded(3))])
+        gallery.add([Sample(id=asked, rgb=encode_image(3))])
         assert gallery.remove(ids=[asked]) == 1
         assert gallery.ids() == {"z"}
 
@@ -85,14 +85,14 @@ def test_a_manifest_and_a_folder_in_either_form_name_the_same_items(
     for number, form in enumerate((NFC, NFD)):
         folder = tmp_path / str(number)
         folder.mkdir()
-        (folder / "a.png").write_bytes(encoded(1))
+        (folder / "a.png").write_bytes(encode_image(1))
         (folder / "m.csv").write_text(
             f"rgb,id,identity,{form}\na.png,{form},{form},{form}\n", encoding="utf-8"
         )
         report = index(open_source(str(folder / "m.csv")), gallery)
         assert (report.added, report.known) == (1 - number, number)
         (folder / "crops" / form).mkdir(parents=True)
-        (folder / "crops" / form / "a.png").write_bytes(encoded(2))
+        (folder / "crops" / form / "a.png").write_bytes(encode_image(2))
         report = index(open_source(str(folder / "crops")), gallery)
         assert (report.added, report.known) == (1 - number, number)
     assert rows(gallery, "SELECT id, identity FROM items ORDER BY key") == [
@@ -103,4 +103,4 @@ def test_a_manifest_and_a_folder_in_either_form_name_the_same_items(
 
 def test_two_attributes_that_become_one_are_refused(gallery: Gallery) -> None:
     with pytest.raises(TrireidError, match="differ only in how their letters are composed"):
-        gallery.add([Sample(rgb=encoded(1), attributes={NFC: 1, NFD: 2})])
+        gallery.add([Sample(rgb=encode_image(1), attributes={NFC: 1, NFD: 2})])

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import yaml
 
-from tests.conftest import GOLDENS, picture
+from tests.conftest import GOLDENS, make_pixels
 from trireid.models import (
     Head,
     NetworkConfig,
@@ -37,7 +37,7 @@ def make(name: str, config: NetworkConfig) -> None:
     (GOLDENS / f"{name}.yml").write_text(yaml.safe_dump(yaml_of(config)))
     network = load_checkpoint(GOLDENS / f"{name}.pth", GOLDENS / f"{name}.yml")
     arrays = {
-        f"img/{m}": np.stack([picture(10 * i + j) for j in range(3)])
+        f"img/{m}": np.stack([make_pixels(10 * i + j) for j in range(3)])
         for i, m in enumerate(("RGB", "NI", "TI"))
     }
     arrays["cam"] = np.array([1, 3, 1])

@@ -15,7 +15,7 @@ import onnx
 import pytest
 
 import trireid.cli
-from tests.conftest import encoded, triplet
+from tests.conftest import encode_image, make_sample
 from trireid.gallery import Gallery
 from trireid.inference import digest_cache, load_artifact
 from trireid.inference.content import content_of
@@ -91,9 +91,9 @@ def test_a_gallery_is_not_searched_by_changed_weights(
     path = tmp_path / "mine.onnx"
     path.write_bytes(artifact.read_bytes())
     with Gallery.open(tmp_path / "people.gallery", load_artifact(path)) as gallery:
-        gallery.add([triplet(1, id="s1")])
+        gallery.add([make_sample(1, id="s1")])
     changed(artifact, path, change_weight)
-    (tmp_path / "q.png").write_bytes(encoded(3))
+    (tmp_path / "q.png").write_bytes(encode_image(3))
     assert (
         trireid.cli.main(
             [

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import trireid.cli
-from tests.conftest import encoded
+from tests.conftest import encode_image
 from trireid.inference import onnx_runtime
 from trireid.samples import MODALITIES
 
@@ -72,7 +72,7 @@ def unrun(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def table(folder: Path, header: str, *rows: str) -> Path:
     for i in range(16):
-        (folder / f"{i}.png").write_bytes(encoded(i))
+        (folder / f"{i}.png").write_bytes(encode_image(i))
     (folder / "m.csv").write_text("\n".join([header, *rows]) + "\n")
     return folder / "m.csv"
 
@@ -347,7 +347,7 @@ def test_what_was_given_and_not_used_is_listed(tmp_path: Path, run: Run) -> None
 
 def test_a_folders_names_say_who_is_who(tmp_path: Path, run: Run) -> None:
     for i in range(4):
-        (tmp_path / f"{i // 2}_c{i % 2}_{i}.png").write_bytes(encoded(i))
+        (tmp_path / f"{i // 2}_c{i % 2}_{i}.png").write_bytes(encode_image(i))
     found = run(tmp_path, "--pattern", "{identity}_c{camera}_{*}", "--json").found
     assert (found["queries"], [row["modalities"] for row in found["rows"]]) == (4, ["rgb"] * 3)
 
@@ -364,7 +364,7 @@ def test_of_a_data_set_both_parts_say_what_they_pass_over(tmp_path: Path, run: R
         (tmp_path / part).mkdir()
         (tmp_path / part / f"{part}.txt").write_text("notes")
         for i, name in enumerate(images):
-            (tmp_path / part / name).write_bytes(encoded(i))
+            (tmp_path / part / name).write_bytes(encode_image(i))
     told = run(f"market1501:{tmp_path}", "--json")
     found = told.found
     assert (told.code, found["queries"], found["gallery_items"], found["without_identity"]) == (

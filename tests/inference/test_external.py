@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 import trireid.cli
-from tests.conftest import encoded, picture
+from tests.conftest import encode_image, make_pixels
 from trireid.gallery import Gallery, index
 from trireid.inference import load_artifact
 from trireid.samples import ArtifactError, PictureError, Sample, pixels
@@ -28,9 +28,9 @@ from trireid.serving.errors import answer_to
 
 H, W, D = 16, 8, 5
 PICTURES: dict[str, Any] = {
-    "rgb": picture(1, (H, W)),
-    "nir": picture(2, (H, W)),
-    "tir": picture(3, (H, W)),
+    "rgb": make_pixels(1, (H, W)),
+    "nir": make_pixels(2, (H, W)),
+    "tir": make_pixels(3, (H, W)),
 }
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
@@ -149,8 +149,8 @@ def test_a_foreign_network_fills_a_gallery_and_is_evaluated(
         == 0
     )
     with Gallery.open(folder) as gallery:
-        gallery.add([Sample(id="me", rgb=encoded(7))])
-        (hit,) = gallery.search(Sample(rgb=encoded(7)), k=1)
+        gallery.add([Sample(id="me", rgb=encode_image(7))])
+        (hit,) = gallery.search(Sample(rgb=encode_image(7)), k=1)
     assert (hit.id, round(hit.score, 5)) == ("me", 1.0)
     capsys.readouterr()
     assert (
@@ -431,7 +431,7 @@ class TestWithoutDirection:
     ) -> None:
         rows = ["rgb,identity,camera"]
         for number, image in enumerate(
-            (PICTURES["rgb"], BLACK, WHITE, picture(5, (H, W)), picture(6, (H, W)))
+            (PICTURES["rgb"], BLACK, WHITE, make_pixels(5, (H, W)), make_pixels(6, (H, W)))
         ):
             Image.fromarray(image).save(tmp_path / f"{number}.png")
             rows.append(f"{number}.png,ann,{number}")
@@ -492,7 +492,7 @@ class TestFit:
         self, tmp_path: Path, more: dict[str, Any], resampling: Image.Resampling
     ) -> None:
         path = self.card(network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), **more)
-        large = picture(3, (50, 40))
+        large = make_pixels(3, (50, 40))
         small = np.asarray(Image.fromarray(large).resize((W, H), resampling))
         wanted = expected(small.transpose(2, 0, 1) / 255)
         assert np.allclose(embedded(path, rgb=large), wanted, atol=1e-5)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import trireid.cli
-from tests.conftest import GOLDENS, encoded, export_tiny, shared
+from tests.conftest import GOLDENS, encode_image, export_tiny, find_shared
 from tests.samples.test_datasets import small_tree
 from trireid.evaluation import evaluate
 from trireid.inference import Embedder, load_artifact
@@ -27,7 +27,7 @@ from trireid.training.pictures import PictureSet, normalised
 
 def manifest(folder: Path, rows: list[str], header: str = "rgb,nir,tir,identity,camera") -> str:
     for i in range(24):
-        (folder / f"{i}.png").write_bytes(encoded(i))
+        (folder / f"{i}.png").write_bytes(encode_image(i))
     (folder / "m.csv").write_text("\n".join([header, *rows]) + "\n")
     return str(folder / "m.csv")
 
@@ -211,7 +211,7 @@ def test_an_error_is_one_line(tmp_path: Path, artifact: Path, told: Told) -> Non
 
 
 def test_real_crops_can_be_measured(tmp_path: Path, artifact: Path, told: Told) -> None:
-    folder = shared("real") / "pets09"
+    folder = find_shared("real") / "pets09"
     rows = [
         f"{path},{path.name.split('_')[0]},{path.name.split('_')[1][1:]}"
         for path in sorted(folder.glob("*.jpg"))

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 
 import trireid.cli
-from tests.conftest import GOLDENS, triplet
+from tests.conftest import GOLDENS, make_sample
 from trireid.inference import Embedder, load_artifact
 from trireid.inference.artifact import PROVIDER, THREADS
 from trireid.samples import ArtifactError, CheckpointError, ConfigError
@@ -22,7 +22,7 @@ CHECKPOINT, CONFIG = GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml"
 
 def test_checkpoint_and_artifact_embed_alike_and_have_one_fingerprint(golden: Path) -> None:
     checkpoint, artifact = load_artifact(CHECKPOINT, config=CONFIG), load_artifact(golden)
-    samples = [triplet(i, camera=i - 1) for i in range(20)]
+    samples = [make_sample(i, camera=i - 1) for i in range(20)]
     assert np.abs(checkpoint.embed(samples) - artifact.embed(samples)).max() < 1e-5
     assert checkpoint.card.fingerprint == artifact.card.fingerprint
     assert checkpoint.runtime.startswith("PyTorch")

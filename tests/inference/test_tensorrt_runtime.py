@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import triplet
+from tests.conftest import make_sample
 from tests.inference.tensorrt_fake import (
     Error,
     FakeConfig,
@@ -94,7 +94,7 @@ def test_it_is_an_embedder_like_the_others(
     built: Embedder, embedder: Embedder, api: FakeTensorRt, path: Path
 ) -> None:
     # -2, 4 and over are none of the network's
-    samples = [triplet(i, camera=i % 7 - 2) for i in range(9)]
+    samples = [make_sample(i, camera=i % 7 - 2) for i in range(9)]
     assert np.abs(built.embed(samples) - embedder.embed(samples)).max() < 1e-5
     assert built.card == embedder.card
     assert built.source == str(path)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import GOLDENS, shared
+from tests.conftest import GOLDENS, find_shared
 from trireid.models import load_checkpoint
 
 TOLERANCE = 1e-5
@@ -42,7 +42,7 @@ def worst_difference(folder: Path, name: str) -> float:
     "name", ["sdtps_default", "sdtps_vehicle", "baseline", "demo_hdm_atm", "imagenet_sdtps"]
 )
 def test_research_networks(name: str) -> None:
-    assert worst_difference(shared("goldens"), name) <= TOLERANCE
+    assert worst_difference(find_shared("goldens"), name) <= TOLERANCE
 
 
 @pytest.mark.parametrize("name", ["tiny_sdtps", "tiny_baseline"])

@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from tests.conftest import GOLDENS, shared
+from tests.conftest import GOLDENS, find_shared
 from tests.goldens.make import CONFIG
 from trireid.models import (
     Backbone,
@@ -152,7 +152,7 @@ class TestAbsentKeys:
     """They have the research code's defaults, and follow the shapes where those tell."""
 
     def test_the_camera_coefficient_is_the_golden_one(self) -> None:
-        folder = shared("goldens")
+        folder = find_shared("goldens")
         settings = yaml.safe_load((folder / "imagenet_sdtps.yml").read_text())
         for key in (
             "SIE_COE",

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from tests.conftest import picture
+from tests.conftest import make_pixels
 
 
 def saved(image: Image.Image, form: str, **options: Any) -> bytes:
@@ -26,7 +26,7 @@ def saved(image: Image.Image, form: str, **options: Any) -> bytes:
 
 def photo(height: int = 64, width: int = 32, seed: int = 1) -> Image.Image:
     """A smooth random image."""
-    return Image.fromarray(picture(seed, (height, width)))
+    return Image.fromarray(make_pixels(seed, (height, width)))
 
 
 def segment(marker: int, body: bytes) -> bytes:
@@ -322,7 +322,7 @@ def _tiled_tiff() -> bytes:
 
 
 _COMPRESSIONS: Final = ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "lzma", "zstd")
-_RGBA: Final = Image.fromarray(np.dstack([picture(4), np.full((64, 32), 90, np.uint8)]))
+_RGBA: Final = Image.fromarray(np.dstack([make_pixels(4), np.full((64, 32), 90, np.uint8)]))
 
 #: Files that must be read, with the pixels that Pillow gives when it is left alone.
 UNUSUAL: Final[dict[str, Callable[[], bytes]]] = {
@@ -347,7 +347,7 @@ UNUSUAL: Final[dict[str, Callable[[], bytes]]] = {
     "multi-picture jpeg": lambda: _animated("MPO"),
     "png, 16 bits": lambda: _sixteen("PNG"),
     "png, 16 bits, three channels": lambda: png(
-        32, 64, zlib.compress(b"".join(b"\0" + np.repeat(picture(1)[y].reshape(-1), 2).tobytes() for y in range(64))),
+        32, 64, zlib.compress(b"".join(b"\0" + np.repeat(make_pixels(1)[y].reshape(-1), 2).tobytes() for y in range(64))),
         depth=16, color=2,
     ),
     "png, 1 bit": lambda: saved(photo().convert("1"), "PNG"),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import encoded, picture, shared
+from tests.conftest import encode_image, find_shared, make_pixels
 from trireid.samples import Sample, SourceError, to_batch
 from trireid.samples.sources import open_source
 
@@ -51,7 +51,7 @@ def build(root: Path, scheme: str, split: str) -> Path:
     Image.new("RGB", (768, 128) if scheme == "rgbnt100" else (32, 64), (90, 120, 60)).save(
         original, "PNG", compress_level=0
     )
-    lists = shared("datasets")
+    lists = find_shared("datasets")
     file = lists / f"{LISTS[scheme]}_{'train' if split == 'train' else 'test'}.txt"
     for line in file.read_text().splitlines():
         for place in places(scheme, split, line):
@@ -85,9 +85,9 @@ def small_tree(root: Path, scheme: str) -> None:
     for line in lines:
         for index, place in enumerate(places(scheme, "gallery", line)):
             (root / place).parent.mkdir(parents=True, exist_ok=True)
-            strip = np.concatenate([picture(i, (128, 256)) for i in range(3)], axis=1)
+            strip = np.concatenate([make_pixels(i, (128, 256)) for i in range(3)], axis=1)
             (root / place).write_bytes(
-                as_png(strip) if scheme == "rgbnt100" else encoded(index, size=(128, 256))
+                as_png(strip) if scheme == "rgbnt100" else encode_image(index, size=(128, 256))
             )
 
 
@@ -121,7 +121,7 @@ def test_names_say_identity_and_camera_and_folders_the_modality(
         (identity, camera) for camera in cameras
     ]
     images = to_batch(samples[:1], (128, 256)).images[0]
-    assert all(np.array_equal(images[i], picture(i, (128, 256))) for i in range(3))
+    assert all(np.array_equal(images[i], make_pixels(i, (128, 256))) for i in range(3))
 
 
 @pytest.mark.parametrize("scheme", ["rgbnt201", "msvr310"])
@@ -151,7 +151,7 @@ def test_a_name_in_one_folder_only_is_set_aside(tmp_path: Path) -> None:
 def test_a_strip_of_another_width_is_set_aside(tmp_path: Path) -> None:
     small_tree(tmp_path, "rgbnt100")
     (tmp_path / "RGBNT100/rgbir/bounding_box_test/0502_c0008_001.jpg").write_bytes(
-        encoded(1, size=(128, 512))
+        encode_image(1, size=(128, 512))
     )
     samples, faults = taken(tmp_path, "rgbnt100")
     assert len(samples) == 2
@@ -163,7 +163,7 @@ def test_a_strip_of_another_width_is_set_aside(tmp_path: Path) -> None:
 def test_a_name_that_says_nothing_is_set_aside(tmp_path: Path) -> None:
     small_tree(tmp_path, "rgbnt201")
     for folder in ("RGB", "NI", "TI"):
-        (tmp_path / "RGBNT201" / "test" / folder / "holiday.jpg").write_bytes(encoded(1))
+        (tmp_path / "RGBNT201" / "test" / folder / "holiday.jpg").write_bytes(encode_image(1))
     samples, (fault,) = taken(tmp_path, "rgbnt201")
     assert len(samples) == 3
     assert "holiday.jpg: its name does not say" in fault
@@ -190,7 +190,7 @@ def test_a_parquet_manifest_is_read_as_a_csv_one(tmp_path: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    (tmp_path / "a.png").write_bytes(encoded(1))
+    (tmp_path / "a.png").write_bytes(encode_image(1))
     table = {
         "rgb": ["a.png", "a.png", "gone.png"],
         "nir": [None, "a.png", None],
@@ -266,9 +266,9 @@ def test_rgb_data_sets_follow_their_protocols(tmp_path: Path, scheme: str) -> No
         for name in names:
             path = tmp_path / form.format(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(encoded(1))
+            path.write_bytes(encode_image(1))
         (path.parent / "Thumbs.db").write_bytes(b"")
-        (path.parent / "odd.jpg").write_bytes(encoded(1))
+        (path.parent / "odd.jpg").write_bytes(encode_image(1))
     for split, (_, names) in splits.items():
         source = open_source(f"{scheme}:{tmp_path}@{split}")
         assert source.tells == frozenset({"identity", "camera", "kind"})
@@ -298,7 +298,7 @@ def test_msmt17_is_read_by_its_lists(tmp_path: Path) -> None:
         "test/0000/0000_001_14_0303noon_0008_0.jpg",
     ):
         (home / place).parent.mkdir(parents=True, exist_ok=True)
-        (home / place).write_bytes(encoded(1))
+        (home / place).write_bytes(encode_image(1))
     (home / "list_query.txt").write_text("0000/0000_000_01_0303morning_0008_0.jpg 0\n")
     (home / "list_gallery.txt").write_text(
         "0000/0000_001_14_0303noon_0008_0.jpg 0\n0001/0001_001_14_gone.jpg 1\n../x.jpg 2\n"
@@ -316,7 +316,7 @@ def test_msmt17_is_read_by_its_lists(tmp_path: Path) -> None:
 def test_viper_asks_with_one_camera_in_the_other(tmp_path: Path) -> None:
     for name in ("cam_a/000_45.bmp", "cam_b/000_90.bmp", "cam_b/001_0.bmp"):
         (tmp_path / "VIPeR" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "VIPeR" / name).write_bytes(encoded(1))
+        (tmp_path / "VIPeR" / name).write_bytes(encode_image(1))
     said = {
         split: [entry.sample for entry in open_source(f"viper:{tmp_path}@{split}")]
         for split in ("query", "gallery")

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.conftest import encoded, picture
+from tests.conftest import encode_image, make_pixels
 from trireid.samples import Picture, PictureError, Sample, decode, to_batch
 
 
@@ -30,29 +30,29 @@ def pixels_of(data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 @pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF"])
 def test_lossless_formats_give_their_pixels(form: str) -> None:
-    assert np.array_equal(pixels_of(encoded(1, form)), picture(1))
+    assert np.array_equal(pixels_of(encode_image(1, form)), make_pixels(1))
 
 
 @pytest.mark.parametrize("form", ["JPEG", "WEBP"])
 def test_lossy_formats_come_close(form: str) -> None:
-    assert np.abs(pixels_of(encoded(1, form)).astype(int) - picture(1)).mean() < 8
+    assert np.abs(pixels_of(encode_image(1, form)).astype(int) - make_pixels(1)).mean() < 8
 
 
 def test_every_form_of_a_picture_gives_the_same_pixels(tmp_path: Path) -> None:
-    data = encoded(2)
+    data = encode_image(2)
     path = tmp_path / "a.png"
     path.write_bytes(data)
-    forms: list[Picture] = [data, path, str(path), Image.open(io.BytesIO(data)), picture(2)]
+    forms: list[Picture] = [data, path, str(path), Image.open(io.BytesIO(data)), make_pixels(2)]
     batch = to_batch([Sample(nir=form) for form in forms], (64, 32))
-    assert (batch.images[:, 1] == picture(2)).all()
+    assert (batch.images[:, 1] == make_pixels(2)).all()
     assert batch.present.tolist() == [[False, True, False]] * len(forms)
     assert not batch.images[:, 0].any()
 
 
 def test_grey_and_palette() -> None:
-    grey = Image.fromarray(picture(3)).convert("L")
+    grey = Image.fromarray(make_pixels(3)).convert("L")
     assert np.array_equal(pixels_of(saved(grey, "PNG")), np.asarray(grey.convert("RGB")))
-    palette = Image.fromarray(picture(3)).quantize(16)
+    palette = Image.fromarray(make_pixels(3)).quantize(16)
     assert np.array_equal(pixels_of(saved(palette, "PNG")), np.asarray(palette.convert("RGB")))
 
 
@@ -79,7 +79,7 @@ def test_a_callers_image_stays_as_it_is() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     image = Image.open(
-        io.BytesIO(saved(Image.fromarray(picture(1)).convert("RGBA"), "PNG", exif=exif))
+        io.BytesIO(saved(Image.fromarray(make_pixels(1)).convert("RGBA"), "PNG", exif=exif))
     )
     assert decode(image).size == (64, 32)
     assert (image.size, image.mode) == ((32, 64), "RGBA")
@@ -89,7 +89,7 @@ def test_damaged_exif_is_a_damaged_picture() -> None:
     """Pillow raises struct.error, TypeError and others here, none of them a class of its own."""
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "camera " * 9
-    whole = saved(Image.fromarray(picture(1)), "JPEG", exif=exif)
+    whole = saved(Image.fromarray(make_pixels(1)), "JPEG", exif=exif)
     start = whole.index(b"Exif")
     draw = np.random.default_rng(0)
     for _ in range(3000):
@@ -103,18 +103,18 @@ def test_damaged_exif_is_a_damaged_picture() -> None:
 
 
 def test_alpha_is_dropped_and_cmyk_converted() -> None:
-    alpha = np.dstack([picture(4), np.full((64, 32), 90, np.uint8)])
-    assert np.array_equal(pixels_of(saved(Image.fromarray(alpha), "PNG")), picture(4))
-    cmyk = saved(Image.fromarray(picture(4)).convert("CMYK"), "JPEG", quality=95)
-    assert np.abs(pixels_of(cmyk).astype(int) - picture(4)).mean() < 8
+    alpha = np.dstack([make_pixels(4), np.full((64, 32), 90, np.uint8)])
+    assert np.array_equal(pixels_of(saved(Image.fromarray(alpha), "PNG")), make_pixels(4))
+    cmyk = saved(Image.fromarray(make_pixels(4)).convert("CMYK"), "JPEG", quality=95)
+    assert np.abs(pixels_of(cmyk).astype(int) - make_pixels(4)).mean() < 8
 
 
 @pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
 def test_exif_orientation_is_applied(orientation: int, turns: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = saved(Image.fromarray(picture(5)), "PNG", exif=exif)
-    assert np.array_equal(pixels_of(data), np.rot90(picture(5), turns))
+    data = saved(Image.fromarray(make_pixels(5)), "PNG", exif=exif)
+    assert np.array_equal(pixels_of(data), np.rot90(make_pixels(5), turns))
 
 
 def bomb(side: int) -> bytes:
@@ -138,9 +138,9 @@ def bomb(side: int) -> bytes:
     [
         (b"", "corrupt"),
         (b"hello", "format"),
-        (saved(Image.fromarray(picture()), "GIF"), "format"),
-        (encoded(6, "JPEG", (256, 128))[:-900], "corrupt"),
-        (encoded(6, "PNG")[:-200], "corrupt"),
+        (saved(Image.fromarray(make_pixels()), "GIF"), "format"),
+        (encode_image(6, "JPEG", (256, 128))[:-900], "corrupt"),
+        (encode_image(6, "PNG")[:-200], "corrupt"),
         (saved(Image.new("RGB", (1, 1)), "PNG"), "too_small"),
         (bomb(8000), "too_large"),
         (bomb(20_000), "too_large"),
@@ -158,7 +158,7 @@ def test_pictures_that_are_refused(data: bytes, code: str) -> None:
 
 def test_a_damaged_picture_leaves_no_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """Pillow has one for a TIFF of 2051 samples a pixel (the value of tag 277), at error level."""
-    tiff = encoded(1, "TIFF")
+    tiff = encode_image(1, "TIFF")
     tag = struct.pack("<HHI", 277, 3, 1)
     damaged = tiff.replace(tag + struct.pack("<H", 3), tag + struct.pack("<H", 2051))
     assert damaged != tiff
@@ -190,7 +190,7 @@ def test_arrays_of_another_kind_are_refused(array: Any) -> None:
 def test_a_damaged_file_decodes_or_is_refused_and_nothing_else(
     form: str, data: st.DataObject
 ) -> None:
-    content = bytearray(encoded(7, form))
+    content = bytearray(encode_image(7, form))
     for _ in range(data.draw(st.integers(1, 6))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     content = content[: data.draw(st.integers(1, len(content)))]

@@ -15,14 +15,14 @@ import pytest
 from PIL import Image
 
 import trireid.cli
-from tests.conftest import picture
+from tests.conftest import make_pixels
 from trireid.gallery import Gallery
 from trireid.inference import Embedder
 from trireid.samples import PictureError, Sample, decode
 from trireid.samples.depth import Depth, ImageNotes, reading_images
 from trireid.samples.errors import ConfigError
 
-SCENE = picture(1)[..., 0]
+SCENE = make_pixels(1)[..., 0]
 
 
 def counts(low: int, high: int) -> np.ndarray[Any, np.dtype[np.uint16]]:
@@ -116,7 +116,7 @@ def test_a_jpeg_without_its_last_bytes_is_read_and_one_without_more_is_not(
     options: dict[str, Any],
 ) -> None:
     out = io.BytesIO()
-    Image.fromarray(picture(1, (120, 80))).save(out, "JPEG", **options)
+    Image.fromarray(make_pixels(1, (120, 80))).save(out, "JPEG", **options)
     whole = out.getvalue()
     for missing in (1, 2):
         assert np.array_equal(np.asarray(decode(whole[:-missing])), np.asarray(decode(whole)))
@@ -155,7 +155,7 @@ def test_index_says_what_it_guessed_and_remembers_what_it_is_told(
         (tmp_path / "tir" / f"{number}.png").write_bytes(
             as_file(np.roll(counts(7000, 9040), 5 * number, 0))
         )
-    frame = Image.fromarray(picture(5, (64, 320)))
+    frame = Image.fromarray(make_pixels(5, (64, 320)))
     (tmp_path / "rgb").mkdir()
     frame.save(tmp_path / "rgb" / "0.png")
     asked = ["index", str(tmp_path), "--model", str(artifact), "--json", "--gallery"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import encoded
+from tests.conftest import encode_image
 from trireid.inference.external import ForeignCard
 from trireid.models.yaml_file import read_yaml
 from trireid.samples import ArtifactError, ConfigError, PictureError, SourceError, decode
@@ -41,9 +41,9 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
 
 
 def test_links_to_regular_files_are_read(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(encoded(1))
+    (tmp_path / "a.png").write_bytes(encode_image(1))
     (tmp_path / "link.png").symlink_to("a.png")
-    assert read_regular(tmp_path / "link.png", 1 << 20) == encoded(1)
+    assert read_regular(tmp_path / "link.png", 1 << 20) == encode_image(1)
 
 
 def test_what_is_read_is_bounded_also_while_it_grows(

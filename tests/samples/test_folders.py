@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import encoded
+from tests.conftest import encode_image
 from trireid.samples import Sample, SourceError
 from trireid.samples.readers import tree
 from trireid.samples.source import Source
 from trireid.samples.sources import open_source
 
-IMAGE = encoded(0)
+IMAGE = encode_image(0)
 
 
 def lay(root: Path, *names: str) -> Path:

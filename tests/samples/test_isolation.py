@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT, encoded
+from tests.conftest import ROOT, encode_image
 from tests.samples.hostile_images import photo, rle_bmp, saved
 from trireid.samples import PictureError, Sample, TrireidError, decode, isolation, to_batch
 from trireid.samples.budget import usable_cores
@@ -54,8 +54,8 @@ def fresh() -> Iterator[None]:
 def test_an_image_decoded_apart_has_the_same_pixels() -> None:
     for container in (
         examine(saved(photo(1500, 1300), "JPEG")),
-        examine(encoded(1, "WEBP")),
-        examine(encoded(1, "TIFF")),
+        examine(encode_image(1, "WEBP")),
+        examine(encode_image(1, "TIFF")),
     ):
         apart = isolation.render_apart(container, seconds=20, memory=_MUCH)
         np.testing.assert_array_equal(np.asarray(apart), np.asarray(render(container)))
@@ -70,7 +70,7 @@ def test_a_small_image_never_waits_for_large_ones(costly: Container) -> None:
     threads = [threading.Thread(target=endure) for _ in range(3 * usable_cores())]
     for thread in threads:
         thread.start()
-    isolation.render_apart(examine(encoded(1, "WEBP")), seconds=20, memory=_MUCH)
+    isolation.render_apart(examine(encode_image(1, "WEBP")), seconds=20, memory=_MUCH)
     waiting = sum(thread.is_alive() for thread in threads)
     for thread in threads:
         thread.join()
@@ -83,7 +83,7 @@ def test_the_limit_of_processor_time_ends_the_process_and_the_next_image_is_deco
     with pytest.raises(PictureError, match=r"takes over 0\.2 s of processor time") as caught:
         isolation.render_apart(costly, seconds=0.2, memory=_MUCH)
     assert caught.value.code == "too_large"
-    assert decode(encoded(1, "WEBP")).size == (32, 64)
+    assert decode(encode_image(1, "WEBP")).size == (32, 64)
 
 
 @pytest.mark.skipif(
@@ -124,7 +124,7 @@ def test_a_request_that_waits_for_others_images_ends_at_its_deadline(costly: Con
         began.acquire()
     time.sleep(0.1)
     with deadline(0.1), pytest.raises(TrireidError) as caught:
-        to_batch([Sample(rgb=encoded(1, "WEBP"))], (64, 32))
+        to_batch([Sample(rgb=encode_image(1, "WEBP"))], (64, 32))
     assert caught.value.code == "deadline"
     for each in others:
         each.join(_PATIENCE)
@@ -132,11 +132,11 @@ def test_a_request_that_waits_for_others_images_ends_at_its_deadline(costly: Con
 
 
 def test_a_process_that_was_killed_while_idle_is_replaced() -> None:
-    decode(encoded(1, "WEBP"))
+    decode(encode_image(1, "WEBP"))
     (worker,) = isolation._workers._idle
     worker._process.kill()
     worker._process.wait()
-    assert decode(encoded(2, "WEBP")).size == (32, 64)
+    assert decode(encode_image(2, "WEBP")).size == (32, 64)
 
 
 def test_a_decoder_that_crashes_is_a_damaged_image(costly: Container) -> None:
@@ -150,7 +150,7 @@ def test_a_decoder_that_crashes_is_a_damaged_image(costly: Container) -> None:
 
 
 def test_many_threads_share_few_processes() -> None:
-    data, wrong = [encoded(i, "WEBP") for i in range(4)], list[int]()
+    data, wrong = [encode_image(i, "WEBP") for i in range(4)], list[int]()
     wanted = [np.asarray(render(examine(each))) for each in data]
 
     def work(number: int) -> None:
@@ -174,17 +174,17 @@ def test_a_forked_process_has_processes_of_its_own(tmp_path: Path) -> None:
     code = """
 import os, sys
 from trireid.samples import decode, isolation
-from tests.conftest import encoded
-decode(encoded(1, "WEBP"))
+from tests.conftest import encode_image
+decode(encode_image(1, "WEBP"))
 mine = isolation._workers._idle[0]._process.pid
 child = os.fork()
 if not child:
-    decode(encoded(1, "WEBP"))
+    decode(encode_image(1, "WEBP"))
     theirs = isolation._workers._idle[0]._process.pid
     isolation._workers.close()
     os._exit(0 if theirs != mine else 1)
 assert os.waitpid(child, 0)[1] == 0
-decode(encoded(1, "WEBP"))
+decode(encode_image(1, "WEBP"))
 assert isolation._workers._idle[0]._process.pid == mine
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, check=True, timeout=60)
@@ -194,8 +194,8 @@ def test_the_process_ends_with_the_one_that_started_it_and_knows_none_of_its_sec
     code = """
 import sys
 from trireid.samples import decode, isolation
-from tests.conftest import encoded
-decode(encoded(1, "WEBP"))
+from tests.conftest import encode_image
+decode(encode_image(1, "WEBP"))
 pid = isolation._workers._idle[0]._process.pid
 print(pid, "TRIREID_TOKENS" in open(f"/proc/{pid}/environ").read(), flush=True)
 sys.stdin.read()

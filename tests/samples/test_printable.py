@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trireid.cli
-from tests.conftest import encoded
+from tests.conftest import encode_image
 from trireid.gallery import Gallery
 from trireid.inference import Embedder
 from trireid.samples import Sample
@@ -45,7 +45,7 @@ def test_escapes_say_what_was_there() -> None:
 @pytest.fixture
 def hostile(tmp_path: Path, embedder: Embedder) -> Path:
     folder = tmp_path / f"g{HOSTILE.replace('/', '')}.gallery"
-    (tmp_path / f"{HOSTILE}.png").write_bytes(encoded(1))
+    (tmp_path / f"{HOSTILE}.png").write_bytes(encode_image(1))
     with Gallery.open(folder, embedder) as gallery:
         known: dict[str, Any] = {"identity": f"who{HOSTILE}", "scene": HOSTILE, "purpose": HOSTILE}
         gallery.add(
@@ -58,7 +58,7 @@ def hostile(tmp_path: Path, embedder: Embedder) -> Path:
                 )
             ]
         )
-        gallery.add([Sample(id="j", rgb=encoded(2), identity=HOSTILE)])
+        gallery.add([Sample(id="j", rgb=encode_image(2), identity=HOSTILE)])
         gallery.remove(identity=HOSTILE)
     return folder
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import encoded
+from tests.conftest import encode_image
 from trireid.samples import Sample, SourceError, TrireidError
 from trireid.samples.sources import open_source
 
 
 def manifest(folder: Path, text: str) -> str:
-    (folder / "a.png").write_bytes(encoded(1))
-    (folder / "b.png").write_bytes(encoded(2))
+    (folder / "a.png").write_bytes(encode_image(1))
+    (folder / "b.png").write_bytes(encode_image(2))
     path = folder / "m.csv"
     path.write_text(text, encoding="utf-8")
     return str(path)
@@ -125,10 +125,10 @@ def test_a_kind_that_does_not_exist_is_refused() -> None:
 def test_images_of_a_manifest_stay_below_its_folder(tmp_path: Path) -> None:
     inside, outside = tmp_path / "in", tmp_path / "secret.png"
     (inside / "below").mkdir(parents=True)
-    outside.write_bytes(encoded(3))
+    outside.write_bytes(encode_image(3))
     (inside / "link.png").symlink_to(outside)
     (inside / "folder").symlink_to(tmp_path)
-    (inside / "below" / "c.png").write_bytes(encoded(4))
+    (inside / "below" / "c.png").write_bytes(encode_image(4))
     hostile = [
         "../secret.png",
         str(outside),

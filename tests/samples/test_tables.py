@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import encoded
+from tests.conftest import encode_image
 from trireid.samples import Sample, SourceError
 from trireid.samples.cells import read_text, write_text
 from trireid.samples.readers.columns import write_header
@@ -20,7 +20,7 @@ from trireid.samples.sources import open_source
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for number, name in enumerate("abc"):
-        (tmp_path / f"{name}.png").write_bytes(encoded(number))
+        (tmp_path / f"{name}.png").write_bytes(encode_image(number))
     return tmp_path
 
 

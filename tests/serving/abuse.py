@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from tests.conftest import picture
+from tests.conftest import make_pixels
 
 BOUNDARY: Final = b"0b6c9f"
 #: One of many is sent as it is, so that what is around it is what is wrong.
@@ -74,7 +74,7 @@ class Abuse:
 
 def whole_files() -> list[bytes]:
     """Whole pictures: every format that is read, in several modes."""
-    rgb = Image.fromarray(picture(1))
+    rgb = Image.fromarray(make_pixels(1))
     made = [(rgb, form) for form in ("PNG", "JPEG", "WEBP", "TIFF", "BMP")]
     made += [
         (rgb.convert("L"), "PNG"),

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import ROOT, export_tiny, free_port, triplet
+from tests.conftest import ROOT, export_tiny, find_free_port, make_sample
 from trireid.gallery import Gallery
 from trireid.inference import Embedder, load_artifact
 
@@ -53,7 +53,7 @@ def start_command(
     """A server by a command that takes `--port`, run in a folder, in a process group of its own,
     ready.
     """
-    port = free_port()
+    port = find_free_port()
     with log.open("wb") as out:
         process = subprocess.Popen(
             [*command, "--port", str(port)],
@@ -137,7 +137,7 @@ def filled(folder: Path, embedder: Embedder) -> Path:
     with Gallery.open(folder, embedder) as gallery:
         gallery.add(
             [
-                triplet(i, id=f"s{i}", identity=str(i % 3), camera=i % 4, kind="person")
+                make_sample(i, id=f"s{i}", identity=str(i % 3), camera=i % 4, kind="person")
                 for i in range(12)
             ]
         )

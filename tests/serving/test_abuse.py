@@ -22,7 +22,7 @@ from statistics import median
 import httpx
 import pytest
 
-from tests.conftest import triplet
+from tests.conftest import make_sample
 from tests.serving.abuse import Abuse, malformed, whole_files, with_mutated_pictures
 from tests.serving.conftest import Server, filled, running
 from tests.serving.test_service import files
@@ -292,7 +292,7 @@ def test_killed_workers_lose_no_acknowledged_enrolment(pair: Server) -> None:
                 if over.is_set():
                     return
                 try:
-                    acknowledged.append(client.enroll(triplet(number, id=f"k{number}")).id)
+                    acknowledged.append(client.enroll(make_sample(number, id=f"k{number}")).id)
                 except ServiceError as error:
                     if not error.temporary:
                         raise

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, encoded
+from tests.conftest import ROOT, encode_image
 from tests.serving.conftest import Server
 
 BLOCKED = (
@@ -32,7 +32,7 @@ def test_help_needs_no_extra(arguments: list[str]) -> None:
 
 
 def test_the_client_needs_no_extra(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(encoded(15))
+    (tmp_path / "a.png").write_bytes(encode_image(15))
     asked = [
         "search",
         "--url",

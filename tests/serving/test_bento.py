@@ -18,7 +18,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.conftest import ROOT, SUBPACKAGES, build_wheel, triplet
+from tests.conftest import ROOT, SUBPACKAGES, build_wheel, make_sample
 from tests.serving.conftest import start_command, stop
 from trireid.gallery import Gallery
 from trireid.inference import load_artifact
@@ -121,7 +121,7 @@ def test_it_serves_a_gallery_outside_by_its_own_artifact(bento: Bento, tmp_path:
     with Gallery.open(
         tmp_path / "volume" / "people.gallery", load_artifact(default_artifact("person"))
     ) as gallery:
-        gallery.add([triplet(i, id=f"s{i}") for i in range(3)])
+        gallery.add([make_sample(i, id=f"s{i}") for i in range(3)])
     (tmp_path / "elsewhere").mkdir()
     process, client = start_command(
         [*BENTOML, "serve", "trireid-service:built"],
@@ -129,7 +129,7 @@ def test_it_serves_a_gallery_outside_by_its_own_artifact(bento: Bento, tmp_path:
         tmp_path / "elsewhere",
         {"BENTOML_HOME": str(bento.home), "TRIREID_GALLERY_ROOT": "../volume"},
     )
-    query = triplet(1)
+    query = make_sample(1)
     with closing(client):
         answer = client.post(
             "/search", files={name: (name, getattr(query, name)) for name in ("rgb", "nir", "tir")}

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT, picture, triplet
+from tests.conftest import ROOT, make_pixels, make_sample
 from tests.serving.conftest import TOKENS, Server
 from trireid.gallery import Gallery
 from trireid.samples import PictureError, Sample, ServiceError, TrireidError
@@ -68,7 +68,7 @@ def test_everything_that_the_service_can_do(client: Client) -> None:
 
 
 def pictures(seed: int) -> dict[str, Any]:
-    sample = triplet(seed)
+    sample = make_sample(seed)
     return {"rgb": sample.rgb, "nir": sample.nir, "tir": sample.tir}
 
 
@@ -241,7 +241,9 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_a_busy_server_is_asked_again_later_and_later(waits: list[float]) -> None:
     with scripted(503, 429, 503) as (url, made), Client(url) as client:
-        assert client.embed(triplet(1)).dim == 1  # a field that a newer server adds is no matter
+        assert (
+            client.embed(make_sample(1)).dim == 1
+        )  # a field that a newer server adds is no matter
         assert client.remove(ids=["a"]).removed == 1
     assert [path for path, *_ in made.seen] == ["/v1/embed"] * 4 + ["/v1/remove"]
     assert len({request_id for _, request_id, *_ in made.seen[:4]}) == 1
@@ -252,7 +254,7 @@ def test_a_busy_server_is_asked_again_later_and_later(waits: list[float]) -> Non
 def test_patience_has_an_end(waits: list[float]) -> None:
     with scripted(*[503] * 20) as (url, made), Client(url, retries=8) as client:
         with pytest.raises(ServiceError, match="later") as caught:
-            client.embed(triplet(1))
+            client.embed(make_sample(1))
         assert len(made.seen) == 9
     assert (caught.value.status, caught.value.code, caught.value.temporary) == (503, "busy", True)
     assert max(waits) <= 8
@@ -260,7 +262,7 @@ def test_patience_has_an_end(waits: list[float]) -> None:
 
 def test_retry_after_is_honoured(waits: list[float]) -> None:
     with scripted(503, retry_after="3") as (url, _), Client(url) as client:
-        client.enroll(triplet(1))
+        client.enroll(make_sample(1))
     assert 3 < waits.pop() <= 3.25
     moment = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
     with scripted(429, retry_after=moment) as (url, _), Client(url) as client:
@@ -271,7 +273,7 @@ def test_retry_after_is_honoured(waits: list[float]) -> None:
         Client(url) as client,
         pytest.raises(ServiceError),
     ):
-        client.embed(triplet(1))
+        client.embed(make_sample(1))
     assert (len(made.seen), waits) == (1, [])
 
 
@@ -280,7 +282,7 @@ def test_after_a_lost_answer_only_what_does_no_harm_is_done_again(
     waits: list[float], fault: str
 ) -> None:
     with scripted(fault) as (url, made), Client(url) as client:
-        assert client.enroll(triplet(1)).id == "a"
+        assert client.enroll(make_sample(1)).id == "a"
     first, second = (
         body.partition(b'name="id"\r\n\r\n')[2].partition(b"\r\n")[0] for _, _, body, _ in made.seen
     )
@@ -299,7 +301,7 @@ def test_after_a_lost_answer_only_what_does_no_harm_is_done_again(
 def test_a_slow_server_is_not_given_the_same_work_twice(waits: list[float]) -> None:
     with scripted(SLOW) as (url, made), Client(url, timeout=0.2) as client:
         with pytest.raises(ServiceError, match="timed out"):
-            client.embed(triplet(1))
+            client.embed(make_sample(1))
         assert (len(made.seen), waits) == (1, [])
 
 
@@ -315,17 +317,17 @@ def test_a_server_that_is_not_there_is_tried_again_for_everything(waits: list[fl
 def test_an_answer_of_something_else_is_told_as_such() -> None:
     with scripted(200, 502) as (url, _), Client(f"{url}/elsewhere") as client:
         with pytest.raises(ServiceError, match="not the answer of a trireid server") as caught:
-            client.embed(triplet(1))
+            client.embed(make_sample(1))
         assert caught.value.code == "answer"
         with pytest.raises(ServiceError) as caught:
-            client.embed(triplet(1))
+            client.embed(make_sample(1))
         assert caught.value.status == 502
 
 
 def test_the_event_loop_is_as_patient() -> None:
     async def ask(url: str) -> int:
         async with AsyncClient(url) as client:
-            return (await client.embed(triplet(1))).dim
+            return (await client.embed(make_sample(1))).dim
 
     with scripted(503, HANG_UP) as (url, made):
         assert asyncio.run(ask(url)) == 1
@@ -347,7 +349,7 @@ def search(*arguments: object, token: str | None = None) -> subprocess.Completed
 def test_search_at_a_url_prints_what_search_in_a_folder_does(
     guarded: Server, tmp_path: Path
 ) -> None:
-    Image.fromarray(picture(15)).save(tmp_path / "q.png")
+    Image.fromarray(make_pixels(15)).save(tmp_path / "q.png")
     asked = [
         "--rgb",
         tmp_path / "q.png",
@@ -416,7 +418,7 @@ def test_a_server_that_refuses_or_is_away_is_one_clear_line(
 ) -> None:
     import trireid.cli
 
-    Image.fromarray(picture(15)).save(tmp_path / "q.png")
+    Image.fromarray(make_pixels(15)).save(tmp_path / "q.png")
     monkeypatch.delenv("TRIREID_TOKEN", raising=False)
     assert (
         trireid.cli.main(

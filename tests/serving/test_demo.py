@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, free_port, triplet
+from tests.conftest import ROOT, find_free_port, make_sample
 from tests.serving.conftest import filled
 from trireid.demo import galleries as demo
 from trireid.demo.galleries import DEMO_FOLDER
@@ -51,7 +51,7 @@ def test_they_are_made_once_in_the_cache_folder_and_not_where_one_works(
     assert made == [cache / embedder.card.fingerprint[:12] / f"{kind}.gallery" for kind in KINDS]
     assert all(demo.is_unchanged(gallery) for gallery in made)
     with Gallery.open(made[0], create=False) as gallery:
-        gallery.add([triplet(1, id="mine")])
+        gallery.add([make_sample(1, id="mine")])
     assert not demo.is_unchanged(made[0])
     assert demo.ensure_demo_galleries() == made
     assert "mine" in ids(made[0])
@@ -95,7 +95,7 @@ def test_another_default_network_leaves_what_was_enrolled(
 ) -> None:
     person, vehicle = demo.ensure_demo_galleries()
     with Gallery.open(person, create=False) as gallery:
-        gallery.add([triplet(1, id="mine")])
+        gallery.add([make_sample(1, id="mine")])
     monkeypatch.setattr(demo, "default_artifact", lambda _: other_artifact)
     monkeypatch.setattr(log, "propagate", True)
     made = demo.ensure_demo_galleries()
@@ -181,7 +181,7 @@ def test_a_home_that_bentoml_cannot_use_is_said_before_the_start(tmp_path: Path)
     (tmp_path / "file").touch()
     environment = {**os.environ, "HOME": str(tmp_path / "file"), BENTOML_HOME: ""}
     ran = subprocess.run(
-        [sys.executable, "-m", "trireid", "serve", "--port", str(free_port())],
+        [sys.executable, "-m", "trireid", "serve", "--port", str(find_free_port())],
         cwd=ROOT,
         env=environment,
         capture_output=True,

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import encoded
+from tests.conftest import encode_image
 from tests.serving.conftest import Server, running
 from tests.serving.test_access import bearer
 from tests.serving.test_service import files
@@ -100,7 +100,7 @@ def asked(
     async def ask() -> list[httpx.Response]:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            sent = {"rgb": ("a.png", encoded(1))}
+            sent = {"rgb": ("a.png", encode_image(1))}
             return await asyncio.gather(
                 *[client.post("/embed", files=sent, headers=headers) for _ in range(count)]
             )
@@ -233,14 +233,14 @@ def test_a_request_in_flight_is_answered_when_the_server_is_told_to_stop(
 def test_a_gallery_that_moves_to_another_network_is_served_by_it_at_once(
     other_artifact: Path, embedder: Any, tmp_path: Path
 ) -> None:
-    from tests.conftest import triplet
+    from tests.conftest import make_sample
     from trireid.gallery import Gallery
     from trireid.gallery.reembedding import reembed
     from trireid.inference import load_artifact
 
     folder = tmp_path / "moving.gallery"
     with Gallery.open(folder, embedder) as gallery:
-        gallery.add([triplet(i, id=f"m{i}") for i in range(3)], keep=True)
+        gallery.add([make_sample(i, id=f"m{i}") for i in range(3)], keep=True)
     with running((folder,), tmp_path / "log") as moving:
         before = moving.client.post("/search", files=files(1), data={"k": "1"}).json()
         reembed(folder, load_artifact(other_artifact))

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from selenium.webdriver.chrome.webdriver import WebDriver
 
-from tests.conftest import ROOT, shared
+from tests.conftest import ROOT, find_shared
 from tests.serving.browser import chromium, console, need_browser, requested
 from tests.serving.conftest import TOKENS, Server, running
 from tests.serving.drawn import NAMES, drawn, fill, written
@@ -100,7 +100,7 @@ def query(samples: list[Sample], tmp_path: Path) -> dict[str, Path]:
 
 
 def test_a_real_triplet_finds_hits_and_shows_their_pictures(page: Page) -> None:
-    folder = shared("real") / "person"
+    folder = find_shared("real") / "person"
     page.open().choose(
         folder / f"ideaP_0_query_01_{modality}.png" for modality in ("tir", "rgb", "nir")
     )

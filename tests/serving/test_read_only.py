@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import encoded, triplet
+from tests.conftest import encode_image, make_sample
 from tests.serving.conftest import running
 from trireid.gallery import Gallery
 from trireid.inference import Embedder
@@ -18,7 +18,7 @@ from trireid.inference import Embedder
 def served(tmp_path: Path, embedder: Embedder) -> Iterator[httpx.Client]:
     folder = tmp_path / "people.gallery"
     with Gallery.open(folder, embedder) as gallery:
-        gallery.add([triplet(n, id=f"i{n}") for n in range(3)], keep=True)
+        gallery.add([make_sample(n, id=f"i{n}") for n in range(3)], keep=True)
     for path in (*folder.rglob("*"), folder):
         path.chmod(0o500 if path.is_dir() else 0o400)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -29,7 +29,7 @@ def served(tmp_path: Path, embedder: Embedder) -> Iterator[httpx.Client]:
 
 
 def test_it_is_searched_and_a_change_is_one_clear_error(served: httpx.Client) -> None:
-    files = {"rgb": ("a.png", encoded(3), "image/png")}
+    files = {"rgb": ("a.png", encode_image(3), "image/png")}
     found = served.post("/search", files=files)
     assert found.status_code == 200
     assert len(found.json()["hits"]) == 3

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import encoded
+from tests.conftest import encode_image
 from tests.serving.conftest import Server, read_memory
 from tests.serving.test_service import files
 from trireid.serving.request_form import MAX_JSON_BYTES
@@ -95,7 +95,7 @@ def test_a_text_field_has_a_limit(server: Server) -> None:
 )
 def test_a_file_under_another_name_is_named(server: Server, name: str, near: str | None) -> None:
     answer = server.client.post(
-        "/search", files={name: ("a.png", encoded(1))}, data={"gallery": "people"}
+        "/search", files={name: ("a.png", encode_image(1))}, data={"gallery": "people"}
     )
     error = answer.json()["error"]
     assert (answer.status_code, error["field"]) == (422, name)
@@ -141,7 +141,7 @@ def test_parameters_of_the_url_are_not_passed_over(server: Server, method: str, 
 def test_a_file_field_without_a_file_is_not_sent(server: Server) -> None:
     part = b'--b\r\nContent-Disposition: form-data; name="%b"; filename="%b"\r\n\r\n%b\r\n'
     rest = b'--b\r\nContent-Disposition: form-data; name="gallery"\r\n\r\npeople\r\n--b--\r\n'
-    whole = part % (b"rgb", b"a.png", encoded(1))
+    whole = part % (b"rgb", b"a.png", encode_image(1))
     answer = server.client.post(
         "/search", content=whole + part % (b"nir", b"", b"") + rest, headers=MULTIPART
     )

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.conftest import encoded, shared, triplet
+from tests.conftest import encode_image, find_shared, make_sample
 from tests.samples.test_decode import bomb, saved
 from tests.serving.conftest import Server, start, stop
 from trireid.gallery import Gallery
@@ -20,7 +20,7 @@ Files = dict[str, Any]
 
 
 def files(seed: int, *modalities: str) -> Files:
-    sample = triplet(seed)
+    sample = make_sample(seed)
     return {
         name: (f"{name}.png", getattr(sample, name)) for name in modalities or ("rgb", "nir", "tir")
     }
@@ -53,7 +53,7 @@ def test_search_finds_the_item_that_was_added(server: Server) -> None:
 
 def test_embed_gives_what_the_artifact_gives(server: Server, embedder: Embedder) -> None:
     body = server.client.post("/embed", files=files(5, "rgb", "tir"), data={"camera": "2"}).json()
-    sample = triplet(5)
+    sample = make_sample(5)
     expected = embedder.embed([type(sample)(rgb=sample.rgb, tir=sample.tir, camera=2)])[0]
     assert np.abs(np.array(body["embedding"]) - expected).max() < 1e-6
     assert (body["dim"], body["model"], body["present"]) == (192, "tiny", ["rgb", "tir"])
@@ -85,7 +85,7 @@ def test_enroll_is_durable_and_found_and_removed(server: Server) -> None:
     # another process reads it while the server runs
     with Gallery.open(server.folders[0]) as gallery:
         assert "z/1" in gallery.ids()
-        assert gallery.search(triplet(50), 1)[0].identity == "Zoë"
+        assert gallery.search(make_sample(50), 1)[0].identity == "Zoë"
     hit = server.client.post(
         "/search", files=files(50), data={"gallery": "people", "k": "1"}
     ).json()["hits"][0]
@@ -127,7 +127,7 @@ def sixteen_bit() -> bytes:
 
 
 def test_unusual_pictures_are_taken(server: Server) -> None:
-    for data in (sixteen_bit(), encoded(1, "WEBP"), encoded(1, "TIFF")):
+    for data in (sixteen_bit(), encode_image(1, "WEBP"), encode_image(1, "TIFF")):
         answer = server.client.post(
             "/search", files={"tir": ("t", data)}, data={"gallery": "people"}
         )
@@ -143,17 +143,17 @@ def kelvins() -> bytes:
 MANY = {f"key {i}": 1 for i in range(1100)}
 JSON = {"content-type": "application/json"}
 PEOPLE = {"gallery": "people"}
-GOOD = {"rgb": ("a.png", encoded(1))}
+GOOD = {"rgb": ("a.png", encode_image(1))}
 BAD: dict[str, tuple[str, dict[str, Any], int, str | None]] = {
     "no picture": ("/search", {"files": {"k": (None, "3")}}, 400, "rgb"),
     "no body": ("/search", {}, 400, "rgb"),
     "JSON instead of a form": ("/embed", {"json": {"rgb": "http://127.0.0.1:1/x.png"}}, 400, "rgb"),
     "text": ("/search", {"files": {"nir": ("a.png", b"hello")}, "data": PEOPLE}, 415, "nir"),
     "empty file": ("/search", {"files": {"tir": ("a.png", b"")}, "data": PEOPLE}, 400, "tir"),
-    "cut short": ("/embed", {"files": {"rgb": ("a.png", encoded(1)[:-99])}}, 400, "rgb"),
-    "1 x 1": ("/embed", {"files": {"rgb": ("a.png", encoded(1, size=(1, 1)))}}, 400, "rgb"),
+    "cut short": ("/embed", {"files": {"rgb": ("a.png", encode_image(1)[:-99])}}, 400, "rgb"),
+    "1 x 1": ("/embed", {"files": {"rgb": ("a.png", encode_image(1, size=(1, 1)))}}, 400, "rgb"),
     "bomb": ("/embed", {"files": {"rgb": ("a.png", bomb(20_000))}}, 413, "rgb"),
-    "gif": ("/embed", {"files": {"tir": ("a.gif", encoded(1, "GIF"))}}, 415, "tir"),
+    "gif": ("/embed", {"files": {"tir": ("a.gif", encode_image(1, "GIF"))}}, 415, "tir"),
     "a URL for a picture": (
         "/embed",
         {"files": {"rgb": (None, "http://127.0.0.1:1/x.png")}},
@@ -354,7 +354,7 @@ def test_sigterm_ends_the_whole_server(server: Server, tmp_path: Path) -> None:
 
 
 def test_real_triplets(server: Server) -> None:
-    folder = shared("real") / "person"
+    folder = find_shared("real") / "person"
     sent = {
         name: (f"{name}.png", (folder / f"ideaP_0_query_01_{name}.png").read_bytes())
         for name in ("rgb", "nir", "tir")
