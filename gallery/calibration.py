@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trireid.gallery.reading import Reading
+from trireid.gallery.read_session import Reading
 from trireid.gallery.scoring import Segments
 
 Probability = Callable[[float], float]

@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import Final
 
+from trireid.gallery.index_cache import drop_dead_drafts, drop_snapshot
 from trireid.gallery.reserve import with_reserve
 from trireid.gallery.scrubbing import BUSY, is_large, scrub
-from trireid.gallery.snapshot import drop_dead_drafts, drop_snapshot
 from trireid.gallery.store import FILE, Store
 from trireid.samples import GalleryError
 

@@ -21,8 +21,10 @@ from trireid.gallery.compaction import compact_store
 from trireid.gallery.enrolling import item_of
 from trireid.gallery.erasure import WAIT, Erasure
 from trireid.gallery.hits import Answer, Hit
+from trireid.gallery.index_cache import SNAPSHOT, save_snapshot
 from trireid.gallery.items import Item, StoredPicture, bytes_of
 from trireid.gallery.limits import check_limits
+from trireid.gallery.live_index import MUCH, View
 from trireid.gallery.merging import Merged, Merger, Offer, is_known, known_marks
 from trireid.gallery.pictures import prepare, with_contents
 from trireid.gallery.place import (
@@ -37,15 +39,13 @@ from trireid.gallery.place import (
     settings_of,
     settled,
 )
-from trireid.gallery.reading import Reading
+from trireid.gallery.read_session import Reading
 from trireid.gallery.removal import remove_items, select, select_ids
 from trireid.gallery.reserve import keep_reserve, require_reserve, with_reserve
 from trireid.gallery.retention import check_share
 from trireid.gallery.searching import Asked, Query, Search, cameras_of
-from trireid.gallery.snapshot import SNAPSHOT, save_snapshot
 from trireid.gallery.store import MovedError, Store
 from trireid.gallery.upkeep import Upkeep
-from trireid.gallery.view import MUCH, View
 from trireid.gallery.where import Condition, parse_filter
 from trireid.inference import Embedder, load_artifact
 from trireid.inference.embedder import BATCH

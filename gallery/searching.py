@@ -15,7 +15,7 @@ from trireid.gallery.calibration import Calibration
 from trireid.gallery.hits import Hit, first_of_each_identity, hit, ranked
 from trireid.gallery.index import Keys
 from trireid.gallery.limits import limit_answer
-from trireid.gallery.reading import Reading
+from trireid.gallery.read_session import Reading
 from trireid.gallery.scoring import Segments, mask_of
 from trireid.gallery.where import Filter, check_attributes, condition
 from trireid.samples import MODALITIES, GalleryError, Kind, Modality, Sample

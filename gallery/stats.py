@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from trireid.gallery.erasure import is_pending
+from trireid.gallery.index_cache import SNAPSHOT
 from trireid.gallery.place import recorded_kind
 from trireid.gallery.retention import keep_days_of
-from trireid.gallery.snapshot import SNAPSHOT
 from trireid.gallery.store import Store
 from trireid.gallery.stored_values import bounded, damaged
 from trireid.samples import MODALITIES

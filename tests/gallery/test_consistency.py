@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tests.conftest import encode_image
 from tests.gallery.crash_worker import NoNetwork, embedding, indexed, item, nearest
-from trireid.gallery import Gallery, Hit, view
+from trireid.gallery import Gallery, Hit, live_index
 from trireid.gallery.index import VectorIndex, vectors
 from trireid.samples import MODALITIES, Sample
 
@@ -133,7 +133,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_search_is_of_one_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: str, crossover: int, mixed: bool
 ) -> None:
-    monkeypatch.setattr(view, "VectorIndex", partial(VectorIndex, crossover=crossover))
+    monkeypatch.setattr(live_index, "VectorIndex", partial(VectorIndex, crossover=crossover))
     subsets = [MODALITIES, ("rgb",), ("rgb", "tir")] if mixed else [MODALITIES]
     traffic = Traffic(tmp_path / "a.gallery", subsets, memory)
     traffic.run()
@@ -157,7 +157,8 @@ def test_searches_go_on_with_what_was_while_much_is_taken_in(
 
         monkeypatch.setattr(VectorIndex, "add", slow)
         adding = threading.Thread(
-            target=gallery.add_items, args=[[item(f"i{n}", "p") for n in range(view.MUCH + 1)]]
+            target=gallery.add_items,
+            args=[[item(f"i{n}", "p") for n in range(live_index.MUCH + 1)]],
         )
         adding.start()
         assert reached.wait(20)

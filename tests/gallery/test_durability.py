@@ -34,7 +34,7 @@ from tests.gallery.crash_worker import (
 from trireid.gallery import Gallery
 from trireid.gallery.actor import current_actor
 from trireid.gallery.index import Seen, VectorIndex
-from trireid.gallery.snapshot import SNAPSHOT
+from trireid.gallery.index_cache import SNAPSHOT
 from trireid.gallery.store import FILE
 
 #: How often the process is killed: TRIREID_KILLS=200 for the long run.

@@ -18,12 +18,12 @@ from trireid.gallery import Gallery
 from trireid.gallery.checking import check
 from trireid.gallery.exporting import export
 from trireid.gallery.index import file as index_file
+from trireid.gallery.index_cache import SNAPSHOT
 from trireid.gallery.old_schemas import SCHEMA_1, SCHEMA_2
 from trireid.gallery.place import artifact_of
 from trireid.gallery.reembedding import reembed
 from trireid.gallery.reserve import RESERVE, release_reserve
 from trireid.gallery.schema import vectors_table
-from trireid.gallery.snapshot import SNAPSHOT
 from trireid.gallery.stats import stats
 from trireid.gallery.store import FILE
 from trireid.inference import Embedder, load_artifact

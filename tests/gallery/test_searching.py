@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from tests.conftest import encode_image
 from tests.gallery.crash_worker import DIMENSION, NoNetwork, embedding
-from trireid.gallery import Gallery, view
+from trireid.gallery import Gallery, live_index
 from trireid.gallery.actor import current_actor
 from trireid.gallery.calibration import _cosines, logistic
 from trireid.gallery.index import VectorIndex
 from trireid.gallery.items import Item, StoredPicture
-from trireid.gallery.reading import Reading
+from trireid.gallery.read_session import Reading
 from trireid.gallery.scoring import Segments, mask_of
 from trireid.gallery.where import instant_of
 from trireid.samples import MODALITIES, GalleryError, Sample
@@ -325,7 +325,7 @@ def test_a_filter_that_one_in_ten_thousand_passes(
     """Above the crossover, where search looks into a few cells only; the item is the farthest of
     all from the query.
     """
-    monkeypatch.setattr(view, "VectorIndex", partial(VectorIndex, crossover=2_000))
+    monkeypatch.setattr(live_index, "VectorIndex", partial(VectorIndex, crossover=2_000))
     with Gallery.open(tmp_path / "a.gallery", Told(), memory="int8") as people:
         people.add_items([stored(f"i{n}", identity=f"p{n}", camera=n % 7) for n in range(9_999)])
         people.add_items(

@@ -23,11 +23,11 @@ from trireid.gallery.attribute_names import AttributeNames
 from trireid.gallery.calibration import Calibration
 from trireid.gallery.filters import Filters
 from trireid.gallery.index import VectorIndex
+from trireid.gallery.index_cache import load_snapshot
 from trireid.gallery.items import Position
 from trireid.gallery.moment import Moment
-from trireid.gallery.reading import Reading
+from trireid.gallery.read_session import Reading
 from trireid.gallery.scoring import ALL, Segments
-from trireid.gallery.snapshot import load_snapshot
 from trireid.gallery.store import MovedError, Store
 from trireid.gallery.stored_values import check_keys, check_masks
 from trireid.inference import Card
