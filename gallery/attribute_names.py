@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 from typing import Final
 
-from trireid.gallery.moment import Moment
+import numpy as np
+from numpy.typing import NDArray
+
+from trireid.gallery.items import LogPosition
 from trireid.gallery.store import Store
 from trireid.gallery.stored_values import bounded
 
@@ -25,19 +28,30 @@ class AttributeNames:
         self._seen = 0
         self._lock = threading.Lock()
 
-    def known(self, store: Store, moment: Moment) -> set[str] | None:
-        """Return the names of a moment's attributes; None if there are too many to tell."""
+    def known(
+        self, store: Store, present: NDArray[np.uint8], position: LogPosition
+    ) -> set[str] | None:
+        """Return the names of the attributes of the items that are there at a position.
+
+        Args:
+            store: A store in a transaction at that position.
+            present: The modalities of each key's item as a mask, 0 if it is gone: [last key + 1].
+            position: How far the store's history goes.
+
+        Returns:
+            The names; None if there are too many to tell.
+        """
         with self._lock:
-            self._follow(store, moment)
+            self._follow(store, position)
             if len(self._holders) > MOST_NAMES:
                 return None
             for name, key in list(self._holders.items()):
-                if key < len(moment.present) and not moment.present[key]:
+                if key < len(present) and not present[key]:
                     self._look_again(store, name)
             return set(self._holders)
 
-    def _follow(self, store: Store, moment: Moment) -> None:
-        if self._seen >= moment.position.key or len(self._holders) > MOST_NAMES:
+    def _follow(self, store: Store, position: LogPosition) -> None:
+        if self._seen >= position.key or len(self._holders) > MOST_NAMES:
             return
         rows = store.run(
             f"SELECT {bounded('each.key')}, max(items.key) FROM items, json_each(items.attributes) AS each"
@@ -45,7 +59,7 @@ class AttributeNames:
             [self._seen, MOST_NAMES + 1],
         )
         self._holders.update((str(name), key) for name, key in rows)
-        self._seen = moment.position.key
+        self._seen = position.key
 
     def _look_again(self, store: Store, name: str) -> None:
         rows = store.run(

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trireid.gallery.read_session import Reading
+from trireid.gallery.read_session import ReadSession
 from trireid.gallery.scoring import Segments
 
 Probability = Callable[[float], float]
@@ -48,24 +48,24 @@ class Calibration:
         self._curves: dict[int, tuple[int, Probability | None]] = {}
         self._lock = threading.Lock()
 
-    def of(self, reading: Reading, mask: int) -> Probability | None:
+    def of(self, session: ReadSession, mask: int) -> Probability | None:
         """The curve for queries of these modalities; None where identities do not suffice."""
         with self._lock:
             fitted_for, curve = self._curves.get(mask, (0, None))
-            if len(reading.moment) >= max(1.0, _GROWTH * fitted_for):
-                curve = _fitted(reading, mask)
-                self._curves[mask] = len(reading.moment), curve
+            if len(session.snapshot) >= max(1.0, _GROWTH * fitted_for):
+                curve = _fitted(session, mask)
+                self._curves[mask] = len(session.snapshot), curve
             return curve
 
 
-def _fitted(reading: Reading, mask: int) -> Probability | None:
-    rows = reading.rows(_OF_SEVERAL, [_IDENTITIES, _OF_EACH, _MOST_ITEMS])
+def _fitted(session: ReadSession, mask: int) -> Probability | None:
+    rows = session.rows(_OF_SEVERAL, [_IDENTITIES, _OF_EACH, _MOST_ITEMS])
     same, other = _pairs(rows)
     if len(same) < LEAST_PAIRS or len(other) < LEAST_PAIRS:
         return None
     keys = np.array([row[0] for row in rows], np.int64)
-    vectors, masks = reading.vectors(keys)
-    segments = reading.moment.segments
+    vectors, masks = session.vectors(keys)
+    segments = session.segments
     scores = [_cosines(segments, vectors, masks, mask, pairs) for pairs in (same, other)]
     return logistic(scores[0], scores[1]) if min(map(len, scores)) >= LEAST_PAIRS else None
 

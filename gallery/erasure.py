@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from trireid.gallery.index_cache import drop_dead_drafts, drop_snapshot
+from trireid.gallery.index_cache import drop_dead_drafts, drop_index_cache
 from trireid.gallery.reserve import with_reserve
 from trireid.gallery.scrubbing import BUSY, is_large, scrub
 from trireid.gallery.store import FILE, Store
@@ -100,7 +100,7 @@ class Erasure:
             point = self._store.erasable()
             if self._store.erased() == point:
                 return None, True
-            drop_snapshot(self._folder)
+            drop_index_cache(self._folder)
             return point, with_reserve(self._folder, self._empty_log)
 
     def _empty_log(self) -> bool:

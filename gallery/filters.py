@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trireid.gallery.items import Position
+from trireid.gallery.items import LogPosition
 from trireid.gallery.store import Store
 from trireid.gallery.where import Condition
 
@@ -27,15 +27,15 @@ class Filters:
     """
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str], tuple[Position, Keys]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], tuple[LogPosition, Keys]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def passing(self, store: Store, condition: Condition, position: Position) -> Keys:
+    def passing(self, store: Store, condition: Condition, position: LogPosition) -> Keys:
         """The keys int64 [n], growing, of a store that is read at a position."""
         mark = condition[0], repr(condition[1])
         with self._lock:
             seen, keys = self._known.get(
-                mark, (Position(position.generation), np.empty(0, np.int64))
+                mark, (LogPosition(position.generation), np.empty(0, np.int64))
             )
         if seen.later_than(position):  # what was removed between the two is not in it
             return store.keys(condition)

@@ -21,10 +21,10 @@ from trireid.gallery.compaction import compact_store
 from trireid.gallery.enrolling import item_of
 from trireid.gallery.erasure import WAIT, Erasure
 from trireid.gallery.hits import Answer, Hit
-from trireid.gallery.index_cache import SNAPSHOT, save_snapshot
+from trireid.gallery.index_cache import INDEX_CACHE, save_index_cache
 from trireid.gallery.items import Item, StoredPicture, bytes_of
 from trireid.gallery.limits import check_limits
-from trireid.gallery.live_index import MUCH, View
+from trireid.gallery.live_index import MUCH, LiveIndex
 from trireid.gallery.merging import Merged, Merger, Offer, is_known, known_marks
 from trireid.gallery.pictures import prepare, with_contents
 from trireid.gallery.place import (
@@ -39,7 +39,7 @@ from trireid.gallery.place import (
     settings_of,
     settled,
 )
-from trireid.gallery.read_session import Reading
+from trireid.gallery.read_session import ReadSession
 from trireid.gallery.removal import remove_items, select, select_ids
 from trireid.gallery.reserve import keep_reserve, require_reserve, with_reserve
 from trireid.gallery.retention import check_share
@@ -53,7 +53,7 @@ from trireid.samples import GalleryError, Sample
 from trireid.samples.depth import Depth, LoggedNotes, reading_images
 
 #: A gallery of so many items or more saves its index when it is closed.
-WORTH_A_SNAPSHOT: Final = 5_000
+WORTH_SAVING: Final = 5_000
 Load = Callable[[Path], Embedder]
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Gallery:
             if not self._writer.read_only:
                 # before a saved index is read that may hold what was removed
                 self._erasure.finish(is_brief=True)
-            self._view = self._viewed()
+            self._live = self._follow_store()
         except BaseException:
             self._close_stores()
             raise
@@ -151,7 +151,7 @@ class Gallery:
             self._save_if_possible()
         with self._writing, self._reading:
             self._closed = True
-            self._view.close()
+            self._live.close()
             self._close_stores()
 
     @property
@@ -183,7 +183,7 @@ class Gallery:
                     prepared, embeddings, keep=keep, generation=generation, replace=replace
                 )
             except MovedError:  # to another network, while this one embedded
-                self.view()
+                self.live_index()
 
     def _prepare(
         self, samples: Sequence[Sample], keep: bool
@@ -228,14 +228,14 @@ class Gallery:
         """As `add_embedded`, with all that is stored of each sample."""
         for item in items:
             check_limits(item)
-        generation = self.view().moment.position.generation if generation is None else generation
+        generation = self.live_index().position.generation if generation is None else generation
         self._require_reserve(items)
         with ExitStack() as stack:
             with self._writing, self._writer.transaction():
                 replaced = self._writer.add(items, generation, replace=replace)
                 if len(items) > MUCH:  # searches go on with what was until it is taken in
-                    stack.enter_context(self._entered())
-            self.view()
+                    stack.enter_context(self._enter())
+            self.live_index()
         if replaced:
             self._erase()
         return [item.id for item in items]
@@ -261,7 +261,7 @@ class Gallery:
             updated = [each.id for each in merged if each.outcome == "updated"]
             if updated:
                 self._writer.audit("update", {"ids": updated, "updated": len(updated)})
-        self.view()
+        self.live_index()
         if any(each.outcome in ("replaced", "updated") for each in merged):
             self._erase()
         return merged
@@ -279,7 +279,7 @@ class Gallery:
     @property
     def generation(self) -> int:
         """How often the gallery has moved to another network, from 1."""
-        return self._view.moment.position.generation
+        return self._live.position.generation
 
     def remove(self, *, ids: Sequence[str] | None = None, identity: str | None = None) -> int:
         """Remove items by their ids, or all of an identity; returns how many there were.
@@ -397,14 +397,14 @@ class Gallery:
         if not samples:
             raise GalleryError("a query needs one sample at least", "sample")
         while True:
-            segments = self._view.segments
+            segments = self._live.segments
             with reading_images(self._notes):
                 query = Query.of(samples, *self.embedder.look(samples), segments)
-            with self._entered() as (view, reading):
+            with self._enter() as (live, session):
                 search = Search(
-                    self.name, self.embedder.card.kind, reading, view.calibration, query
+                    self.name, self.embedder.card.kind, session, live.calibration, query
                 )
-                found = search.found(asked) if view.segments is segments else None
+                found = search.found(asked) if live.segments is segments else None
             if found is not None:  # else the gallery has moved to another network since
                 return Answer(
                     hits=search.hits(found, asked), kept=query.kept, embedding=query.embedding
@@ -425,16 +425,15 @@ class Gallery:
         with self._reading:
             return self._reader.digests()
 
-    def snapshot(self) -> bool:
-        """Save the index beside the store, so that the next opening need not build it;
+    def save_index(self) -> bool:
+        """Save the index next to the store, so that the next opening need not build it.
 
-        False where a removal came between.
+        Returns:
+            False if a removal overtook the saving, and nothing was saved.
         """
-        with self.reading() as reading:
-            moment = reading.moment
-        return save_snapshot(
-            self.folder, moment.index, moment.position, self._writer, self._writing
-        )
+        with self.read() as session:
+            snapshot, position = session.snapshot, session.position
+        return save_index_cache(self.folder, snapshot.index, position, self._writer, self._writing)
 
     def compact(self) -> None:
         """Give back the space of what was removed, and forget which keys that was.
@@ -444,7 +443,7 @@ class Gallery:
         with self._writing:
             with_reserve(self.folder, self._compact)
         self._erase(WAIT)
-        if len(self) >= WORTH_A_SNAPSHOT:
+        if len(self) >= WORTH_SAVING:
             self._save_if_possible()
 
     def _compact(self) -> None:
@@ -452,43 +451,43 @@ class Gallery:
             self._writer.forget_removals()
         compact_store(self._writer)
 
-    def view(self) -> View:
-        """The view of the store as it is now, a new one where the gallery has moved to another
-        network.
+    def live_index(self) -> LiveIndex:
+        """Return the live index, up to date with the store: a new one if the gallery has moved to
+        another network.
         """
         while True:
-            view = self._view
+            live = self._live
             try:
-                view.follow()
+                live.follow()
             except MovedError:
-                self._renew(view)
+                self._renew(live)
             else:
-                return view
+                return live
 
     @contextmanager
-    def reading(self) -> Iterator[Reading]:
-        """The store and what is derived from it, of one and the same state."""
-        with self._entered() as (_, reading):
-            yield reading
+    def read(self) -> Iterator[ReadSession]:
+        """Open a session that reads the store and the index at one and the same position."""
+        with self._enter() as (_, session):
+            yield session
 
     @contextmanager
-    def _entered(self) -> Iterator[tuple[View, Reading]]:
+    def _enter(self) -> Iterator[tuple[LiveIndex, ReadSession]]:
         with ExitStack() as stack:
             while True:
-                view = self._view
+                live = self._live
                 try:
-                    reading = stack.enter_context(view.reading())
+                    session = stack.enter_context(live.read())
                     break
                 except MovedError:
-                    self._renew(view)
-            yield view, reading
+                    self._renew(live)
+            yield live, session
 
-    def _renew(self, old: View) -> None:
-        """Put a new view in the place of one that is of no more use."""
+    def _renew(self, old: LiveIndex) -> None:
+        """Replace a live index that can no longer be used."""
         with self._writing, self._reading:
             if self._closed:
                 raise GalleryError(f"{self.folder}: is closed", str(self.folder), "closed")
-            if self._view is old:  # no other thread has done it meanwhile
+            if self._live is old:  # no other thread was faster
                 self._reload()
                 old.close()
 
@@ -501,14 +500,14 @@ class Gallery:
         if meta["fingerprint"] != self.embedder.card.fingerprint:
             self.embedder = self._load(artifact_path(meta))
             check_network(self.folder, meta, self.embedder)
-        self._view = self._viewed()
+        self._live = self._follow_store()
 
     def check_writable(self) -> None:
         """Raise GalleryError (code `read_only`) if the gallery may only be read."""
         self._writer.check_writable()
 
-    def _viewed(self) -> View:
-        return View(
+    def _follow_store(self) -> LiveIndex:
+        return LiveIndex(
             self.folder,
             self.embedder.card,
             memory=self.settings.memory,
@@ -518,14 +517,14 @@ class Gallery:
     def _worth_saving(self) -> bool:
         if self._writer.read_only:
             return False
-        return len(self._view.moment) >= WORTH_A_SNAPSHOT and not (
-            self._view.restored and (self.folder / SNAPSHOT).is_file()
+        return len(self._live) >= WORTH_SAVING and not (
+            self._live.is_restored and (self.folder / INDEX_CACHE).is_file()
         )
 
     def _remove(self, what: Condition, audited: Mapping[str, Any]) -> int:
         with self._writing:
             removed = remove_items(self._writer, what, audited)
-        self.view()
+        self.live_index()
         if removed:
             self._erase(WAIT)
         return removed
@@ -555,6 +554,6 @@ class Gallery:
     def _save_if_possible(self) -> None:
         """Save the index; a disk that is full costs the next opening time, and nothing else."""
         try:
-            self.snapshot()
+            self.save_index()
         except OSError as error:
             log.warning("%s: the index was not saved: %s", self.folder, error.strerror)

@@ -16,24 +16,24 @@ from pathlib import Path
 from typing import Any, Final
 
 from trireid.gallery.index import Seen, VectorIndex
-from trireid.gallery.items import Position
+from trireid.gallery.items import LogPosition
 from trireid.gallery.store import Store
 from trireid.samples import GalleryError
 from trireid.samples.durable import sync_folder
 
-SNAPSHOT: Final = "gallery.index"
+INDEX_CACHE: Final = "gallery.index"
 
 log = logging.getLogger(__name__)
 
 
-def load_snapshot(
+def load_index_cache(
     folder: Path, store: Store, dimension: int, **options: Any
-) -> tuple[VectorIndex, Position] | None:
+) -> tuple[VectorIndex, LogPosition] | None:
     """The saved index and how far it has seen;
 
     None where there is none that can be used, which is logged.
     """
-    path = folder / SNAPSHOT
+    path = folder / INDEX_CACHE
     if not path.is_file():
         return None
     try:
@@ -56,14 +56,14 @@ def load_snapshot(
     return index, position
 
 
-def _position(saved: Mapping[str, Any]) -> Position:
+def _position(saved: Mapping[str, Any]) -> LogPosition:
     if not all(type(value) is int and value >= 0 for value in saved.values()):
         raise ValueError("its position is not of whole numbers")
-    return Position(**saved)
+    return LogPosition(**saved)
 
 
-def save_snapshot(
-    folder: Path, index: Seen, position: Position, writer: Store, writing: threading.RLock
+def save_index_cache(
+    folder: Path, index: Seen, position: LogPosition, writer: Store, writing: threading.RLock
 ) -> bool:
     """Save an index that has seen the store up to a position.
 
@@ -71,7 +71,7 @@ def save_snapshot(
     is dropped and False returned. `writing` guards the writer, which is asked at the beginning and
     the end only.
     """
-    draft = folder / f".{SNAPSHOT}.{os.getpid()}-{threading.get_ident()}"
+    draft = folder / f".{INDEX_CACHE}.{os.getpid()}-{threading.get_ident()}"
     with writing:
         mark = writer.mark()
     try:
@@ -80,7 +80,7 @@ def save_snapshot(
             now = writer.position()
             if (now.generation, now.removal) != (position.generation, position.removal):
                 return False
-            os.replace(draft, folder / SNAPSHOT)
+            os.replace(draft, folder / INDEX_CACHE)
         sync_folder(folder)
     except FileNotFoundError:  # the draft: another thread or process has dropped it
         return False
@@ -89,18 +89,18 @@ def save_snapshot(
     return True
 
 
-def drop_snapshot(folder: Path) -> None:
+def drop_index_cache(folder: Path) -> None:
     """Remove the snapshot and drafts of it, of killed processes too: they hold vectors of what has
     been removed since.
     """
-    _drop(folder, folder.glob(f"*{SNAPSHOT}*"))
+    _drop(folder, folder.glob(f"*{INDEX_CACHE}*"))
 
 
 def drop_dead_drafts(folder: Path) -> None:
     """Remove drafts of the snapshot that a killed process left: of what they hold nobody knows what
     was removed since.
     """
-    _drop(folder, [path for path in folder.glob(f".*{SNAPSHOT}.*") if not _is_alive(path.name)])
+    _drop(folder, [path for path in folder.glob(f".*{INDEX_CACHE}.*") if not _is_alive(path.name)])
 
 
 def _drop(folder: Path, paths: Iterable[Path]) -> None:

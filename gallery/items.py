@@ -71,7 +71,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Position:
+class LogPosition:
     """How far into a store's history a reader has seen: keys and removals up to these, of one
     generation of embeddings.
     """
@@ -80,7 +80,7 @@ class Position:
     key: int = 0
     removal: int = 0
 
-    def later_than(self, other: Position) -> bool:
+    def later_than(self, other: LogPosition) -> bool:
         """Whether this is the later one of two positions in one store's history."""
         return (self.generation, self.key, self.removal) > (
             other.generation,

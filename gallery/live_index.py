@@ -23,10 +23,10 @@ from trireid.gallery.attribute_names import AttributeNames
 from trireid.gallery.calibration import Calibration
 from trireid.gallery.filters import Filters
 from trireid.gallery.index import VectorIndex
-from trireid.gallery.index_cache import load_snapshot
-from trireid.gallery.items import Position
+from trireid.gallery.index_cache import load_index_cache
+from trireid.gallery.items import LogPosition
 from trireid.gallery.moment import Moment
-from trireid.gallery.read_session import Reading
+from trireid.gallery.read_session import ReadSession
 from trireid.gallery.scoring import ALL, Segments
 from trireid.gallery.store import MovedError, Store
 from trireid.gallery.stored_values import check_keys, check_masks
@@ -38,7 +38,7 @@ MUCH: Final = 512
 _PATIENCE: Final = 0.005
 
 
-class View:
+class LiveIndex:
     """The index of one generation of embeddings, for several threads: one brings it forward, the
     others search meanwhile.
     """
@@ -55,15 +55,15 @@ class View:
         self._forward = threading.Lock()
         #: Guards which readings are open, and the connections that none of them uses.
         self._counting = threading.Lock()
-        self._latest: Reading | None = None
+        self._latest: ReadSession | None = None
         self._idle: list[Store] = []
         self._taking_much, self._usable, self._closed = False, True, False
         store = Store(folder)
         try:
             start = replace(store.position(), key=0)
-            saved = load_snapshot(folder, store, card.dimension, **options)
-            #: Whether the index was read from its snapshot.
-            self.restored = saved is not None
+            saved = load_index_cache(folder, store, card.dimension, **options)
+            #: Whether the index was read from its cache.
+            self.is_restored = saved is not None
             self.index, position = saved or (VectorIndex(card.dimension, **options), start)
             #: What was last derived; its position is the store's in no transaction but a reading's.
             self.moment = self._first(store, position)
@@ -71,6 +71,14 @@ class View:
             store.close()
         with self.index.filling():
             self.follow()
+
+    def __len__(self) -> int:
+        return len(self.moment)
+
+    @property
+    def position(self) -> LogPosition:
+        """How far the index has followed the store."""
+        return self.moment.position
 
     def close(self) -> None:
         """End the index's background work, and stop following the store.
@@ -93,7 +101,7 @@ class View:
         self._leave(reading)
 
     @contextmanager
-    def reading(self) -> Iterator[Reading]:
+    def read(self) -> Iterator[ReadSession]:
         """The store and the moment derived from it, as they are now; as they were, while another
         thread takes in much.
 
@@ -106,7 +114,7 @@ class View:
         finally:
             self._leave(reading)
 
-    def _entered(self) -> Reading:
+    def _entered(self) -> ReadSession:
         while not self._forward.acquire(timeout=_PATIENCE):
             if self._taking_much and (reading := self._joined()) is not None:
                 return reading
@@ -115,14 +123,14 @@ class View:
         finally:
             self._forward.release()
 
-    def _joined(self) -> Reading | None:
+    def _joined(self) -> ReadSession | None:
         """The reading that was begun last, if it has not ended."""
         with self._counting:
             if self._latest is not None:
                 self._latest.users += 1
             return self._latest
 
-    def _brought_forward(self) -> Reading:
+    def _brought_forward(self) -> ReadSession:
         """A reading of where the store is now. The caller keeps others from going further."""
         if not self._usable:
             raise MovedError(self._folder)
@@ -139,7 +147,7 @@ class View:
         except BaseException:
             store.close()
             raise
-        reading = Reading(store, self.moment, self._filters, self._names)
+        reading = ReadSession(store, self.moment, self._filters, self._names)
         with self._counting:
             self._latest = reading
         return reading
@@ -150,7 +158,7 @@ class View:
                 return self._idle.pop()
         return Store(self._folder)
 
-    def _leave(self, reading: Reading) -> None:
+    def _leave(self, reading: ReadSession) -> None:
         with self._counting:
             reading.users -= 1
             if reading.users:
@@ -168,7 +176,7 @@ class View:
                 return
         reading.store.close()
 
-    def _take(self, store: Store, now: Position) -> None:
+    def _take(self, store: Store, now: LogPosition) -> None:
         """Derive what the store holds now from what is new; where that fails midway, the view is of
         no more use.
         """
@@ -187,7 +195,7 @@ class View:
             self._taking_much = False
         self.moment = Moment(now, self.index.now, self.segments, present, counts)
 
-    def _taken(self, store: Store, now: Position) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    def _taken(self, store: Store, now: LogPosition) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Bring the index forward; which modalities the items have then, and how many have which."""
         then, counts = self.moment.position, self.moment.counts.copy()
         present = np.zeros(now.key + 1, np.uint8)
@@ -202,7 +210,7 @@ class View:
         present[removed] = 0
         return present, counts
 
-    def _first(self, store: Store, position: Position) -> Moment:
+    def _first(self, store: Store, position: LogPosition) -> Moment:
         """The moment of an index as it was saved, or of an empty one."""
         present = np.zeros(position.key + 1, np.uint8)
         rows = store.run("SELECT key, present FROM items WHERE key <= ?", [position.key])

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trireid.gallery.index import Keys, Seen
-from trireid.gallery.items import Position
+from trireid.gallery.items import LogPosition
 from trireid.gallery.scoring import Floats, Segments
 
 #: The embeddings [n, D] as they were made of items by their keys; NaN where a key is gone.
@@ -34,7 +34,7 @@ class Moment:
     segments their samples lack, of unit length.
     """
 
-    position: Position
+    position: LogPosition
     index: Seen
     segments: Segments
     #: The modalities of each key's item as a mask, 0 where it is gone: uint8 [last key + 1].

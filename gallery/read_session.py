@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from trireid.gallery.attribute_names import AttributeNames
 from trireid.gallery.filters import Filters
 from trireid.gallery.index import Keys
-from trireid.gallery.items import Known
+from trireid.gallery.items import Known, LogPosition
 from trireid.gallery.moment import Moment
-from trireid.gallery.scoring import Floats
+from trireid.gallery.scoring import Floats, Segments
 from trireid.gallery.store import Store
 from trireid.gallery.where import Condition
 
 
-class Reading:
+class ReadSession:
     """A moment, and a connection in a transaction that sees the store at its position.
 
     Several threads may share it.
@@ -34,6 +34,21 @@ class Reading:
         #: How many threads are at it; the view counts them.
         self.users = 1
         self._filters, self._names, self._lock = filters, names, threading.Lock()
+
+    @property
+    def snapshot(self) -> Moment:
+        """The index at the session's position."""
+        return self.moment
+
+    @property
+    def position(self) -> LogPosition:
+        """How far the session sees into the store's history."""
+        return self.moment.position
+
+    @property
+    def segments(self) -> Segments:
+        """The segments of the embeddings that the session reads."""
+        return self.moment.segments
 
     def search(
         self,
@@ -60,7 +75,7 @@ class Reading:
     def attribute_names(self) -> set[str] | None:
         """The names of the attributes that items have; None if there are too many to tell."""
         with self._lock:
-            return self._names.known(self.store, self.moment)
+            return self._names.known(self.store, self.moment.present, self.position)
 
     def expired(self, now: float) -> Keys:
         """The keys int64 [n], growing, of the items past their `expires` at a time in seconds since

@@ -15,7 +15,7 @@ from trireid.gallery.calibration import Calibration
 from trireid.gallery.hits import Hit, first_of_each_identity, hit, ranked
 from trireid.gallery.index import Keys
 from trireid.gallery.limits import limit_answer
-from trireid.gallery.read_session import Reading
+from trireid.gallery.read_session import ReadSession
 from trireid.gallery.scoring import Segments, mask_of
 from trireid.gallery.where import Filter, check_attributes, condition
 from trireid.samples import MODALITIES, GalleryError, Kind, Modality, Sample
@@ -92,10 +92,15 @@ class Search:
     """
 
     def __init__(
-        self, name: str, kind: Kind | None, reading: Reading, calibration: Calibration, query: Query
+        self,
+        name: str,
+        kind: Kind | None,
+        session: ReadSession,
+        calibration: Calibration,
+        query: Query,
     ) -> None:
         self._name, self._kind = name, kind
-        self._reading, self._calibration, self._query = reading, calibration, query
+        self._session, self._calibration, self._query = session, calibration, query
 
     def found(self, asked: Asked) -> Found:
         """The best by key, not yet ranked. All that is asked of the store is asked here."""
@@ -121,20 +126,20 @@ class Search:
 
     def _found(self, k: int, asked: Asked) -> Found:
         """The k best by key."""
-        reading, query = self._reading, self._query
+        session, query = self._session, self._query
         passing = None if asked.where is None else self._passing(asked.where)
-        without = reading.expired(time.time())
+        without = session.expired(time.time())
         if asked.own_cameras is not None:
-            without = np.union1d(without, reading.passing(condition({"camera": asked.own_cameras})))
-        scores, keys = reading.search(
+            without = np.union1d(without, session.passing(condition({"camera": asked.own_cameras})))
+        scores, keys = session.search(
             query.embedding, query.mask, k, passing, without if len(without) else None
         )
-        known = reading.known(keys)
+        known = session.known(keys)
         hits = [
             (key, hit(self._name, known[key], score, self._kind))
             for key, score in zip(keys.tolist(), scores.tolist(), strict=True)
         ]
-        probability = self._calibration.of(reading, query.mask)
+        probability = self._calibration.of(session, query.mask)
         if probability is None:
             return hits
         return [(key, replace(one, probability=probability(one.score))) for key, one in hits]
@@ -144,15 +149,15 @@ class Search:
 
         Raises GalleryError for an attribute that no item of the gallery has.
         """
-        passing = self._reading.passing(where.condition)
+        passing = self._session.passing(where.condition)
         # A filter that some item passes asks for nothing unknown, unless it lets pass what lacks an
         # attribute.
         if (
             where.attributes
-            and len(self._reading.moment)
+            and len(self._session.snapshot)
             and (where.passes_absent or not len(passing))
         ):
-            names = self._reading.attribute_names()
+            names = self._session.attribute_names()
             if names is not None:
                 check_attributes(where.attributes, names)
         return passing
@@ -162,7 +167,7 @@ class Search:
         if len(found) < 2:
             return found
         segments, query = self._query.segments, self._query
-        vectors, masks = self._reading.vectors(np.array([key for key, _ in found], np.int64))
+        vectors, masks = self._session.vectors(np.array([key for key, _ in found], np.int64))
         reduced = segments.reduced(vectors, masks & query.mask)
         distance = rerank(segments.reduced(query.embedding[None], np.array([query.mask])), reduced)[
             0

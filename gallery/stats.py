@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trireid.gallery.erasure import is_pending
-from trireid.gallery.index_cache import SNAPSHOT
+from trireid.gallery.index_cache import INDEX_CACHE
 from trireid.gallery.place import recorded_kind
 from trireid.gallery.retention import keep_days_of
 from trireid.gallery.store import Store
@@ -54,7 +54,7 @@ def stats(folder: Path) -> dict[str, Any]:
             "keep_days": keep_days_of(meta),
             "erasure_pending": is_pending(store),
             "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
-            "index_saved": (folder / SNAPSHOT).is_file(),
+            "index_saved": (folder / INDEX_CACHE).is_file(),
         }
     finally:
         store.close()

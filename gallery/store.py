@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from trireid.gallery.actor import current_actor, note_replaced
 from trireid.gallery.index import LAST_KEY
-from trireid.gallery.items import Added, Item, Known, Position, StoredPicture
+from trireid.gallery.items import Added, Item, Known, LogPosition, StoredPicture
 from trireid.gallery.limits import attributes_text
 from trireid.gallery.opening import BUSY_SECONDS, connect
 from trireid.gallery.reserve import disk_full, is_out_of_room, with_reserve
@@ -330,7 +330,7 @@ class Store:
             "its generation or dimension",
         )
 
-    def position(self) -> Position:
+    def position(self) -> LogPosition:
         """Where the store is now."""
         # never falls, whatever is removed
         last = "(SELECT seq FROM sqlite_sequence WHERE name = '{}')"
@@ -347,13 +347,13 @@ class Store:
                 self.folder,
                 f"it has items {oldest} to {newest}, and its keys go from 1 to {last_key}",
             )
-        return Position(self._number(generation), last_key, removal)
+        return LogPosition(self._number(generation), last_key, removal)
 
     def mark(self) -> str:
         """What tells this store from every other."""
         return str(self.run("SELECT value FROM meta WHERE name = 'mark'")[0][0])
 
-    def reaches(self, position: Position) -> bool:
+    def reaches(self, position: LogPosition) -> bool:
         """Whether all that was removed after a position is still told; what came before is
         forgotten by `compact`.
         """
@@ -379,14 +379,14 @@ class Store:
         sync(file)
         return count
 
-    def removed(self, since: Position) -> NDArray[np.int64]:
+    def removed(self, since: LogPosition) -> NDArray[np.int64]:
         """The keys int64 [n] of what was removed after a position."""
         rows = self.run(
             "SELECT key FROM removals WHERE sequence > ? ORDER BY sequence", [since.removal]
         )
         return check_keys(self.folder, [key for (key,) in rows], self.position().key)
 
-    def added(self, since: Position, dimension: int) -> Iterator[Added]:
+    def added(self, since: LogPosition, dimension: int) -> Iterator[Added]:
         """What was added after a position and is still there, in blocks, so that memory stays
         bounded.
         """

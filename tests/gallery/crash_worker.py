@@ -87,17 +87,17 @@ def item(
 
 def nearest(gallery: Gallery, id_: str, k: int = 1) -> list[tuple[float, Known]]:
     """Scores and items nearest to what an id stands for."""
-    with gallery.reading() as reading:
-        scores, keys = reading.search(embedding(id_), 7, k)
-        known = reading.known(keys)
+    with gallery.read() as session:
+        scores, keys = session.search(embedding(id_), 7, k)
+        known = session.known(keys)
     return [(float(score), known[key]) for key, score in zip(keys.tolist(), scores, strict=True)]
 
 
 def indexed(gallery: Gallery) -> int:
     """How many items the index holds."""
-    with gallery.reading() as reading:
-        assert len(reading.moment) == len(gallery.view().index)
-        return len(reading.moment)
+    with gallery.read() as session:
+        assert len(session.snapshot) == len(gallery.live_index().index)
+        return len(session.snapshot)
 
 
 def after(state: State, step: dict[str, Any]) -> State:
@@ -165,7 +165,7 @@ def _do(gallery: Gallery, step: dict[str, Any]) -> None:
     elif step["do"] == "compact":
         gallery.compact()
     else:
-        gallery.snapshot()
+        gallery.save_index()
 
 
 def _mark(id_: str, step: dict[str, Any]) -> str:
@@ -193,7 +193,7 @@ def _die(folder: Path, point: str) -> None:
     act, (owner, name) = POINTS[point]
     gallery = Gallery.open(folder, NoNetwork())
     if point != "index-written":
-        gallery.snapshot()
+        gallery.save_index()
     assert gallery._upkeep is not None
     gallery._upkeep.stop()  # it would do the erasing
     setattr(owner, name, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
@@ -201,9 +201,9 @@ def _die(folder: Path, point: str) -> None:
 
 
 def _replace(gallery: Gallery) -> None:
-    with gallery.reading() as reading:
+    with gallery.read() as session:
         ids = [
-            id_ for (id_,) in reading.rows("SELECT id FROM items WHERE identity = 'person 1'", [])
+            id_ for (id_,) in session.rows("SELECT id FROM items WHERE identity = 'person 1'", [])
         ]
     gallery.add_items(
         [replace(item(id_, "person 2"), embedding=embedding("another")) for id_ in ids]
@@ -226,7 +226,7 @@ def _save(gallery: Gallery) -> None:
         save(self, path, *arguments)
 
     setattr(Seen, "save", overtaken)  # noqa: B010
-    gallery.snapshot()
+    gallery.save_index()
 
 
 if __name__ == "__main__":

@@ -183,5 +183,5 @@ def test_what_fails_midway_is_derived_anew(tmp_path: Path, monkeypatch: pytest.M
         assert {known.identity for _, known in nearest(gallery, "second", 9)} == {"p", "q"}
         gallery.add_items([item("third", "p")])
         assert indexed(gallery) == 3
-    with pytest.raises(Exception, match="is closed"), gallery.reading():
+    with pytest.raises(Exception, match="is closed"), gallery.read():
         pass

@@ -34,7 +34,7 @@ from tests.gallery.crash_worker import (
 from trireid.gallery import Gallery
 from trireid.gallery.actor import current_actor
 from trireid.gallery.index import Seen, VectorIndex
-from trireid.gallery.index_cache import SNAPSHOT
+from trireid.gallery.index_cache import INDEX_CACHE
 from trireid.gallery.store import FILE
 
 #: How often the process is killed: TRIREID_KILLS=200 for the long run.
@@ -153,13 +153,13 @@ def test_an_index_file_that_cannot_be_used_is_built_anew(
     tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with filled(tmp_path / "a.gallery") as gallery:
-        assert gallery.snapshot()
-    path = tmp_path / "a.gallery" / SNAPSHOT
+        assert gallery.save_index()
+    path = tmp_path / "a.gallery" / INDEX_CACHE
     content = path.read_bytes()
     if damage == "another gallery's":
         with filled(tmp_path / "b.gallery", 30) as other:
-            assert other.snapshot()
-        content = (tmp_path / "b.gallery" / SNAPSHOT).read_bytes()
+            assert other.save_index()
+        content = (tmp_path / "b.gallery" / INDEX_CACHE).read_bytes()
     changed = {
         "torn": content[: len(content) // 2],
         "flipped": content[:300] + bytes([content[300] ^ 1]) + content[301:],
@@ -169,7 +169,7 @@ def test_an_index_file_that_cannot_be_used_is_built_anew(
     }
     path.write_bytes(changed[damage])
     with Gallery.open(tmp_path / "a.gallery", NoNetwork()) as gallery:
-        assert not gallery.view().restored
+        assert not gallery.live_index().is_restored
         assert indexed(gallery) == 40
     assert "built anew" in caplog.text
 
@@ -178,7 +178,7 @@ def test_a_snapshot_saves_building_the_index(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with filled(tmp_path / "a.gallery") as gallery:
-        assert gallery.snapshot()
+        assert gallery.save_index()
         gallery.add_items([item("late", "person 9")])
         gallery.remove(ids=[])
     given: list[int] = []
@@ -190,7 +190,7 @@ def test_a_snapshot_saves_building_the_index(
 
     monkeypatch.setattr(VectorIndex, "add", counted)
     with Gallery.open(tmp_path / "a.gallery", NoNetwork()) as gallery:
-        assert gallery.view().restored
+        assert gallery.live_index().is_restored
         assert given == [1]  # only what came after it
         assert indexed(gallery) == 41
 
@@ -198,7 +198,7 @@ def test_a_snapshot_saves_building_the_index(
 def test_what_is_erased_stays_in_no_file(tmp_path: Path) -> None:
     folder = tmp_path / "a.gallery"
     with filled(folder) as gallery:
-        assert gallery.snapshot()
+        assert gallery.save_index()
         wanted = [embedding(f"i{n}").tobytes() for n in range(40) if n % 4 == 1]
         assert all(any(vector in content for content in contents(folder)) for vector in wanted)
         assert gallery.remove(identity="person 1") == 10
@@ -210,7 +210,7 @@ def test_what_is_erased_stays_in_no_file(tmp_path: Path) -> None:
             "remove",
             {"identity": "person 1", "removed": 10, "by": current_actor()},
         )
-        assert gallery.snapshot()
+        assert gallery.save_index()
     for content in contents(folder):
         assert not any(vector in content for vector in wanted)
 
@@ -221,7 +221,7 @@ from trireid.gallery import Gallery
 from tests.gallery.crash_worker import NoNetwork
 gallery = Gallery.open(sys.argv[1], NoNetwork())
 os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-gallery.snapshot()
+gallery.save_index()
 """
 
 
@@ -240,7 +240,7 @@ def test_what_is_erased_leaves_no_trace_beside_killed_and_searching_processes(
         killed = subprocess.run([sys.executable, "-c", SAVING, str(folder)], cwd=ROOT)
         assert killed.returncode == -signal.SIGKILL
         assert any(
-            wanted[1] in path.read_bytes() for path in folder.iterdir() if SNAPSHOT in path.name
+            wanted[1] in path.read_bytes() for path in folder.iterdir() if INDEX_CACHE in path.name
         )
 
         def search() -> None:
@@ -288,8 +288,8 @@ def test_a_snapshot_that_a_removal_overtook_is_dropped(
             other.remove(ids=["i1"])
 
         monkeypatch.setattr(Seen, "save", overtaken)
-        assert not gallery.snapshot()
-    assert [path.name for path in folder.iterdir() if SNAPSHOT in path.name] == []
+        assert not gallery.save_index()
+    assert [path.name for path in folder.iterdir() if INDEX_CACHE in path.name] == []
 
 
 def test_compacting_gives_space_back_and_others_go_on(tmp_path: Path) -> None:

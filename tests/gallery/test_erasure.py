@@ -96,7 +96,7 @@ def test_another_process_finishes_what_one_leaves(
 def test_what_is_replaced_is_erased_as_what_is_removed(tmp_path: Path) -> None:
     folder = tmp_path / "a.gallery"
     with filled(folder) as gallery:
-        assert gallery.snapshot()
+        assert gallery.save_index()
         gallery.add_items(
             [item(f"i{n}", "person 5", mark=f"i{n}@again") for n in range(40) if n % 4 == 1]
         )
@@ -165,13 +165,13 @@ def test_nothing_of_a_gallery_is_written_to_the_folder_for_temporary_files(tmp_p
 def test_a_store_that_was_made_before_is_cleared_once(tmp_path: Path) -> None:
     folder = tmp_path / "a.gallery"
     with filled(folder) as gallery:
-        assert gallery.snapshot()
+        assert gallery.save_index()
     database = sqlite3.connect(folder / FILE)
     database.execute("DELETE FROM meta WHERE name = 'erased'")
     database.commit()
     database.close()
     with Gallery.open(folder, NoNetwork()) as gallery:
-        assert not gallery.view().restored
+        assert not gallery.live_index().is_restored
         assert not gallery.erasure_pending
 
 

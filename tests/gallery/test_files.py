@@ -51,7 +51,7 @@ def test_what_a_gallery_writes_is_its_owners_alone(
     os.chmod(tmp_path / "empty", 0o755)
     with Gallery.open(folder, embedder) as gallery:
         gallery.add([make_sample(0, id="a")], keep=True)
-        gallery.snapshot()
+        gallery.save_index()
         source = tmp_path / "m.csv"
         source.touch(0o600)
         os.chmod(source, 0o600)
@@ -116,7 +116,7 @@ def copy(tmp_path: Path, embedder: Embedder) -> Iterator[Path]:
     folder = tmp_path / "a.gallery"
     with Gallery.open(folder, embedder) as gallery:
         gallery.add([make_sample(n, id=f"i{n}", identity=f"p{n % 2}") for n in range(4)], keep=True)
-        gallery.snapshot()
+        gallery.save_index()
     lock(folder)
     yield folder
     unlock(folder)

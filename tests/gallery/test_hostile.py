@@ -18,7 +18,7 @@ from trireid.gallery import Gallery
 from trireid.gallery.checking import check
 from trireid.gallery.exporting import export
 from trireid.gallery.index import file as index_file
-from trireid.gallery.index_cache import SNAPSHOT
+from trireid.gallery.index_cache import INDEX_CACHE
 from trireid.gallery.old_schemas import SCHEMA_1, SCHEMA_2
 from trireid.gallery.place import artifact_of
 from trireid.gallery.reembedding import reembed
@@ -235,12 +235,12 @@ def test_a_removal_of_a_key_that_never_was_is_one_clear_error(folder: Path, key:
     with Gallery.open(folder, NoNetwork()) as gallery:
         change(folder, f"INSERT INTO removals (key) VALUES ({key})")
         with pytest.raises(GalleryError, match="an item's key is not a whole number from 1 to 4"):
-            gallery.view()
+            gallery.live_index()
 
 
 def nearest_keys(gallery: Gallery) -> list[int]:
-    with gallery.reading() as reading:
-        return sorted(reading.known(np.arange(1, 5)))
+    with gallery.read() as session:
+        return sorted(session.known(np.arange(1, 5)))
 
 
 ITEMS = {
@@ -383,22 +383,22 @@ def test_an_index_that_a_stranger_wrote_is_built_again(
     folder: Path, changed: dict[str, object]
 ) -> None:
     with Gallery.open(folder, NoNetwork()) as gallery:
-        assert gallery.snapshot()
-    content = (folder / SNAPSHOT).read_bytes()
+        assert gallery.save_index()
+    content = (folder / INDEX_CACHE).read_bytes()
     length = int.from_bytes(content[8:12], "little")
     header = json.loads(content[12 : 12 + length])
     extra = changed.get("extra")
     if isinstance(extra, dict):
         changed = {"extra": {**extra, "store": header["extra"]["store"]}}
     rest = np.frombuffer(content[12 + length : -4], np.uint8)
-    index_file.write(folder / SNAPSHOT, {**header, **changed}, [rest])
+    index_file.write(folder / INDEX_CACHE, {**header, **changed}, [rest])
     with Gallery.open(folder, NoNetwork()) as gallery:
-        assert not gallery.view().restored
+        assert not gallery.live_index().is_restored
         assert nearest_keys(gallery) == [1, 2, 3, 4]
 
 
 def test_an_index_that_is_a_fifo_does_not_hang(folder: Path) -> None:
-    os.mkfifo(folder / SNAPSHOT)
+    os.mkfifo(folder / INDEX_CACHE)
     with Gallery.open(folder, NoNetwork()) as gallery:
         assert nearest_keys(gallery) == [1, 2, 3, 4]
 

@@ -203,7 +203,7 @@ def test_after_a_move_to_another_network_facts_are_updated_alike(
 ) -> None:
     index(table(folder, "rgb,id,identity\na.png,x,Ann\n"), gallery)
     reembed(gallery.folder, successor)
-    gallery.view()
+    gallery.live_index()
     report = index(table(folder, "rgb,id,identity\na.png,x,Anna\n"), gallery)
     assert counts(report) == (0, 0, 1, 0, 0)
     assert gallery.search(Sample(rgb=encode_image(0)), 1)[0].identity == "Anna"

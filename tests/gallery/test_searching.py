@@ -24,7 +24,7 @@ from trireid.gallery.actor import current_actor
 from trireid.gallery.calibration import _cosines, logistic
 from trireid.gallery.index import VectorIndex
 from trireid.gallery.items import Item, StoredPicture
-from trireid.gallery.read_session import Reading
+from trireid.gallery.read_session import ReadSession
 from trireid.gallery.scoring import Segments, mask_of
 from trireid.gallery.where import instant_of
 from trireid.samples import MODALITIES, GalleryError, Sample
@@ -331,8 +331,8 @@ def test_a_filter_that_one_in_ten_thousand_passes(
         people.add_items(
             [stored("far", vector=-embedding("q"), identity="rare", attributes={"plate": "B 7"})]
         )
-        people.view().index.settle()
-        assert not people.view().index.exact
+        people.live_index().index.settle()
+        assert not people.live_index().index.exact
         for where in ({"identity": "rare"}, {"plate": "B 7"}, {"id": ["far", "none"]}):
             (hit,) = people.search(query("q"), 10, where)
             assert hit.id == "far"
@@ -360,12 +360,12 @@ def test_the_probability_is_fitted_to_a_bounded_share(
         ]
     )
     seen: list[int] = []
-    vectors = Reading.vectors
+    vectors = ReadSession.vectors
 
-    def counted(self: Reading, keys: Any) -> Any:
+    def counted(self: ReadSession, keys: Any) -> Any:
         seen.append(len(keys))
         return vectors(self, keys)
 
-    monkeypatch.setattr(Reading, "vectors", counted)
+    monkeypatch.setattr(ReadSession, "vectors", counted)
     assert people.search(query("k3"), 1)[0].probability is not None
     assert seen == [16 + 80]
