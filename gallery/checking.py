@@ -20,7 +20,8 @@ from trireid.gallery.scoring import mask_of
 from trireid.gallery.store import FILE, KNOWN, PICTURES, Store
 from trireid.gallery.stored_values import bounded, image_errors, item_errors
 from trireid.gallery.where import COLUMNS
-from trireid.samples import MODALITIES, GalleryError
+from trireid.samples import MODALITIES
+from trireid.samples.errors import GalleryError, GalleryReadOnlyError
 from trireid.samples.files import is_regular
 
 _UNIT: Final = 1e-3
@@ -93,9 +94,9 @@ def _meta(database: sqlite3.Connection, folder: Path, report: CheckReport) -> di
                     read()
                 except GalleryError as error:
                     report.faults.append(f"{FILE}: {error}")
+    except GalleryReadOnlyError:
+        raise
     except GalleryError as error:
-        if error.code == "read_only":
-            raise
         report.faults.append(f"{FILE}: what it says of itself cannot be read: {error}")
     return meta
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from trireid.gallery.reserve import disk_full
 from trireid.gallery.store import FILE, Store
-from trireid.samples import GalleryError
+from trireid.samples.errors import StoreError
 
 #: Pages given back in one transaction, where there is no room to write the file again.
 _STEP: Final = 256
@@ -48,10 +48,9 @@ def compact_store(store: Store) -> None:
     if outcome.returncode == 0:
         return
     if reason != "full":
-        raise GalleryError(
+        raise StoreError(
             f"{store.folder}: cannot be compacted: {reason or outcome.returncode}",
             str(store.folder),
-            "store",
         )
     if not _give_back_pages(store):
         raise disk_full(store.folder)

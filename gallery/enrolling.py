@@ -15,7 +15,8 @@ from trireid.gallery.limits import check_limits
 from trireid.gallery.pictures import digest, stored_pictures
 from trireid.gallery.where import checked_text, instant_of
 from trireid.inference.embedder import check_directions
-from trireid.samples import GalleryError, Sample
+from trireid.samples import Sample
+from trireid.samples.errors import GalleryError, GalleryValueError
 from trireid.samples.sample import FIELDS
 from trireid.samples.text import normalize_sample
 
@@ -27,7 +28,7 @@ def item_of(sample: Sample, embedding: NDArray[np.float32], keep: bool) -> Item:
     """The item that a sample makes, its text in Unicode NFC.
 
     `embedding`: float32 [D], or [0] for an item whose embedding is known. Raises GalleryError for
-    what no store can hold, PictureError for a bad picture, and, code `no_direction`, for an
+    what no store can hold, ImageError for a bad picture, and, code `no_direction`, for an
     embedding that is not finite or has length 0.
     """
     if embedding.size:
@@ -41,10 +42,9 @@ def item_of(sample: Sample, embedding: NDArray[np.float32], keep: bool) -> Item:
         if getattr(sample, name) is not None:
             checked_text(getattr(sample, name), name)
     if sample.expires is not None and instant_of(sample.expires) is None:
-        raise GalleryError(
+        raise GalleryValueError(
             f"expires: {sample.expires!r} is not an ISO 8601 time, as in 2027-01-31T12:00:00Z",
             "expires",
-            "invalid",
         )
     _check_attribute_names(sample.attributes)
     return Item(
@@ -67,8 +67,7 @@ def _check_attribute_names(names: Iterable[str]) -> None:
     """Refuse attributes that are called like a field: exported as columns, they would pass for it."""
     for name in names:
         if str(name).strip() in FIELDS:
-            raise GalleryError(
+            raise GalleryValueError(
                 f"attributes: {name!r} is the name of a field; give it as the field, or call the attribute otherwise",
                 "attributes",
-                "invalid",
             )

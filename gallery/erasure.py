@@ -19,7 +19,7 @@ from trireid.gallery.index_cache import drop_dead_drafts, drop_index_cache
 from trireid.gallery.reserve import with_reserve
 from trireid.gallery.scrubbing import BUSY, is_large, scrub
 from trireid.gallery.store import FILE, Store
-from trireid.samples import GalleryError
+from trireid.samples.errors import GalleryError, GalleryLockedError, StoreError
 
 #: How long an answer waits for readers that are in the way; the rest is left to the upkeep.
 WAIT: Final = 1.0
@@ -116,10 +116,8 @@ class Erasure:
         """
         outcome = scrub(self._folder / FILE)
         if outcome not in (0, BUSY):
-            raise GalleryError(
-                f"{self._folder}: its pages could not be cleared ({outcome})",
-                str(self._folder),
-                "store",
+            raise StoreError(
+                f"{self._folder}: its pages could not be cleared ({outcome})", str(self._folder)
             )
         return outcome == 0
 
@@ -132,9 +130,7 @@ class Erasure:
         try:
             with self._store.transaction():
                 self._store.record_erased(point)
-        except GalleryError as error:
-            if error.code != "locked":
-                raise
+        except GalleryLockedError:
             return False
         finally:
             self._store.run("PRAGMA busy_timeout = 0")

@@ -18,10 +18,11 @@ import numpy as np
 from trireid.gallery.items import Known, StoredPicture
 from trireid.gallery.store import Store
 from trireid.gallery.where import COLUMNS, Condition
-from trireid.samples import MODALITIES, Modality, PictureError
+from trireid.samples import MODALITIES, Modality
 from trireid.samples.cells import write_text, write_value
 from trireid.samples.decoding import content, examine
 from trireid.samples.durable import draft_folder, draft_of, make_private, write_private
+from trireid.samples.errors import ImageError, MissingImageError
 from trireid.samples.files import is_regular
 from trireid.samples.readers.columns import write_header
 from trireid.samples.sample import is_field_name
@@ -86,7 +87,7 @@ def export_person(folder: Path, condition: Condition, target: Path) -> tuple[int
         _write(draft / THUMBNAILS / f"{key}-{picture.modality}.jpg", picture.thumbnail)
         try:
             data = picture.data if picture.data is not None else _copy_of(picture)
-        except PictureError as error:
+        except ImageError as error:
             missing.append(f"item {key}: {error}")
             return None
         return _write_image(draft, key, picture, data)
@@ -98,13 +99,11 @@ def export_person(folder: Path, condition: Condition, target: Path) -> tuple[int
 def _copy_of(picture: StoredPicture) -> bytes:
     """The content of an enrolled file.
 
-    Raises PictureError if it is gone, or not an image: then it is not ours to copy.
+    Raises ImageError if it is gone, or not an image: then it is not ours to copy.
     """
     if picture.path is None:
-        raise PictureError(
-            f"{picture.modality}: is neither kept in the gallery nor in a file",
-            picture.modality,
-            "missing",
+        raise MissingImageError(
+            f"{picture.modality}: is neither kept in the gallery nor in a file", picture.modality
         )
     data = content(picture.path, f"{picture.modality} ({picture.path})")
     examine(data, f"{picture.modality} ({picture.path})")
@@ -157,7 +156,7 @@ def _write_image(draft: Path, key: int, picture: StoredPicture, data: bytes) -> 
 def _suffix(data: bytes) -> str:
     try:
         return _SUFFIXES.get(examine(data).form, "")
-    except PictureError:
+    except ImageError:
         return ""
 
 

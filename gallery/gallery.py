@@ -44,13 +44,14 @@ from trireid.gallery.removal import remove_items, select, select_ids
 from trireid.gallery.reserve import keep_reserve, require_reserve, with_reserve
 from trireid.gallery.retention import check_share
 from trireid.gallery.searching import Asked, Query, Search, cameras_of
-from trireid.gallery.store import MovedError, Store
+from trireid.gallery.store import Store
 from trireid.gallery.upkeep import Upkeep
 from trireid.gallery.where import Condition, parse_filter
 from trireid.inference import Embedder, load_artifact
 from trireid.inference.embedder import BATCH
-from trireid.samples import GalleryError, Sample
+from trireid.samples import Sample
 from trireid.samples.depth import Depth, LoggedNotes, reading_images
+from trireid.samples.errors import GalleryClosedError, GalleryError, GalleryMovedError
 
 #: A gallery of so many items or more saves its index when it is closed.
 WORTH_SAVING: Final = 5_000
@@ -169,7 +170,7 @@ class Gallery:
         """Embed and add samples in one transaction, durable on return; returns their ids.
 
         An id that is there is replaced; a sample without one gets a random one. `keep` holds the
-        pictures' bytes in the gallery; files are kept by reference either way. Raises PictureError
+        pictures' bytes in the gallery; files are kept by reference either way. Raises ImageError
         for a bad picture, and without `replace` GalleryError (code `exists`) for an id that is
         there; then it adds none.
         """
@@ -182,7 +183,7 @@ class Gallery:
                 return self.add_embedded(
                     prepared, embeddings, keep=keep, generation=generation, replace=replace
                 )
-            except MovedError:  # to another network, while this one embedded
+            except GalleryMovedError:  # to another network, while this one embedded
                 self.live_index()
 
     def _prepare(
@@ -214,7 +215,7 @@ class Gallery:
         """As `add`, with embeddings float32 [B, D] made by this gallery's network, when its
         `generation` was this.
 
-        Raises MovedError where the gallery has moved to another network since, and PictureError,
+        Raises GalleryMovedError where the gallery has moved to another network since, and ImageError,
         code `no_direction`, where an embedding is not finite or has length 0.
         """
         items = [
@@ -250,12 +251,12 @@ class Gallery:
             own: The ids that the same source has brought before.
 
         Raises:
-            MovedError: The gallery has moved to another network since.
+            GalleryMovedError: The gallery has moved to another network since.
         """
         self._require_reserve([offer.item for offer in offers])
         with self._writing, self._writer.transaction():
             if self._writer.generation() != generation:
-                raise MovedError(self.folder)
+                raise GalleryMovedError(self.folder)
             merger = Merger(self._writer, generation, self.embedder.card.cameras > 0, own)
             merged = [merger.merge(offer) for offer in offers]
             updated = [each.id for each in merged if each.outcome == "updated"]
@@ -361,7 +362,7 @@ class Gallery:
         hit. `other_cameras` leaves out the items of the query's own camera, which the sample must
         then have; `rerank` orders the 200 best by k-reciprocal re-ranking; `by_identity` gives the
         best hit of each identity; `min_score` leaves out what scores less. Raises GalleryError for
-        a bad k or filter, PictureError for a bad picture.
+        a bad k or filter, ImageError for a bad picture.
         """
         return self.answer(
             sample,
@@ -459,7 +460,7 @@ class Gallery:
             live = self._live
             try:
                 live.follow()
-            except MovedError:
+            except GalleryMovedError:
                 self._renew(live)
             else:
                 return live
@@ -478,7 +479,7 @@ class Gallery:
                 try:
                     session = stack.enter_context(live.read())
                     break
-                except MovedError:
+                except GalleryMovedError:
                     self._renew(live)
             yield live, session
 
@@ -486,7 +487,7 @@ class Gallery:
         """Replace a live index that can no longer be used."""
         with self._writing, self._reading:
             if self._closed:
-                raise GalleryError(f"{self.folder}: is closed", str(self.folder), "closed")
+                raise GalleryClosedError(f"{self.folder}: is closed", str(self.folder))
             if self._live is old:  # no other thread was faster
                 self._reload()
                 old.close()

@@ -23,8 +23,8 @@ from trireid.gallery.pictures import PreparedSample
 from trireid.gallery.prefetch import Prefetch
 from trireid.gallery.preparation import Preparation, Prepared
 from trireid.inference.embedder import Cameras, Images, Present
-from trireid.samples import TrireidError
 from trireid.samples.depth import ImageNotes
+from trireid.samples.errors import StoreError, TrireidError
 from trireid.samples.printable import printable
 from trireid.samples.source import Entry, Source
 
@@ -293,5 +293,5 @@ def _raise_if_no_items(fault: TrireidError) -> None:
     """Raise a fault that is no item's: the disk is full, another process holds the store, or moves
     it to another network.
     """
-    if fault.code in ("store", "disk_full", "locked", "moved", "read_only"):
+    if isinstance(fault, StoreError):
         raise fault

@@ -11,7 +11,8 @@ from typing import Any, Final
 from trireid.gallery.hits import Hit
 from trireid.gallery.items import Item
 from trireid.gallery.where import checked_text, instant_of
-from trireid.samples import GalleryError, Sample
+from trireid.samples import Sample
+from trireid.samples.errors import GalleryError, GalleryValueError
 
 #: Characters of an id, an identity and every other text of an item.
 MAX_TEXT: Final = 1000
@@ -34,16 +35,15 @@ def check_limits(given: Sample | Item) -> None:
     for name in _TEXTS:
         text = getattr(given, name)
         if text is not None and len(text) > MAX_TEXT:
-            raise GalleryError(
-                f"{name}: has {len(text)} characters, and may have {MAX_TEXT}", name, "invalid"
+            raise GalleryValueError(
+                f"{name}: has {len(text)} characters, and may have {MAX_TEXT}", name
             )
     attributes_text(given.attributes)
     instant = instant_of(given.time)
     if instant is not None and instant > time.time() + MAX_AHEAD:
-        raise GalleryError(
+        raise GalleryValueError(
             f"time: {given.time} is more than a day ahead of this machine's clock; correct it, or leave it out",
             "time",
-            "invalid",
         )
 
 
@@ -62,10 +62,8 @@ def attributes_text(attributes: Mapping[str, Any]) -> str:
     checked_text(text, "attributes")
     size = len(text.encode())
     if size > MAX_ATTRIBUTES:
-        raise GalleryError(
-            f"attributes: take {size} bytes as JSON, and may take {MAX_ATTRIBUTES}",
-            "attributes",
-            "invalid",
+        raise GalleryValueError(
+            f"attributes: take {size} bytes as JSON, and may take {MAX_ATTRIBUTES}", "attributes"
         )
     return text
 

@@ -28,9 +28,10 @@ from trireid.gallery.items import LogPosition
 from trireid.gallery.moment import Moment
 from trireid.gallery.read_session import ReadSession
 from trireid.gallery.scoring import ALL, Segments
-from trireid.gallery.store import MovedError, Store
+from trireid.gallery.store import Store
 from trireid.gallery.stored_values import check_keys, check_masks
 from trireid.inference import Card
+from trireid.samples.errors import GalleryMovedError
 
 #: While more than so many items are taken in at once, searches that begin join those that read what
 #: was before.
@@ -95,7 +96,7 @@ class LiveIndex:
             store.close()
 
     def follow(self) -> None:
-        """Bring the view to where the store is. Raises MovedError as `reading` does."""
+        """Bring the view to where the store is. Raises GalleryMovedError as `reading` does."""
         with self._forward:
             reading = self._brought_forward()
         self._leave(reading)
@@ -105,7 +106,7 @@ class LiveIndex:
         """The store and the moment derived from it, as they are now; as they were, while another
         thread takes in much.
 
-        Raises MovedError where the gallery has moved to another network or tells of its history no
+        Raises GalleryMovedError where the gallery has moved to another network or tells of its history no
         more, or the view is closed: make another.
         """
         reading = self._entered()
@@ -133,7 +134,7 @@ class LiveIndex:
     def _brought_forward(self) -> ReadSession:
         """A reading of where the store is now. The caller keeps others from going further."""
         if not self._usable:
-            raise MovedError(self._folder)
+            raise GalleryMovedError(self._folder)
         store = self._connection()
         try:
             store.begin_reading()
@@ -183,7 +184,7 @@ class LiveIndex:
         then = self.moment.position
         if now.generation != then.generation or not store.reaches(then):
             self._usable = False
-            raise MovedError(self._folder)
+            raise GalleryMovedError(self._folder)
         self._taking_much = now.key - then.key > MUCH
         try:
             with self.index.changing():

@@ -12,7 +12,7 @@ from trireid.gallery.exporting import export_person
 from trireid.gallery.items import Known, StoredPicture
 from trireid.gallery.store import Store
 from trireid.gallery.where import COLUMNS, condition
-from trireid.samples import GalleryError
+from trireid.samples.errors import GalleryError, UnknownIdentityError
 from trireid.samples.files import is_regular
 from trireid.samples.text import forms_of
 
@@ -64,9 +64,7 @@ def export_identity(folder: Path, identity: str, target: Path) -> tuple[int, lis
 
 
 def _nothing(folder: Path, identity: str) -> GalleryError:
-    return GalleryError(
-        f"{folder}: holds nothing of identity {identity!r}", "identity", "unknown_identity"
-    )
+    return UnknownIdentityError(f"{folder}: holds nothing of identity {identity!r}", "identity")
 
 
 def _described(store: Store, known: Known) -> dict[str, Any]:

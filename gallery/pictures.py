@@ -54,7 +54,7 @@ def prepare(
         3].
 
     Raises:
-        PictureError: An image cannot be read.
+        ImageError: An image cannot be read.
     """
     stored, shown = [], {}
     for modality in sample.present:
@@ -70,7 +70,7 @@ def prepare(
 def with_contents(sample: Sample) -> Sample:
     """The sample with the bytes of its files in their place.
 
-    Raises PictureError where one cannot be read.
+    Raises ImageError where one cannot be read.
     """
     contents: dict[str, Any] = {}
     for modality in sample.present:
@@ -84,7 +84,7 @@ def stored_pictures(sample: Sample, keep: bool) -> Sequence[StoredPicture]:
     """A sample's images as the store takes them. `keep`: hold the bytes inside (arrays and images
     as PNG).
 
-    Files are kept by reference to their absolute path in any case. Raises PictureError for an image
+    Files are kept by reference to their absolute path in any case. Raises ImageError for an image
     that cannot be read.
     """
     if isinstance(sample, PreparedSample):
@@ -97,7 +97,7 @@ def digest(sample: Sample) -> str:
     """SHA-256 over a sample's pictures as they were given: equal for exact duplicates, id and
     camera aside.
 
-    Raises PictureError where a file cannot be read.
+    Raises ImageError where a file cannot be read.
     """
     if isinstance(sample, PreparedSample):
         return sample.content_digest

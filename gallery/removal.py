@@ -18,7 +18,7 @@ from trireid.gallery.reserve import keep_reserve, release_reserve
 from trireid.gallery.retention import check_share, due, keep_days_of, older_than
 from trireid.gallery.store import Store
 from trireid.gallery.where import Condition, condition
-from trireid.samples import GalleryError
+from trireid.samples.errors import DiskFullError
 
 _PIECE: Final = 64
 
@@ -99,9 +99,8 @@ def remove_items(store: Store, condition: Condition, audited: Mapping[str, Any])
     """
     try:
         return store.remove(condition, audited)
-    except GalleryError as error:
-        if error.code != "disk_full":
-            raise
+    except DiskFullError:
+        pass
     release_reserve(store.folder)
     return _remove_in_pieces(store, condition, audited)
 
@@ -115,8 +114,8 @@ def _remove_in_pieces(store: Store, condition: Condition, audited: Mapping[str, 
             removed += store.remove(
                 ("key IN (SELECT value FROM json_each(?))", [json.dumps(keys)]), audited
             )
-        except GalleryError as error:
-            if error.code != "disk_full" or len(keys) == 1:
+        except DiskFullError:
+            if len(keys) == 1:
                 raise
             size = min(_PIECE, len(keys) // 2)
     return removed

@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
-from trireid.samples import GalleryError
 from trireid.samples.durable import PRIVATE_FILE
+from trireid.samples.errors import DiskFullError
 
 RESERVE: Final = "gallery.db.reserve"
 #: Bytes that a removal may write before its log is emptied.
@@ -60,9 +60,8 @@ def with_reserve(folder: Path, work: Callable[[], Result]) -> Result:
     """
     try:
         return work()
-    except GalleryError as error:
-        if error.code != "disk_full":
-            raise
+    except DiskFullError:
+        pass
     release_reserve(folder)
     return work()
 
@@ -77,12 +76,11 @@ def release_reserve(folder: Path) -> None:
             os.close(descriptor)
 
 
-def disk_full(folder: Path) -> GalleryError:
+def disk_full(folder: Path) -> DiskFullError:
     """The error for a disk that has no room for what is to be written."""
-    return GalleryError(
+    return DiskFullError(
         f"{folder}: the disk is full; remove items and `trireid gallery compact`, or free room on it",
         str(folder),
-        "disk_full",
     )
 
 

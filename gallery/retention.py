@@ -17,7 +17,7 @@ from typing import Final
 
 from trireid.gallery.store import Store
 from trireid.gallery.where import EXPIRED, Condition
-from trireid.samples import GalleryError
+from trireid.samples.errors import GalleryError, RetentionError
 
 KEEP_DAYS: Final = "keep_days"
 _DAY: Final = 86_400.0
@@ -89,11 +89,10 @@ def check_share(store: Store, condition: Condition) -> None:
     )[0]
     if 2 * going <= total:
         return
-    raise GalleryError(
+    raise RetentionError(
         f"{store.folder}: {going} of {total} items have reached their age by this machine's clock ({_text(time.time())}; the"
         f" newest item was added {_text(newest)}): more than half of a gallery goes only with --force",
         "force",
-        "too_many",
     )
 
 

@@ -50,8 +50,15 @@ from trireid.gallery.stored_values import (
     load_object,
 )
 from trireid.gallery.where import COLUMNS, EXPIRED, Condition, instant_of
-from trireid.samples import MODALITIES, GalleryError
+from trireid.samples import MODALITIES
 from trireid.samples.durable import make_private, sync, sync_folder, write_private
+from trireid.samples.errors import (
+    GalleryLockedError,
+    GalleryMovedError,
+    GalleryReadOnlyError,
+    ItemExistsError,
+    StoreError,
+)
 from trireid.samples.text import forms_of
 
 FILE: Final = "gallery.db"
@@ -74,15 +81,6 @@ PICTURES: Final = f"{bounded('modality', 8)}, {bounded('thumbnail', MOST_THUMBNA
 _FEW: Final = f"LIMIT {len(MODALITIES) + 1}"
 
 log = logging.getLogger(__name__)
-
-
-class MovedError(GalleryError):
-    """A gallery has moved to another network, or no more tells of its history what was asked."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(
-            f"{folder}: has moved to another network meanwhile; open it anew", str(folder), "moved"
-        )
 
 
 class Store:
@@ -172,16 +170,16 @@ class Store:
         """Add items, within a transaction, replacing those whose id is there; their embeddings are
         of this generation.
 
-        Returns how many were replaced. Raises MovedError where the gallery has moved to another
+        Returns how many were replaced. Raises GalleryMovedError where the gallery has moved to another
         network since, and without `replace` GalleryError (code `exists`) for an id that is there.
         """
         if self.generation() != generation:
-            raise MovedError(self.folder)
+            raise GalleryMovedError(self.folder)
         replaced = []
         for item in items:
             if sum(self._remove("id = ?", [form]) for form in forms_of(item.id)):
                 if not replace:
-                    raise GalleryError(f"id: {item.id!r} is there already", "id", "exists")
+                    raise ItemExistsError(f"id: {item.id!r} is there already", "id")
                 replaced.append(item.id)
             self._insert(item, generation)
         if replaced:
@@ -491,38 +489,33 @@ class Store:
 
 @contextmanager
 def reported(folder: Path) -> Iterator[None]:
-    """Turn SQLite's errors into one line that names the gallery, with the code `store`;
-
-    `locked` where another one writes.
-    """
+    """Turn SQLite's errors into a StoreError, one line that names the gallery."""
     try:
         yield
     except sqlite3.Error as error:
-        code = "store"
         if _is_full(error, folder):
             raise disk_full(folder) from error
         if isinstance(error, VersionError):
-            raise GalleryError(f"{folder}: {error}", str(folder), code) from error
+            raise StoreError(f"{folder}: {error}", str(folder)) from error
         if "attempt to write a readonly database" in str(error):
             raise read_only_error(folder) from error
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-            code, what = (
-                "locked",
-                f"another process has been writing for over {BUSY_SECONDS:.0f} s; try again",
-            )
-        elif isinstance(error, sqlite3.OperationalError):
+            raise GalleryLockedError(
+                f"{folder}: another process has been writing for over {BUSY_SECONDS:.0f} s; try again",
+                str(folder),
+            ) from error
+        if isinstance(error, sqlite3.OperationalError):
             what = f"its store cannot be used: {error}"
         else:
             what = f"{FILE} is not a gallery's store, or is damaged: {error}; `trireid gallery check` says what can be read"
-        raise GalleryError(f"{folder}: {what}", str(folder), code) from error
+        raise StoreError(f"{folder}: {what}", str(folder)) from error
 
 
-def read_only_error(folder: Path, what: str = "it") -> GalleryError:
+def read_only_error(folder: Path, what: str = "it") -> GalleryReadOnlyError:
     """Make the error for a change to a gallery that may be read only."""
-    return GalleryError(
+    return GalleryReadOnlyError(
         f"{folder}: {what} is read-only; give its folder and files rights to be written, or copy it to where it can be",
         str(folder),
-        "read_only",
     )
 
 

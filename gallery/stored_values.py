@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from trireid.gallery.index import LAST_KEY, Memory
 from trireid.gallery.items import Known, StoredPicture
 from trireid.gallery.scoring import ALL
-from trireid.samples import KINDS, MODALITIES, ConfigError, GalleryError
+from trireid.samples import KINDS, MODALITIES
 from trireid.samples.depth import Depth
+from trireid.samples.errors import ConfigError, GalleryError, StoreError
 
 #: Characters of an id, identity or other field, of a path, and of what is recorded of the gallery.
 MOST_TEXT: Final = 4096
@@ -55,10 +56,9 @@ def bounded(column: str, most: int = MOST_TEXT, instead: str = "x''") -> str:
 
 def damaged(folder: Path, what: str) -> GalleryError:
     """Make the error for a store that holds what no store can."""
-    return GalleryError(
+    return StoreError(
         f"{folder}: its store is damaged, or was not written by trireid: {what}; `trireid gallery check` says what can be read",
         str(folder),
-        "store",
     )
 
 

@@ -18,7 +18,8 @@ from numbers import Integral, Real
 from typing import Any, Final
 
 from trireid.gallery.attribute_filters import as_number, equals, is_plain_number, ranges
-from trireid.samples import KINDS, GalleryError, Kind
+from trireid.samples import KINDS, Kind
+from trireid.samples.errors import GalleryError, GalleryValueError
 from trireid.samples.sample import FIELDS
 from trireid.samples.text import forms_of, normalize_text
 
@@ -65,9 +66,9 @@ def parse_filter(where: Mapping[str, Any], kind: Kind | None = None) -> Filter:
             names it.
     """
     if not isinstance(where, Mapping):
-        raise GalleryError('where must be an object, as in {"camera": [1, 2]}', "where", "invalid")
+        raise GalleryValueError('where must be an object, as in {"camera": [1, 2]}', "where")
     if len(where) > MAX_KEYS:
-        raise GalleryError(f"where: {MAX_KEYS} keys at most, not {len(where)}", "where", "invalid")
+        raise GalleryValueError(f"where: {MAX_KEYS} keys at most, not {len(where)}", "where")
     parts = [
         _field(key, wanted, kind) if key in COLUMNS else _attribute(key, wanted)
         for key, wanted in where.items()
@@ -237,7 +238,7 @@ def _scalar(key: str, value: Any) -> str | int | float | bool:
 
 
 def _invalid(key: str, message: str) -> GalleryError:
-    return GalleryError(f"where.{str(key)[:_SHOWN]}: {message}", "where", "invalid")
+    return GalleryValueError(f"where.{str(key)[:_SHOWN]}: {message}", "where")
 
 
 def _show(value: Any) -> str:
@@ -270,9 +271,7 @@ def checked_text(text: str, field: str) -> str:
 
 def _json_path(key: str) -> str:
     if not isinstance(key, str) or '"' in key or "\\" in key:
-        raise GalleryError(
-            f"where: no attribute can be called {str(key)[:_SHOWN]!r}", "where", "invalid"
-        )
+        raise GalleryValueError(f"where: no attribute can be called {str(key)[:_SHOWN]!r}", "where")
     if key in FIELDS:
         raise _invalid(
             key,

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from trireid.inference.card import Card
 from trireid.inference.embedded import default_name
-from trireid.samples import MODALITIES, PictureError, Sample, to_batch
+from trireid.samples import MODALITIES, Sample, to_batch
+from trireid.samples.errors import MissingImageError, NoDirectionError
 
 BATCH: Final = 32
 #: An embedding is of unit length; one much shorter was of length 0, or too short for its numbers.
@@ -67,7 +68,7 @@ class Embedder(ABC):
         """Decode and embed -> float32 [B, D], L2-normalised; a camera outside the network's range
         embeds as -1.
 
-        Raises PictureError for a bad picture, and, with code `no_direction`, where the network
+        Raises ImageError for a bad picture, and, with code `no_direction`, where the network
         gives none for a sample.
         """
         return self.look(samples)[0]
@@ -91,14 +92,14 @@ def check_directions(embeddings: Embeddings, samples: Sequence[Sample]) -> None:
     """Check that each sample's embedding is a direction, so that cosines with it say something.
 
     Raises:
-        PictureError: code `no_direction`: the embedding of a sample, which is named, is not finite
+        ImageError: code `no_direction`: the embedding of a sample, which is named, is not finite
             or has length 0.
     """
     for row, reason in find_undirected(embeddings).items():
         sample = samples[row]
         name = f"{sample.id}: " if sample.id else ""
         field = sample.present[0] if sample.present else MODALITIES[0]
-        raise PictureError(f"{name}{reason}", field, "no_direction")
+        raise NoDirectionError(f"{name}{reason}", field)
 
 
 def find_undirected(embeddings: Embeddings) -> dict[int, str]:
@@ -114,17 +115,15 @@ def find_undirected(embeddings: Embeddings) -> dict[int, str]:
 
 
 def pixels(samples: Sequence[Sample], card: Card) -> tuple[Images, Cameras, Present]:
-    """Samples as the graph takes them. Raises PictureError for a bad picture, and where a sample
+    """Samples as the graph takes them. Raises ImageError for a bad picture, and where a sample
     has none that the network sees.
     """
     for sample in samples:
         # none at all is decoding's to say
         if sample.present and not set(sample.present) & set(card.modalities):
             seen = " and ".join(card.modalities)
-            raise PictureError(
-                f"{card.name} sees {seen} only, and the sample has none of it",
-                card.modalities[0],
-                "missing",
+            raise MissingImageError(
+                f"{card.name} sees {seen} only, and the sample has none of it", card.modalities[0]
             )
     batch = to_batch(samples, card.fitting)
     return batch.images, cameras(samples, card), batch.present

@@ -22,7 +22,7 @@ from PIL import Image
 
 from trireid.samples.containers import Container
 from trireid.samples.depth import Depth, ImageNotes, reading_images
-from trireid.samples.errors import PictureError
+from trireid.samples.errors import ImageError, ImageTooLargeError
 from trireid.samples.messages import (
     read_shared,
     receive_message,
@@ -69,11 +69,11 @@ def _answer(connection: socket.socket, shared: int, asked: Mapping[str, Any]) ->
     except MemoryError:
         error = {
             "message": f"decoding the image takes over {asked['memory'] >> 20} MiB",
-            "code": "too_large",
+            "error": ImageTooLargeError.__name__,
         }
         send_message(connection, error)
-    except PictureError as error:
-        send_message(connection, {"message": error.message, "code": error.code})
+    except ImageError as error:
+        send_message(connection, {"message": error.message, "error": type(error).__name__})
     else:
         _write_pixels(shared, image)
         send_message(connection, {"size": image.size, "stretched": notes.stretched})

@@ -18,7 +18,14 @@ from trireid.samples import isolation
 from trireid.samples.budget import CORES, DECODING, one_of
 from trireid.samples.containers import Container, reader_of
 from trireid.samples.depth import current_notes
-from trireid.samples.errors import PictureError
+from trireid.samples.errors import (
+    CorruptImageError,
+    ImageError,
+    ImageFormatError,
+    ImageTooLargeError,
+    ImageTooSmallError,
+    MissingImageError,
+)
 from trireid.samples.files import FileTooLargeError, read_regular
 from trireid.samples.fitting import Fit, fit_image
 from trireid.samples.rendering import narrow_noted, render, upright_copy
@@ -70,7 +77,7 @@ def decode(picture: Picture, field: str | None = None) -> Image.Image:
     that it takes little time; see docs/security.md.
 
     Raises:
-        PictureError: Naming `field`, for bytes that are no JPEG, PNG, WebP, BMP or TIFF, for
+        ImageError: Naming `field`, for bytes that are no JPEG, PNG, WebP, BMP or TIFF, for
             damaged ones, for images under 8 pixels a side or over 50 megapixels, and for files that
             cost far more than an image of their size.
         DeadlineError: The caller's deadline passed.
@@ -102,24 +109,22 @@ def decoded(picture: Picture, field: str | None = None) -> Iterator[Image.Image]
 def examine(data: bytes, field: str | None = None) -> Container:
     """Check the container of an image file, without decoding it.
 
-    Raises PictureError as `decode`.
+    Raises ImageError as `decode`.
     """
     if not data:
-        raise PictureError(f"{_named(field)}the image is empty (0 bytes)", field)
+        raise CorruptImageError(f"{_named(field)}the image is empty (0 bytes)", field)
     reader = reader_of(data)
     if reader is None:
-        raise PictureError(
-            f"{_named(field)}not a picture we read; send {', '.join(FORMATS)}", field, "format"
+        raise ImageFormatError(
+            f"{_named(field)}not a picture we read; send {', '.join(FORMATS)}", field
         )
     with naming(field):
         container = reader(data)
     _check_size(container.width, container.height, field)
     if container.pixels > max(_SMALL, _PIXELS_PER_BYTE * len(data)):
         size = f"{container.width} x {container.height} pixels"
-        raise PictureError(
-            f"{_named(field)}{size} in a file of {len(data)} bytes; re-encode it",
-            field,
-            "too_large",
+        raise ImageTooLargeError(
+            f"{_named(field)}{size} in a file of {len(data)} bytes; re-encode it", field
         )
     return container
 
@@ -129,8 +134,8 @@ def naming(field: str | None) -> Iterator[None]:
     """Give the field to an error raised inside that does not know it."""
     try:
         yield
-    except PictureError as error:
-        raise PictureError(f"{_named(field)}{error.message}", field, error.code) from error
+    except ImageError as error:
+        raise type(error)(f"{_named(field)}{error.message}", field) from error
 
 
 @contextmanager
@@ -154,24 +159,22 @@ def _rendered(container: Container, field: str | None) -> Iterator[Image.Image]:
 def content(picture: str | os.PathLike[str] | bytes, field: str | None = None) -> bytes:
     """The bytes of an image file, at most MAX_BYTES.
 
-    Raises PictureError where it cannot be read, or is larger.
+    Raises ImageError where it cannot be read, or is larger.
     """
     if isinstance(picture, bytes):
         return picture
     if not isinstance(picture, str | os.PathLike):
         kind = type(picture).__name__
-        raise PictureError(
-            f"{_named(field)}an image is a path, bytes, a PIL image or an array, not {kind}",
-            field,
-            "format",
+        raise ImageFormatError(
+            f"{_named(field)}an image is a path, bytes, a PIL image or an array, not {kind}", field
         )
     try:
         return read_regular(picture, MAX_BYTES)
     except FileTooLargeError as error:
         raise _too_large(field, f"a file of {error.size // 1_000_000} MB") from error
     except OSError as error:
-        raise PictureError(
-            f"{_named(field)}cannot be read: {error.strerror}", field, "missing"
+        raise MissingImageError(
+            f"{_named(field)}cannot be read: {error.strerror}", field
         ) from error
 
 
@@ -188,14 +191,14 @@ def pixels(image: Image.Image, to: Size) -> Pixels:
 def to_batch(samples: Sequence[Sample], to: Size) -> Batch:
     """Decode and resize samples, see `pixels`.
 
-    Raises PictureError, naming the modality, for a bad picture.
+    Raises ImageError, naming the modality, for a bad picture.
     """
     size = _fit(to).size
     images = np.zeros((len(samples), len(MODALITIES), *size, 3), dtype=np.uint8)
     present = np.zeros((len(samples), len(MODALITIES)), dtype=np.bool_)
     for row, sample in enumerate(samples):
         if not sample.present:
-            raise PictureError("no picture: give at least one of rgb, nir, tir", "rgb", "missing")
+            raise MissingImageError("no picture: give at least one of rgb, nir, tir", "rgb")
         for column, modality in enumerate(MODALITIES):
             picture = sample.picture(modality)
             if picture is not None:
@@ -235,10 +238,9 @@ def _from_array(array: NDArray[Any], field: str | None) -> Image.Image:
     if array.dtype not in (np.uint8, np.uint16) or not (
         grey or (array.ndim == 3 and array.shape[2] == 3)
     ):
-        raise PictureError(
+        raise ImageFormatError(
             f"{_named(field)}an array must be uint8 or uint16, [H, W, 3] or [H, W], not {array.dtype} {list(array.shape)}",
             field,
-            "format",
         )
     _check_size(array.shape[1], array.shape[0], field)
     if array.dtype == np.uint16:
@@ -248,18 +250,15 @@ def _from_array(array: NDArray[Any], field: str | None) -> Image.Image:
 
 def _check_size(width: int, height: int, field: str | None) -> None:
     if min(width, height) < MIN_SIDE:
-        raise PictureError(
+        raise ImageTooSmallError(
             f"{_named(field)}{width} x {height} pixels is too small; {MIN_SIDE} a side at least",
             field,
-            "too_small",
         )
     if width * height > MAX_PIXELS:
         raise _too_large(field, f"{width} x {height} pixels")
 
 
-def _too_large(field: str | None, size: str = "the picture") -> PictureError:
-    return PictureError(
-        f"{_named(field)}{size} is too large; {MAX_PIXELS // 1_000_000} megapixels at most",
-        field,
-        "too_large",
+def _too_large(field: str | None, size: str = "the picture") -> ImageError:
+    return ImageTooLargeError(
+        f"{_named(field)}{size} is too large; {MAX_PIXELS // 1_000_000} megapixels at most", field
     )

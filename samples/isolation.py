@@ -27,7 +27,13 @@ from trireid.samples.budget import one_of, usable_cores
 from trireid.samples.containers import Container
 from trireid.samples.deadline import time_left
 from trireid.samples.depth import current_notes
-from trireid.samples.errors import DeadlineError, PictureError
+from trireid.samples.errors import (
+    CorruptImageError,
+    DeadlineError,
+    ImageError,
+    ImageFormatError,
+    ImageTooLargeError,
+)
 from trireid.samples.messages import (
     create_shared_file,
     read_shared,
@@ -63,6 +69,10 @@ _THREADS: Final = {
     "MKL_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "1",
 }
+#: As the process that decodes names them.
+_ERRORS: Final = {
+    kind.__name__: kind for kind in (CorruptImageError, ImageFormatError, ImageTooLargeError)
+}
 #: Large blocks go back to the system when they are freed.
 _MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 
@@ -76,7 +86,7 @@ def render_apart(container: Container, *, seconds: float, memory: int) -> Image.
         memory: Bytes that it may take.
 
     Raises:
-        PictureError: As `render`, and with `too_large` where the limits are exceeded.
+        ImageError: As `render`, and with `too_large` where the limits are exceeded.
         DeadlineError: The caller's deadline passes; the process is killed.
     """
     is_small = container.pixels <= _SMALL_PIXELS and len(container.data) <= _SMALL_BYTES
@@ -113,12 +123,12 @@ class _Worker:
             self.close()
             if left is not None:
                 raise DeadlineError("the image was not decoded in time") from error
-            raise PictureError(
-                f"decoding the image takes over {_WALL * seconds:.0f} s", None, "too_large"
+            raise ImageTooLargeError(
+                f"decoding the image takes over {_WALL * seconds:.0f} s"
             ) from error
         except (EOFError, ConnectionError) as error:
             raise self._why_it_ended(seconds) from error
-        except PictureError:
+        except ImageError:
             os.ftruncate(self._shared, 0)
             raise
         except BaseException:
@@ -161,8 +171,8 @@ class _Worker:
         self._socket.settimeout(left)
         send_message(self._socket, asked)
         answer = receive_message(self._socket)
-        if "code" in answer:
-            raise PictureError(answer["message"], None, answer["code"])
+        if "error" in answer:
+            raise _ERRORS[answer["error"]](answer["message"])
         if answer["stretched"]:
             current_notes().note_stretched()
         return self._read_pixels(*answer["size"])
@@ -189,13 +199,11 @@ class _Worker:
         self._drop()
         code = self._process.wait()
         if code == -signal.SIGPROF:
-            return PictureError(
-                f"decoding the image takes over {seconds:.1f} s of processor time",
-                None,
-                "too_large",
+            return ImageTooLargeError(
+                f"decoding the image takes over {seconds:.1f} s of processor time"
             )
         if code < 0:
-            return PictureError(
+            return CorruptImageError(
                 f"the image is damaged: its decoder ended by {signal.Signals(-code).name}"
             )
         return RuntimeError(

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from trireid.samples.containers.container import Container, corrupt
 from trireid.samples.depth import current_notes
-from trireid.samples.errors import PictureError
+from trireid.samples.errors import CorruptImageError, ImageError, ImageFormatError
 
 _EIGHT_BIT: Final = (
     "1",
@@ -44,7 +44,7 @@ _TURNS: Final = {
 }
 
 # What Pillow warns of or logs (odd metadata, a large image) is either harmless or said by a
-# PictureError of ours.
+# ImageError of ours.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
@@ -52,16 +52,16 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)
 def render(container: Container) -> Image.Image:
     """Decode a container.
 
-    Raises PictureError, without a field, where Pillow cannot, or finds another size.
+    Raises ImageError, without a field, where Pillow cannot, or finds another size.
     """
     try:
         image = _load(container, container.data)
-    except (MemoryError, PictureError):
+    except (MemoryError, ImageError):
         raise
     except Exception as error:  # what Pillow raises for a damaged file is no closed list: struct.error, TypeError, ...
         ended = _load_without_end(container) if container.form == "JPEG" else None
         if ended is None:
-            raise PictureError("the image is damaged or cut short") from error
+            raise CorruptImageError("the image is damaged or cut short") from error
         image = ended
     turn = _TURNS.get(container.orientation)
     return as_rgb(image if turn is None else image.transpose(turn))
@@ -88,7 +88,7 @@ def _load_without_end(container: Container) -> Image.Image | None:
         plain, filled = (
             _load(container, data + filling + _JPEG_END) for filling in (b"", b"\x55\xaa" * 512)
         )
-    except (MemoryError, PictureError):
+    except (MemoryError, ImageError):
         raise
     except Exception:  # as in `render`
         return None
@@ -98,7 +98,7 @@ def _load_without_end(container: Container) -> Image.Image | None:
 def upright_copy(image: Image.Image) -> Image.Image:
     """An image of Pillow's as `render` gives it; the caller's own stays as it is.
 
-    Raises PictureError, without a field.
+    Raises ImageError, without a field.
     """
     check_mode(image)
     try:
@@ -106,14 +106,14 @@ def upright_copy(image: Image.Image) -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:  # as in `render`
-        raise PictureError("the image is damaged or cut short") from error
+        raise CorruptImageError("the image is damaged or cut short") from error
 
 
 def check_mode(image: Image.Image) -> None:
-    """Raises PictureError for pixels that have no meaning in 8 bits."""
+    """Raises ImageError for pixels that have no meaning in 8 bits."""
     if image.mode not in (*_EIGHT_BIT, *_SIXTEEN_BIT):
-        raise PictureError(
-            f"pixels of mode {image.mode} are not read; send 8 or 16 bits a channel", None, "format"
+        raise ImageFormatError(
+            f"pixels of mode {image.mode} are not read; send 8 or 16 bits a channel"
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from trireid.samples.errors import PictureError, TrireidError
+from trireid.samples.errors import ImageFormatError, ImageTooSmallError, TrireidError
 
 Modality = Literal["rgb", "nir", "tir"]
 Kind = Literal["person", "vehicle"]
@@ -74,14 +74,12 @@ class Sample:
             known: Other fields of the sample.
 
         Raises:
-            PictureError: The modality is not one; the frame is no such array, or the box holds no
+            ImageError: The modality is not one; the frame is no such array, or the box holds no
                 pixel of it.
         """
         if modality not in MODALITIES:
-            raise PictureError(
-                f"modality: {modality!r} is not one of {', '.join(MODALITIES)}",
-                "modality",
-                "format",
+            raise ImageFormatError(
+                f"modality: {modality!r} is not one of {', '.join(MODALITIES)}", "modality"
             )
         if (
             not isinstance(frame, np.ndarray)
@@ -89,10 +87,8 @@ class Sample:
             or (frame.ndim == 3 and frame.shape[2] != 3)
         ):
             shape = list(getattr(frame, "shape", ())) or type(frame).__name__
-            raise PictureError(
-                f"{modality}: a frame must be an array [H, W, 3] or [H, W], not {shape}",
-                modality,
-                "format",
+            raise ImageFormatError(
+                f"{modality}: a frame must be an array [H, W, 3] or [H, W], not {shape}", modality
             )
         crop = frame if box is None else frame[_slices(frame.shape[:2], box, modality)]
         image: dict[str, Any] = {
@@ -116,20 +112,16 @@ def _slices(
 ) -> tuple[slice, slice]:
     """Rows and columns of a box within a frame of a shape (height, width)."""
     if len(box) != 4 or not all(math.isfinite(side) for side in box):
-        raise PictureError(
-            f"{modality}: a box is left, top, right, bottom in pixels, not {list(box)}",
-            modality,
-            "format",
+        raise ImageFormatError(
+            f"{modality}: a box is left, top, right, bottom in pixels, not {list(box)}", modality
         )
     left, top, right, bottom = (round(float(side)) for side in box)
     rows = slice(max(0, top), max(0, min(shape[0], bottom)))
     columns = slice(max(0, left), max(0, min(shape[1], right)))
     if rows.start >= rows.stop or columns.start >= columns.stop:
         frame = f"{shape[1]} x {shape[0]}"
-        raise PictureError(
-            f"{modality}: the box {list(box)} holds no pixel of the frame of {frame}",
-            modality,
-            "too_small",
+        raise ImageTooSmallError(
+            f"{modality}: the box {list(box)} holds no pixel of the frame of {frame}", modality
         )
     return rows, columns
 

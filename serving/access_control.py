@@ -16,9 +16,15 @@ from typing import Any, Final
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
-from trireid.samples import ConfigError, GalleryError
+from trireid.samples.errors import (
+    ConfigError,
+    ForbiddenError,
+    GalleryError,
+    RateLimitError,
+    UnauthorizedError,
+    UnknownGalleryError,
+)
 from trireid.serving.access import ANONYMOUS, LOCAL_USER, Principal, Scope, TokenStore, has_expired
-from trireid.serving.errors import AccessError
 from trireid.serving.limits import Limits, MetricsAccess
 from trireid.serving.logs import event, log
 from trireid.serving.rate import RateLimit
@@ -59,7 +65,7 @@ class AccessControl:
             raise lacks_scope(principal, scope)
         wait = self._rate.wait(principal.name)
         if wait:
-            raise AccessError(f"over {self.limits.rate:g} requests a second; wait", "rate", wait)
+            raise RateLimitError(f"over {self.limits.rate:g} requests a second; wait", wait)
         return principal
 
     def authorize_metrics(self, connection: HTTPConnection) -> Principal:
@@ -68,7 +74,7 @@ class AccessControl:
             return ANONYMOUS
         principal = self.authorize(connection, Scope.ADMIN)
         if self.limits.metrics is MetricsAccess.OFF:
-            raise AccessError("metrics are off", "forbidden")
+            raise ForbiddenError("metrics are off")
         if not principal.may(Scope.ADMIN, None):
             raise lacks_scope(principal, Scope.ADMIN)
         return principal
@@ -99,18 +105,17 @@ class AccessControl:
             message = (
                 "a token is needed, and none that is known was sent: Authorization: Bearer TOKEN"
             )
-            raise AccessError(message, "unauthorized")
+            raise UnauthorizedError(message)
         if has_expired(principal):
-            raise AccessError(f"the token {principal.name} has expired", "unauthorized")
+            raise UnauthorizedError(f"the token {principal.name} has expired")
         return principal
 
 
-def lacks_scope(principal: Principal, scope: Scope, gallery: str | None = None) -> AccessError:
+def lacks_scope(principal: Principal, scope: Scope, gallery: str | None = None) -> ForbiddenError:
     """Create the error for a principal without a scope, in general or in a gallery."""
     needed = scope if gallery is None else f"{scope} in the gallery {gallery}"
-    return AccessError(
-        f"this needs the scope {needed}, which the token {principal.name} does not have",
-        "forbidden",
+    return ForbiddenError(
+        f"this needs the scope {needed}, which the token {principal.name} does not have"
     )
 
 
@@ -147,10 +152,8 @@ def choose_gallery(
     if not principal.may(scope, name):
         raise lacks_scope(principal, scope, name)
     if name not in served:
-        raise GalleryError(
-            f"gallery: {name!r} is not served; there are {', '.join(allowed)}",
-            "gallery",
-            "unknown_gallery",
+        raise UnknownGalleryError(
+            f"gallery: {name!r} is not served; there are {', '.join(allowed)}", "gallery"
         )
     return name
 
@@ -161,26 +164,24 @@ def _check_local(headers: Headers, client: Any) -> None:
     """
     address = client[0] if client else ""
     if not _is_loopback(address):
-        raise AccessError(
-            "this server has no tokens, and answers requests from its own machine alone",
-            "forbidden",
+        raise ForbiddenError(
+            "this server has no tokens, and answers requests from its own machine alone"
         )
     proxied = next((name for name in headers if _PROXIED.fullmatch(name)), None)
     if proxied is not None:
         message = f"this server has no tokens, and answers no request that came through a proxy (header {proxied})"
-        raise AccessError(message, "forbidden")
+        raise ForbiddenError(message)
     host = headers.get("host", "")
     if re.sub(r":\d+$", "", host) not in _LOOPBACK_NAMES:
-        raise AccessError(
-            f"this server has no tokens, and answers to {', '.join(_LOOPBACK_NAMES)} alone, not to {host[:100]}",
-            "forbidden",
+        raise ForbiddenError(
+            f"this server has no tokens, and answers to {', '.join(_LOOPBACK_NAMES)} alone, not to {host[:100]}"
         )
     origin = headers.get("origin")
     if (origin and origin.split("://")[-1] != host) or headers.get("sec-fetch-site") in (
         "cross-site",
         "same-site",
     ):
-        raise AccessError("a page of another site may not ask this server", "forbidden")
+        raise ForbiddenError("a page of another site may not ask this server")
 
 
 def _is_loopback(address: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Final
 
 from starlette.exceptions import HTTPException
 
-from trireid.serving.deadline import BusyError
+from trireid.samples.errors import BusyError
 from trireid.serving.metrics import Metrics
 
 #: Of the space that is free for temporary files when the server starts.
@@ -44,7 +44,7 @@ class AdmissionControl:
                 own.
         """
         if self.now >= self.most:
-            raise BusyError(f"{self.most} requests wait already; try again", None, "busy")
+            raise BusyError(f"{self.most} requests wait already; try again")
         held = 0
 
         def take(size: int) -> None:
@@ -54,7 +54,7 @@ class AdmissionControl:
                     507, "the server has not enough disk space for a request of this size"
                 )
             if self.bytes + size > self.most_bytes:
-                raise BusyError("uploads fill their share of the disk; try again", None, "busy")
+                raise BusyError("uploads fill their share of the disk; try again")
             held += size
             self.bytes += size
 

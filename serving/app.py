@@ -23,23 +23,26 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from trireid.samples import GalleryError, TrireidError
+from trireid.samples.errors import (
+    BusyError,
+    ForbiddenError,
+    GalleryLockedError,
+    GalleryReadOnlyError,
+    InvalidValueError,
+    ItemExistsError,
+    MediaTypeError,
+    TrireidError,
+)
 from trireid.serving.access import Principal, TokenStore
 from trireid.serving.access import Scope as Access
 from trireid.serving.access_control import PRINCIPAL, AccessControl, choose_gallery
 from trireid.serving.admission import AdmissionControl
 from trireid.serving.audit import Audit
 from trireid.serving.body_limit import limit_body
-from trireid.serving.deadline import BusyError, deadline
+from trireid.serving.deadline import deadline
 from trireid.serving.desk import Desk, Pictures
 from trireid.serving.docs_page import docs_page
-from trireid.serving.errors import (
-    INTERNAL,
-    AccessError,
-    answer_to,
-    answer_with_status,
-    error_answer,
-)
+from trireid.serving.errors import answer_to, answer_with_status, error_answer, is_internal
 from trireid.serving.limits import Limits
 from trireid.serving.logs import log
 from trireid.serving.metrics import CONTENT_TYPE
@@ -209,19 +212,17 @@ async def _enroll(request: Request) -> Response:
             return await _answer(
                 request, partial(Desk.enroll, may_replace=may_replace), fields, images
             )
-        except GalleryError as error:
-            if error.code != "exists":
-                raise
+        except ItemExistsError as error:
             needed = f"{error.message}; to replace it needs the scope {Access.REMOVE}, too"
-            raise AccessError(
-                f"{needed}, which the token {principal.name} does not have", "forbidden"
+            raise ForbiddenError(
+                f"{needed}, which the token {principal.name} does not have"
             ) from error
 
 
 async def _remove(request: Request) -> Response:
     if media_type(request) != "application/json":
         # a foreign page's form cannot
-        raise TrireidError("the body must be JSON, sent as application/json", "body", "format")
+        raise MediaTypeError("the body must be JSON, sent as application/json", "body")
     body = await request.body()
     fields = await anyio.to_thread.run_sync(validate_json, RemoveForm, body)
     fields.gallery = _choose(request, Access.REMOVE, fields.gallery)
@@ -324,8 +325,8 @@ def _seconds(request: Request, most: float) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds < math.inf:
-        raise TrireidError(
-            f"X-Deadline: must be seconds over 0, not {asked[:40]}", "X-Deadline", "invalid"
+        raise InvalidValueError(
+            f"X-Deadline: must be seconds over 0, not {asked[:40]}", "X-Deadline"
         )
     return min(seconds, most)
 
@@ -335,15 +336,13 @@ def _json(answer: BaseModel) -> Response:
 
 
 async def _on_bad_input(request: Request, error: TrireidError) -> Response:
-    if error.code == "read_only":
-        error = TrireidError(
-            "the gallery is read-only: it can be searched, not changed", "gallery", error.code
+    if isinstance(error, GalleryReadOnlyError):
+        error = GalleryReadOnlyError(
+            "the gallery is read-only: it can be searched, not changed", "gallery"
         )
-    if error.code == "locked":  # the message names the server's folder
-        error = BusyError(
-            "another process has been writing to this gallery for long; try again", None, "busy"
-        )
-    return await _on_bug(request, error) if error.code in INTERNAL else answer_to(error)
+    if isinstance(error, GalleryLockedError):  # the message names the server's folder
+        error = BusyError("another process has been writing to this gallery for long; try again")
+    return await _on_bug(request, error) if is_internal(error) else answer_to(error)
 
 
 async def _on_http_exception(_: Request, error: HTTPException) -> Response:

@@ -20,8 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from trireid.samples import ConfigError, TrireidError
 from trireid.samples.durable import sync_folder
+from trireid.samples.errors import AuditError, AuditFullError, ConfigError
 from trireid.serving.logs import event, log
 
 #: Environment variable: the file to write to; without it the lines go to the log.
@@ -29,13 +29,6 @@ AUDIT: Final = "TRIREID_AUDIT"
 #: Only the server's own user may read it.
 _MODE: Final = 0o600
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class AuditError(TrireidError):
-    """A line cannot be written, so that the request must not be carried out.
-
-    `code`: `audit_full` or `audit`.
-    """
 
 
 class Audit:
@@ -96,10 +89,8 @@ class Audit:
                     _sync(file)
         except OSError as error:
             log.error("%s: the audit cannot be written: %s", self._path, error.strerror)
-            code = "audit_full" if error.errno in _FULL else "audit"
-            raise AuditError(
-                "the audit cannot be written, so the request was not carried out", None, code
-            ) from error
+            kind = AuditFullError if error.errno in _FULL else AuditError
+            raise kind("the audit cannot be written, so the request was not carried out") from error
 
 
 @contextmanager

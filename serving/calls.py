@@ -15,8 +15,9 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from trireid.samples import Picture, PictureError, Sample, TrireidError, decode
+from trireid.samples import Picture, Sample, decode
 from trireid.samples.decoding import content
+from trireid.samples.errors import MissingImageError, TrireidError
 from trireid.serving.schemas import (
     EmbedAnswer,
     EnrollAnswer,
@@ -153,10 +154,10 @@ def _json(value: Mapping[str, Any] | None, name: str) -> str | None:
 def _files(sample: Sample) -> dict[str, bytes]:
     """The pictures as files.
 
-    Raises PictureError for one that cannot be read, and where there is none.
+    Raises ImageError for one that cannot be read, and where there is none.
     """
     if not sample.present:
-        raise PictureError("no picture: give at least one of rgb, nir, tir", "rgb", "missing")
+        raise MissingImageError("no picture: give at least one of rgb, nir, tir", "rgb")
     pictures = {str(modality): sample.picture(modality) for modality in sample.present}
     return {
         modality: _file(picture, modality)

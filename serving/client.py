@@ -22,7 +22,7 @@ from typing import Concatenate, Final, ParamSpec, Self
 import httpx
 from pydantic import ValidationError
 
-from trireid.samples import ServiceError, TrireidError
+from trireid.samples.errors import BadAnswerError, NoAnswerError, ServiceError, TrireidError
 from trireid.serving import calls
 from trireid.serving.calls import Answer, Call
 from trireid.serving.schemas import ErrorAnswer
@@ -105,11 +105,8 @@ class _Settings:
         """The answer. Raises ServiceError where there is none."""
         if isinstance(outcome, httpx.RequestError):
             what = str(outcome) or type(outcome).__name__
-            raise ServiceError(
-                f"{self.url}: no answer: {what}",
-                code="connection",
-                status=None,
-                request_id=request_id,
+            raise NoAnswerError(
+                f"{self.url}: no answer: {what}", status=None, request_id=request_id
             ) from outcome
         request_id = outcome.headers.get("x-request-id", request_id)
         if not outcome.is_success:
@@ -119,8 +116,8 @@ class _Settings:
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             message = f"{self.url}: not the answer of a trireid server: {'.'.join(map(str, first['loc']))}: {first['msg']}"
-            raise ServiceError(
-                message, code="answer", status=outcome.status_code, request_id=request_id
+            raise BadAnswerError(
+                message, status=outcome.status_code, request_id=request_id
             ) from error
 
 
@@ -145,7 +142,7 @@ def _later(
 
 class Client(_Settings):
     """A client that waits; safe for several threads. Every method raises ServiceError where the
-    server refuses, fails or cannot be reached, and PictureError for a picture that cannot be read
+    server refuses, fails or cannot be reached, and ImageError for a picture that cannot be read
     here. What the methods take is told in `trireid.serving.calls`.
     """
 
@@ -275,9 +272,7 @@ def _refused(response: httpx.Response, url: httpx.URL, request_id: str) -> Servi
         told = ErrorAnswer.model_validate_json(response.content).error
     except ValidationError:  # something on the way to the server has answered
         message = f"{url}: answered {response.status_code} {response.reason_phrase}"
-        return ServiceError(
-            message, code="http", status=response.status_code, request_id=request_id
-        )
+        return ServiceError(message, status=response.status_code, request_id=request_id)
     return ServiceError(
         told.message, told.field, told.code, status=response.status_code, request_id=request_id
     )

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from trireid.samples import TrireidError
 from trireid.samples.deadline import deadline, time_left
+from trireid.samples.errors import DeadlineError
 
-__all__ = ["BusyError", "deadline", "late", "time_left"]
-
-
-class BusyError(TrireidError):
-    """The server cannot do this in time.
-
-    `code`: `busy` (too much waits already) or `deadline`; worth another try.
-    """
+__all__ = ["deadline", "late", "time_left"]
 
 
-def late() -> BusyError:
+def late() -> DeadlineError:
     """The error for a request whose turn did not come in time."""
-    return BusyError(
-        "the server is busy, and this request's time is over; try again", None, "deadline"
-    )
+    return DeadlineError("the server is busy")

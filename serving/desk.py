@@ -17,8 +17,9 @@ from trireid.gallery.retention_timer import RetentionTimer
 from trireid.gallery.stats import stats
 from trireid.inference import Embedder, load_artifact
 from trireid.inference.embedder import pixels
-from trireid.samples import MODALITIES, GalleryError, Modality, PictureError, Sample
+from trireid.samples import MODALITIES, Modality, Sample
 from trireid.samples.budget import FILES
+from trireid.samples.errors import GalleryError, ImageError, UnknownGalleryError
 from trireid.serving.batching import BatchingEmbedder
 from trireid.serving.limits import Limits
 from trireid.serving.metrics import Metrics
@@ -172,8 +173,8 @@ class Desk:
                 raise GalleryError(f"gallery: several are served, name one of {served}", "gallery")
             return next(iter(self.galleries.values()))
         if name not in self.galleries:
-            raise GalleryError(
-                f"gallery: {name!r} is not served; there are {served}", "gallery", "unknown_gallery"
+            raise UnknownGalleryError(
+                f"gallery: {name!r} is not served; there are {served}", "gallery"
             )
         return self.galleries[name]
 
@@ -199,7 +200,7 @@ class Desk:
         asks.
         """
         if len(gallery):
-            with suppress(PictureError):  # of a network that gives a blank image no direction
+            with suppress(ImageError):  # of a network that gives a blank image no direction
                 gallery.search(_blank(gallery.embedder), 1)
 
     def _count(self, gallery: Gallery) -> None:

@@ -8,26 +8,29 @@ from typing import Final
 
 from starlette.responses import JSONResponse
 
-from trireid.samples import TrireidError
+from trireid.samples import TrireidError, errors
 from trireid.serving.schemas import Error, ErrorAnswer
 
-_STATUS: Final = {
-    "format": 415,
-    "too_large": 413,
-    "unknown_gallery": 404,
-    "invalid": 422,
-    "read_only": 409,
-    "no_direction": 422,
-    "unauthorized": 401,
-    "forbidden": 403,
-    "rate": 429,
-    "busy": 503,
-    "deadline": 503,
-    "audit": 503,
-    "audit_full": 507,
+#: The status of an error's nearest class. With 500 the message would name the server's folders.
+_STATUS: Final[Mapping[type, int]] = {
+    TrireidError: 400,
+    errors.AccessError: 403,
+    errors.AuditError: 503,
+    errors.AuditFullError: 507,
+    errors.BusyError: 503,
+    errors.DeviceError: 500,
+    errors.DiskFullError: 507,
+    errors.GalleryReadOnlyError: 409,
+    errors.ImageFormatError: 415,
+    errors.ImageTooLargeError: 413,
+    errors.InvalidValueError: 422,
+    errors.MediaTypeError: 415,
+    errors.NoDirectionError: 422,
+    errors.RateLimitError: 429,
+    errors.StoreError: 500,
+    errors.UnauthorizedError: 401,
+    errors.UnknownGalleryError: 404,
 }
-#: Faults of the disk, the GPU or our own: the message would name the server's folders.
-INTERNAL: Final = ("store", "device", "moved")
 _CODES: Final = {
     400: "bad_request",
     404: "not_found",
@@ -44,28 +47,26 @@ _DISK_FULL: Final = (
 )
 
 
-class AccessError(TrireidError):
-    """The caller may not do this.
-
-    `code`: `unauthorized`, `forbidden` or `rate`; `retry`: seconds until it may.
-    """
-
-    def __init__(self, message: str, code: str, retry: float | None = None) -> None:
-        super().__init__(message, None, code)
-        self.retry = retry
-
-
 def answer_to(error: TrireidError) -> JSONResponse:
     """The answer to what a client did wrong, or to a server that is busy."""
-    if error.code == "disk_full":
+    if isinstance(error, errors.DiskFullError):
         return error_answer(507, error.code, _DISK_FULL, None)
-    status = _STATUS.get(error.code, 400)
+    status = _find_status(error)
     headers = {}
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="trireid"'
     if status in (429, 503):
-        headers["Retry-After"] = str(math.ceil(getattr(error, "retry", None) or _RETRY))
+        headers["Retry-After"] = str(math.ceil(getattr(error, "retry_after", 0) or _RETRY))
     return error_answer(status, error.code, error.message, error.field, headers)
+
+
+def is_internal(error: TrireidError) -> bool:
+    """Whether an error is of the disk, the GPU or our own, not of the request."""
+    return _find_status(error) == 500
+
+
+def _find_status(error: TrireidError) -> int:
+    return next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
 
 
 def answer_with_status(

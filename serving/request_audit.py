@@ -19,12 +19,12 @@ from pydantic import BaseModel
 from starlette.requests import Request
 
 from trireid.gallery.actor import acting
-from trireid.samples import TrireidError
+from trireid.samples.errors import AuditError, TrireidError
 from trireid.serving.access import Principal
 from trireid.serving.access_control import PRINCIPAL
-from trireid.serving.audit import Audit, AuditError
+from trireid.serving.audit import Audit
 from trireid.serving.auth import REQUEST_ID
-from trireid.serving.errors import INTERNAL
+from trireid.serving.errors import is_internal
 from trireid.serving.logs import log
 from trireid.serving.operations import ROUTE
 from trireid.serving.schemas import Form, SearchAnswer
@@ -129,6 +129,6 @@ def _describe(error: BaseException) -> dict[str, Any]:
 
     `rejected`, and nothing was changed, or `error`, which does not say.
     """
-    if isinstance(error, TrireidError) and error.code not in INTERNAL:
+    if isinstance(error, TrireidError) and not is_internal(error):
         return {"outcome": "rejected", "code": error.code}
     return {"outcome": "error", "error": type(error).__name__}

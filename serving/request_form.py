@@ -12,8 +12,15 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
-from trireid.samples import MODALITIES, PictureError, TrireidError
+from trireid.samples import MODALITIES
 from trireid.samples.distinct_json import parse_distinct
+from trireid.samples.errors import (
+    ImageError,
+    InvalidValueError,
+    MediaTypeError,
+    MissingImageError,
+    TrireidError,
+)
 from trireid.samples.readers.modality_names import modality_of
 from trireid.serving.desk import Pictures
 from trireid.serving.schemas import Form
@@ -39,7 +46,7 @@ async def read_form(request: Request) -> AsyncIterator[FormData]:
     """Read a multipart form; its files are there while the block runs.
 
     Raises:
-        PictureError: for another media type, which cannot hold an image.
+        ImageError: for another media type, which cannot hold an image.
         TrireidError: for a charset other than UTF-8 (415 over HTTP).
         HTTPException: for a form that is malformed or over a limit.
     """
@@ -53,9 +60,7 @@ async def read_form(request: Request) -> AsyncIterator[FormData]:
         .lower()
     )
     if charset not in _CHARSETS:
-        raise TrireidError(
-            f"the form's charset must be utf-8, not {charset[:40]}", "body", "format"
-        )
+        raise MediaTypeError(f"the form's charset must be utf-8, not {charset[:40]}", "body")
     async with request.form(
         max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=MAX_TEXT_BYTES
     ) as form:
@@ -86,25 +91,25 @@ def read_texts(form: FormData, known: Container[str]) -> dict[str, str]:
 def read_images(form: FormData) -> Pictures:
     """Find the images, not read yet.
 
-    Raises PictureError where there is none, or one comes twice or as text.
+    Raises ImageError where there is none, or one comes twice or as text.
     """
     images: dict[Any, Any] = {}
     for modality in MODALITIES:
         given = [value for value in form.getlist(modality) if value != "" and not _is_unset(value)]
         if len(given) > 1:
-            raise PictureError(f"{modality}: was sent twice", modality)
+            raise ImageError(f"{modality}: was sent twice", modality)
         if given:
             if not isinstance(given[0], UploadFile):
-                raise PictureError(f"{modality}: send the image itself, as a file", modality)
+                raise ImageError(f"{modality}: send the image itself, as a file", modality)
             images[modality] = given[0].file
     if not images:
         raise _no_image()
     return images
 
 
-def _no_image() -> PictureError:
+def _no_image() -> ImageError:
     message = f"no image: send at least one of {', '.join(MODALITIES)} as a file of a form (multipart/form-data)"
-    return PictureError(message, "rgb", "missing")
+    return MissingImageError(message, "rgb")
 
 
 def _is_unset(value: object) -> bool:
@@ -150,7 +155,7 @@ def unknown_field(name: str, known: Iterable[str], found: str = "a field") -> Tr
     meant = modality_of(name) or _SYNONYMS.get(name.lower())
     near = [meant] if meant in names else difflib.get_close_matches(name.lower(), names, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    return TrireidError(f"{name[:100]}: is not read as {found}{hint}", name[:100], "invalid")
+    return InvalidValueError(f"{name[:100]}: is not read as {found}{hint}", name[:100])
 
 
 def _describe(form_type: type[Form], error: ValidationError) -> TrireidError:
@@ -160,4 +165,4 @@ def _describe(form_type: type[Form], error: ValidationError) -> TrireidError:
         return unknown_field(field, [*form_type.model_fields, *MODALITIES])
     what = first["msg"].removeprefix("Value error, ")
     message = what if field is None else f"{field}: {what}"
-    return TrireidError(message, field, "invalid")
+    return InvalidValueError(message, field)

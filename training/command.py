@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from trireid.samples import TrireidError
+from trireid.samples.errors import TrainingDivergedError
 from trireid.samples.printable import printable
 from trireid.training.data import list_not_used
 from trireid.training.diagnosis import as_mapping, as_text, diagnose_file
@@ -22,9 +22,7 @@ def train_command(config: str, folder: str | None) -> int:
     training = train(settings, run)
     try:
         training.run()
-    except TrireidError as error:
-        if error.code != "diverged":
-            raise
+    except TrainingDivergedError as error:
         print(f"trireid: {printable(error.message)}", file=sys.stderr)
         return 1
     result = json.loads((run / "result.json").read_text())

@@ -14,7 +14,7 @@ import yaml
 import trireid.models.files
 from trireid.models import yaml_of
 from trireid.models.start import is_archive
-from trireid.samples import ConfigError, TrireidError
+from trireid.samples.errors import CheckpointWriteError, ConfigError, NoSpaceError
 from trireid.training.settings import Settings
 
 #: Weights, Adam's two moments, the best checkpoint, and the temporary file of the largest.
@@ -39,9 +39,7 @@ def save(content: Any, path: Path) -> None:
         RuntimeError,
     ) as error:  # torch's zip writer turns a full disk into a RuntimeError
         temporary.unlink(missing_ok=True)
-        raise TrireidError(
-            f"{path}: could not be written: {error}", str(path), "write_failed"
-        ) from error
+        raise CheckpointWriteError(f"{path}: could not be written: {error}", str(path)) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -59,10 +57,9 @@ def check_room(folder: Path, parameters: int) -> None:
     need = _COPIES * _FLOAT_BYTES * parameters
     free = shutil.disk_usage(folder).free
     if free < need:
-        raise TrireidError(
+        raise NoSpaceError(
             f"{folder}: {free / 1e6:.0f} MB are free, and the run's checkpoints need {need / 1e6:.0f} MB",
             str(folder),
-            "no_space",
         )
 
 

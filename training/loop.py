@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from trireid.evaluation import Scores
 from trireid.models import ReIdNetwork, load_checkpoint, published_state
-from trireid.samples import ConfigError, TrireidError
+from trireid.samples.errors import ConfigError, TrainingDivergedError
 from trireid.training.batch import Batch, Batches
 from trireid.training.branches import Branches, Outcome, total_loss
 from trireid.training.data import Data, list_not_used
@@ -288,10 +288,9 @@ class Training:
             {"step": self.step, **{name: part.cpu() for name, part in batch._asdict().items()}},
             path,
         )
-        raise TrireidError(
+        raise TrainingDivergedError(
             f"stopped at step {self.step}: {why}; its batch is in {path}; lower the rates, or see trireid diagnose",
             "loss",
-            "diverged",
         )
 
     def _save(self) -> None:

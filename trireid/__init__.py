@@ -7,6 +7,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
 from trireid.lazy import lazy_names
+from trireid.samples import errors
+from trireid.samples.errors import *  # noqa: F403
+from trireid.samples.errors import PictureError as PictureError
 
 if TYPE_CHECKING:
     __version__: str
@@ -16,64 +19,33 @@ if TYPE_CHECKING:
     from trireid.inference import Card, Embedder, load_artifact
     from trireid.models import load_checkpoint
     from trireid.samples import Sample
-    from trireid.samples.errors import (
-        ArtifactError,
-        CheckpointError,
-        ConfigError,
-        DeadlineError,
-        GalleryError,
-        PictureError,
-        ServiceError,
-        SourceError,
-        TrireidError,
-        VerificationError,
-    )
     from trireid.serving.client import AsyncClient, Client
 
 __all__ = [
-    "ArtifactError",
     "AsyncClient",
     "Card",
-    "CheckpointError",
     "Client",
-    "ConfigError",
-    "DeadlineError",
     "Embedder",
     "Gallery",
-    "GalleryError",
     "Hit",
-    "PictureError",
     "Sample",
     "Scores",
-    "ServiceError",
-    "SourceError",
-    "TrireidError",
-    "VerificationError",
     "__version__",
     "evaluate",
     "export_onnx",
     "load_artifact",
     "load_checkpoint",
 ]
+__all__ += errors.__all__
 _MODULES: Final = {
-    "ArtifactError": "trireid.samples.errors",
     "AsyncClient": "trireid.serving.client",
     "Card": "trireid.inference",
-    "CheckpointError": "trireid.samples.errors",
     "Client": "trireid.serving.client",
-    "ConfigError": "trireid.samples.errors",
-    "DeadlineError": "trireid.samples.errors",
     "Embedder": "trireid.inference",
     "Gallery": "trireid.gallery",
-    "GalleryError": "trireid.samples.errors",
     "Hit": "trireid.gallery",
-    "PictureError": "trireid.samples.errors",
     "Sample": "trireid.samples",
     "Scores": "trireid.evaluation",
-    "ServiceError": "trireid.samples.errors",
-    "SourceError": "trireid.samples.errors",
-    "TrireidError": "trireid.samples.errors",
-    "VerificationError": "trireid.samples.errors",
     "evaluate": "trireid.evaluation",
     "export_onnx": "trireid.export",
     "load_artifact": "trireid.inference",

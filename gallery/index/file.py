@@ -20,8 +20,8 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from trireid.samples import GalleryError
 from trireid.samples.durable import PRIVATE_FILE
+from trireid.samples.errors import GalleryError, IndexFileError
 from trireid.samples.files import open_regular
 
 MARK: Final = b"TRIREIDX"
@@ -136,8 +136,7 @@ def reading(path: Path) -> Iterator[Reader]:
 
 def unusable(path: Path, why: str) -> GalleryError:
     """The error for an index file that cannot be used."""
-    return GalleryError(
+    return IndexFileError(
         f"{path}: cannot be used as the gallery's index ({why}); build it anew from the store",
         str(path),
-        "index",
     )

@@ -20,7 +20,7 @@ from trireid.gallery.index.results import best, scored_again
 from trireid.gallery.index.selection import Selection, selection
 from trireid.gallery.index.state import State, decoded
 from trireid.gallery.index.threads import ALL, threads
-from trireid.samples import GalleryError
+from trireid.samples.errors import GalleryError, ItemNotFoundError
 
 #: Queries worked on at a time.
 QUERY_BATCH: Final = 256
@@ -83,8 +83,8 @@ class Seen:
         known = (keys > 0) & (keys <= self.last)
         known[known] = self.state.cells[keys[known]] != NOTHING
         if not known.all():
-            raise GalleryError(
-                f"keys: the index holds no vector under {keys[~known][0]}", "keys", "not_found"
+            raise ItemNotFoundError(
+                f"keys: the index holds no vector under {keys[~known][0]}", "keys"
             )
         with self.lists.reading():
             return decoded(self.state, keys)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from trireid.inference.tensorrt.plan import Gpu
-from trireid.samples import ArtifactError
+from trireid.samples.errors import ArtifactError, DeviceError
 
 #: The code of an error that is the GPU's or the driver's, and not the caller's.
 DEVICE: Final = "device"
@@ -108,11 +108,9 @@ class Device:
         try:
             count = self._call("cudaGetDeviceCount")
         except ArtifactError as error:
-            raise ArtifactError(
-                f"no GPU can be used here ({error.message})", DEVICE, DEVICE
-            ) from error
+            raise DeviceError(f"no GPU can be used here ({error.message})", DEVICE) from error
         if not count:
-            raise ArtifactError("no GPU can be used here (none is visible)", DEVICE, DEVICE)
+            raise DeviceError("no GPU can be used here (none is visible)", DEVICE)
 
     def _abandon(self) -> None:
         """End a capture that failed, whatever state it is in: the stream is usable again."""
@@ -125,7 +123,7 @@ class Device:
         error, *values = getattr(self._cuda, name)(*arguments)
         if error != self._cuda.cudaError_t.cudaSuccess:
             _, text = self._cuda.cudaGetErrorString(error)
-            raise ArtifactError(f"CUDA: {name} failed: {_text(text)}", DEVICE, DEVICE)
+            raise DeviceError(f"CUDA: {name} failed: {_text(text)}", DEVICE)
         return values[0] if values else None
 
 

@@ -17,7 +17,7 @@ from trireid.inference.card import INPUTS, OUTPUTS, Card, interface
 from trireid.inference.tensorrt.cuda import DEVICE, Device, Graph
 from trireid.inference.tensorrt.library import Library
 from trireid.inference.tensorrt.plan import Profile
-from trireid.samples import ArtifactError
+from trireid.samples.errors import ArtifactError, DeviceError
 
 #: Batch sizes whose graphs are held at a time; the one longest unused makes room.
 GRAPHS: Final = 32
@@ -189,9 +189,7 @@ class _Pass:
 
 def _check(library: Library, held: bool, what: str) -> None:
     if not held:
-        raise ArtifactError(
-            f"{library.title}: {what} failed: {library.complaint()}", DEVICE, DEVICE
-        )
+        raise DeviceError(f"{library.title}: {what} failed: {library.complaint()}", DEVICE)
 
 
 def _buffer(device: Device, shape: tuple[int, ...], dtype: type[np.generic]) -> Buffer:

@@ -20,7 +20,7 @@ _MAX_CODES: Final = 4
 
 
 def read_bmp(data: bytes) -> Container:
-    """Check a BMP. Raises PictureError, without a field, for one whose header is broken."""
+    """Check a BMP. Raises ImageError, without a field, for one whose header is broken."""
     size = int.from_bytes(data[14:18], "little")
     if len(data) < 14 + size or size not in (_CORE, *_HEADERS):
         raise corrupt(f"a header of {size} bytes")

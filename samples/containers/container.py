@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from trireid.samples.errors import PictureError
+from trireid.samples.errors import CorruptImageError, ImageError, ImageTooLargeError
 
 #: Bytes of metadata (Exif, XMP, ICC, text) in one file; compressed text counts with its inflated
 #: size.
@@ -48,19 +48,17 @@ class MetadataCount:
         self.left = MAX_METADATA
 
     def add(self, size: int) -> None:
-        """Count `size` bytes. Raises PictureError (`too_large`) once there are too many."""
+        """Count `size` bytes. Raises ImageError (`too_large`) once there are too many."""
         self.left -= size
         if self.left < 0:
             raise too_much(f"over {MAX_METADATA >> 20} MiB of metadata (Exif, XMP, ICC, text)")
 
 
-def too_much(what: str) -> PictureError:
+def too_much(what: str) -> ImageError:
     """The error for a file that would cost more to decode than an image of its size may."""
-    return PictureError(
-        f"the image has {what}, far more than it needs; re-encode it", None, "too_large"
-    )
+    return ImageTooLargeError(f"the image has {what}, far more than it needs; re-encode it")
 
 
-def corrupt(why: str) -> PictureError:
+def corrupt(why: str) -> ImageError:
     """The error for a file whose structure is broken."""
-    return PictureError(f"the image is damaged or cut short: {why}", None, "corrupt")
+    return CorruptImageError(f"the image is damaged or cut short: {why}")

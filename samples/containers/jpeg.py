@@ -46,7 +46,7 @@ _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 def read_jpeg(data: bytes) -> Container:
     """Check a JPEG.
 
-    Raises PictureError, without a field, for one that is broken or costs too much.
+    Raises ImageError, without a field, for one that is broken or costs too much.
     """
     header = _Header()
     position = 2

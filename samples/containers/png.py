@@ -31,7 +31,7 @@ _RAW_EXIF: Final = b"Raw profile type exif"
 def read_png(data: bytes) -> Container:
     """Check a PNG.
 
-    Raises PictureError, without a field, for one that is broken or costs too much.
+    Raises ImageError, without a field, for one that is broken or costs too much.
     """
     if data[12:16] != b"IHDR" or int.from_bytes(data[8:12]) != _HEADER or len(data) < 33:
         raise corrupt("no header chunk")

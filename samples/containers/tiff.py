@@ -79,7 +79,7 @@ class _Entry:
 def read_tiff(data: bytes) -> Container:
     """Check a TIFF.
 
-    Raises PictureError, without a field, for one that is broken or costs too much.
+    Raises ImageError, without a field, for one that is broken or costs too much.
     """
     layout = _Layout("<" if data[:2] == b"II" else ">", data[2] == 43)
     try:
@@ -177,7 +177,7 @@ class _Tags:
 def _check_parts(tags: _Tags, width: int, height: int, size: int) -> int:
     """Check samples, strips and tiles against the image; returns how many parts there are.
 
-    Raises PictureError.
+    Raises ImageError.
     """
     if tags.number(SAMPLES, 1) > MAX_SAMPLES or tags.count(BITS) > MAX_SAMPLES:
         raise too_much(f"over {MAX_SAMPLES} samples a pixel")

@@ -18,7 +18,7 @@ _LOSSLESS: Final = 0x2F
 def read_webp(data: bytes) -> Container:
     """Check a WebP.
 
-    Raises PictureError, without a field, for one that is broken or costs too much.
+    Raises ImageError, without a field, for one that is broken or costs too much.
     """
     width, height = _canvas(data)
     metadata, kept = MetadataCount(), {b"EXIF": b"", b"XMP ": b""}

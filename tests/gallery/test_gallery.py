@@ -21,7 +21,8 @@ from tests.conftest import encode_image, make_sample
 from trireid.gallery import Gallery, index
 from trireid.gallery.store import FILE
 from trireid.inference import Embedder, load_artifact
-from trireid.samples import GalleryError, PictureError, Sample
+from trireid.samples import Sample
+from trireid.samples.errors import GalleryError, ImageError
 from trireid.samples.sources import open_source
 
 
@@ -129,7 +130,7 @@ def test_samples_without_an_id_get_one_each(gallery: Gallery) -> None:
 
 
 def test_a_bad_picture_adds_nothing_of_its_batch(gallery: Gallery) -> None:
-    with pytest.raises(PictureError, match="nir"):
+    with pytest.raises(ImageError, match="nir"):
         gallery.add([make_sample(1), Sample(nir=b"no picture")])
     assert len(gallery) == 0
 
@@ -523,7 +524,7 @@ def test_an_image_that_is_added_is_decoded_once(
 def test_an_embedding_that_is_not_finite_is_refused(gallery: Gallery) -> None:
     embeddings = np.full((1, gallery.embedder.card.dimension), np.nan, np.float32)
     with pytest.raises(
-        PictureError, match=r"a: the network gives no direction for it: .* not finite"
+        ImageError, match=r"a: the network gives no direction for it: .* not finite"
     ):
         gallery.add_embedded([make_sample(0, id="a")], embeddings)
     assert len(gallery) == 0

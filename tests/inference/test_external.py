@@ -20,7 +20,8 @@ import trireid.cli
 from tests.conftest import encode_image, make_pixels
 from trireid.gallery import Gallery, index
 from trireid.inference import load_artifact
-from trireid.samples import ArtifactError, PictureError, Sample, pixels
+from trireid.samples import Sample, pixels
+from trireid.samples.errors import ArtifactError, ImageError
 from trireid.samples.fitting import Fit
 from trireid.samples.sources import open_source
 from trireid.serving.batching import BatchingEmbedder
@@ -130,7 +131,7 @@ def test_a_sample_without_what_the_network_sees_is_refused(tmp_path: Path) -> No
     path = described(
         network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}]
     )
-    with pytest.raises(PictureError, match="net sees rgb only, and the sample has none of it"):
+    with pytest.raises(ImageError, match="net sees rgb only, and the sample has none of it"):
         embedded(path, nir=PICTURES["nir"])
 
 
@@ -411,19 +412,19 @@ class TestWithoutDirection:
         told = f"bad: the network gives no direction for it: its embedding .*{words}"
         batching = BatchingEmbedder(embedder, 8)
         for refuse in (embedder.embed, embedder.look, batching.embed, batching.look):
-            with pytest.raises(PictureError, match=told) as caught:
+            with pytest.raises(ImageError, match=told) as caught:
                 refuse([good, bad])
         assert (caught.value.field, caught.value.code) == ("rgb", "no_direction")
         assert answer_to(caught.value).status_code == 422
         for each in (embedder, batching):
             with Gallery.open(tmp_path / f"{type(each).__name__}.gallery", each) as gallery:
-                with pytest.raises(PictureError, match=told):
+                with pytest.raises(ImageError, match=told):
                     gallery.add([good, bad])
                 assert len(gallery) == 0
                 gallery.add([good])
-                with pytest.raises(PictureError, match=told):
+                with pytest.raises(ImageError, match=told):
                     gallery.search(bad)
-                with pytest.raises(PictureError, match="bad: the network gives no direction"):
+                with pytest.raises(ImageError, match="bad: the network gives no direction"):
                     gallery.add_embedded([bad], np.full((1, D), np.nan, np.float32))
 
     def test_index_evaluate_and_reembed_leave_it_out(

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.conftest import encode_image, make_pixels
-from trireid.samples import Picture, PictureError, Sample, decode, to_batch
+from trireid.samples import Picture, Sample, decode, to_batch
+from trireid.samples.errors import ImageError
 
 
 def saved(image: Image.Image, form: str, **options: Any) -> bytes:
@@ -70,7 +71,7 @@ def test_pixels_that_have_no_eight_bit_meaning_are_refused(mode: str) -> None:
     answer, and a wrong one.
     """
     data = saved(Image.new(mode, (64, 32)), "TIFF")
-    with pytest.raises(PictureError, match=f"mode {mode} are not read") as caught:
+    with pytest.raises(ImageError, match=f"mode {mode} are not read") as caught:
         decode(data, "tir")
     assert caught.value.code == "format"
 
@@ -98,7 +99,7 @@ def test_damaged_exif_is_a_damaged_picture() -> None:
             content[place] = draw.integers(0, 256)
         try:
             decode(bytes(content))
-        except PictureError:
+        except ImageError:
             continue
 
 
@@ -148,7 +149,7 @@ def bomb(side: int) -> bytes:
     ids=["empty", "text", "gif", "cut jpeg", "cut png", "1 x 1", "64 megapixels", "400 megapixels"],
 )
 def test_pictures_that_are_refused(data: bytes, code: str) -> None:
-    with pytest.raises(PictureError) as caught:
+    with pytest.raises(ImageError) as caught:
         to_batch([Sample(tir=data)], (64, 32))
     assert caught.value.code == code
     assert caught.value.field == "tir"
@@ -162,18 +163,18 @@ def test_a_damaged_picture_leaves_no_line_in_the_log(caplog: pytest.LogCaptureFi
     tag = struct.pack("<HHI", 277, 3, 1)
     damaged = tiff.replace(tag + struct.pack("<H", 3), tag + struct.pack("<H", 2051))
     assert damaged != tiff
-    with pytest.raises(PictureError):
+    with pytest.raises(ImageError):
         decode(damaged)
     assert caplog.records == []
 
 
 def test_the_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match=r"rgb \(.*missing\.jpg\): cannot be read"):
+    with pytest.raises(ImageError, match=r"rgb \(.*missing\.jpg\): cannot be read"):
         to_batch([Sample(rgb=tmp_path / "missing.jpg")], (64, 32))
 
 
 def test_a_sample_without_pictures_is_refused() -> None:
-    with pytest.raises(PictureError, match="at least one of rgb, nir, tir"):
+    with pytest.raises(ImageError, match="at least one of rgb, nir, tir"):
         to_batch([Sample()], (64, 32))
 
 
@@ -181,7 +182,7 @@ def test_a_sample_without_pictures_is_refused() -> None:
     "array", [np.zeros((64, 32, 2), np.uint8), np.zeros((64, 32, 3), np.float32)]
 )
 def test_arrays_of_another_kind_are_refused(array: Any) -> None:
-    with pytest.raises(PictureError, match="uint8"):
+    with pytest.raises(ImageError, match="uint8"):
         decode(array)
 
 
@@ -196,6 +197,6 @@ def test_a_damaged_file_decodes_or_is_refused_and_nothing_else(
     content = content[: data.draw(st.integers(1, len(content)))]
     try:
         outcome = decode(bytes(content)).mode
-    except PictureError as error:
+    except ImageError as error:
         outcome = error.code
     assert outcome in ("RGB", "corrupt", "format", "too_small", "too_large")

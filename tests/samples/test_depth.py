@@ -18,9 +18,9 @@ import trireid.cli
 from tests.conftest import make_pixels
 from trireid.gallery import Gallery
 from trireid.inference import Embedder
-from trireid.samples import PictureError, Sample, decode
+from trireid.samples import Sample, decode
 from trireid.samples.depth import Depth, ImageNotes, reading_images
-from trireid.samples.errors import ConfigError
+from trireid.samples.errors import ConfigError, ImageError
 
 SCENE = make_pixels(1)[..., 0]
 
@@ -105,7 +105,7 @@ def test_arrays_are_read_like_files(shape: tuple[int, ...], kind: Any) -> None:
     [np.zeros((64, 32), np.float32), np.zeros((64, 32, 4), np.uint8), np.zeros(9, np.uint8)],
 )
 def test_other_arrays_are_refused_by_name(array: Any) -> None:
-    with pytest.raises(PictureError, match=f"not {array.dtype}"):
+    with pytest.raises(ImageError, match=f"not {array.dtype}"):
         decode(array, "tir")
 
 
@@ -121,7 +121,7 @@ def test_a_jpeg_without_its_last_bytes_is_read_and_one_without_more_is_not(
     for missing in (1, 2):
         assert np.array_equal(np.asarray(decode(whole[:-missing])), np.asarray(decode(whole)))
     for missing in (4, 6, 10, 40, len(whole) // 3):
-        with pytest.raises(PictureError, match="damaged or cut short"):
+        with pytest.raises(ImageError, match="damaged or cut short"):
             decode(whole[:-missing])
 
 
@@ -141,9 +141,9 @@ def test_a_frame_of_opencv_and_a_detectors_box() -> None:
         (0, 0, float("nan"), 5),
         (50, 0, 10, 5),
     ):
-        with pytest.raises(PictureError, match="rgb"):
+        with pytest.raises(ImageError, match="rgb"):
             Sample.from_bgr(frame, box)
-    with pytest.raises(PictureError, match="frame must be an array"):
+    with pytest.raises(ImageError, match="frame must be an array"):
         Sample.from_bgr(None)  # type: ignore[arg-type]
 
 
@@ -202,12 +202,10 @@ def test_a_frame_of_four_to_three_is_far_from_a_crop_of_a_person() -> None:
 
 @pytest.mark.parametrize("image", [[[1, 2], [3, 4]], 7, {"rgb": "a.png"}])
 def test_an_image_that_is_none_is_named(image: Any, embedder: Embedder) -> None:
-    with pytest.raises(
-        PictureError, match="an image is a path, bytes, a PIL image or an array, not"
-    ):
+    with pytest.raises(ImageError, match="an image is a path, bytes, a PIL image or an array, not"):
         embedder.embed([Sample(rgb=image)])
 
 
 def test_a_modality_of_a_frame_is_one_of_three() -> None:
-    with pytest.raises(PictureError, match="modality: 'thermal' is not one of rgb, nir, tir"):
+    with pytest.raises(ImageError, match="modality: 'thermal' is not one of rgb, nir, tir"):
         Sample.from_bgr(np.zeros((64, 32), np.uint8), modality="thermal")  # type: ignore[arg-type]

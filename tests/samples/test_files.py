@@ -11,7 +11,8 @@ import pytest
 from tests.conftest import encode_image
 from trireid.inference.external import ForeignCard
 from trireid.models.yaml_file import read_yaml
-from trireid.samples import ArtifactError, ConfigError, PictureError, SourceError, decode
+from trireid.samples import decode
+from trireid.samples.errors import ArtifactError, ConfigError, ImageError, SourceError
 from trireid.samples.files import MAX_TEXT_BYTES, FileTooLargeError, open_regular, read_regular
 from trireid.samples.sources import open_source
 
@@ -34,7 +35,7 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     for path in irregular(tmp_path):
         with pytest.raises(OSError, match=NOT_REGULAR):
             read_regular(path, 100)
-        with pytest.raises(PictureError, match="rgb: cannot be read"):
+        with pytest.raises(ImageError, match="rgb: cannot be read"):
             decode(path, "rgb")
         with pytest.raises(OSError, match=NOT_REGULAR):
             open_regular(path)
@@ -70,12 +71,12 @@ def test_files_of_the_kernel_are_empty() -> None:
     """`/proc/kmsg` is a regular file by its mode, and a read of it waits for the kernel."""
     for path in ("/proc/cpuinfo", "/proc/self/mem"):
         assert read_regular(path, 1 << 20) == b""
-        with pytest.raises(PictureError, match="empty"):
+        with pytest.raises(ImageError, match="empty"):
             decode(path)
 
 
 def test_a_name_with_a_nul_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match="NUL"):
+    with pytest.raises(ImageError, match="NUL"):
         decode("a\0.png")
 
 

@@ -16,8 +16,9 @@ from PIL import Image, ImageOps
 
 from tests.conftest import ROOT
 from tests.samples.hostile_images import ENDURED, HOSTILE, UNUSUAL, grey_tiff
-from trireid.samples import PictureError, decode
+from trireid.samples import decode
 from trireid.samples.decoding import examine
+from trireid.samples.errors import ImageError
 from trireid.samples.rendering import as_rgb
 
 #: Processor time of one file. The files here took from 3 s to minutes, or gigabytes, before they
@@ -52,7 +53,7 @@ def test_an_image_that_costs_far_more_than_its_bytes_is_refused_before_it_is_dec
 ) -> None:
     data = HOSTILE[name]()
     began = time.process_time()
-    with pytest.raises(PictureError) as caught:
+    with pytest.raises(ImageError) as caught:
         decode(data, "tir")
     assert time.process_time() - began < SECONDS
     assert caught.value.code in ("too_large", "corrupt")
@@ -67,7 +68,7 @@ def test_a_strange_image_is_read_or_refused_in_little_time(name: str) -> None:
     began = time.process_time()
     try:
         outcome = decode(data, "tir").mode
-    except PictureError as error:
+    except ImageError as error:
         outcome = error.code
     assert outcome in ("RGB", "corrupt", "too_large")
     assert time.process_time() - began < SECONDS
@@ -77,7 +78,7 @@ def test_files_that_declare_much_take_little_memory() -> None:
     """Of this process and of those it starts. Each took from 0.3 to 2.1 GB."""
     code = f"""
 import resource
-from trireid.samples import PictureError, decode
+from trireid.samples import ImageError, decode
 from trireid.samples.decoding import examine
 from tests.samples.hostile_images import ENDURED, HOSTILE
 decode(ENDURED["webp, 3000 frames"]())
@@ -86,7 +87,7 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for name in {MUCH_DECLARED}:
     try:
         decode((ENDURED | HOSTILE)[name]())
-    except PictureError:
+    except ImageError:
         pass
 from trireid.samples import isolation
 isolation._workers.close()
@@ -108,7 +109,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10, child
 
 def test_a_callers_own_image_is_measured_before_it_is_decoded() -> None:
     image = Image.open(io.BytesIO(HOSTILE["png, 10000 x 10000"]()))
-    with pytest.raises(PictureError, match="10000 x 10000 pixels is too large"):
+    with pytest.raises(ImageError, match="10000 x 10000 pixels is too large"):
         decode(image)
     assert image._im is None
 

@@ -18,12 +18,12 @@ import pytest
 
 from tests.conftest import ROOT, encode_image
 from tests.samples.hostile_images import photo, rle_bmp, saved
-from trireid.samples import PictureError, Sample, TrireidError, decode, isolation, to_batch
+from trireid.samples import Sample, decode, isolation, to_batch
 from trireid.samples.budget import usable_cores
 from trireid.samples.containers import Container
 from trireid.samples.deadline import deadline
 from trireid.samples.decoding import examine
-from trireid.samples.errors import DeadlineError
+from trireid.samples.errors import DeadlineError, ImageError, TrireidError
 from trireid.samples.rendering import render
 
 _MUCH = 1 << 30
@@ -64,7 +64,7 @@ def test_an_image_decoded_apart_has_the_same_pixels() -> None:
 
 def test_a_small_image_never_waits_for_large_ones(costly: Container) -> None:
     def endure() -> None:
-        with pytest.raises(PictureError):
+        with pytest.raises(ImageError):
             isolation.render_apart(costly, seconds=1.5, memory=_MUCH)
 
     threads = [threading.Thread(target=endure) for _ in range(3 * usable_cores())]
@@ -80,7 +80,7 @@ def test_a_small_image_never_waits_for_large_ones(costly: Container) -> None:
 def test_the_limit_of_processor_time_ends_the_process_and_the_next_image_is_decoded(
     costly: Container,
 ) -> None:
-    with pytest.raises(PictureError, match=r"takes over 0\.2 s of processor time") as caught:
+    with pytest.raises(ImageError, match=r"takes over 0\.2 s of processor time") as caught:
         isolation.render_apart(costly, seconds=0.2, memory=_MUCH)
     assert caught.value.code == "too_large"
     assert decode(encode_image(1, "WEBP")).size == (32, 64)
@@ -92,7 +92,7 @@ def test_the_limit_of_processor_time_ends_the_process_and_the_next_image_is_deco
 )
 def test_the_limit_of_memory_refuses_the_image_and_the_process_goes_on() -> None:
     container = examine(saved(photo(2000, 2000), "WEBP", method=0))
-    with pytest.raises(PictureError) as caught:
+    with pytest.raises(ImageError) as caught:
         isolation.render_apart(container, seconds=20, memory=1 << 20)
     assert caught.value.code == "too_large"
     (worker,) = isolation._workers._idle
@@ -114,7 +114,7 @@ def test_a_request_that_waits_for_others_images_ends_at_its_deadline(costly: Con
 
     def occupy() -> None:
         began.release()
-        with pytest.raises(PictureError):
+        with pytest.raises(ImageError):
             isolation.render_apart(costly, seconds=0.4, memory=_MUCH)
 
     others = [threading.Thread(target=occupy) for _ in range(usable_cores())]
@@ -144,7 +144,7 @@ def test_a_decoder_that_crashes_is_a_damaged_image(costly: Container) -> None:
     isolation._workers._give_back(worker)
     killer = threading.Timer(0.5, worker._process.send_signal, [signal.SIGSEGV])
     killer.start()
-    with pytest.raises(PictureError, match="ended by SIGSEGV") as caught:
+    with pytest.raises(ImageError, match="ended by SIGSEGV") as caught:
         isolation.render_apart(costly, seconds=60, memory=_MUCH)
     assert caught.value.code == "corrupt"
 

@@ -13,8 +13,8 @@ from tests.serving.conftest import Server
 from tests.serving.test_access import bearer
 from tests.serving.test_http_protocol import connect
 from tests.serving.test_service import files
+from trireid.samples.errors import BusyError
 from trireid.serving.admission import AdmissionControl
-from trireid.serving.deadline import BusyError
 
 Usage = namedtuple("Usage", "total used free")
 

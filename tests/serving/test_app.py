@@ -7,7 +7,7 @@ import asyncio
 import httpx
 import pytest
 
-from trireid.samples import GalleryError
+from trireid.samples.errors import GalleryLockedError, StoreError
 from trireid.serving.app import create_app
 
 
@@ -37,7 +37,7 @@ def answer_to(error: Exception, monkeypatch: pytest.MonkeyPatch) -> httpx.Respon
 
 def test_a_gallery_that_others_write_to_for_long_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = answer_to(
-        GalleryError("/srv/secret: another process writes", "/srv/secret", "locked"), monkeypatch
+        GalleryLockedError("/srv/secret: another process writes", "/srv/secret"), monkeypatch
     )
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "busy")
     assert "retry-after" in answer.headers
@@ -46,7 +46,7 @@ def test_a_gallery_that_others_write_to_for_long_is_busy(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(
     "error",
-    [GalleryError("/srv/secret: the disk is full", "/srv/secret", "store"), KeyError("secret")],
+    [StoreError("/srv/secret: the disk is full", "/srv/secret"), KeyError("secret")],
     ids=["store", "bug"],
 )
 def test_a_fault_of_the_servers_own_tells_nothing_of_it(

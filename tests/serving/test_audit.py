@@ -24,11 +24,11 @@ from tests.serving.test_service import files
 from trireid.gallery import Gallery
 from trireid.gallery.actor import acting, current_actor, note_replaced
 from trireid.inference import Embedder
-from trireid.samples import ConfigError, GalleryError
+from trireid.samples.errors import AuditError, ConfigError, ItemExistsError, StoreError
 from trireid.serving.access import Principal
 from trireid.serving.access_control import PRINCIPAL
 from trireid.serving.app import create_app
-from trireid.serving.audit import Audit, AuditError
+from trireid.serving.audit import Audit
 from trireid.serving.auth import REQUEST_ID
 from trireid.serving.desk import Desk
 from trireid.serving.limits import Limits
@@ -228,8 +228,8 @@ def test_what_cannot_be_recorded_is_not_done() -> None:
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
-        (GalleryError("no", "id", "exists"), {"outcome": "rejected", "code": "exists"}),
-        (GalleryError("the disk", "x", "store"), {"outcome": "error", "error": "GalleryError"}),
+        (ItemExistsError("no", "id"), {"outcome": "rejected", "code": "exists"}),
+        (StoreError("the disk", "x"), {"outcome": "error", "error": "StoreError"}),
         (KeyError("bug"), {"outcome": "error", "error": "KeyError"}),
     ],
     ids=repr,

@@ -15,8 +15,9 @@ import pytest
 
 from trireid.inference import Embedder
 from trireid.inference.embedder import Cameras, Embeddings, Images, Present, Tokens
+from trireid.samples.errors import BusyError
 from trireid.serving.batching import BatchingEmbedder
-from trireid.serving.deadline import BusyError, deadline
+from trireid.serving.deadline import deadline
 
 
 class Network(Embedder):

@@ -25,7 +25,8 @@ from PIL import Image
 from tests.conftest import ROOT, make_pixels, make_sample
 from tests.serving.conftest import TOKENS, Server
 from trireid.gallery import Gallery
-from trireid.samples import PictureError, Sample, ServiceError, TrireidError
+from trireid.samples import Sample
+from trireid.samples.errors import ImageError, ServiceError, TrireidError
 from trireid.serving.client import AsyncClient, Client
 from trireid.serving.schemas import EmbedAnswer
 
@@ -132,9 +133,9 @@ def waited_for(log: Path, text: str) -> str:
 @pytest.mark.parametrize(
     ("ask", "error"),
     [
-        (lambda client: client.search(Sample()), PictureError),
-        (lambda client: client.search(Sample(rgb="/gone.png")), PictureError),
-        (lambda client: client.search(Sample(rgb=np.zeros((4, 4), np.uint8))), PictureError),
+        (lambda client: client.search(Sample()), ImageError),
+        (lambda client: client.search(Sample(rgb="/gone.png")), ImageError),
+        (lambda client: client.search(Sample(rgb=np.zeros((4, 4), np.uint8))), ImageError),
         (lambda client: client.search(Sample(**pictures(1)), where={"a": {1}}), TrireidError),
         (
             lambda client: client.enroll(Sample(**pictures(1), attributes={"a": float("nan")})),
