@@ -23,7 +23,7 @@ from trireid.evaluation import Scores, evaluate_distance
 from trireid.gallery.scoring import Segments, mask_of
 from trireid.inference import load_artifact
 from trireid.inference.embedded import default_artifact
-from trireid.inference.retrieval import Embedded, Subset, embed_source, subsets_of
+from trireid.inference.retrieval import Embedded, Subset, embed_source, list_subsets
 from trireid.samples import KINDS
 from trireid.samples.sources import open_source
 
@@ -42,7 +42,7 @@ def main() -> None:
     given = parser.parse_args()
     embedder = load_artifact(default_artifact(given.kind), given.threads)
     source = open_source(f"synthetic:{given.kind}:{given.identities}")
-    embedded = embed_source(embedder, source, subsets_of(embedder.card))
+    embedded = embed_source(embedder, source, list_subsets(embedder.card))
     report(embedded, Segments(embedder.card))
 
 

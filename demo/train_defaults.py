@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from trireid.demo.baselines import raw_pixels, striped_histogram
 from trireid.demo.synthetic.seeds import Split
 from trireid.demo.synthetic.source import synthetic_samples
-from trireid.evaluation import Scores, evaluate, normalise
+from trireid.evaluation import Scores, evaluate, normalize
 from trireid.export import export_onnx
 from trireid.inference.retrieval import ALL, SUBSETS, Subset
 from trireid.models import NetworkConfig, ReIdNetwork
@@ -197,7 +197,7 @@ def measure(network: ReIdNetwork, kind: Kind) -> dict[str, Any]:
     }
     flat = {name: rows.reshape(len(rows), -1) for name, rows in features.items()}
     scores = {name: _percent(_retrieval(test, rows)) for name, rows in flat.items()}
-    return {**scores, "cosines": _cosines(test, normalise(flat["network"]))}
+    return {**scores, "cosines": _cosines(test, normalize(flat["network"]))}
 
 
 def synthetic_set(

@@ -1,4 +1,4 @@
-"""The CMC curve as a picture."""
+"""The CMC curve as an image file."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _BLOCK_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class Scores:
-    """What a retrieval run scored, as fractions in [0, 1].
+    """The scores of a retrieval run, as fractions in [0, 1].
 
     `mAP`: mean average precision; `cmc` float64 [50]: share of queries with a match among the first
     r + 1 hits (Market-1501's single-match form); `mINP`: mean inverse negative penalty, matches
@@ -35,7 +35,7 @@ class Scores:
         return float(self.cmc[0])
 
 
-def normalise(features: ArrayLike) -> Floats:
+def normalize(features: ArrayLike) -> Floats:
     """Scale each row of [N, D] to unit length; a row of zeros stays zero."""
     rows = np.asarray(features, dtype=np.float32)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -53,21 +53,33 @@ def evaluate(
     *,
     other_groups: bool = False,
 ) -> Scores:
-    """Score a retrieval run: features [Q, D] and [G, D] (normalised here), identities and groups
-    [Q] and [G].
+    """Score a retrieval run by mAP, CMC and mINP.
 
     The group is the camera (Market-1501, RGBNT201, RGBNT100) or the scene (MSVR310): gallery items
-    with the query's identity *and* group are dropped; with `other_groups` all of the query's group,
-    whatever their identity. A query with no match left is not counted. Average precision is the
-    mean of the precision at each match. Raises ValueError where lengths disagree or no query has a
-    match.
+    with the query's identity *and* group are dropped. A query with no match left is not counted.
+    Average precision is the mean of the precision at each match.
+
+    Args:
+        query_features: [Q, D], normalised here.
+        gallery_features: [G, D], normalised here.
+        query_ids: Identities [Q], of any type.
+        gallery_ids: Identities [G].
+        query_groups: Cameras or scenes [Q].
+        gallery_groups: Cameras or scenes [G].
+        other_groups: Drop all gallery items of the query's group, whatever their identity.
+
+    Returns:
+        The scores, as fractions.
+
+    Raises:
+        ValueError: Lengths disagree, or no query has a match.
     """
-    queries, gallery = normalise(query_features), normalise(gallery_features)
+    queries, gallery = normalize(query_features), normalize(gallery_features)
     blocks = (
         (block, -(queries[block] @ gallery.T)) for block in _blocks(len(queries), len(gallery))
     )
     labels = query_ids, gallery_ids, query_groups, gallery_groups
-    return _scored(blocks, (len(queries), len(gallery)), *labels, other_groups)
+    return _score_blocks(blocks, (len(queries), len(gallery)), *labels, other_groups)
 
 
 def evaluate_distance(
@@ -79,15 +91,15 @@ def evaluate_distance(
     *,
     other_groups: bool = False,
 ) -> Scores:
-    """As `evaluate`, from distances [Q, G] (smaller is nearer), such as `rerank` gives."""
+    """Score as `evaluate` does, from distances [Q, G] (smaller is nearer), such as `rerank` gives."""
     matrix = np.asarray(distance, dtype=np.float32)
     blocks = ((block, matrix[block]) for block in _blocks(*matrix.shape))
-    return _scored(
+    return _score_blocks(
         blocks, matrix.shape, query_ids, gallery_ids, query_groups, gallery_groups, other_groups
     )
 
 
-def _scored(
+def _score_blocks(
     blocks: Iterable[tuple[slice, Floats]],
     shape: tuple[int, ...],
     query_ids: Sequence[Any] | NDArray[Any],
@@ -97,7 +109,7 @@ def _scored(
     other_groups: bool,
 ) -> Scores:
     """Scores from blocks of distances, so that no more than a block is ever held."""
-    labels = _Labels.of(query_ids, gallery_ids), _Labels.of(query_groups, gallery_groups)
+    labels = _Labels.encode(query_ids, gallery_ids), _Labels.encode(query_groups, gallery_groups)
     for name, (left, right) in zip(
         ("identities", "groups"), ((x.query, x.gallery) for x in labels), strict=True
     ):
@@ -132,9 +144,8 @@ def _match_ranks(
     distance: Floats, match: NDArray[np.bool_], dropped: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
     """The 0-based ranks of a query's matches among the items that are not dropped."""
-    kept = ~dropped
-    order = np.argsort(distance[kept], kind="stable")
-    return np.flatnonzero(match[kept][order])
+    order = np.argsort(distance[~dropped], kind="stable")
+    return np.flatnonzero(match[~dropped][order])
 
 
 def _blocks(queries: int, gallery: int) -> Iterator[slice]:
@@ -153,7 +164,7 @@ class _Labels:
     gallery: NDArray[np.int64]
 
     @classmethod
-    def of(
+    def encode(
         cls, query: Sequence[Any] | NDArray[Any], gallery: Sequence[Any] | NDArray[Any]
     ) -> _Labels:
         codes: dict[Any, int] = {}

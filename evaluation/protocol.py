@@ -36,7 +36,8 @@ class Protocol:
     def __str__(self) -> str:
         if self.other_cameras:
             return "gallery items of the query's own camera are left out"
-        return f"gallery items of the query's identity and {'scene' if self.by_scene else 'camera'} are left out"
+        group = "scene" if self.by_scene else "camera"
+        return f"gallery items of the query's identity and {group} are left out"
 
 
 def check_measurable(query: Source, gallery: Source, protocol: Protocol) -> None:
@@ -67,14 +68,14 @@ def _why(queries: _Labels, items: _Labels, protocol: Protocol) -> str:
             return f"no sample in it can be used as {what}{rejected}{passed}"
         if not part.groups:
             return (
-                f"none of {part.usable} samples of the {what} has an identity, so nothing can be measured; name them in a"
-                " column identity, by folders, or by --pattern"
+                f"none of {part.usable} samples of the {what} has an identity, so nothing can be"
+                " measured; name them in a column identity, by folders, or by --pattern"
             )
     if protocol.other_cameras and not queries.has_camera:
         return "no query has a camera, which --other-cameras needs; leave it out, or name cameras"
     return (
-        f"no query has a match: none of {queries.identified} queries has its identity in the gallery under another camera or"
-        " scene"
+        f"no query has a match: none of {queries.identified} queries has its identity in the"
+        " gallery under another camera or scene"
     )
 
 
@@ -114,7 +115,7 @@ class _Labels:
         )
 
 
-def codes(*sides: list[Hashable]) -> Iterator[list[int]]:
+def encode_labels(*sides: list[Hashable]) -> Iterator[list[int]]:
     """Yield each side's labels as whole numbers that are equal where the labels are."""
     known: dict[Hashable, int] = {}
     for side in sides:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-Pictures = NDArray[np.uint8]
+Images = NDArray[np.uint8]
 GREEN, RED, BLUE, WHITE = (46, 160, 67), (215, 58, 73), (56, 110, 200), (255, 255, 255)
 FRAME: Final = 4
 GAP: Final = 8
@@ -25,16 +25,16 @@ class Ranked:
     write below it.
     """
 
-    pictures: Pictures
+    images: Images
     right: bool
     caption: str
 
 
-def rank_list(rows: Sequence[tuple[Pictures, str, Sequence[Ranked]]]) -> Image.Image:
+def rank_list(rows: Sequence[tuple[Images, str, Sequence[Ranked]]]) -> Image.Image:
     """A row per query: its images uint8 [M, H, W, 3] framed blue with a caption, then its hits,
     best first.
     """
-    strips = [_row(pictures, caption, hits) for pictures, caption, hits in rows]
+    strips = [_row(images, caption, hits) for images, caption, hits in rows]
     width = max(strip.width for strip in strips)
     sheet = Image.new("RGB", (width, sum(strip.height for strip in strips)), WHITE)
     top = 0
@@ -44,9 +44,9 @@ def rank_list(rows: Sequence[tuple[Pictures, str, Sequence[Ranked]]]) -> Image.I
     return sheet
 
 
-def _row(pictures: Pictures, caption: str, hits: Sequence[Ranked]) -> Image.Image:
-    tiles = [_tile(pictures, BLUE, caption)]
-    tiles += [_tile(hit.pictures, GREEN if hit.right else RED, hit.caption) for hit in hits]
+def _row(images: Images, caption: str, hits: Sequence[Ranked]) -> Image.Image:
+    tiles = [_tile(images, BLUE, caption)]
+    tiles += [_tile(hit.images, GREEN if hit.right else RED, hit.caption) for hit in hits]
     width, height = tiles[0].size
     row = Image.new("RGB", (len(tiles) * (width + GAP) + 2 * GAP, height + GAP), WHITE)
     for number, tile in enumerate(tiles):
@@ -54,10 +54,10 @@ def _row(pictures: Pictures, caption: str, hits: Sequence[Ranked]) -> Image.Imag
     return row
 
 
-def _tile(pictures: Pictures, colour: tuple[int, int, int], caption: str) -> Image.Image:
+def _tile(images: Images, colour: tuple[int, int, int], caption: str) -> Image.Image:
     """The modalities: side by side where they are upright, below one another where they lie."""
-    upright = pictures.shape[1] > pictures.shape[2]
-    joined = Image.fromarray(np.concatenate(list(pictures), axis=1 if upright else 0))
+    upright = images.shape[1] > images.shape[2]
+    joined = Image.fromarray(np.concatenate(list(images), axis=1 if upright else 0))
     tile = Image.new("RGB", (joined.width + 2 * FRAME, joined.height + 2 * FRAME + CAPTION), WHITE)
     draw = ImageDraw.Draw(tile)
     draw.rectangle((0, 0, tile.width - 1, joined.height + 2 * FRAME - 1), fill=colour)

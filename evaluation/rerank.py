@@ -1,4 +1,4 @@
-"""k-reciprocal re-ranking: what two pictures' neighbourhoods share says more than their distance
+"""k-reciprocal re-ranking: the neighbours that two images share say more than their distance
 alone.
 
 Source: Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding" (CVPR 2017).
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trireid.evaluation.metrics import Floats, normalise
+from trireid.evaluation.metrics import Floats, normalize
 
 Indices = NDArray[np.int64]
 _BLOCK_BYTES = 128 * 2**20
@@ -27,22 +27,30 @@ def rerank(
     k2: int = 6,
     lam: float = 0.3,
 ) -> Floats:
-    """Re-ranked distances float32 [Q, G], smaller is nearer, of features [Q, D] and [G, D]
-    (normalised here).
+    """Re-rank a gallery for each query.
 
-    `k1`: size of the reciprocal neighbourhoods; `k2`: neighbours that an encoding is averaged over;
-    `lam`: weight of the original distance (squared Euclidean, over the row's largest). Raises
-    ValueError where k1 or k2 is under 1 or `lam` is not in [0, 1].
+    Args:
+        query_features: [Q, D], normalised here.
+        gallery_features: [G, D], normalised here.
+        k1: Size of the reciprocal neighbourhoods, from 1.
+        k2: Number of neighbours that an encoding is averaged over, from 1.
+        lam: Weight of the original distance (squared Euclidean, over the row's largest), in [0, 1].
+
+    Returns:
+        Distances float32 [Q, G], smaller is nearer.
+
+    Raises:
+        ValueError: k1, k2 or lam is out of range.
     """
     if k1 < 1 or k2 < 1 or not 0 <= lam <= 1:
         raise ValueError(
             f"k1 and k2 must be at least 1 and lam in [0, 1], not {k1}, {k2} and {lam}"
         )
-    queries = normalise(query_features)
-    features = np.concatenate([queries, normalise(gallery_features)])
-    neighbours = _Neighbours.of(features, max(k1 + 1, k2))
-    encodings = _expanded(
-        [_encoding(i, features, neighbours, k1) for i in range(len(features))], neighbours, k2
+    queries = normalize(query_features)
+    features = np.concatenate([queries, normalize(gallery_features)])
+    neighbours = _Neighbours.find(features, max(k1 + 1, k2))
+    encodings = _expand(
+        [_encode(i, features, neighbours, k1) for i in range(len(features))], neighbours, k2
     )
     return _distances(features, len(queries), neighbours, encodings, lam)
 
@@ -55,7 +63,7 @@ class _Neighbours:
     furthest: Floats
 
     @classmethod
-    def of(cls, features: Floats, k: int) -> _Neighbours:
+    def find(cls, features: Floats, k: int) -> _Neighbours:
         count = len(features)
         k = min(k, count)
         order = np.empty((count, k), np.int64)
@@ -91,7 +99,7 @@ def _reciprocal(item: int, order: Indices, k: int) -> Indices:
     return found
 
 
-def _encoding(item: int, features: Floats, neighbours: _Neighbours, k1: int) -> _Encoding:
+def _encode(item: int, features: Floats, neighbours: _Neighbours, k1: int) -> _Encoding:
     """The item's k-reciprocal set, widened by its members' half-size sets that mostly lie in it,
     weighted by nearness.
     """
@@ -109,7 +117,7 @@ def _encoding(item: int, features: Floats, neighbours: _Neighbours, k1: int) -> 
     return _Encoding(columns, weights / weights.sum())
 
 
-def _expanded(encodings: list[_Encoding], neighbours: _Neighbours, k2: int) -> list[_Encoding]:
+def _expand(encodings: list[_Encoding], neighbours: _Neighbours, k2: int) -> list[_Encoding]:
     """Each encoding, averaged over the item's k2 nearest."""
     return [_mean([encodings[other] for other in near]) for near in neighbours.order[:, :k2]]
 
@@ -128,13 +136,13 @@ def _distances(
     """Jaccard distance of the encodings, mixed with the original one, from every query to every
     gallery item.
     """
-    holders = _Holders.of(encodings[queries:], len(features))
+    holders = _Holders.collect(encodings[queries:], len(features))
     out = np.empty((queries, len(features) - queries), np.float32)
     for rows, distance in _distance_blocks(features, queries):
         original = distance[:, queries:] / neighbours.furthest[rows, None]
         out[rows] = lam * original
     for query in range(queries):
-        shared = holders.shared(encodings[query])
+        shared = holders.share(encodings[query])
         out[query] += (1 - lam) * (1 - shared / (2 - shared))
     return out
 
@@ -152,7 +160,7 @@ class _Holders:
     count: int
 
     @classmethod
-    def of(cls, encodings: list[_Encoding], columns: int) -> _Holders:
+    def collect(cls, encodings: list[_Encoding], columns: int) -> _Holders:
         flat = np.concatenate([e.columns for e in encodings])
         items = np.repeat(np.arange(len(encodings)), [len(e.columns) for e in encodings])
         order = np.argsort(flat, kind="stable")
@@ -164,7 +172,7 @@ class _Holders:
             len(encodings),
         )
 
-    def shared(self, encoding: _Encoding) -> Floats:
+    def share(self, encoding: _Encoding) -> Floats:
         """Sum over the columns of the smaller weight, with each item: float32 [G]."""
         total = np.zeros(self.count, np.float32)
         for column, weight in zip(encoding.columns, encoding.weights, strict=True):

@@ -28,7 +28,7 @@ class ArtifactGraph(nn.Module):
         A network without SDTPS keeps every patch: its tokens are 0 to N - 1.
         """
         stages = self.stages(images, camera, present)
-        return stages["embedding"], stages["kept"]
+        return stages["embedding"], stages["selected_patches"]
 
     def stages(self, images: Tensor, camera: Tensor, present: Tensor) -> dict[str, Tensor]:
         """Every stage of the way by name, as `trireid.inference.card.STAGES` says; a network
@@ -50,6 +50,6 @@ class ArtifactGraph(nn.Module):
             "input": normal,
             "tokens": features.tokens,
             **scores,
-            "kept": tokens,
+            "selected_patches": tokens,
             "embedding": unit(features.both),
         }

@@ -17,14 +17,13 @@ import onnx
 from trireid.export.graph import ArtifactGraph
 from trireid.export.precision import PRECISIONS, convert
 from trireid.export.target import check_target
-from trireid.export.tracing import traced
+from trireid.export.tracing import trace
 from trireid.export.verification import Report, compare
 from trireid.inference.artifact import CHECKPOINTS, load_artifact
 from trireid.inference.card import METADATA_KEY, Card
-from trireid.inference.content import content_of
-from trireid.inference.network_card import card_of, fingerprint
+from trireid.inference.content import compute_content
 from trireid.inference.tensorrt.plan import SUFFIXES
-from trireid.inference.torch import TorchEmbedder
+from trireid.inference.torch import TorchEmbedder, compute_fingerprint, describe_network
 from trireid.models import ReIdNetwork
 from trireid.samples import Kind, SourceError, VerificationError
 from trireid.samples.durable import draft_of, write_whole
@@ -63,12 +62,12 @@ def export_onnx(
     target = Path(path)
     check_target(target, ".onnx", (*CHECKPOINTS, *SUFFIXES))
     network.eval()
-    card = card_of(network, name or target.stem, kind, precision)
-    card = replace(card, fingerprint=fingerprint(network, card))
+    card = describe_network(network, name or target.stem, kind, precision)
+    card = replace(card, fingerprint=compute_fingerprint(network, card))
     source = _source(data, card)
     # the report of what is there, or neither
     with draft_of(report_path(target)) as beside, draft_of(target) as draft:
-        model = convert(traced(ArtifactGraph(network).eval(), batch), precision)
+        model = convert(trace(ArtifactGraph(network).eval(), batch), precision)
         _write(model, card, draft)
         report = compare(
             TorchEmbedder(network, target, "cpu"),
@@ -119,7 +118,7 @@ def _write(model: onnx.ModelProto, card: Card, path: Path) -> Card:
     """Write the file; returns its card, which records its content."""
     onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
     onnx.checker.check_model(model)
-    content = content_of(io.BytesIO(model.SerializeToString()), card.to_json())
+    content = compute_content(io.BytesIO(model.SerializeToString()), card.to_json())
     card = replace(card, content=content)
     onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
     path.write_bytes(model.SerializeToString())

@@ -18,7 +18,7 @@ _PRESENT: Final = 0.7
 Batch = tuple[Images, Cameras, Present]
 
 
-def trial(card: Card, size: int) -> Batch:
+def draw_probe_inputs(card: Card, size: int) -> Batch:
     """Smooth random pictures, cameras (unknown among them) and modalities missing, the same for the
     same card and size.
     """

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from trireid.export.verification import Report, Stage
 
 
-def text(report: Report) -> str:
+def format_report(report: Report) -> str:
     """The report: what was compared, a line for each stage, the kept patches, retrieval, and the
     verdict.
     """

@@ -16,7 +16,7 @@ UNSEEN: Final = 1e-2
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeptReport:
+class SelectionReport:
     """`sets` of kept patches (one a picture): `equal`; `tied`, where the two networks score the
     picture alike and the swapped patches' scores lie closer together than twice what the scores
     differ by; `different`. `worst`, `mean`: share of patches in common. `margin`: the largest gap
@@ -32,7 +32,7 @@ class KeptReport:
     margin: float
 
 
-class KeptSets:
+class SelectedSets:
     """Gathers pairs of sets. `patches`: N, how many there are to choose from."""
 
     def __init__(self, patches: int) -> None:
@@ -54,7 +54,7 @@ class KeptSets:
         precision explains; where they do not, a swapped patch is no tie. -> bool [B]: of which
         samples a set is tied.
         """
-        kept = [stages.get("kept") for stages in (reference, candidate)]
+        kept = [stages.get("selected_patches") for stages in (reference, candidate)]
         tied: NDArray[np.bool_] = np.zeros(alike.shape, bool)
         if kept[0] is None or kept[1] is None or not 0 < kept[0].shape[-1] < self._patches:
             return np.zeros(len(alike), bool)  # without selection there is nothing to compare
@@ -64,12 +64,12 @@ class KeptSets:
             tied[place] = self._pair(kept[0][place], kept[1][place], scores, bool(alike[place]))
         return np.asarray(tied.any(axis=1))
 
-    def report(self) -> KeptReport | None:
+    def report(self) -> SelectionReport | None:
         """What was found; None where no network selects."""
         if not self._overlaps:
             return None
         equal = sum(overlap == 1 for overlap in self._overlaps)
-        return KeptReport(
+        return SelectionReport(
             sets=len(self._overlaps),
             equal=equal,
             tied=self._tied,

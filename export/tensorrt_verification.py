@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trireid.export.probe_inputs import trial
+from trireid.export.probe_inputs import draw_probe_inputs
 from trireid.inference.embedder import Embedder, Tokens
 from trireid.inference.tensorrt.plan import Profile
 from trireid.samples import ArtifactError
@@ -55,7 +55,7 @@ def verify(built: Embedder, reference: Embedder, profile: Profile) -> dict[str, 
         float(differences[judged].max()),
         int(swaps.max()),
     )
-    allowed = max(1, int(tolerance.swapped * built.card.kept))
+    allowed = max(1, int(tolerance.swapped * built.card.selected_patches))
     # so written that NaN fails, too
     if not (cosine >= tolerance.cosine and difference <= tolerance.difference):
         raise ArtifactError(
@@ -79,7 +79,7 @@ def _compare(
     """Of each sample the cosine, the greatest difference, and the most kept patches that differ in
     a set, all [B].
     """
-    given = trial(built.card, size)
+    given = draw_probe_inputs(built.card, size)
     (got, tokens), (expected, kept) = built.run(*given), reference.run(*given)
     cosine = np.sum(got * expected, axis=1, dtype=np.float64) / _lengths(got) / _lengths(expected)
     swapped = np.array([_most_swapped(*pair) for pair in zip(tokens, kept, strict=True)])

@@ -36,12 +36,12 @@ class _Staged(nn.Module):
         stages = self.artifact.stages(images, camera, present)
         return (
             stages["embedding"],
-            stages["kept"],
+            stages["selected_patches"],
             *(stages[name] for name in INNER_STAGES if name in stages),
         )
 
 
-def traced(graph: ArtifactGraph, batch: int | None) -> onnx.ModelProto:
+def trace(graph: ArtifactGraph, batch: int | None) -> onnx.ModelProto:
     """The graph as ONNX; `batch`: fixed, or None for a dynamic one.
 
     The inner stages are values of known names (`trireid.inference.card.INNER_STAGES`), not outputs.

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trireid.evaluation import Scores
-from trireid.export.kept import KeptReport, KeptSets
-from trireid.export.probe_inputs import SIZES, Batch, trial
+from trireid.export.probe_inputs import SIZES, Batch, draw_probe_inputs
+from trireid.export.selection import SelectedSets, SelectionReport
 from trireid.inference.card import STAGES, Card
 from trireid.inference.embedder import Embedder
-from trireid.inference.retrieval import ALL, Embedded, decoded, retrieval
+from trireid.inference.retrieval import ALL, Embedded, decode_source, score_retrieval
 from trireid.samples import MODALITIES, ArtifactError, Sample, SourceError
 from trireid.samples.source import Source
 
@@ -58,7 +58,7 @@ class Report:
     samples: int
     precision: str
     stages: tuple[Stage, ...]
-    kept: KeptReport | None
+    kept: SelectionReport | None
     tied: int = 0
     retrieval: dict[str, float] = field(default_factory=dict)
     unmeasured: str | None = None
@@ -104,7 +104,7 @@ class Report:
         """
         off = {stage.name for stage in self.stages if stage.holds is False}
         if self.kept is not None and self.kept.different:
-            off.add("kept")
+            off.add("selected_patches")
         return next((name for name in STAGES if name in off), None)
 
     @property
@@ -162,7 +162,7 @@ def compare(
     _check_alike(reference.card, candidate.card)
     held_to = precision or _coarser(reference.card, candidate.card)
     seen = _Seen(held_to, reference, candidate)
-    for batch in (trial(reference.card, size) for size in SIZES):
+    for batch in (draw_probe_inputs(reference.card, size) for size in SIZES):
         seen.add(batch)
     samples, pairs = _on_source(seen, source) if source else ([], [])
     figures, unmeasured = _retrieval(samples, pairs, reference.card) if samples else ({}, None)
@@ -206,8 +206,8 @@ class _Seen:
 
     def __init__(self, precision: str, reference: Embedder, candidate: Embedder) -> None:
         self.precision, self.reference, self.candidate = precision, reference, candidate
-        self.kept, self.tied = KeptSets(reference.card.patches), 0
-        self._rows = {name: _Rows() for name in STAGES if name != "kept"}
+        self.kept, self.tied = SelectedSets(reference.card.patches), 0
+        self._rows = {name: _Rows() for name in STAGES if name != "selected_patches"}
         self._swapped = _Rows()  # embeddings of the samples in which a tie swaps patches
 
     def add(self, batch: Batch) -> tuple[Any, Any]:
@@ -274,7 +274,7 @@ class _Seen:
 def _on_source(seen: _Seen, source: Source) -> tuple[list[Sample], list[tuple[Any, Any]]]:
     samples: list[Sample] = []
     pairs = []
-    for part, batch in decoded(source, seen.reference.card, f"verifying on {source.name}"):
+    for part, batch in decode_source(source, seen.reference.card, f"verifying on {source.name}"):
         pairs.append(seen.add(batch))
         samples += [entry.sample for entry in part if entry.sample is not None]
     if not samples:
@@ -299,7 +299,7 @@ def _retrieval(
             [str(sample.id) for sample in samples],
         )
         try:
-            scores: Scores = retrieval(embedded, embedded, card)[-1].scores
+            scores: Scores = score_retrieval(embedded, embedded, card)[-1].scores
         except SourceError as error:
             return {}, error.message
         figures |= {f"{prefix}mAP": scores.mAP, f"{prefix}rank1": float(scores.cmc[0])}

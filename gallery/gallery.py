@@ -400,7 +400,7 @@ class Gallery:
         while True:
             segments = self._live.segments
             with reading_images(self._notes):
-                query = Query.of(samples, *self.embedder.look(samples), segments)
+                query = Query.of(samples, *self.embedder.embed_with_tokens(samples), segments)
             with self._enter() as (live, session):
                 search = Search(
                     self.name, self.embedder.card.kind, session, live.calibration, query

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from trireid.inference.embedder import Embedder
-from trireid.inference.external import ForeignEmbedder, card_path
+from trireid.inference.external import ExternalEmbedder, card_path
 from trireid.inference.onnx_runtime import PROVIDERS, OnnxEmbedder, has_card, session
 from trireid.inference.tensorrt.plan import is_plan
 from trireid.samples import ArtifactError
@@ -58,7 +58,7 @@ def load_artifact(
         return _load_plan(file, provider)
     made = session(file, threads, provider)
     return (
-        ForeignEmbedder(file, made)
+        ExternalEmbedder(file, made)
         if not has_card(made) and card_path(file).is_file()
         else OnnxEmbedder(file, made)
     )

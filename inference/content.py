@@ -33,7 +33,7 @@ _SHOWN: Final = 12
 log = logging.getLogger(__name__)
 
 
-def content_of(file: BinaryIO, text: str) -> str:
+def compute_content(file: BinaryIO, text: str) -> str:
     """Compute the content digest of an ONNX file with this card.
 
     Args:
@@ -72,7 +72,7 @@ def check_content(path: Path, text: str, card: Card) -> None:
 
     def compute() -> str:
         with path.open("rb") as file:
-            return content_of(file, text)
+            return compute_content(file, text)
 
     try:
         found = remember_digest("content", [path], compute)

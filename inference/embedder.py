@@ -58,7 +58,7 @@ class Embedder(ABC):
         that the runtime does not show are left out.
         """
         embedding, tokens = self.run(images, camera, present)
-        return {"kept": tokens, "embedding": embedding}
+        return {"selected_patches": tokens, "embedding": embedding}
 
     def decoding(self) -> AbstractContextManager[None]:
         """Enter this around decoding images for the network; a subclass may measure the time."""
@@ -71,16 +71,18 @@ class Embedder(ABC):
         Raises ImageError for a bad picture, and, with code `no_direction`, where the network
         gives none for a sample.
         """
-        return self.look(samples)[0]
+        return self.embed_with_tokens(samples)[0]
 
-    def look(self, samples: Sequence[Sample]) -> tuple[Embeddings, Tokens]:
+    def embed_with_tokens(self, samples: Sequence[Sample]) -> tuple[Embeddings, Tokens]:
         """As `embed`, and the kept patches int64 [B, 3, K]: all of them of a network that selects
         none, K = 0 of a foreign one.
 
         Those of a modality that a sample lacks say nothing.
         """
         embeddings = np.empty((len(samples), self.card.dimension), dtype=np.float32)
-        tokens = np.empty((len(samples), len(MODALITIES), self.card.kept), dtype=np.int64)
+        tokens = np.empty(
+            (len(samples), len(MODALITIES), self.card.selected_patches), dtype=np.int64
+        )
         for start in range(0, len(samples), BATCH):
             part = slice(start, start + BATCH)
             embeddings[part], tokens[part] = self.run(*pixels(samples[part], self.card))
@@ -139,7 +141,7 @@ def cameras(samples: Sequence[Sample], card: Card) -> Cameras:
     )
 
 
-def in_batches(
+def run_in_batches(
     run: Run, images: Images, camera: Cameras, present: Present, batch: int, *, padded: bool
 ) -> tuple[Embeddings, Tokens]:
     """Run samples through a graph in batches of at most `batch`;
@@ -147,14 +149,16 @@ def in_batches(
     `padded`: of exactly that, the last sample repeated.
     """
     parts = []
-    for rows, used in batches(len(images), batch, padded=padded):
+    for rows, used in iterate_batches(len(images), batch, padded=padded):
         embedding, tokens = run(images[rows], camera[rows], present[rows])
         parts.append((embedding[:used], tokens[:used]))
     embeddings, kept = zip(*parts, strict=True)
     return np.concatenate(embeddings), np.concatenate(kept)
 
 
-def batches(count: int, batch: int, *, padded: bool) -> Iterator[tuple[NDArray[np.intp], int]]:
+def iterate_batches(
+    count: int, batch: int, *, padded: bool
+) -> Iterator[tuple[NDArray[np.intp], int]]:
     """The rows of each batch, and how many of them are no padding."""
     for start in range(0, count, batch):
         used = min(batch, count - start)

@@ -11,17 +11,17 @@ from typing import Final
 
 import numpy as np
 
+from trireid.evaluation.protocol import Protocol, check_measurable
 from trireid.inference.card import Card
 from trireid.inference.embedder import Embedder, Present
-from trireid.inference.protocol import Protocol, check_measurable
 from trireid.inference.retrieval import (
     Embedded,
     Row,
     Subset,
     embed_source,
+    list_subsets,
     mask_of,
-    retrieval,
-    subsets_of,
+    score_retrieval,
 )
 from trireid.samples import MODALITIES, TrireidError
 from trireid.samples.source import NotUsed, Source
@@ -151,9 +151,9 @@ def run_evaluation(
     """
     query, gallery = sources
     check_measurable(query, gallery, protocol)
-    subsets = subsets_of(embedder.card)[: None if missing else 1]
+    subsets = list_subsets(embedder.card)[: None if missing else 1]
     asked, held = _embed_sides(embedder, sources, subsets)
-    rows = retrieval(asked, held, embedder.card, protocol=protocol, reranked=reranked)
+    rows = score_retrieval(asked, held, embedder.card, protocol=protocol, reranked=reranked)
     idle = []
     if missing and len({row.name for row in rows}) == 1:
         idle.append(NotUsed("option --missing", 1, f"all that can be compared is {rows[0].name}"))

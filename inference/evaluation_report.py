@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from trireid.evaluation import normalise, table
+from trireid.evaluation import normalize, table
 from trireid.evaluation.curve import plot_cmc
 from trireid.evaluation.rank_list import Ranked, rank_list
 from trireid.evaluation.table import Line
 from trireid.inference.card import Card
-from trireid.inference.evaluation_run import Evaluation
+from trireid.inference.evaluate_artifact import Evaluation
 from trireid.inference.retrieval import Row
 from trireid.samples import MODALITIES, to_batch
 from trireid.samples.durable import write_whole
@@ -136,7 +136,7 @@ def _draw_ranks(evaluation: Evaluation, path: Path) -> None:
     asked = np.flatnonzero([sample.identity is not None for sample in query.samples])
     chosen = np.unique(asked[np.linspace(0, len(asked) - 1, QUERIES).round().astype(int)])
     whole = evaluation.rows[0].subset
-    similarity = normalise(query.embeddings[whole][chosen]) @ normalise(gallery.embeddings[whole]).T
+    similarity = normalize(query.embeddings[whole][chosen]) @ normalize(gallery.embeddings[whole]).T
     best = [
         [i for i in np.argsort(-row).tolist() if not _is_dropped(evaluation, q, i)][:HITS]
         for q, row in zip(chosen.tolist(), similarity, strict=True)

@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trireid.inference.card import VERSION, Card, Segment
+from trireid.inference.card import VERSION, Card, FitMode, Resize, Segment
 from trireid.inference.digest_cache import remember_digest
 from trireid.inference.embedder import (
     Cameras,
@@ -29,10 +29,10 @@ from trireid.inference.embedder import (
     Present,
     Tokens,
     find_undirected,
-    in_batches,
+    run_in_batches,
 )
 from trireid.inference.external_data import external_files
-from trireid.inference.onnx_runtime import first_line, runtime_of
+from trireid.inference.onnx_runtime import describe_runtime, first_line
 from trireid.inference.protobuf import ProtobufError
 from trireid.samples import KINDS, MODALITIES, ArtifactError, Kind, Modality
 from trireid.samples.files import MAX_TEXT_BYTES, open_regular, read_regular
@@ -106,7 +106,7 @@ class Input:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForeignCard:
+class ExternalCard:
     """What a foreign network is, as its JSON says it.
 
     `image_size`: pixels (height, width); `output`: of the embedding; `resize`, `fit`: see
@@ -119,11 +119,11 @@ class ForeignCard:
     name: str = ""
     kind: Kind | None = None
     version: int = VERSION
-    resize: str = "bicubic"
-    fit: str = "stretch"
+    resize: Resize = "bicubic"
+    fit: FitMode = "stretch"
 
     @classmethod
-    def read(cls, path: Path) -> ForeignCard:
+    def read(cls, path: Path) -> ExternalCard:
         """Read and check the JSON. Raises ArtifactError, naming the file and the key."""
         try:
             values = json.loads(read_regular(path, MAX_TEXT_BYTES).decode())
@@ -164,12 +164,12 @@ class ForeignCard:
         values = asdict(replace(self, name=""))
         # added later: the fingerprint of a card without them must stay what it was
         for key in ("resize", "fit"):
-            if values[key] == getattr(ForeignCard, key):
+            if values[key] == getattr(ExternalCard, key):
                 del values[key]
         return json.dumps(values, sort_keys=True)
 
 
-class ForeignEmbedder(Embedder):
+class ExternalEmbedder(Embedder):
     """A foreign network in ONNX Runtime. Raises ArtifactError where card and graph do not fit.
 
     A sample may lack one of several modalities, which is zeros then, but not all that the network
@@ -177,17 +177,17 @@ class ForeignEmbedder(Embedder):
     """
 
     def __init__(self, path: Path, made: Any) -> None:
-        self._described = ForeignCard.read(card_path(path))
+        self._described = ExternalCard.read(card_path(path))
         self._session = made
         self._types = _checked_inputs(self._session, self._described, path)
         batch = self._session.get_inputs()[0].shape[0]
         self._fixed: int | None = batch if isinstance(batch, int) else None
-        super().__init__(path, _card_of(self._described, self._tried(path), path))
+        super().__init__(path, _make_card(self._described, self._tried(path), path))
 
     @property
     def runtime(self) -> str:
         """ONNX Runtime, its version and where it runs."""
-        return runtime_of(self._session)
+        return describe_runtime(self._session)
 
     def run(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
         """As of every embedder; the camera is not looked at, and there are no kept patches: tokens
@@ -195,7 +195,7 @@ class ForeignEmbedder(Embedder):
         """
         if self._fixed is None:
             return self._forward(images, camera, present)
-        return in_batches(self._forward, images, camera, present, self._fixed, padded=True)
+        return run_in_batches(self._forward, images, camera, present, self._fixed, padded=True)
 
     def _forward(
         self, images: Images, camera: Cameras, present: Present
@@ -383,7 +383,7 @@ def _sides(value: Any) -> bool:
     )
 
 
-def _checked_inputs(made: Any, card: ForeignCard, path: Path) -> dict[str, type[Any]]:
+def _checked_inputs(made: Any, card: ExternalCard, path: Path) -> dict[str, type[Any]]:
     """The element type of each input.
 
     Raises ArtifactError where the graph's inputs and output are not the card's.
@@ -428,7 +428,7 @@ def _names(values: Sequence[str] | Mapping[str, Any]) -> str:
     return ", ".join(sorted(values)) or "none"
 
 
-def _card_of(described: ForeignCard, dimension: int, path: Path) -> Card:
+def _make_card(described: ExternalCard, dimension: int, path: Path) -> Card:
     """The card that gallery and service see.
 
     The fingerprint is over its files, and its card but for the name.
@@ -442,7 +442,7 @@ def _card_of(described: ForeignCard, dimension: int, path: Path) -> Card:
         kind=described.kind or ("person" if height >= width else "vehicle"),
         image_size=described.image_size,
         grid=(0, 0),
-        kept=0,
+        selected_patches=0,
         cameras=0,
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
@@ -456,7 +456,7 @@ def _card_of(described: ForeignCard, dimension: int, path: Path) -> Card:
     )
 
 
-def _fingerprint(described: ForeignCard, path: Path) -> str:
+def _fingerprint(described: ExternalCard, path: Path) -> str:
     identity = described.identity()
 
     def compute() -> str:

@@ -17,7 +17,7 @@ import onnx
 REMOVER: Final = "EliminateIdentity"
 
 
-def with_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
+def emulate_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     """The graph, changed in place: an Identity stands behind each cast to float16, and before each
     cast back to float32.
     """

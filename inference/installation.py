@@ -31,12 +31,12 @@ _EXTRAS: Final = {
 }
 
 
-def extra_of(module: str | None) -> str:
+def find_extra(module: str | None) -> str:
     """The extra of this distribution with which a module is installed."""
     return _EXTRAS.get((module or "").split(".")[0], "cpu")
 
 
-def conflicts() -> list[str]:
+def find_conflicts() -> list[str]:
     """A line for each library of which several builds are installed; what it says to do mends it."""
     lines = []
     for builds in ALTERNATIVES:

@@ -25,8 +25,8 @@ from trireid.inference.embedder import (
     Images,
     Present,
     Tokens,
-    batches,
-    in_batches,
+    iterate_batches,
+    run_in_batches,
 )
 from trireid.samples import ArtifactError
 
@@ -35,7 +35,7 @@ PROVIDERS: Final = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvide
 #: Which stage an output of the graph is.
 _STAGE_OF: Final = {
     "embedding": "embedding",
-    "tokens": "kept",
+    "tokens": "selected_patches",
     **{value: name for name, value in INNER_STAGES.items()},
 }
 #: ONNX Runtime's names of the types.
@@ -70,7 +70,7 @@ class OnnxEmbedder(Embedder):
     @property
     def runtime(self) -> str:
         """ONNX Runtime, its version and where it runs."""
-        return runtime_of(self._session)
+        return describe_runtime(self._session)
 
     def run(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
         """The graph itself: see `Embedder.run`.
@@ -79,7 +79,7 @@ class OnnxEmbedder(Embedder):
         """
         if self._fixed is None:
             return self._forward(images, camera, present)
-        return in_batches(self._forward, images, camera, present, self._fixed, padded=True)
+        return run_in_batches(self._forward, images, camera, present, self._fixed, padded=True)
 
     def stages(self, images: Images, camera: Cameras, present: Present) -> dict[str, NDArray[Any]]:
         """Every stage: see `Embedder.stages`.
@@ -89,7 +89,7 @@ class OnnxEmbedder(Embedder):
         if self._staged is None:
             self._staged = _with_stages(self.path, self._session)
         parts = []
-        for rows, used in batches(
+        for rows, used in iterate_batches(
             len(images), self._fixed or len(images), padded=self._fixed is not None
         ):
             feeds = {"images": images[rows], "camera": camera[rows], "present": present[rows]}
@@ -139,11 +139,11 @@ def session(path: Path, threads: int | None = None, provider: str | None = None)
             "%s runs on the CPU: this ONNX Runtime knows CUDA, but finds no GPU or lacks its libraries",
             name,
         )
-    log.info("%s runs in %s", name, runtime_of(made))
+    log.info("%s runs in %s", name, describe_runtime(made))
     return made
 
 
-def runtime_of(made: Any) -> str:
+def describe_runtime(made: Any) -> str:
     """What a session runs in, as in `ONNX Runtime 1.31.1 on CPU`."""
     where = made.get_providers()[0].removesuffix("ExecutionProvider")
     return f"ONNX Runtime {onnxruntime.__version__} on {where}"
@@ -172,9 +172,9 @@ def _with_stages(path: Path, made: Any) -> Any:
     """
     import onnx
 
-    from trireid.inference.fp16_emulation import REMOVER, with_rounding
+    from trireid.inference.fp16_emulation import REMOVER, emulate_fp16
 
-    model = with_rounding(onnx.load(path))
+    model = emulate_fp16(onnx.load(path))
     there = {name for node in model.graph.node for name in node.output}
     for value in INNER_STAGES.values():
         if value in there:
@@ -234,7 +234,7 @@ def _card_text(made: Any, path: Path) -> str:
     if text is None:
         raise ArtifactError(
             f"{path}: an ONNX file without a card; export it with `trireid export onnx`, or describe it in {path.stem}.json"
-            " beside it (see docs/foreign.md)",
+            " beside it (see docs/external.md)",
             os.fspath(path),
         )
     return text

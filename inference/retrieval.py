@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from trireid.evaluation import Scores, evaluate, evaluate_distance, normalise, rerank
+from trireid.evaluation import Scores, evaluate, evaluate_distance, normalize, rerank
+from trireid.evaluation.protocol import Protocol, encode_labels
 from trireid.inference.card import Card
 from trireid.inference.embedder import (
     BATCH,
@@ -25,7 +26,6 @@ from trireid.inference.embedder import (
     find_undirected,
     pixels,
 )
-from trireid.inference.protocol import Protocol, codes
 from trireid.samples import MODALITIES, Modality, Sample, SourceError, TrireidError
 from trireid.samples.printable import printable
 from trireid.samples.source import Entry, Source
@@ -104,7 +104,7 @@ def embed_source(
     faults: list[tuple[str, str]] = []
     masks: list[Present] = []
     parts: dict[Subset, list[Embeddings]] = {subset: [] for subset in subsets}
-    for batch, inputs in decoded(source, embedder.card, f"embedding {source.name}", faults):
+    for batch, inputs in decode_source(source, embedder.card, f"embedding {source.name}", faults):
         found = _embed_subsets(embedder, inputs, subsets)
         undirected = _find_undirected(found, inputs[2], embedder.card)
         faults += [(batch[row].place, why) for row, why in sorted(undirected.items())]
@@ -152,7 +152,7 @@ def _find_undirected(
     return undirected
 
 
-def retrieval(
+def score_retrieval(
     query: Embedded,
     gallery: Embedded,
     card: Card,
@@ -218,7 +218,7 @@ class _View:
         return tuple(MODALITIES[number] for number in has)
 
     def features(self, columns: NDArray[np.int64]) -> Embeddings:
-        return normalise(self.side.part.embeddings[self.subset][np.ix_(self.rows, columns)])
+        return normalize(self.side.part.embeddings[self.subset][np.ix_(self.rows, columns)])
 
 
 @dataclass(frozen=True)
@@ -257,8 +257,8 @@ class _Side:
 def _rows_of(
     subset: Subset, views: Sequence[_View], card: Card, protocol: Protocol, reranked: bool
 ) -> Iterator[Row]:
-    ids = list(codes(*([view.side.identities[i] for i in view.rows] for view in views)))
-    groups = list(codes(*([view.side.groups[i] for i in view.rows] for view in views)))
+    ids = list(encode_labels(*([view.side.identities[i] for i in view.rows] for view in views)))
+    groups = list(encode_labels(*([view.side.groups[i] for i in view.rows] for view in views)))
     labels = ids[0], ids[1], groups[0], groups[1]
     query, gallery = views
     for pattern, branches in _patterns(card).items():
@@ -287,7 +287,7 @@ def mask_of(subset: Iterable[str], card: Card) -> NDArray[np.bool_]:
     return np.array([modality in subset and modality in card.modalities for modality in MODALITIES])
 
 
-def subsets_of(card: Card) -> tuple[Subset, ...]:
+def list_subsets(card: Card) -> tuple[Subset, ...]:
     """Every subset of the modalities that a network sees, whole first."""
     return tuple(subset for subset in SUBSETS if set(subset) <= set(card.modalities))
 
@@ -303,7 +303,7 @@ def _columns(card: Card, branches: Iterable[str]) -> NDArray[np.int64]:
     return np.concatenate(wanted)
 
 
-def decoded(
+def decode_source(
     source: Source, card: Card, doing: str, faults: list[tuple[str, str]] | None = None
 ) -> Iterator[tuple[list[Entry], tuple[Images, Cameras, Present]]]:
     """Batches of a source's good entries with what the graph takes of them, under a progress bar

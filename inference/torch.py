@@ -5,8 +5,10 @@ Needs torch.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trireid.evaluation import normalise
+from trireid.evaluation import normalize
+from trireid.inference.card import Card, Segment
 from trireid.inference.embedder import (
     Cameras,
     Embedder,
@@ -23,11 +26,11 @@ from trireid.inference.embedder import (
     Images,
     Present,
     Tokens,
-    in_batches,
+    run_in_batches,
 )
-from trireid.inference.network_card import card_of, fingerprint
-from trireid.models import Features, ReIdNetwork, load_checkpoint
-from trireid.samples import ArtifactError
+from trireid.models import Features, Head, NetworkConfig, ReIdNetwork, load_checkpoint
+from trireid.models.demo_head import SUBSETS
+from trireid.samples import MODALITIES, ArtifactError, Kind
 
 _BATCH = 16
 
@@ -43,8 +46,8 @@ class TorchEmbedder(Embedder):
     def __init__(
         self, network: ReIdNetwork, path: str | PathLike[str], provider: str | None = None
     ) -> None:
-        card = card_of(network, Path(path).stem, None)
-        super().__init__(Path(path), replace(card, fingerprint=fingerprint(network, card)))
+        card = describe_network(network, Path(path).stem, None)
+        super().__init__(Path(path), replace(card, fingerprint=compute_fingerprint(network, card)))
         self._device = _device(provider)
         self.network = network.eval().to(self._device)
 
@@ -55,7 +58,7 @@ class TorchEmbedder(Embedder):
 
     def run(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
         """As of every embedder: see `Embedder.run`."""
-        return in_batches(self._forward, images, camera, present, _BATCH, padded=False)
+        return run_in_batches(self._forward, images, camera, present, _BATCH, padded=False)
 
     def stages(self, images: Images, camera: Cameras, present: Present) -> dict[str, NDArray[Any]]:
         """Every stage: see `Embedder.stages`."""
@@ -69,23 +72,23 @@ class TorchEmbedder(Embedder):
             "input": normal,
             "tokens": features.tokens.cpu().numpy(),
             **self._selected(features, len(images)),
-            "embedding": normalise(features.both.cpu().numpy()),
+            "embedding": normalize(features.both.cpu().numpy()),
         }
 
     def _selected(self, features: Features, count: int) -> dict[str, NDArray[Any]]:
         if features.selections is None:
-            return {"kept": np.tile(np.arange(self.card.patches), (count, 3, 1))}
+            return {"selected_patches": np.tile(np.arange(self.card.patches), (count, 3, 1))}
         kept, scores = (
             [getattr(each, name).cpu().numpy() for each in features.selections]
             for name in ("kept", "scores")
         )
-        return {"kept": np.stack(kept, axis=1), "scores": np.stack(scores, axis=1)}
+        return {"selected_patches": np.stack(kept, axis=1), "scores": np.stack(scores, axis=1)}
 
     def _forward(
         self, images: Images, camera: Cameras, present: Present
     ) -> tuple[Embeddings, Tokens]:
         stages = self.stages(images, camera, present)
-        return stages["embedding"], stages["kept"]
+        return stages["embedding"], stages["selected_patches"]
 
 
 def load_torch(
@@ -96,6 +99,64 @@ def load_torch(
 ) -> TorchEmbedder:
     """Open a checkpoint as an embedder. Raises as `load_checkpoint`."""
     return TorchEmbedder(load_checkpoint(path, config, weights=weights), path, provider)
+
+
+def describe_network(
+    network: ReIdNetwork, name: str, kind: Kind | None, precision: str = "fp32"
+) -> Card:
+    """Return the card of a network, without a fingerprint.
+
+    Args:
+        network: A network of the family.
+        name: The card's name.
+        kind: None takes the image's shape: upright is a person.
+        precision: What the artifact computes in.
+    """
+    config = network.config
+    height, width = config.image_size
+    parts = list_segments(config)
+    return Card(
+        name=name,
+        kind=kind or ("person" if height >= width else "vehicle"),
+        image_size=config.image_size,
+        grid=config.grid,
+        selected_patches=config.kept if config.head is Head.SDTPS else config.patches,
+        cameras=config.cameras,
+        mean=config.mean,
+        std=config.std,
+        dimension=parts[-1].stop,
+        segments=parts,
+        precision=precision,
+    )
+
+
+def compute_fingerprint(network: ReIdNetwork, card: Card) -> str:
+    """SHA-256 over the card, the whole configuration and every weight (name, shape, bytes): equal
+    for equal networks.
+    """
+    digest = hashlib.sha256(card.identity().encode())
+    digest.update(json.dumps(asdict(network.config), sort_keys=True).encode())
+    for key, value in sorted(network.state_dict().items()):
+        digest.update(f"{key}{list(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def list_segments(config: NetworkConfig) -> tuple[Segment, ...]:
+    """The parts of the embedding, in its order: global features per modality, then the head's, per
+    modality or subset.
+    """
+    parts: list[tuple[str, str]] = [(name, "global") for name in MODALITIES]
+    if config.head is Head.SDTPS:
+        parts += [(name, "head") for name in MODALITIES]
+    elif config.head is not Head.NONE:
+        parts += [
+            ("+".join(MODALITIES[index] for index in subset), "head") for subset in SUBSETS.values()
+        ]
+    width = config.channels
+    return tuple(
+        Segment(name, branch, i * width, (i + 1) * width) for i, (name, branch) in enumerate(parts)
+    )
 
 
 def _device(provider: str | None) -> torch.device:

@@ -91,8 +91,8 @@ class BatchingEmbedder(Embedder):
         """See `Embedder.stages`."""
         return self._inner.stages(images, camera, present)
 
-    def look(self, samples: Sequence[Sample]) -> tuple[Embeddings, Tokens]:
-        """See `Embedder.look`; for a few samples."""
+    def embed_with_tokens(self, samples: Sequence[Sample]) -> tuple[Embeddings, Tokens]:
+        """See `Embedder.embed_with_tokens`; for a few samples."""
         with self.decoding():
             inputs = pixels(samples, self.card)
         outputs = self.run(*inputs)

@@ -106,7 +106,7 @@ class Desk:
             present=list(sample.present),
             hits=[HitAnswer(**asdict(hit)) for hit in found.hits],
             kept={str(modality): patches for modality, patches in found.kept.items()},
-            grid=card.grid if card.kept else None,
+            grid=card.grid if card.selected_patches else None,
             image_size=card.image_size,
             stages={name: round(1000 * seconds, 2) for name, seconds in times.items()},
         )

@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 
 import bentoml
 
-from trireid.inference.installation import conflicts
+from trireid.inference.installation import find_conflicts
 from trireid.samples import TrireidError
 from trireid.samples.printable import printable
 from trireid.serving.access import TOKENS, TOKENS_FILE, TokenStore
@@ -113,7 +113,7 @@ class ReIDService:
     @staticmethod
     def before() -> None:
         """Once, before any process serves: say what is wrong, and who may ask."""
-        for conflict in conflicts():
+        for conflict in find_conflicts():
             log.warning(conflict)
         share_metrics()
         become_supervisor()

@@ -25,11 +25,7 @@ LAYERS: dict[str, set[str]] = {
     "serving": {"gallery", "inference", "samples"},
 }
 #: Single files that may import one layer more.
-EXCEPTIONS = {
-    "inference/torch.py": {"models"},
-    "inference/network_card.py": {"models"},
-    "serving/served_galleries.py": {"demo"},
-}
+EXCEPTIONS = {"inference/torch.py": {"models"}, "serving/served_galleries.py": {"demo"}}
 
 
 def imported_layers(path: Path) -> set[str]:

@@ -63,7 +63,7 @@ class _Ahead(Embedder):
     def run(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
         return self.inner.run(images, camera, present)
 
-    def look(self, samples: Sequence[Sample]) -> tuple[Embeddings, Tokens]:
+    def embed_with_tokens(self, samples: Sequence[Sample]) -> tuple[Embeddings, Tokens]:
         embedding, tokens = self.made[id(samples[0])]
         return embedding[None], tokens[None]
 

@@ -81,7 +81,8 @@ class Plan:
 def write_plan(path: Path, plan: Plan, engine: bytes) -> None:
     """Write a plan, whole or not at all. Raises as `write_whole`."""
     about = {"bytes": len(engine), "sha256": hashlib.sha256(engine).hexdigest()}
-    header = json.dumps({**asdict(plan), "engine": about}, sort_keys=True).encode()
+    values = {**asdict(plan), "card": json.loads(plan.card.to_json()), "engine": about}
+    header = json.dumps(values, sort_keys=True).encode()
     front = _FRONT.pack(MAGIC, hashlib.sha256(header).digest(), len(header))
     write_whole(path, front, header, engine)
 

@@ -20,7 +20,7 @@ from trireid.inference.embedder import (
     Images,
     Present,
     Tokens,
-    in_batches,
+    run_in_batches,
 )
 from trireid.inference.tensorrt.cuda import Device
 from trireid.inference.tensorrt.engine import Engine
@@ -76,7 +76,7 @@ class TensorRtEmbedder(Embedder):
         Raises ArtifactError with the code `device` where GPU or driver fail.
         """
         with self._lock:
-            return in_batches(
+            return run_in_batches(
                 self._forward, images, camera, present, self._plan.profile.maximum, padded=False
             )
 

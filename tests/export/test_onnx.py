@@ -17,7 +17,7 @@ from tests.conftest import GOLDENS, encode_image, export_tiny, find_shared, make
 from trireid.export import export_onnx
 from trireid.export.graph import ArtifactGraph
 from trireid.inference import Card, Embedder, load_artifact
-from trireid.inference.network_card import card_of, fingerprint
+from trireid.inference.torch import compute_fingerprint, describe_network
 from trireid.models import Head, NetworkConfig, ReIdNetwork, load_checkpoint
 from trireid.samples import ArtifactError, Sample, VerificationError
 
@@ -87,7 +87,7 @@ def test_every_network_has_the_three_inputs(tmp_path: Path, changes: dict[str, o
     embedder = load_artifact(export_tiny(tmp_path / "a.onnx", 0, **changes))
     one, two = (embedder.embed([make_sample(1, camera=camera)]) for camera in (1, 2))
     assert np.array_equal(one, two) == ("cameras" in changes)
-    assert embedder.card.kept == (8 if "head" in changes else 4)
+    assert embedder.card.selected_patches == (8 if "head" in changes else 4)
 
 
 def test_a_fixed_batch_has_no_free_dimension(tmp_path: Path, golden: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_fixed_batch_has_no_free_dimension(tmp_path: Path, golden: Path) -> No
 def test_the_card_says_what_the_network_is(embedder: Embedder) -> None:
     card = embedder.card
     assert (card.name, card.kind, card.precision) == ("tiny", "person", "fp32")
-    assert (card.image_size, card.grid, card.kept, card.cameras, card.dimension) == (
+    assert (card.image_size, card.grid, card.selected_patches, card.cameras, card.dimension) == (
         (64, 32),
         (4, 2),
         4,
@@ -134,7 +134,7 @@ def test_the_fingerprint_follows_the_weights(embedder: Embedder) -> None:
             "cameras": 4,
         }
         network = ReIdNetwork(NetworkConfig(**sizes, aggregation_ratio=0.5, **changes))
-        return fingerprint(network, card_of(network, "a name of its own", None))
+        return compute_fingerprint(network, describe_network(network, "a name of its own", None))
 
     assert of(0) == embedder.card.fingerprint
     assert of(1) != of(0)
@@ -254,7 +254,7 @@ def test_a_disk_that_is_full_at_the_end_leaves_no_report_of_what_is_not_there(
 def test_a_place_that_nothing_can_be_written_to_is_said_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, fault: str
 ) -> None:
-    monkeypatch.setattr("trireid.export.onnx.traced", lambda *_: pytest.fail("the work has begun"))
+    monkeypatch.setattr("trireid.export.onnx.trace", lambda *_: pytest.fail("the work has begun"))
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
     with pytest.raises(ArtifactError, match=fault):
         export_onnx(network, tmp_path / name)

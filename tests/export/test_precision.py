@@ -17,9 +17,9 @@ from tests.export.focus import pretrained_network
 from trireid.export import export_onnx
 from trireid.export.graph import ArtifactGraph
 from trireid.export.precision import convert
-from trireid.export.tracing import traced
+from trireid.export.tracing import trace
 from trireid.inference import load_artifact
-from trireid.inference.fp16_emulation import with_rounding
+from trireid.inference.fp16_emulation import emulate_fp16
 from trireid.models import load_checkpoint
 from trireid.samples import SourceError, VerificationError
 
@@ -30,7 +30,7 @@ FEW = "synthetic:person:4"
 def graphs() -> dict[str, onnx.ModelProto]:
     """A small SDTPS network's graph in every precision."""
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
-    model = traced(ArtifactGraph(network).eval(), None)
+    model = trace(ArtifactGraph(network).eval(), None)
     return {precision: convert(model, precision) for precision in ("fp32", "fp16", "int8")}
 
 
@@ -138,7 +138,7 @@ def test_what_overflows_on_a_gpu_is_refused_on_a_cpu(tmp_path: Path) -> None:
 def test_half_precision_rounds_on_a_cpu(graphs: dict[str, onnx.ModelProto]) -> None:
     held = onnx.ModelProto()
     held.CopyFrom(graphs["fp16"])
-    nodes = with_rounding(held).graph.node
+    nodes = emulate_fp16(held).graph.node
     makers = {name: node.op_type for node in nodes for name in node.output}
     takers = {name: node.op_type for node in nodes for name in node.input}
     half = half_operators(graphs["fp16"].graph)

@@ -11,7 +11,7 @@ import pytest
 
 from trireid.export import export_onnx
 from trireid.export.graph import ArtifactGraph
-from trireid.export.tracing import traced
+from trireid.export.tracing import trace
 from trireid.models import Backbone, Head, NetworkConfig, ReIdNetwork
 
 SMALL = NetworkConfig(
@@ -91,7 +91,7 @@ def test_top_k_has_a_constant_k(dynamic: tuple[NetworkConfig, onnx.GraphProto]) 
 
 @pytest.mark.parametrize("name", ["SDTPS", "HDM and ATMoE", "ImageNet, overlapping"])
 def test_a_fixed_batch_leaves_no_symbol_and_no_shape(name: str) -> None:
-    graph = with_shapes(traced(ArtifactGraph(ReIdNetwork(FAMILY[name]).eval()), 2))
+    graph = with_shapes(trace(ArtifactGraph(ReIdNetwork(FAMILY[name]).eval()), 2))
     assert not {"Shape", *DATA_DEPENDENT} & {node.op_type for node in graph.node}
     for value in (*graph.input, *graph.output, *graph.value_info):
         assert all(dim.HasField("dim_value") for dim in value.type.tensor_type.shape.dim), (

@@ -20,12 +20,12 @@ from onnx import numpy_helper
 import trireid.cli
 from tests.conftest import GOLDENS, drop_content, export_tiny
 from tests.inference.test_external import H, W, described, network
-from trireid.export.kept import KeptReport, KeptSets
+from trireid.export.report_text import format_report
+from trireid.export.selection import SelectedSets, SelectionReport
 from trireid.export.verification import compare
-from trireid.export.verification_text import text
 from trireid.inference import Embedder, load_artifact
 from trireid.inference.onnx_runtime import _with_stages
-from trireid.inference.retrieval import embed_source, retrieval
+from trireid.inference.retrieval import embed_source, score_retrieval
 from trireid.inference.torch import TorchEmbedder
 from trireid.models import Head, ReIdNetwork, load_checkpoint
 from trireid.samples import ArtifactError
@@ -73,7 +73,7 @@ def test_it_says_where_two_networks_part(reference: Embedder, parameter: str, st
     report = compare(reference, altered(parameter))
     assert not report.holds
     assert report.parts_at == stage
-    assert stage in text(report)
+    assert stage in format_report(report)
 
 
 Change = Callable[[onnx.ModelProto], None]
@@ -171,7 +171,7 @@ def test_other_patches_are_a_fault_of_their_own(
     reference: Embedder, golden: Path, tmp_path: Path, change: Change
 ) -> None:
     report = compare(reference, edited(golden, tmp_path / "other.onnx", change))
-    assert report.parts_at == "kept"
+    assert report.parts_at == "selected_patches"
     assert report.kept is not None
     assert report.kept.different > 12
     assert any("sets of kept patches" in fault for fault in report.faults)
@@ -197,7 +197,9 @@ def test_patches_that_swap_at_a_tie_are_no_difference(golden: Path, tmp_path: Pa
     assert (report.kept.different, report.holds, report.parts_at) == (0, True, None)
     assert 0 < report.tied < 8
     assert report.kept.margin < 1e-5
-    assert f"{report.tied} samples in which a tie swaps patches are left out" in text(report)
+    assert f"{report.tied} samples in which a tie swaps patches are left out" in format_report(
+        report
+    )
     other = edited(
         tmp_path / "-1.onnx",
         tmp_path / "w.onnx",
@@ -256,12 +258,12 @@ def test_the_report_tells_the_two_apart(reference: Embedder) -> None:
     report = compare(reference, other, source)
     for prefix, network_ in (("reference_", reference), ("", other)):
         asked = embed_source(network_, source)
-        scores = retrieval(asked, asked, network_.card)[-1].scores
+        scores = score_retrieval(asked, asked, network_.card)[-1].scores
         assert report.retrieval[f"{prefix}mAP"] == pytest.approx(scores.mAP)
         assert report.retrieval[f"{prefix}rank1"] == pytest.approx(scores.cmc[0])
     assert report.retrieval["mAP"] != report.retrieval["reference_mAP"]
     assert report.embedding.worst is not None
-    kept = KeptReport(sets=4, equal=1, tied=3, different=0, worst=0.5, mean=0.75, margin=0.0)
+    kept = SelectionReport(sets=4, equal=1, tied=3, different=0, worst=0.5, mean=0.75, margin=0.0)
     figures = replace(report, kept=kept).figures()
     assert (figures["cosine_worst"], figures["cosine_mean"]) == (
         report.embedding.worst,
@@ -323,10 +325,13 @@ def test_swapped_patches_are_ties_only_where_scores_explain_them(
     scores = np.empty(8)
     scores[order] = ranked
     swapped = np.concatenate([order[: kept - 1], order[kept : kept + 1]])
-    sets = KeptSets(8)
+    sets = SelectedSets(8)
     sets.add(
-        {"kept": order[:kept].reshape(1, 1, kept), "scores": scores.reshape(1, 1, 8)},
-        {"kept": swapped.reshape(1, 1, kept), "scores": (scores + off).reshape(1, 1, 8)},
+        {"selected_patches": order[:kept].reshape(1, 1, kept), "scores": scores.reshape(1, 1, 8)},
+        {
+            "selected_patches": swapped.reshape(1, 1, kept),
+            "scores": (scores + off).reshape(1, 1, 8),
+        },
         np.ones((1, 1), bool),
     )
     report = sets.report()

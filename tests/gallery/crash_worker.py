@@ -49,7 +49,7 @@ class NoNetwork(Embedder):
             kind="person",
             image_size=(64, 32),
             grid=(4, 2),
-            kept=4,
+            selected_patches=4,
             cameras=0,
             mean=(0.5, 0.5, 0.5),
             std=(0.5, 0.5, 0.5),

@@ -33,7 +33,9 @@ QUERIES = (Sample(rgb=encode_image(0), tir=encode_image(1)), Sample(rgb=encode_i
 class Alike(NoNetwork):
     """All samples look the same."""
 
-    def look(self, samples: Sequence[Sample]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def embed_with_tokens(
+        self, samples: Sequence[Sample]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         return np.tile(embedding("q"), (len(samples), 1)), np.empty((len(samples), 3, 0), np.int64)
 
 

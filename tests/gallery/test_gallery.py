@@ -78,10 +78,10 @@ def test_an_answer_tells_what_the_network_made_of_the_query(
     first, second = Sample(rgb=encode_image(1), tir=encode_image(2), camera=1), make_sample(3)
     answer = gallery.answer([first, second], 3, {"camera": [0, 1]}, by_identity=True)
     assert answer.hits == gallery.search([first, second], 3, {"camera": [0, 1]}, by_identity=True)
-    embeddings, tokens = embedder.look([first, second])
+    embeddings, tokens = embedder.embed_with_tokens([first, second])
     assert embeddings.tobytes() == embedder.embed([first, second]).tobytes()
     assert answer.kept == {"rgb": tokens[0, 0].tolist(), "tir": tokens[0, 2].tolist()}
-    assert len(set(answer.kept["tir"])) == embedder.card.kept < embedder.card.patches
+    assert len(set(answer.kept["tir"])) == embedder.card.selected_patches < embedder.card.patches
     assert gallery.answer(first, 1).embedding @ embeddings[0] > 0.5
     (nir, *_) = (part for part in embedder.card.segments if part.modality == "nir")
     columns = slice(nir.start, nir.stop)
@@ -98,7 +98,7 @@ def test_a_network_that_selects_no_patches_keeps_them_all(
         assert gallery.answer(Sample(nir=encode_image(1))).kept == {
             "nir": list(range(card.patches))
         }
-    assert [part.shape for part in successor.look([])] == [
+    assert [part.shape for part in successor.embed_with_tokens([])] == [
         (0, card.dimension),
         (0, 3, card.patches),
     ]

@@ -35,7 +35,7 @@ SUBSETS = [tuple(m for bit, m in enumerate(MODALITIES) if mask >> bit & 1) for m
 class Told(NoNetwork):
     """Embeds a sample as what its id stands for, seen through the modalities that it has."""
 
-    def look(self, samples: Any) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def embed_with_tokens(self, samples: Any) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         return np.stack([self.told(sample) for sample in samples]), np.empty(
             (len(samples), 3, 0), np.int64
         )

@@ -18,7 +18,7 @@ import trireid.cli
 from tests.conftest import encode_image, make_sample
 from trireid.gallery import Gallery
 from trireid.inference import digest_cache, load_artifact
-from trireid.inference.content import content_of
+from trireid.inference.content import compute_content
 from trireid.inference.embedded import DEFAULTS, default_artifact
 from trireid.inference.external_data import external_files
 from trireid.inference.protobuf import ProtobufError
@@ -166,7 +166,7 @@ def test_weights_outside_are_found_wherever_a_graph_has_tensors(tmp_path: Path) 
 )
 def test_what_is_not_protobuf_is_said(junk: bytes) -> None:
     with pytest.raises(ProtobufError):
-        content_of(io.BytesIO(junk), "{}")
+        compute_content(io.BytesIO(junk), "{}")
 
 
 @pytest.fixture
@@ -249,6 +249,6 @@ def test_an_artifact_is_checked_from_the_cache(
     path.write_bytes(artifact.read_bytes())
     load_artifact(path)
     monkeypatch.setattr(
-        "trireid.inference.content.content_of", lambda *_: pytest.fail("it was read again")
+        "trireid.inference.content.compute_content", lambda *_: pytest.fail("it was read again")
     )
     load_artifact(path)

@@ -122,7 +122,11 @@ def test_two_inputs_of_which_one_is_grey_and_bytes_with_a_fixed_batch(tmp_path: 
     # three samples through a batch of two; rgb is not looked at
     for rows in embedder.embed([Sample(**PICTURES)] * 3):
         assert np.allclose(rows, wanted, atol=1e-5)
-    assert embedder.look([Sample(**PICTURES)])[1].shape == (1, 3, 0)  # it tells of no kept patches
+    assert embedder.embed_with_tokens([Sample(**PICTURES)])[1].shape == (
+        1,
+        3,
+        0,
+    )  # it tells of no kept patches
     alone = embedder.embed([Sample(nir=PICTURES["nir"])])[0]  # an absent modality counts as zeros
     assert np.allclose(alone, expected(PICTURES["nir"].transpose(2, 0, 1), 0 * grey), atol=1e-5)
 
@@ -411,7 +415,12 @@ class TestWithoutDirection:
         good, bad = Sample(id="good", rgb=PICTURES["rgb"]), Sample(id="bad", rgb=image)
         told = f"bad: the network gives no direction for it: its embedding .*{words}"
         batching = BatchingEmbedder(embedder, 8)
-        for refuse in (embedder.embed, embedder.look, batching.embed, batching.look):
+        for refuse in (
+            embedder.embed,
+            embedder.embed_with_tokens,
+            batching.embed,
+            batching.embed_with_tokens,
+        ):
             with pytest.raises(ImageError, match=told) as caught:
                 refuse([good, bad])
         assert (caught.value.field, caught.value.code) == ("rgb", "no_direction")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from trireid.inference.installation import conflicts
+from trireid.inference.installation import find_conflicts
 
 
 def pretend_installed(folder: Path, *names: str) -> None:
@@ -21,13 +21,13 @@ def pretend_installed(folder: Path, *names: str) -> None:
 
 
 def test_one_build_of_each_is_fine() -> None:
-    assert conflicts() == []
+    assert find_conflicts() == []
 
 
 def test_two_builds_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_installed(tmp_path, "onnxruntime", "onnxruntime-gpu", "faiss-cpu", "faiss-gpu-cuvs")
     monkeypatch.syspath_prepend(str(tmp_path))
-    runtime, faiss = conflicts()
+    runtime, faiss = find_conflicts()
     assert runtime.startswith("onnxruntime and onnxruntime-gpu are installed together")
     assert faiss.startswith("faiss-cpu and faiss-gpu-cuvs are installed together")
 

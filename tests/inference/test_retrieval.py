@@ -16,9 +16,9 @@ import trireid.cli
 from tests.conftest import GOLDENS, encode_image, export_tiny, find_shared
 from tests.samples.test_datasets import small_tree
 from trireid.evaluation import evaluate
+from trireid.evaluation.protocol import Protocol
 from trireid.inference import Embedder, load_artifact
-from trireid.inference.protocol import Protocol
-from trireid.inference.retrieval import ALL, SUBSETS, embed_source, retrieval
+from trireid.inference.retrieval import ALL, SUBSETS, embed_source, score_retrieval
 from trireid.models import load_checkpoint
 from trireid.samples import SourceError
 from trireid.samples.sources import open_source
@@ -45,7 +45,7 @@ def test_the_patterns_are_what_the_network_gives(tmp_path: Path, golden: Path) -
     source = open_source(manifest(tmp_path, some_rows()))
     data = PictureSet.of((entry.sample for entry in source if entry.sample), (64, 32))
     asked = embed_source(embedder, source, SUBSETS)
-    rows = retrieval(asked, asked, embedder.card)
+    rows = score_retrieval(asked, asked, embedder.card)
     assert len(rows) == 7 * 3
     for row in rows:
         present = torch.tensor([[m in row.modalities for m in ALL]] * 8)
@@ -61,7 +61,7 @@ def test_the_patterns_are_what_the_network_gives(tmp_path: Path, golden: Path) -
 def test_a_network_without_a_head_has_one_pattern(tmp_path: Path) -> None:
     embedder = load_artifact(export_tiny(tmp_path / "t.onnx", 0, head="none"))
     asked = embed_source(embedder, open_source(manifest(tmp_path, some_rows())))
-    assert [row.pattern for row in retrieval(asked, asked, embedder.card)] == [1]
+    assert [row.pattern for row in score_retrieval(asked, asked, embedder.card)] == [1]
 
 
 def test_a_sample_without_a_camera_is_never_its_own_match(
@@ -69,7 +69,7 @@ def test_a_sample_without_a_camera_is_never_its_own_match(
 ) -> None:
     rows = ["0.png,,,a,", "1.png,,,b,", "2.png,,,a,", "3.png,,,b,"]
     asked = embed_source(embedder, open_source(manifest(tmp_path, rows)))
-    (scores, *_) = (row.scores for row in retrieval(asked, asked, embedder.card))
+    (scores, *_) = (row.scores for row in score_retrieval(asked, asked, embedder.card))
     expected = asked.embeddings[ALL]
     own = np.arange(4)
     assert scores.mAP == pytest.approx(
@@ -101,7 +101,7 @@ def test_sources_that_cannot_be_measured(
 
     def measure() -> None:
         asked = embed_source(embedder, source)
-        retrieval(asked, asked, embedder.card)
+        score_retrieval(asked, asked, embedder.card)
 
     with pytest.raises(SourceError, match=fault):
         measure()
@@ -112,9 +112,9 @@ def test_scenes_group_where_the_data_set_says_so(tmp_path: Path, embedder: Embed
     asked = embed_source(embedder, open_source(f"msvr310:{tmp_path}"))
     one_scene = replace(asked, samples=[replace(sample, scene="1") for sample in asked.samples])
     by_scene = Protocol(by_scene=True)
-    assert retrieval(asked, asked, embedder.card, protocol=by_scene)[0].scores.queries == 2
+    assert score_retrieval(asked, asked, embedder.card, protocol=by_scene)[0].scores.queries == 2
     with pytest.raises(SourceError, match="no query has a match"):
-        retrieval(one_scene, one_scene, embedder.card, protocol=by_scene)
+        score_retrieval(one_scene, one_scene, embedder.card, protocol=by_scene)
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from tests.inference.tensorrt_fake import (
     install,
 )
 from trireid.export import export_onnx
-from trireid.export.probe_inputs import trial
+from trireid.export.probe_inputs import draw_probe_inputs
 from trireid.export.tensorrt import export_tensorrt
 from trireid.inference import Embedder, load_artifact
 from trireid.inference.tensorrt import engine as tensorrt_engine
@@ -82,7 +82,7 @@ def built(path: Path) -> Iterator[Embedder]:
 
 def test_it_gives_what_the_onnx_gives_at_every_size(built: Embedder, embedder: Embedder) -> None:
     for size in (1, 2, 3, 5, 6, 7, 11, 17, 3, 1):
-        given = trial(embedder.card, size)
+        given = draw_probe_inputs(embedder.card, size)
         (got, tokens), (expected, kept) = built.run(*given), embedder.run(*given)
         assert got.shape == (size, 192)
         assert tokens.shape == (size, 3, 4)
@@ -108,7 +108,7 @@ def test_a_small_batch_is_padded_to_the_minimum_and_a_large_one_split(
     built: Embedder, api: FakeTensorRt, embedder: Embedder
 ) -> None:
     for size in (1, 13):
-        built.run(*trial(embedder.card, size))
+        built.run(*draw_probe_inputs(embedder.card, size))
     # 1 as 2; 13 as 5, 5 and 3
     assert [context.shapes["images"][0] for context in api.contexts] == [2, 5, 3]
 
@@ -121,7 +121,7 @@ def test_buffers_are_made_once_and_graphs_once_per_size(
     assert api.cuda.calls["cudaStreamCreateWithFlags"] == 1
     for _ in range(4):
         for size in (2, 4, 5):
-            built.run(*trial(embedder.card, size))
+            built.run(*draw_probe_inputs(embedder.card, size))
     calls = api.cuda.calls
     assert (calls["cudaMalloc"], calls["cudaHostAlloc"]) == allocations
     assert calls["cudaGraphInstantiate"] == len(api.contexts) == 3
@@ -140,7 +140,7 @@ def test_only_the_rows_of_the_batch_are_copied(
         return copy(to, source, count, kind, stream)
 
     api.cuda.cudaMemcpyAsync = counted  # type: ignore[method-assign]
-    built.run(*trial(embedder.card, 2))
+    built.run(*draw_probe_inputs(embedder.card, 2))
     assert moved[:5] == [2 * 3 * 64 * 32 * 3, 2 * 8, 2 * 3, 2 * 192 * 4, 2 * 3 * 4 * 8]
 
 
@@ -149,21 +149,21 @@ def test_graphs_held_are_bounded(
 ) -> None:
     monkeypatch.setattr(tensorrt_engine, "GRAPHS", 2)
     for size in (2, 3, 2, 4, 2, 3):  # 3 makes room for 4, then 4 for 3
-        built.run(*trial(embedder.card, size))
+        built.run(*draw_probe_inputs(embedder.card, size))
         assert len(api.cuda.executables) <= 2
     assert len(api.contexts) == 4
 
 
 def test_a_result_is_not_written_over_by_the_next(built: Embedder, embedder: Embedder) -> None:
-    embedding, tokens = built.run(*trial(embedder.card, 3))
+    embedding, tokens = built.run(*draw_probe_inputs(embedder.card, 3))
     copies = embedding.copy(), tokens.copy()
-    built.run(*trial(embedder.card, 5))
+    built.run(*draw_probe_inputs(embedder.card, 5))
     assert np.array_equal(embedding, copies[0])
     assert np.array_equal(tokens, copies[1])
 
 
 def test_threads_take_turns(built: Embedder, api: FakeTensorRt, embedder: Embedder) -> None:
-    given = [trial(embedder.card, size) for size in (2, 3, 4, 5, 7, 9)] * 3
+    given = [draw_probe_inputs(embedder.card, size) for size in (2, 3, 4, 5, 7, 9)] * 3
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda each: built.run(*each)[0], given))
     for each, got in zip(given, results, strict=True):
@@ -172,14 +172,14 @@ def test_threads_take_turns(built: Embedder, api: FakeTensorRt, embedder: Embedd
 
 
 def test_pictures_that_are_not_bytes_are_refused(built: Embedder, embedder: Embedder) -> None:
-    images, camera, present = trial(embedder.card, 2)
+    images, camera, present = draw_probe_inputs(embedder.card, 2)
     with pytest.raises(TypeError):
         built.run(images.astype(np.float32), camera, present)
 
 
 def test_everything_is_given_back(path: Path, api: FakeTensorRt, embedder: Embedder) -> None:
     built = load_artifact(path)
-    built.run(*trial(embedder.card, 7))
+    built.run(*draw_probe_inputs(embedder.card, 7))
     assert api.cuda.held > 12
     del built
     gc.collect()
@@ -207,7 +207,7 @@ def test_a_gpu_that_fails_at_the_start_is_one_line(
 def test_a_gpu_that_fails_on_the_way_is_one_line_and_may_recover(
     built: Embedder, api: FakeTensorRt, embedder: Embedder, name: str
 ) -> None:
-    given = trial(embedder.card, 3)
+    given = draw_probe_inputs(embedder.card, 3)
     built.run(*given)
     api.cuda.failing[name] = Error.cudaErrorInvalidValue
     with pytest.raises(ArtifactError, match=f"^CUDA: {name} failed") as caught:
@@ -223,7 +223,7 @@ def test_a_pass_that_cannot_be_enqueued_is_one_line(
 ) -> None:
     monkeypatch.setattr(FakeContext, "execute_async_v3", lambda self, stream: False)
     with pytest.raises(ArtifactError, match=r"execute_async_v3 failed") as caught:
-        built.run(*trial(embedder.card, 3))
+        built.run(*draw_probe_inputs(embedder.card, 3))
     assert caught.value.code == "device"
 
 
@@ -245,7 +245,7 @@ def test_without_a_graph_it_runs_all_the_same(
         api.cuda.failing[name] = Error.cudaErrorStreamCaptureInvalidated
     with caplog.at_level(logging.WARNING):
         for size in (3, 3, 5, 3):
-            given = trial(embedder.card, size)
+            given = draw_probe_inputs(embedder.card, size)
             if how == "CUDA refuses at the end":
                 api.cuda.captured = None
             assert np.abs(built.run(*given)[0] - embedder.run(*given)[0]).max() < 1e-5
@@ -365,7 +365,7 @@ def test_a_fixed_batch_runs_any_number(api: FakeTensorRt, fixed: Path, tmp_path:
     plan = export_tensorrt(fixed, tmp_path / "two.plan", timing_cache=tmp_path / "t.timing")
     assert plan.profile == Profile(2, 2, 2)
     assert plan.card.cameras == 0
-    given = trial(plan.card, 5)
+    given = draw_probe_inputs(plan.card, 5)
     got, _ = load_artifact(tmp_path / "two.plan").run(*given)
     assert np.abs(got - load_artifact(fixed).run(*given)[0]).max() < 1e-5
     with pytest.raises(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import encode_image
-from trireid.inference.external import ForeignCard
+from trireid.inference.external import ExternalCard
 from trireid.models.yaml_file import read_yaml
 from trireid.samples import decode
 from trireid.samples.errors import ArtifactError, ConfigError, ImageError, SourceError
@@ -93,7 +93,7 @@ def test_configurations_and_cards_are_regular_files_of_bounded_size(tmp_path: Pa
     with pytest.raises(ConfigError, match="not a regular file"):
         read_yaml(tmp_path / "a.yml")
     with pytest.raises(ArtifactError, match="not a regular file"):
-        ForeignCard.read(tmp_path / "a.json")
+        ExternalCard.read(tmp_path / "a.json")
     (tmp_path / "b.yml").write_bytes(b"#" * (MAX_TEXT_BYTES + 1))
     with pytest.raises(ConfigError, match="too large"):
         read_yaml(tmp_path / "b.yml")

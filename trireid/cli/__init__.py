@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
-from trireid.inference.installation import conflicts, extra_of
+from trireid.inference.installation import find_conflicts, find_extra
 from trireid.samples import KINDS, MODALITIES, Sample, ServiceError, TrireidError, VerificationError
 from trireid.samples.distinct_json import parse_distinct
 from trireid.samples.printable import PrintableFormatter, printable
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if logging.lastResort is not None:  # prints warnings of ours where no handler is set up
         logging.lastResort.setFormatter(PrintableFormatter())
     try:
-        for conflict in conflicts():
+        for conflict in find_conflicts():
             _print(f"trireid: warning: {conflict}", file=sys.stderr)
         _set_runtime(given)
         code: int = given.run(given)
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error.message)
     except ModuleNotFoundError as error:
         return _fail(
-            f"{error.name} is not installed; run: pip install 'trireid[{extra_of(error.name)}]'"
+            f"{error.name} is not installed; run: pip install 'trireid[{find_extra(error.name)}]'"
         )
     except KeyboardInterrupt:
         return _fail("stopped", 130)
@@ -100,8 +100,8 @@ def _retrieval_change(found: dict[str, Any]) -> str:
 
 
 def _verify(given: argparse.Namespace) -> int:
+    from trireid.export.report_text import format_report
     from trireid.export.verification import compare
-    from trireid.export.verification_text import text
     from trireid.inference import load_artifact
 
     config = _config(given)
@@ -113,7 +113,7 @@ def _verify(given: argparse.Namespace) -> int:
     if given.json:
         _print_json(report.to_json(), indent=2)
     else:
-        _print_lines(text(report))
+        _print_lines(format_report(report))
     return 0 if report.holds else 1
 
 
@@ -539,9 +539,9 @@ def _existing(folder: str) -> Path:
 
 
 def _evaluate(given: argparse.Namespace) -> int:
+    from trireid.evaluation.protocol import Protocol
+    from trireid.inference.evaluate_artifact import check_outputs, run_evaluation
     from trireid.inference.evaluation_report import as_json, draw, remarks, text_lines, write_csv
-    from trireid.inference.evaluation_run import check_outputs, run_evaluation
-    from trireid.inference.protocol import Protocol
     from trireid.samples.sources import open_source
 
     check_outputs(given.csv, given.plot)
