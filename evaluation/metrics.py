@@ -91,7 +91,7 @@ def evaluate_distance(
     *,
     other_groups: bool = False,
 ) -> Scores:
-    """Score as `evaluate` does, from distances [Q, G] (smaller is nearer), such as `rerank` gives."""
+    """Score as `evaluate` does, from distances [Q, G] (smaller is nearer), as `rerank` gives."""
     matrix = np.asarray(distance, dtype=np.float32)
     blocks = ((block, matrix[block]) for block in _blocks(*matrix.shape))
     return _score_blocks(

@@ -310,7 +310,7 @@ def test_plots_show_the_modalities_that_are_there(
         tiles.extend(
             len(images)
             for images, _, hits in rows
-            for images in (images, *(hit.pictures for hit in hits))
+            for images in (images, *(hit.images for hit in hits))
         )
         return Sheet()
 
