@@ -1,4 +1,4 @@
-"""Make the pictures of the page `/ui/`: the real page, in Chromium, over a small gallery of drawn
+"""Make the images of the page `/ui/`: the real page, in Chromium, over a small gallery of drawn
 persons.
 
 python -m docs.page
@@ -14,8 +14,8 @@ from PIL import Image
 
 from tests.serving.browser import chromium, need_browser
 from tests.serving.conftest import running
-from tests.serving.drawn import drawn, fill, written
 from tests.serving.page import Page
+from tests.serving.page_gallery import drawn, fill, written
 
 HERE = Path(__file__).parent
 SCREENS: dict[str, dict[str, Any]] = {
@@ -25,16 +25,16 @@ SCREENS: dict[str, dict[str, Any]] = {
 
 
 def shoot(folder: Path) -> None:
-    """One search for somebody whose picture is in no gallery, at a desk and on a phone."""
+    """One search for somebody whose image is in no gallery, at a desk and on a phone."""
     query, *known = [sample for sample in drawn("person", 8, shots=2) if sample.tir is not None]
-    gallery, pictures = fill(folder / "people.gallery", known, "person"), written(query, folder)
+    gallery, images = fill(folder / "people.gallery", known, "person"), written(query, folder)
     with (
         running((gallery,), folder / "log") as server,
         chromium(*need_browser(), folder / "profile") as browser,
     ):
         for name, screen in SCREENS.items():
             page = Page(browser, str(server.client.base_url), folder).open(**screen)
-            page.choose(pictures.values())
+            page.choose(images.values())
             page.by("camera").send_keys(str(query.camera))
             page.by("other-cameras").click()
             page.search()

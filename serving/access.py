@@ -1,4 +1,4 @@
-"""Who may do what: bearer tokens with scopes, for all galleries or for some.
+"""Bearer tokens with scopes, for all galleries or for some.
 
 Tokens are stored as their SHA-256 alone, and each of them is compared, in constant time, so that
 neither memory nor the time of an answer tells a token.
@@ -36,7 +36,7 @@ _EXPIRES: Final = "expires="
 
 
 class Scope(StrEnum):
-    """What a token is good for.
+    """The rights that a token can grant.
 
     `search`: to embed, search, and see galleries and images; `admin`: everything.
     """
@@ -62,7 +62,7 @@ class Grant:
 
 @dataclass(frozen=True)
 class Principal:
-    """Who sent a request: the name of a token, None where the server has none; and what it may do.
+    """The sender of a request: the name of a token, None where the server has none; and what it may do.
 
     `expires`: seconds since 1970 from which the token is worth nothing.
     """
@@ -74,9 +74,9 @@ class Principal:
     def may(self, scope: Scope, gallery: str | None) -> bool:
         """Whether a scope is granted in a gallery; with None: in the server as a whole."""
         return any(
-            Grant(each, place) in self.grants
+            Grant(each, name) in self.grants
             for each in (scope, Scope.ADMIN)
-            for place in {gallery, None}
+            for name in {gallery, None}
         )
 
     def may_somewhere(self, scope: Scope) -> bool:

@@ -68,4 +68,4 @@ class AdmissionControl:
     def _count(self, change: int) -> None:
         self.now += change
         if self.metrics:
-            self.metrics.queued(self.now)
+            self.metrics.set_queue(self.now)

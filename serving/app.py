@@ -1,7 +1,7 @@
-"""The HTTP face: reads requests, calls the desk in a worker thread, and gives every fault its
-status and one clear line.
+"""The HTTP application: reads requests, calls the galleries in a worker thread, and gives every
+error its status and one clear line.
 
-Pictures are taken as bytes and decoded by `samples`; a URL is never fetched.
+Images are taken as bytes and decoded by `samples`; a URL is never fetched.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from trireid.serving.admission import AdmissionControl
 from trireid.serving.audit import Audit
 from trireid.serving.body_limit import limit_body
 from trireid.serving.deadline import deadline
-from trireid.serving.desk import Desk, Pictures
 from trireid.serving.docs_page import docs_page
 from trireid.serving.errors import answer_to, answer_with_status, error_answer, is_internal
+from trireid.serving.gallery_service import GalleryService, Images
 from trireid.serving.limits import Limits
 from trireid.serving.logs import log
 from trireid.serving.metrics import CONTENT_TYPE
 from trireid.serving.openapi import document
-from trireid.serving.operations import OPERATIONS, ROUTE, VERSION_PREFIX, Operation
+from trireid.serving.operations import IMAGE_PATH, OPERATIONS, ROUTE, VERSION_PREFIX, Operation
 from trireid.serving.request_audit import RequestAudit, describe_answer, describe_fields
 from trireid.serving.request_form import (
     MAX_JSON_BYTES,
@@ -110,25 +110,26 @@ class Guarded:
 def create_app(
     limits: Limits | None = None, audit: Audit | None = None, access: AccessControl | None = None
 ) -> Starlette:
-    """The application; its `state.desk` must be set before the first request.
+    """The application; its `state.galleries` must be set before the first request.
 
     Without `access` there are no tokens.
     """
     limits = limits or Limits()
     endpoints: dict[str, Endpoint] = {
-        "/search": _with_images(SearchForm, Desk.search),
-        "/embed": _with_images(EmbedForm, Desk.embed),
+        "/search": _with_images(SearchForm, GalleryService.search),
+        "/embed": _with_images(EmbedForm, GalleryService.embed),
         "/enroll": _enroll,
         "/remove": _remove,
         "/galleries": _galleries,
         "/galleries/{gallery}": _gallery,
-        "/pictures/{gallery}/{key}/{modality}": _picture,
+        IMAGE_PATH: _image,
         "/whoami": _whoami,
     }
     asked = [
-        Route(prefix + each.path, Guarded(each, endpoints[each.path]))
+        Route(prefix + path, Guarded(each, endpoints[each.path]))
         for prefix in ("", VERSION_PREFIX)
         for each in OPERATIONS
+        for path in (each.path, *each.old_paths)
     ]
     handlers: dict[Any, Any] = {
         TrireidError: _on_bad_input,
@@ -181,7 +182,7 @@ def _public(label: str, create: Callable[[], Response]) -> Endpoint:
 
 
 def _with_images(
-    form_type: type[Query], work: Callable[[Desk, Query, Pictures], BaseModel]
+    form_type: type[Query], work: Callable[[GalleryService, Query, Images], BaseModel]
 ) -> Endpoint:
     """An endpoint that takes images and fields as a multipart form, and searches or embeds."""
 
@@ -210,7 +211,7 @@ async def _enroll(request: Request) -> Response:
         may_replace = principal.may(Access.REMOVE, fields.gallery)
         try:
             return await _answer(
-                request, partial(Desk.enroll, may_replace=may_replace), fields, images
+                request, partial(GalleryService.enroll, may_replace=may_replace), fields, images
             )
         except ItemExistsError as error:
             needed = f"{error.message}; to replace it needs the scope {Access.REMOVE}, too"
@@ -221,22 +222,28 @@ async def _enroll(request: Request) -> Response:
 
 async def _remove(request: Request) -> Response:
     if media_type(request) != "application/json":
-        # a foreign page's form cannot
+        # a form of another site cannot
         raise MediaTypeError("the body must be JSON, sent as application/json", "body")
     body = await request.body()
     fields = await anyio.to_thread.run_sync(validate_json, RemoveForm, body)
     fields.gallery = _choose(request, Access.REMOVE, fields.gallery)
-    return await _answer(request, Desk.remove, fields)
+    return await _answer(request, GalleryService.remove, fields)
 
 
 def _choose(request: Request, scope: Access, name: str | None, *, first: bool = False) -> str:
     return choose_gallery(
-        request.scope[PRINCIPAL], scope, list(request.app.state.desk.galleries), name, first=first
+        request.scope[PRINCIPAL],
+        scope,
+        list(request.app.state.galleries.galleries),
+        name,
+        first=first,
     )
 
 
 async def _galleries(request: Request) -> Response:
-    listing = await anyio.to_thread.run_sync(Desk.listing, request.app.state.desk)
+    listing = await anyio.to_thread.run_sync(
+        GalleryService.list_galleries, request.app.state.galleries
+    )
     principal: Principal = request.scope[PRINCIPAL]
     listing.galleries = [
         each for each in listing.galleries if principal.may(Access.SEARCH, each.name)
@@ -247,21 +254,23 @@ async def _galleries(request: Request) -> Response:
 
 async def _gallery(request: Request) -> Response:
     name = _choose(request, Access.SEARCH, request.path_params["gallery"])
-    detail = await anyio.to_thread.run_sync(Desk.detail, request.app.state.desk, name)
+    detail = await anyio.to_thread.run_sync(
+        GalleryService.describe_gallery, request.app.state.galleries, name
+    )
     await RequestAudit(request).record(gallery=name)
     return _json(detail)
 
 
-async def _picture(request: Request) -> Response:
+async def _image(request: Request) -> Response:
     gallery, key, modality = (request.path_params[name] for name in ("gallery", "key", "modality"))
     gallery = _choose(request, Access.SEARCH, gallery)
     thumbnail = None
     if key.isdecimal() and len(key) <= _KEY_DIGITS:
         thumbnail = await anyio.to_thread.run_sync(
-            request.app.state.desk.thumbnail, gallery, int(key), modality
+            request.app.state.galleries.read_thumbnail, gallery, int(key), modality
         )
     if thumbnail is None:
-        raise HTTPException(404, "no such picture")
+        raise HTTPException(404, "no such image")
     await RequestAudit(request).record(gallery=gallery, key=int(key), modality=modality)
     return Response(
         thumbnail, media_type="image/jpeg", headers={"Cache-Control": "private, no-cache"}
@@ -272,7 +281,7 @@ async def _metrics(request: Request) -> Response:
     request.scope[ROUTE] = "/metrics"
     request.app.state.access.authorize_metrics(request)
     return Response(
-        await anyio.to_thread.run_sync(request.app.state.metrics.text), media_type=CONTENT_TYPE
+        await anyio.to_thread.run_sync(request.app.state.metrics.render), media_type=CONTENT_TYPE
     )
 
 
@@ -289,9 +298,9 @@ async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _answer(
-    request: Request, work: Callable[..., BaseModel], fields: Form, *images: Pictures
+    request: Request, work: Callable[..., BaseModel], fields: Form, *images: Images
 ) -> Response:
-    """Run the desk's work in a thread, within the queue and the deadline, record it, and answer
+    """Run the work in a thread, within the queue and the deadline, record it, and answer
     with what it gives.
     """
     state = request.app.state
@@ -301,7 +310,7 @@ async def _answer(
     async def run() -> BaseModel:
         with deadline(_seconds(request, state.limits.deadline)):
             return await anyio.to_thread.run_sync(
-                work, state.desk, fields, *images, limiter=state.limiter
+                work, state.galleries, fields, *images, limiter=state.limiter
             )
 
     audit, asked = RequestAudit(request), describe_fields(fields)

@@ -1,4 +1,4 @@
-"""The audit: who searched, enrolled and removed what, and when. No images, no embeddings.
+"""The audit: the sender, action and time of each search, enrolment and removal. No images, no embeddings.
 
 A file of lines of JSON, to which several processes may write. Each line is whole: a write that
 fails in its middle is taken back, and a line that a killed process left torn is ended before the

@@ -28,8 +28,8 @@ from trireid.inference.embedder import (
     pixels,
 )
 from trireid.samples import Sample
-from trireid.serving.deadline import late, time_left
-from trireid.serving.stages import stage
+from trireid.serving.deadline import deadline_exceeded, time_left
+from trireid.serving.timings import measure
 
 
 @dataclass(eq=False)
@@ -78,12 +78,12 @@ class BatchingEmbedder(Embedder):
         return self._inner.runtime
 
     def run(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
-        """The graph itself: see `Embedder.run`. Shares its forward pass with whoever else waits."""
+        """The graph itself: see `Embedder.run`. Shares its forward pass with others that wait."""
         job = _Job((images, camera, present))
-        with stage("embed"):
+        with measure("embed"):
             with self._changed:
                 self._waiting.append(job)
-            while batch := self._turn(job):
+            while batch := self._take_turn(job):
                 self._forward(batch)
         return job.result()
 
@@ -101,24 +101,24 @@ class BatchingEmbedder(Embedder):
 
     def decoding(self) -> AbstractContextManager[None]:
         """See `Embedder.decoding`."""
-        return stage("decode")
+        return measure("decode")
 
-    def _turn(self, job: _Job) -> list[_Job]:
+    def _take_turn(self, job: _Job) -> list[_Job]:
         """Wait until the job is done, or until it is on this thread to run the network: the jobs
         that it is to run.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: job.taken or self._free, time_left()):
                 self._waiting.remove(job)
-                raise late()
+                raise deadline_exceeded()
             if job.taken:
                 self._changed.wait_for(lambda: job.done)
             if job.done:
                 return []
             self._free -= 1
-            return self._gathered()
+            return self._gather_batch()
 
-    def _gathered(self) -> list[_Job]:
+    def _gather_batch(self) -> list[_Job]:
         """The jobs that come next: as many as fit into one forward pass, one at least."""
         batch = [self._waiting.popleft()]
         total = len(batch[0])

@@ -23,8 +23,8 @@ import httpx
 from pydantic import ValidationError
 
 from trireid.samples.errors import BadAnswerError, NoAnswerError, ServiceError, TrireidError
-from trireid.serving import calls
-from trireid.serving.calls import Answer, Call
+from trireid.serving import requests
+from trireid.serving.requests import Answer, ApiRequest
 from trireid.serving.schemas import ErrorAnswer
 
 P = ParamSpec("P")
@@ -36,7 +36,7 @@ TOKEN: Final = "TRIREID_TOKEN"
 _VERSION: Final = "/v1"
 _BUSY: Final = (429, 503)
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 8.0
-#: A server that asks for more patience than this gets none.
+#: A longer Retry-After is not waited for.
 _LONGEST_ASKED: Final = 60.0
 #: The connection had not been made, so nothing has been done.
 _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -46,24 +46,24 @@ _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
 class _Settings:
-    """What both clients know: where the server is, who asks, how patiently.
+    """The settings of both clients: address, token, timeout, retries.
 
-    Requests of calls, and answers of outcomes.
+    Requests, and answers of outcomes.
     """
 
     def __init__(
         self, url: str, token: str | None = None, *, timeout: float = 60.0, retries: int = 4
     ) -> None:
         """`url`: as a browser would open the server, a path before its own included. `timeout`:
-        seconds to connect, and without a sign of the server. `retries`: how often a call is sent
+        seconds to connect, and without a sign of the server. `retries`: how often a request is sent
         again at most, where the server is busy (429, 503) or the connection failed; after what the
         server asks for, or 0.25 s, doubled up to 8 s. Raises TrireidError for what is no such URL
         or token.
         """
-        self.url, self.retries = _checked_url(url), retries
+        self.url, self.retries = _parse_url(url), retries
         self._headers = {"Accept": "application/json", "User-Agent": "trireid"}
         if token is not None:
-            self._headers["Authorization"] = f"Bearer {_checked_token(token)}"
+            self._headers["Authorization"] = f"Bearer {_check_token(token)}"
         self._timeout = timeout
         self._limits = httpx.Limits(max_connections=None, keepalive_expiry=_IDLE)
         # a proxy of the environment does not know this machine's own server
@@ -72,36 +72,37 @@ class _Settings:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.url)!r})"
 
-    def _request(self, call: Call[Answer], request_id: str) -> httpx.Request:
+    def _request(self, request: ApiRequest[Answer], request_id: str) -> httpx.Request:
         return httpx.Request(
-            call.method,
+            request.method,
             self.url.copy_with(
-                raw_path=self.url.raw_path.rstrip(b"/") + (_VERSION + call.path).encode("ascii")
+                raw_path=self.url.raw_path.rstrip(b"/") + (_VERSION + request.path).encode("ascii")
             ),
             headers={**self._headers, "X-Request-Id": request_id},
-            data=dict(call.fields) or None,
+            data=dict(request.fields) or None,
             files={
-                name: (name, data, "application/octet-stream") for name, data in call.files.items()
+                name: (name, data, "application/octet-stream")
+                for name, data in request.files.items()
             }
             or None,
-            json=call.body,
+            json=request.body,
             extensions={"timeout": httpx.Timeout(self._timeout).as_dict()},
         )
 
-    def _wait(self, call: Call[Answer], outcome: Outcome, tried: int) -> float | None:
-        """Seconds until the call is sent again; None where it is not."""
-        if tried > self.retries or not _worth_repeating(call, outcome):
+    def _wait(self, request: ApiRequest[Answer], outcome: Outcome, tried: int) -> float | None:
+        """Seconds until the request is sent again; None where it is not."""
+        if tried > self.retries or not _may_repeat(request, outcome):
             return None
         backoff = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(tried - 1, 16)) * random.uniform(
             0.5, 1
         )
-        asked = _asked_wait(outcome) if isinstance(outcome, httpx.Response) else None
+        asked = _read_retry_after(outcome) if isinstance(outcome, httpx.Response) else None
         if asked is None:
             return backoff
         # not all of those that were sent away at the same moment
         return asked + backoff if asked <= _LONGEST_ASKED else None
 
-    def _read(self, call: Call[Answer], outcome: Outcome, request_id: str) -> Answer:
+    def _read(self, request: ApiRequest[Answer], outcome: Outcome, request_id: str) -> Answer:
         """The answer. Raises ServiceError where there is none."""
         if isinstance(outcome, httpx.RequestError):
             what = str(outcome) or type(outcome).__name__
@@ -110,9 +111,9 @@ class _Settings:
             ) from outcome
         request_id = outcome.headers.get("x-request-id", request_id)
         if not outcome.is_success:
-            raise _refused(outcome, self.url, request_id)
+            raise _read_error(outcome, self.url, request_id)
         try:
-            return call.answer.model_validate_json(outcome.content)
+            return request.answer.model_validate_json(outcome.content)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             message = f"{self.url}: not the answer of a trireid server: {'.'.join(map(str, first['loc']))}: {first['msg']}"
@@ -121,38 +122,38 @@ class _Settings:
             ) from error
 
 
-def _now(make: Callable[P, Call[Answer]]) -> Callable[Concatenate[Client, P], Answer]:
+def _sync(make: Callable[P, ApiRequest[Answer]]) -> Callable[Concatenate[Client, P], Answer]:
     @wraps(make)
     def method(client: Client, /, *arguments: P.args, **named: P.kwargs) -> Answer:
-        return client.ask(make(*arguments, **named))
+        return client.send(make(*arguments, **named))
 
     return method
 
 
-def _later(
-    make: Callable[P, Call[Answer]],
+def _async(
+    make: Callable[P, ApiRequest[Answer]],
 ) -> Callable[Concatenate[AsyncClient, P], Awaitable[Answer]]:
     @wraps(make)
     async def method(client: AsyncClient, /, *arguments: P.args, **named: P.kwargs) -> Answer:
-        call = await asyncio.to_thread(make, *arguments, **named)  # it reads and encodes pictures
-        return await client.ask(call)
+        request = await asyncio.to_thread(make, *arguments, **named)  # it reads and encodes images
+        return await client.send(request)
 
     return method
 
 
 class Client(_Settings):
     """A client that waits; safe for several threads. Every method raises ServiceError where the
-    server refuses, fails or cannot be reached, and ImageError for a picture that cannot be read
-    here. What the methods take is told in `trireid.serving.calls`.
+    server refuses, fails or cannot be reached, and ImageError for an image that cannot be read
+    here. What the methods take is told in `trireid.serving.requests`.
     """
 
-    embed = _now(calls.embed)
-    search = _now(calls.search)
-    enroll = _now(calls.enroll)
-    remove = _now(calls.remove)
-    galleries = _now(calls.galleries)
-    gallery = _now(calls.gallery)
-    whoami = _now(calls.whoami)
+    embed = _sync(requests.embed)
+    search = _sync(requests.search)
+    enroll = _sync(requests.enroll)
+    remove = _sync(requests.remove)
+    galleries = _sync(requests.galleries)
+    gallery = _sync(requests.gallery)
+    whoami = _sync(requests.whoami)
 
     def __init__(
         self, url: str, token: str | None = None, *, timeout: float = 60.0, retries: int = 4
@@ -160,18 +161,18 @@ class Client(_Settings):
         super().__init__(url, token, timeout=timeout, retries=retries)
         self._http = httpx.Client(limits=self._limits, trust_env=self._trust_env)
 
-    def ask(self, call: Call[Answer]) -> Answer:
-        """Send a call, again where that may help, and read its answer."""
+    def send(self, request: ApiRequest[Answer]) -> Answer:
+        """Send a request, again where that may help, and read its answer."""
         request_id = uuid.uuid4().hex
         for tried in itertools.count(1):
-            outcome = self._sent(self._request(call, request_id))
-            wait = self._wait(call, outcome, tried)
+            outcome = self._try_once(self._request(request, request_id))
+            wait = self._wait(request, outcome, tried)
             if wait is None:
                 break
             time.sleep(wait)
-        return self._read(call, outcome, request_id)
+        return self._read(request, outcome, request_id)
 
-    def _sent(self, request: httpx.Request) -> Outcome:
+    def _try_once(self, request: httpx.Request) -> Outcome:
         try:
             return self._http.send(request)
         except httpx.RequestError as error:
@@ -196,13 +197,13 @@ class Client(_Settings):
 class AsyncClient(_Settings):
     """As `Client`, with methods to be awaited."""
 
-    embed = _later(calls.embed)
-    search = _later(calls.search)
-    enroll = _later(calls.enroll)
-    remove = _later(calls.remove)
-    galleries = _later(calls.galleries)
-    gallery = _later(calls.gallery)
-    whoami = _later(calls.whoami)
+    embed = _async(requests.embed)
+    search = _async(requests.search)
+    enroll = _async(requests.enroll)
+    remove = _async(requests.remove)
+    galleries = _async(requests.galleries)
+    gallery = _async(requests.gallery)
+    whoami = _async(requests.whoami)
 
     def __init__(
         self, url: str, token: str | None = None, *, timeout: float = 60.0, retries: int = 4
@@ -210,18 +211,18 @@ class AsyncClient(_Settings):
         super().__init__(url, token, timeout=timeout, retries=retries)
         self._http = httpx.AsyncClient(limits=self._limits, trust_env=self._trust_env)
 
-    async def ask(self, call: Call[Answer]) -> Answer:
-        """Send a call, again where that may help, and read its answer."""
+    async def send(self, request: ApiRequest[Answer]) -> Answer:
+        """Send a request, again where that may help, and read its answer."""
         request_id = uuid.uuid4().hex
         for tried in itertools.count(1):
-            outcome = await self._sent(self._request(call, request_id))
-            wait = self._wait(call, outcome, tried)
+            outcome = await self._try_once(self._request(request, request_id))
+            wait = self._wait(request, outcome, tried)
             if wait is None:
                 break
             await asyncio.sleep(wait)
-        return self._read(call, outcome, request_id)
+        return self._read(request, outcome, request_id)
 
-    async def _sent(self, request: httpx.Request) -> Outcome:
+    async def _try_once(self, request: httpx.Request) -> Outcome:
         try:
             return await self._http.send(request)
         except httpx.RequestError as error:
@@ -243,16 +244,16 @@ class AsyncClient(_Settings):
         await self.close()
 
 
-def _worth_repeating(call: Call[Answer], outcome: Outcome) -> bool:
+def _may_repeat(request: ApiRequest[Answer], outcome: Outcome) -> bool:
     if isinstance(outcome, httpx.Response):
         return outcome.status_code in _BUSY  # it was sent away before anything was done
     if isinstance(outcome, _NOT_SENT):
         return True
     # a server that is slow is not to do it twice
-    return call.repeatable and not isinstance(outcome, httpx.TimeoutException)
+    return request.repeatable and not isinstance(outcome, httpx.TimeoutException)
 
 
-def _asked_wait(response: httpx.Response) -> float | None:
+def _read_retry_after(response: httpx.Response) -> float | None:
     """Seconds of the header Retry-After, which may also name a moment;
 
     None where there is none that can be read.
@@ -267,7 +268,7 @@ def _asked_wait(response: httpx.Response) -> float | None:
     return max(0.0, (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds())
 
 
-def _refused(response: httpx.Response, url: httpx.URL, request_id: str) -> ServiceError:
+def _read_error(response: httpx.Response, url: httpx.URL, request_id: str) -> ServiceError:
     try:
         told = ErrorAnswer.model_validate_json(response.content).error
     except ValidationError:  # something on the way to the server has answered
@@ -278,7 +279,7 @@ def _refused(response: httpx.Response, url: httpx.URL, request_id: str) -> Servi
     )
 
 
-def _checked_url(text: str) -> httpx.URL:
+def _parse_url(text: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
     except (httpx.InvalidURL, TypeError) as error:
@@ -294,7 +295,7 @@ def _checked_url(text: str) -> httpx.URL:
     return url
 
 
-def _checked_token(token: str) -> str:
+def _check_token(token: str) -> str:
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise TrireidError("token: must be printable ASCII without blanks", "token")
     return token

@@ -1,4 +1,4 @@
-"""How a fault is answered: its status, its code, one line, and the field at fault."""
+"""The answer to an error: its status, its code, one line, and the field that is wrong."""
 
 from __future__ import annotations
 

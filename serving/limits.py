@@ -16,7 +16,7 @@ _MIB: Final = 2**20
 
 
 class MetricsAccess(StrEnum):
-    """Who may read `/metrics`: everybody, callers with the scope admin, nobody."""
+    """Access to `/metrics`: for all, for the scope admin, for none."""
 
     OPEN = "open"
     ADMIN = "admin"

@@ -1,4 +1,4 @@
-"""Structured logs: one line a request and one a fault, for people (`TRIREID_LOG=text`, the default)
+"""Structured logs: one line a request and one an error, for people (`TRIREID_LOG=text`, the default)
 or programs (`json`).
 """
 

@@ -1,4 +1,4 @@
-"""What Prometheus is told: requests, errors, stages, batches, the queue, the galleries' sizes.
+"""The metrics that Prometheus reads: requests, errors, stages, batches, the queue, the galleries' sizes.
 
 Several worker processes add up through files in one folder, which the server's parent process makes
 before it starts them, and removes at its end: BentoML's own is shared by all servers of a user, and
@@ -24,7 +24,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from trireid.serving.stages import Times
+from trireid.serving.timings import Timings
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _FOLDER: Final = "TRIREID_METRICS_FOLDER"
@@ -53,7 +53,7 @@ class Metrics:
         )
         self._errors = Counter(
             "trireid_errors",
-            "Answers that are no success, by their code.",
+            "Answers that are errors, by their code.",
             ("code",),
             registry=registry,
         )
@@ -84,34 +84,34 @@ class Metrics:
             registry=registry,
         )
 
-    def answered(self, path: str, status: int, seconds: float) -> None:
-        """A request was answered; `path` is the route, not what a client made up."""
+    def count_answer(self, path: str, status: int, seconds: float) -> None:
+        """Count an answer; `path` is the route, not what a client made up."""
         self._requests.labels(path, str(status)).inc()
         self._seconds.labels(path).observe(seconds)
 
-    def failed(self, code: str) -> None:
-        """An answer was no success."""
+    def count_error(self, code: str) -> None:
+        """Count an answer that is an error."""
         self._errors.labels(code).inc()
 
-    def took(self, times: Times) -> None:
-        """The stages of a request took so long."""
-        for name, seconds in times.items():
+    def observe_timings(self, timings: Timings) -> None:
+        """Record how long each stage of a request took."""
+        for name, seconds in timings.items():
             self._stages.labels(name).observe(seconds)
 
-    def batch(self, samples: int) -> None:
-        """A forward pass had so many samples."""
+    def observe_batch(self, samples: int) -> None:
+        """Count a forward pass by its samples."""
         self._batches.observe(samples)
 
-    def queued(self, requests: int) -> None:
-        """So many requests are at work or wait."""
+    def set_queue(self, requests: int) -> None:
+        """Set how many requests are at work or wait."""
         self._queue.set(requests)
 
-    def holds(self, gallery: str, items: int) -> None:
-        """A gallery has so many items."""
+    def set_items(self, gallery: str, items: int) -> None:
+        """Set how many items a gallery has."""
         self._items.labels(gallery).set(items)
 
-    def text(self) -> bytes:
-        """What all of the server's processes have counted, as Prometheus reads it."""
+    def render(self) -> bytes:
+        """Render what all of the server's processes have counted, as Prometheus reads it."""
         registry = self._registry
         if _PROMETHEUS in os.environ:
             registry = CollectorRegistry()

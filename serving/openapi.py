@@ -10,7 +10,7 @@ import sys
 from typing import Any, Final
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from trireid.samples import MODALITIES
 from trireid.serving.operations import OPERATIONS, VERSION_PREFIX, Operation
@@ -19,42 +19,38 @@ from trireid.serving.schemas import ErrorAnswer, Form
 VERSION: Final = "1"
 _REF: Final = "#/components/schemas/{model}"
 _STATUSES: Final = {
-    400: "The request makes no sense, or a picture is missing or damaged.",
+    400: "The request makes no sense, or an image is missing or damaged.",
     401: "A token is needed.",
     403: "The token's scopes do not reach this, or the server answers its own machine alone.",
-    404: "No such gallery or picture.",
+    404: "No such gallery or image.",
     408: "The request took too long to arrive.",
     409: "The gallery is read-only.",
-    413: "A picture or the request is too large.",
-    415: "Not a picture, or not of a format that is read.",
-    422: "A field's value does not fit, or nobody reads the field.",
+    413: "An image or the request is too large.",
+    415: "Not an image, or not of a format that is read.",
+    422: "A field's value does not fit, or the field is unknown.",
     429: "Too many requests with this token; see Retry-After.",
     503: "The server is busy, or cannot record the request; see Retry-After.",
     507: "The server's disk is full; nothing was changed.",
 }
 _EVERYWHERE: Final = (401, 403, 429)
 _ABOUT: Final = (
-    "Multi-modal re-identification: who or what is this, and where else was it seen? A sample is one to three pictures of one "
+    "Multi-modal re-identification: who or what is this, and where else was it seen? A sample is one to three images of one "
     "person or vehicle: visible light (rgb), near infrared (nir), thermal (tir). Every path is there with /v1 before it, too."
 )
 
 
 def document() -> dict[str, Any]:
     """The document, as `/openapi.json` gives it."""
-    models = {
-        model for each in OPERATIONS for model in (each.form, each.body, each.answer) if model
-    } | {ErrorAnswer}
-    ordered = sorted(models, key=lambda model: model.__name__)
-    _, definitions = models_json_schema(
-        [(model, "validation") for model in ordered], ref_template=_REF
-    )
+    models: set[tuple[type[BaseModel], JsonSchemaMode]] = {(ErrorAnswer, "serialization")}
+    for each in OPERATIONS:
+        models |= {(form, "validation") for form in (each.form, each.body) if form}
+        models |= {(each.answer, "serialization")} if each.answer else set()
+    ordered = sorted(models, key=lambda pair: pair[0].__name__)
+    _, definitions = models_json_schema(ordered, ref_template=_REF)
     schemas = {name: _plain(schema) for name, schema in definitions["$defs"].items()}
     forms = [each.form for each in OPERATIONS if each.form]
     for form in forms:
-        schemas[form.__name__]["properties"] = {
-            **_pictures(),
-            **schemas[form.__name__]["properties"],
-        }
+        schemas[form.__name__]["properties"] = {**_images(), **schemas[form.__name__]["properties"]}
     return {
         "openapi": "3.1.0",
         "info": {"title": "trireid", "version": VERSION, "description": _ABOUT},
@@ -62,7 +58,7 @@ def document() -> dict[str, Any]:
         "servers": [{"url": "./"}, {"url": f".{VERSION_PREFIX}"}],
         "security": [{"token": []}, {}],
         "paths": {
-            each.path: {method.lower(): _described(each, method) for method in each.methods}
+            each.path: {method.lower(): _describe(each, method) for method in each.methods}
             for each in OPERATIONS
         },
         "components": {
@@ -72,7 +68,7 @@ def document() -> dict[str, Any]:
     }
 
 
-def _described(operation: Operation, method: str) -> dict[str, Any]:
+def _describe(operation: Operation, method: str) -> dict[str, Any]:
     name = operation.path.split("/")[1]
     described: dict[str, Any] = {
         "operationId": f"{method.lower()}_{name}"
@@ -81,7 +77,7 @@ def _described(operation: Operation, method: str) -> dict[str, Any]:
         "description": f"Scope: {operation.scope or 'any token'}.",
         "responses": {
             "200": _answer(operation),
-            **{str(status): _fault(status) for status in _statuses(operation)},
+            **{str(status): _describe_error(status) for status in _statuses(operation)},
         },
     }
     parameters = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
@@ -104,7 +100,7 @@ def _statuses(operation: Operation) -> list[int]:
 def _answer(operation: Operation) -> dict[str, Any]:
     if operation.answer is None:
         return {
-            "description": "The picture.",
+            "description": "The image.",
             "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
         }
     about = (operation.answer.__doc__ or "").split("\n")[0]
@@ -114,7 +110,7 @@ def _answer(operation: Operation) -> dict[str, Any]:
     }
 
 
-def _fault(status: int) -> dict[str, Any]:
+def _describe_error(status: int) -> dict[str, Any]:
     return {
         "description": _STATUSES[status],
         "content": {"application/json": {"schema": _reference(ErrorAnswer)}},
@@ -138,13 +134,13 @@ def _parameter(name: str) -> dict[str, Any]:
     }
 
 
-def _pictures() -> dict[str, Any]:
+def _images() -> dict[str, Any]:
     words = {"rgb": "visible light", "nir": "near infrared", "tir": "thermal"}
     return {
         modality: {
             "type": "string",
             "format": "binary",
-            "description": f"The picture in {words[modality]}: JPEG, PNG, WebP, BMP or TIFF. One of the three at least.",
+            "description": f"The image in {words[modality]}: JPEG, PNG, WebP, BMP or TIFF. One of the three at least.",
             "examples": [f"{modality}.jpg"],
         }
         for modality in MODALITIES

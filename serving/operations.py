@@ -27,17 +27,22 @@ from trireid.serving.schemas import (
 
 #: Every path is also there with this before it; a version to come will have another.
 VERSION_PREFIX: Final = "/v1"
+IMAGE_PATH: Final = "/images/{gallery}/{key}/{modality}"
 #: Where a request's ASGI scope has the route that it matched, as metrics name it.
 ROUTE: Final = "trireid.route"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One path. `scope`: what a token needs (None: any token); `form`: fields that come with
-    images, in a multipart form; `body`: a JSON body; `answer`: JSON, or None for a JPEG.
+    """One path.
+
+    `old_paths`: that it had until version 0.2. `scope`: what a token needs (None: any token).
+    `form`: fields that come with images, in a multipart form. `body`: a JSON body. `answer`: JSON,
+    or None for a JPEG.
     """
 
     path: str
+    old_paths: tuple[str, ...] = ()
     methods: tuple[str, ...]
     summary: str
     scope: Scope | None
@@ -52,7 +57,7 @@ class Operation:
         return "/" + self.path.split("/")[1]
 
 
-_PICTURES: Final = (400, 404, 408, 413, 415, 422, 503, 507)
+_IMAGES: Final = (400, 404, 408, 413, 415, 422, 503, 507)
 OPERATIONS: Final = (
     Operation(
         path="/search",
@@ -61,25 +66,25 @@ OPERATIONS: Final = (
         scope=Scope.SEARCH,
         form=SearchForm,
         answer=SearchAnswer,
-        errors=_PICTURES,
+        errors=_IMAGES,
     ),
     Operation(
         path="/embed",
         methods=("POST",),
-        summary="The embedding of one to three pictures.",
+        summary="The embedding of one to three images.",
         scope=Scope.SEARCH,
         form=EmbedForm,
         answer=EmbedAnswer,
-        errors=_PICTURES,
+        errors=_IMAGES,
     ),
     Operation(
         path="/enroll",
         methods=("POST",),
-        summary="Add pictures to a gallery; durable when answered.",
+        summary="Add images to a gallery; durable when answered.",
         scope=Scope.ENROLL,
         form=EnrollForm,
         answer=EnrollAnswer,
-        errors=(*_PICTURES, 409),
+        errors=(*_IMAGES, 409),
     ),
     Operation(
         path="/remove",
@@ -107,7 +112,8 @@ OPERATIONS: Final = (
         errors=(404, 503, 507),
     ),
     Operation(
-        path="/pictures/{gallery}/{key}/{modality}",
+        path=IMAGE_PATH,
+        old_paths=("/pictures/{gallery}/{key}/{modality}",),
         methods=("GET",),
         summary="A small JPEG of an item, as named by a hit.",
         scope=Scope.SEARCH,

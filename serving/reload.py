@@ -1,4 +1,4 @@
-"""What a worker process reads again at SIGHUP."""
+"""Reading settings again at SIGHUP."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from trireid.samples.errors import AuditError, TrireidError
 from trireid.serving.access import Principal
 from trireid.serving.access_control import PRINCIPAL
 from trireid.serving.audit import Audit
-from trireid.serving.auth import REQUEST_ID
+from trireid.serving.auth_middleware import REQUEST_ID
 from trireid.serving.errors import is_internal
 from trireid.serving.logs import log
 from trireid.serving.operations import ROUTE

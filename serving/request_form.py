@@ -22,7 +22,7 @@ from trireid.samples.errors import (
     TrireidError,
 )
 from trireid.samples.readers.modality_names import modality_of
-from trireid.serving.desk import Pictures
+from trireid.serving.gallery_service import Images
 from trireid.serving.schemas import Form
 
 #: Bytes of a JSON body, and of one text field of a form.
@@ -88,7 +88,7 @@ def read_texts(form: FormData, known: Container[str]) -> dict[str, str]:
     return {name: value for name, value in texts.items() if value != ""}
 
 
-def read_images(form: FormData) -> Pictures:
+def read_images(form: FormData) -> Images:
     """Find the images, not read yet.
 
     Raises ImageError where there is none, or one comes twice or as text.

@@ -1,4 +1,4 @@
-"""What requests may say and what answers hold: one place for HTTP, OpenAPI and the client.
+"""The fields of requests and answers, for HTTP, OpenAPI and the client.
 
 Names are the contract.
 """
@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Json,
+    computed_field,
+    model_validator,
+)
 
 from trireid.samples import Kind, TrireidError
 from trireid.samples.bounds import MAX_K
@@ -40,16 +48,16 @@ _GALLERY = Field(
     description="The gallery's name; may be left out where one is served.",
     examples=["people"],
 )
-_CAMERA = Field(None, description="The camera that took the pictures, 0-based.", examples=[2])
+_CAMERA = Field(None, description="The camera that took the images, 0-based.", examples=[2])
 _PRESENT = Field(
     description="The modalities that were sent, in the order rgb, nir, tir.",
     examples=[["rgb", "tir"]],
 )
 _MODEL = Field(description="The network's name.", examples=["trireid-default-person"])
-_IDENTITY = Field(None, description="Whom or what the pictures show.", examples=["Ann"])
+_IDENTITY = Field(None, description="Whom or what the images show.", examples=["Ann"])
 _TIME = Field(
     None,
-    description="When the pictures were taken: ISO 8601; UTC where it has no offset.",
+    description="When the images were taken: ISO 8601; UTC where it has no offset.",
     examples=["2026-01-31T12:00:00Z"],
 )
 _KIND = Field(None, description="What is shown.", examples=["person"])
@@ -63,13 +71,13 @@ _PENDING = Field(
 
 
 class Form(BaseModel):
-    """A request's fields; one that nobody reads is an error, so that a slip of the pen is noticed."""
+    """A request's fields; an unknown one is an error, so that a typing error is noticed."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class EmbedForm(Form):
-    """Fields of `/embed` beside the pictures.
+    """Fields of `/embed`, besides the images.
 
     `gallery` says whose network embeds; the first one's where left out.
     """
@@ -79,7 +87,7 @@ class EmbedForm(Form):
 
 
 class SearchForm(EmbedForm):
-    """Fields of `/search` beside the pictures."""
+    """Fields of `/search`, besides the images."""
 
     k: Annotated[int, Field(ge=1, le=MAX_K)] = Field(
         10, description="How many hits.", examples=[10]
@@ -102,7 +110,7 @@ class SearchForm(EmbedForm):
 
 
 class EnrollForm(EmbedForm):
-    """Fields of `/enroll` beside the pictures."""
+    """Fields of `/enroll`, besides the images."""
 
     id: Text | None = Field(
         None,
@@ -182,7 +190,7 @@ class HitAnswer(BaseModel):
     )
     images: dict[str, str] = Field(
         description="Modality: path of its small JPEG on this server.",
-        examples=[{"rgb": "/pictures/people/17/rgb"}],
+        examples=[{"rgb": "/images/people/17/rgb"}],
     )
 
 
@@ -193,8 +201,8 @@ class SearchAnswer(BaseModel):
     model: str = _MODEL
     present: list[str] = _PRESENT
     hits: list[HitAnswer] = Field(description="Best first.")
-    kept: dict[str, list[int]] = Field(
-        description="Modality: patches of the query that the network kept, row by row over the grid.",
+    selected_patches: dict[str, list[int]] = Field(
+        description="Modality: patches of the query that the network selected, row by row.",
         examples=[{"rgb": [3, 4, 11]}],
     )
     grid: tuple[int, int] | None = Field(
@@ -202,12 +210,30 @@ class SearchAnswer(BaseModel):
         examples=[[16, 8]],
     )
     image_size: tuple[int, int] = Field(
-        description="Height and width that pictures are brought to.", examples=[[256, 128]]
+        description="Height and width that images are brought to.", examples=[[256, 128]]
     )
-    stages: dict[str, float] = Field(
+    timings: dict[str, float] = Field(
         description="Milliseconds spent: decode, embed (waiting for its turn included), search.",
         examples=[{"decode": 2.1, "embed": 8.4, "search": 1.2}],
     )
+
+    @computed_field(
+        description="Use `selected_patches`.",
+        examples=[{"rgb": [3]}],
+        json_schema_extra={"deprecated": True},
+    )
+    def kept(self) -> dict[str, list[int]]:
+        """`selected_patches`, as it was called until version 0.2."""
+        return self.selected_patches
+
+    @computed_field(
+        description="Use `timings`.",
+        examples=[{"decode": 2.1}],
+        json_schema_extra={"deprecated": True},
+    )
+    def stages(self) -> dict[str, float]:
+        """`timings`, as it was called until version 0.2."""
+        return self.timings
 
 
 class EnrollAnswer(BaseModel):
@@ -286,7 +312,7 @@ class WhoAmI(BaseModel):
 
 
 class Error(BaseModel):
-    """What was wrong."""
+    """An error."""
 
     code: str = Field(description="For programs.", examples=["format"])
     message: str = Field(
@@ -294,7 +320,7 @@ class Error(BaseModel):
         examples=["nir: not a picture we read; send JPEG, PNG, WEBP, BMP, TIFF"],
     )
     field: str | None = Field(
-        None, description="The field at fault, where there is one.", examples=["nir"]
+        None, description="The field that is wrong, if it is one.", examples=["nir"]
     )
 
 

@@ -1,7 +1,7 @@
 """The BentoML service: `bentoml serve` finds it through bentofile.yaml.
 
 Serves the galleries that the environment names, or the demo galleries, which it makes where they
-are absent. What does not fit is said in one line, and then nothing is served.
+are absent. Bad settings end it with one line.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from trireid.serving.access import TOKENS, TOKENS_FILE, TokenStore
 from trireid.serving.access_control import AccessControl
 from trireid.serving.app import create_app
 from trireid.serving.audit import AUDIT, Audit
-from trireid.serving.auth import AuthMiddleware
-from trireid.serving.desk import Desk, check
+from trireid.serving.auth_middleware import AuthMiddleware
+from trireid.serving.gallery_service import GalleryService, check_galleries
 from trireid.serving.http_protocol import use_bounded_http
 from trireid.serving.limits import Limits
 from trireid.serving.logs import event, log, set_up_logs
@@ -99,12 +99,14 @@ class ReIDService:
         call_on_reload(access.reload)
         accept_reloads()
         try:
-            app.state.desk = self.desk = Desk(named_galleries(), limits, metrics)
+            app.state.galleries = self.galleries = GalleryService(
+                named_galleries(), limits, metrics
+            )
         except TrireidError as error:
             _stop(error)
         event(
             "ready",
-            galleries=",".join(self.desk.galleries),
+            galleries=",".join(self.galleries.galleries),
             tokens=len(tokens.tokens),
             worker=os.getpid(),
         )
@@ -120,15 +122,15 @@ class ReIDService:
         _allow_connections()
         make_absolute(TOKENS_FILE, AUDIT)
         try:
-            check(resolve_galleries())
+            check_galleries(resolve_galleries())
         except TrireidError as error:
             _refuse(error)
-        _say_who_may_ask()
+        _log_access()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
         """Close the galleries."""
-        self.desk.close()
+        self.galleries.close()
 
 
 ReIDService.add_asgi_middleware(  # type: ignore[attr-defined]
@@ -146,12 +148,12 @@ def _allow_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _say_who_may_ask() -> None:
+def _log_access() -> None:
     if not tokens.is_empty:
         event("asks for a token", tokens=len(tokens.tokens))
     elif limits.open:
         log.warning(
-            "OPEN TO EVERYBODY: TRIREID_OPEN is set and there are no tokens. Whoever reaches this address can search, enroll "
+            "OPEN TO EVERYBODY: TRIREID_OPEN is set and there are no tokens. All who reach this address can search, enroll "
             "and remove; name a file of tokens in %s",
             TOKENS_FILE,
         )

@@ -1,5 +1,5 @@
 """The bare loop: decode, embed in batches, search, in this process and without HTTP, over the same
-pictures.
+images.
 """
 
 from __future__ import annotations

@@ -65,9 +65,9 @@ def request(sample: Sample, path: str = "/search") -> bytes:
     """A query as a client sends it: the head and a multipart body of three files and `k`."""
     parts = [_part('name="k"', str(K).encode())]
     for modality in MODALITIES:
-        picture = sample.picture(modality)
-        assert isinstance(picture, bytes)
-        parts.append(_part(f'name="{modality}"; filename="{modality}"', picture))
+        image = sample.picture(modality)
+        assert isinstance(image, bytes)
+        parts.append(_part(f'name="{modality}"; filename="{modality}"', image))
     body = b"".join(parts) + b"--" + _BOUNDARY + b"--\r\n"
     head = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"

@@ -1,9 +1,9 @@
-// The server: every request of the page, with the caller's token; every fault as an ApiError with the server's one line.
+// The server: every request of the page, with the caller's token; every error as an ApiError with the server's one line.
 
 const ROOT = new URL("../v1/", import.meta.url);
 const KEY = "trireid.token";
-const PICTURES_AT_ONCE = 6;
-const PATIENCE = 5;
+const IMAGES_AT_ONCE = 6;
+const ATTEMPTS = 5;
 
 /** What the server did not do, and why. `status` 0: it was not reached. */
 export class ApiError extends Error {
@@ -52,10 +52,10 @@ async function reached(path, options) {
     throw new ApiError(0, { code: "unreachable", message: "The server cannot be reached." });
   }
   if (answer.ok) return answer;
-  throw await fault(answer);
+  throw await readError(answer);
 }
 
-async function fault(answer) {
+async function readError(answer) {
   const said = await answer.json().catch(() => null);
   const error = said?.error ?? { message: `The server answered ${answer.status} ${answer.statusText}` };
   const retry = Number(answer.headers.get("Retry-After")) || null;
@@ -67,27 +67,27 @@ async function fault(answer) {
 let atWork = 0;
 const waiting = [];
 
-/** A picture of the server as a Blob: few at a time, and patient with a server that says "later". Raises ApiError. */
-export async function picture(path, signal) {
-  if (atWork >= PICTURES_AT_ONCE)
+/** An image of the server as a Blob: few at a time, and patient with a server that says "later". Raises ApiError. */
+export async function image(path, signal) {
+  if (atWork >= IMAGES_AT_ONCE)
     await new Promise((resolve) => {
       waiting.push(resolve);
     });
   atWork += 1;
   try {
-    return await patiently(() => reached(path, { method: "GET", signal }), signal);
+    return await withRetries(() => reached(path, { method: "GET", signal }), signal);
   } finally {
     atWork -= 1;
     waiting.shift()?.();
   }
 }
 
-async function patiently(request, signal) {
+async function withRetries(request, signal) {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await (await request()).blob();
     } catch (error) {
-      if (![429, 503].includes(error.status) || attempt === PATIENCE || signal?.aborted) throw error;
+      if (![429, 503].includes(error.status) || attempt === ATTEMPTS || signal?.aborted) throw error;
       await new Promise((resolve) => {
         setTimeout(resolve, 1000 * (error.retry ?? 1));
       });

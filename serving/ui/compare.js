@@ -4,13 +4,13 @@ import { byId, el } from "./dom.js";
 import { LIGHT, MODALITIES } from "./modalities.js";
 import { facts, meters } from "./results.js";
 
-/** Open the dialog. `urls`: the query's pictures by modality; `thumbs`: where the hit's come from. */
+/** Open the dialog. `urls`: the query's images by modality; `thumbs`: where the hit's come from. */
 export async function compare(hit, urls, thumbs) {
   const rows = MODALITIES.filter((modality) => urls[modality] || hit.images[modality]);
   const theirs = {};
   const body = el(
     "div",
-    { class: "pairs-of-pictures" },
+    { class: "pairs-of-images" },
     el("span"),
     el("b", { text: "Query" }),
     el("b", { text: hit.identity ?? hit.id }),

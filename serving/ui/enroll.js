@@ -1,8 +1,8 @@
-// Enrolling the query's pictures: a dialog with what is known of them.
+// Enrolling the query's images: a dialog with what is known of them.
 
 import { ask } from "./api.js";
 import { byId, el, show } from "./dom.js";
-import { clearFaults, showFault } from "./faults.js";
+import { clearErrors, showError } from "./errors.js";
 import { Pairs, valueOf } from "./pairs.js";
 
 const FIELDS = ["id", "identity", "camera", "time", "kind"];
@@ -23,7 +23,7 @@ export class Enroll {
   /** Open it. `gallery`: its name, null where the caller has to say it; `kind`: what its network is for. */
   open(gallery, kind) {
     this.gallery = gallery;
-    clearFaults(byId("enroll"));
+    clearErrors(byId("enroll"));
     this.attributes.clear();
     byId("enroll-form").reset();
     byId("enroll-title").textContent = gallery ? `Enroll into ${gallery}` : "Enroll";
@@ -33,13 +33,13 @@ export class Enroll {
     const shown = this.query.present.map((modality) =>
       el("img", { src: this.query.urls[modality], alt: modality.toUpperCase() }),
     );
-    byId("enroll-pictures").replaceChildren(...shown);
+    byId("enroll-images").replaceChildren(...shown);
     byId("enroll").showModal();
     byId(gallery ? "enroll-identity" : "enroll-gallery").focus();
   }
 
   async send() {
-    clearFaults(byId("enroll"));
+    clearErrors(byId("enroll"));
     const form = { ...this.query.files, gallery: this.gallery ?? byId("enroll-gallery").value.trim() };
     for (const field of FIELDS) form[field] = byId(`enroll-${field}`).value.trim();
     if (form.time) form.time += "Z";
@@ -51,17 +51,17 @@ export class Enroll {
       byId("enroll").close();
       this.done(form.gallery, id);
     } catch (error) {
-      this.fault(error);
+      this.showError(error);
     } finally {
       byId("enroll-go").disabled = false;
     }
   }
 
-  /** A picture's fault belongs to its slot, behind the dialog; any other to a field of the dialog. */
-  fault(error) {
+  /** An image's error belongs to its slot, behind the dialog; any other to a field of the dialog. */
+  showError(error) {
     if (["rgb", "nir", "tir"].includes(error.field)) {
       byId("enroll").close();
-      showFault(error, byId("trouble"), "", (field) => `pick-${field}`);
-    } else showFault(error, byId("error-enroll"), "enroll-");
+      showError(error, byId("trouble"), "", (field) => `pick-${field}`);
+    } else showError(error, byId("error-enroll"), "enroll-");
   }
 }

@@ -5,8 +5,8 @@ import { Pairs, valueOf } from "./pairs.js";
 
 const FAR = 1000;
 
-/** A fault of what was typed, at the control `field`. */
-export class FieldFault extends Error {
+/** A error of what was typed, at the control `field`. */
+export class FieldError extends Error {
   constructor(field, message) {
     super(message);
     this.field = field;
@@ -20,7 +20,7 @@ export class Filters {
     byId("filters").addEventListener("input", () => this.count());
   }
 
-  /** What `/search` takes as `where`, or null. Raises FieldFault. */
+  /** What `/search` takes as `where`, or null. Raises FieldError. */
   where() {
     const where = {};
     for (const [name, text] of this.attributes.entries()) where[name] = eitherWay(text);
@@ -52,17 +52,17 @@ function eitherWay(text) {
   return typeof value === "string" ? value : [value, text];
 }
 
-/** "1, 3-5" -> [1, 3, 4, 5]. Raises FieldFault. */
+/** "1, 3-5" -> [1, 3, 4, 5]. Raises FieldError. */
 export function camerasOf(text) {
   return text
     .split(/[,;\s]+/)
     .filter(Boolean)
     .flatMap((part) => {
       const found = /^(-?\d+)(?:-(\d+))?$/.exec(part);
-      if (!found) throw new FieldFault("where-cameras", `Cameras: numbers such as 1, 3-5, not ${part}`);
+      if (!found) throw new FieldError("where-cameras", `Cameras: numbers such as 1, 3-5, not ${part}`);
       const [first, last] = [Number(found[1]), Number(found[2] ?? found[1])];
       if (last < first || last - first >= FAR)
-        throw new FieldFault("where-cameras", `Cameras: ${part} is no range of up to ${FAR}`);
+        throw new FieldError("where-cameras", `Cameras: ${part} is no range of up to ${FAR}`);
       return Array.from({ length: last - first + 1 }, (_, index) => first + index);
     });
 }

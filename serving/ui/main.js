@@ -4,8 +4,8 @@ import { ask, onUnauthorized, token } from "./api.js";
 import { compare } from "./compare.js";
 import { announce, byId, counted, el, show } from "./dom.js";
 import { Enroll } from "./enroll.js";
-import { clearFaults, faultBeside, lineOf, showFault } from "./faults.js";
-import { FieldFault, Filters } from "./filters.js";
+import { clearErrors, showErrorAt, formatError, showError } from "./errors.js";
+import { FieldError, Filters } from "./filters.js";
 import { overview } from "./overview.js";
 import { Query } from "./query.js";
 import { Remove } from "./remove.js";
@@ -45,7 +45,7 @@ async function begin() {
     who = await ask("whoami");
     galleries = may("search") ? (await ask("galleries")).galleries : [];
   } catch (error) {
-    if (error.status !== 401) refuse(lineOf(error));
+    if (error.status !== 401) refuse(formatError(error));
     return;
   }
   show(false, byId("sign-in"), byId("refused"));
@@ -104,7 +104,7 @@ byId("sign-in-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const given = byId("token").value.trim();
   if (!/^[\x21-\x7e]+$/.test(given))
-    return faultBeside("token", given ? "A token has no spaces and no special letters." : "Type or paste the token.");
+    return showErrorAt("token", given ? "A token has no spaces and no special letters." : "Type or paste the token.");
   token.set(given);
   return begin();
 });
@@ -132,7 +132,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   target?.focus();
 });
 byId("gallery").addEventListener("change", () => {
-  clearFaults(byId("top-gallery"));
+  clearErrors(byId("top-gallery"));
   running?.abort();
   query.keep({});
   results.forget();
@@ -157,21 +157,21 @@ function emptyLines(gallery) {
   if (!may("search"))
     return [
       "This token may not search",
-      may("enroll") ? "It may enroll: add pictures, then Enroll." : "Ask whoever runs this server for one that may.",
+      may("enroll") ? "It may enroll: add images, then Enroll." : "Ask whoever runs this server for one that may.",
     ];
   if (!gallery) return ["No gallery is served", "Start the server with one: trireid serve GALLERY"];
   if (results.answer) return gallery.size ? ["No hits", "Nothing in this gallery passes the filters."] : emptyGallery(gallery);
   return gallery.size
     ? [
         "Who or what is this, and where else was it seen?",
-        `Add one to three pictures of the same ${gallery.kind ?? "person or vehicle"}: visible, near infrared, thermal. One is enough. ${gallery.name} holds ${counted(gallery.size, "item")}.`,
+        `Add one to three images of the same ${gallery.kind ?? "person or vehicle"}: visible, near infrared, thermal. One is enough. ${gallery.name} holds ${counted(gallery.size, "item")}.`,
       ]
     : emptyGallery(gallery);
 }
 
 const emptyGallery = ({ name }) => [
   `${name} is empty`,
-  may("enroll") ? "Add pictures, then Enroll, to put the first item into it." : "There is nothing to find in it yet.",
+  may("enroll") ? "Add images, then Enroll, to put the first item into it." : "There is nothing to find in it yet.",
 ];
 
 // ---- The search
@@ -187,15 +187,15 @@ document.addEventListener(
 );
 
 function queryChanged() {
-  clearFaults(byId("slots"));
+  clearErrors(byId("slots"));
   if (!results?.answer) return;
-  byId("note").textContent = "The pictures have changed since this search.";
+  byId("note").textContent = "The images have changed since this search.";
   show(true, byId("note"));
 }
 
 async function search() {
   running?.abort();
-  clearFaults(document.body);
+  clearErrors(document.body);
   const form = asked();
   if (!form) return;
   running = new AbortController();
@@ -205,7 +205,7 @@ async function search() {
     found(await ask("search", { form, signal }));
   } catch (error) {
     if (error.name === "AbortError") announce("Cancelled.");
-    else if (error.status !== 401) showFault(error, byId("trouble"), "", controlOf);
+    else if (error.status !== 401) showError(error, byId("trouble"), "", controlOf);
   } finally {
     done();
     if (running?.signal === signal) running = null;
@@ -215,15 +215,15 @@ async function search() {
 /** The form of a search, or null where something is missing, which is then said. */
 function asked() {
   if (!query.present.length) {
-    faultBeside("pictures", "Add at least one picture.", "pick-rgb");
+    showErrorAt("images", "Add at least one image.", "pick-rgb");
     return null;
   }
   let where;
   try {
     where = filters.where();
-  } catch (fault) {
-    if (!(fault instanceof FieldFault)) throw fault;
-    faultBeside(fault.field, fault.message);
+  } catch (error) {
+    if (!(error instanceof FieldError)) throw error;
+    showErrorAt(error.field, error.message);
     return null;
   }
   return {
@@ -288,7 +288,7 @@ async function searchWith(hit) {
     byId("camera").value = hit.camera ?? "";
     query.changed();
   } catch (error) {
-    byId("trouble").textContent = lineOf(error);
+    byId("trouble").textContent = formatError(error);
     show(true, byId("trouble"));
     return;
   }
@@ -299,8 +299,8 @@ async function searchWith(hit) {
 // ---- Changes
 
 byId("enroll-open").addEventListener("click", () => {
-  clearFaults(byId("query"));
-  if (!query.present.length) faultBeside("pictures", "Add at least one picture.", "pick-rgb");
+  clearErrors(byId("query"));
+  if (!query.present.length) showErrorAt("images", "Add at least one image.", "pick-rgb");
   else enroll.open(chosen()?.name ?? null, chosen()?.kind ?? null);
 });
 

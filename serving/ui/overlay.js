@@ -1,15 +1,15 @@
-// The patches that the network kept, drawn over a picture: what was dropped is dimmed, what was kept has an outline.
+// The patches that the network selected, drawn over an image: what was dropped is dimmed, what was selected has an outline.
 
 const CELL = 16;
 const DIM = "rgba(9, 13, 18, 0.72)";
 const OUTLINE = "#ffd24a";
 
-/** Draw over the whole canvas. `grid`: rows and columns; `kept`: indices of patches, row by row. */
-export function drawKept(canvas, [rows, columns], kept) {
+/** Draw over the whole canvas. `grid`: rows and columns; `selected`: indices of patches, row by row. */
+export function drawSelected(canvas, [rows, columns], selected) {
   canvas.width = columns * CELL;
   canvas.height = rows * CELL;
   const ink = canvas.getContext("2d");
-  const there = new Set(kept);
+  const there = new Set(selected);
   ink.fillStyle = DIM;
   for (let patch = 0; patch < rows * columns; patch += 1) {
     if (!there.has(patch)) ink.fillRect((patch % columns) * CELL, Math.floor(patch / columns) * CELL, CELL, CELL);
@@ -21,7 +21,7 @@ export function drawKept(canvas, [rows, columns], kept) {
   ink.stroke();
 }
 
-/** The sides of one patch that no kept neighbour shares. */
+/** The sides of one patch that no selected neighbour shares. */
 function outline(ink, patch, columns, there) {
   const [column, row] = [patch % columns, Math.floor(patch / columns)];
   const [left, top, right, bottom] = [column * CELL, row * CELL, (column + 1) * CELL, (row + 1) * CELL];

@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { byId, counted, el } from "./dom.js";
-import { lineOf } from "./faults.js";
+import { formatError } from "./errors.js";
 
 const DAYS_APART = 92;
 const SVG = "http://www.w3.org/2000/svg";
@@ -16,7 +16,7 @@ export async function overview(name) {
     const detail = await ask(`galleries/${encodeURIComponent(name)}`);
     body.replaceChildren(...drawn(detail));
   } catch (error) {
-    body.replaceChildren(el("p", { class: "trouble", role: "alert", text: lineOf(error) }));
+    body.replaceChildren(el("p", { class: "trouble", role: "alert", text: formatError(error) }));
   } finally {
     body.removeAttribute("aria-busy");
   }
@@ -28,7 +28,7 @@ function drawn(detail) {
     detail.size === 0
       ? el("p", {
           class: "sheet empty-gallery",
-          text: `${detail.name} holds nothing yet. Enroll pictures on the search page, or fill it with: trireid index SOURCE --gallery ${detail.name}.gallery`,
+          text: `${detail.name} holds nothing yet. Enroll images on the search page, or fill it with: trireid index SOURCE --gallery ${detail.name}.gallery`,
         })
       : null;
   return [

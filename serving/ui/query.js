@@ -1,26 +1,26 @@
-// The query's pictures: three slots that are filled by dropping, pasting or choosing, swapped and cleared.
+// The query's images: three slots that are filled by dropping, pasting or choosing, swapped and cleared.
 
 import { byId, counted, el, show } from "./dom.js";
 import { LIGHT, MODALITIES, SHORT, assigned } from "./modalities.js";
-import { drawKept } from "./overlay.js";
+import { drawSelected } from "./overlay.js";
 
 const TYPES = "image/jpeg,image/png,image/webp,image/bmp,image/tiff";
 const WIDE = 1.25;
 
-/** The slots. `onChange` is called whenever a picture comes, goes or changes its slot. */
+/** The slots. `onChange` is called whenever an image comes, goes or changes its slot. */
 export class Query {
   constructor(onChange) {
     this.onChange = onChange;
     this.files = {};
     this.urls = {};
-    this.kept = null;
+    this.answer = null;
     byId("clear").addEventListener("click", () => this.clear());
-    byId("kept-shown").addEventListener("change", () => this.overlay());
+    byId("patches-shown").addEventListener("change", () => this.overlay());
     listen(this);
     this.draw();
   }
 
-  /** The modalities that have a picture, in their order. */
+  /** The modalities that have an image, in their order. */
   get present() {
     return MODALITIES.filter((modality) => this.files[modality]);
   }
@@ -31,7 +31,7 @@ export class Query {
     this.files = {};
     const { places, over } = assigned(files);
     this.put(places);
-    if (over.length) this.complain(`Three pictures at most: ${counted(over.length, "file")} left out.`);
+    if (over.length) this.complain(`Three images at most: ${counted(over.length, "file")} left out.`);
     return undefined;
   }
 
@@ -66,35 +66,35 @@ export class Query {
     byId("pick-rgb").focus();
   }
 
-  /** What a search answered of the patches it kept: drawn until the pictures change. */
+  /** What a search answered of the patches it selected: drawn until the images change. */
   keep(answer) {
-    this.kept = answer.grid ? answer : null;
+    this.answer = answer.grid ? answer : null;
     this.overlay();
   }
 
   overlay() {
-    const shown = Boolean(this.kept) && byId("kept-shown").checked;
-    show(Boolean(this.kept), byId("kept"));
+    const shown = Boolean(this.answer) && byId("patches-shown").checked;
+    show(Boolean(this.answer), byId("patches"));
     for (const modality of this.present) {
       const canvas = byId(`overlay-${modality}`);
-      show(shown && Boolean(this.kept.kept[modality]), canvas);
-      if (shown && this.kept.kept[modality]) drawKept(canvas, this.kept.grid, this.kept.kept[modality]);
+      show(shown && Boolean(this.answer.selected_patches[modality]), canvas);
+      if (shown && this.answer.selected_patches[modality]) drawSelected(canvas, this.answer.grid, this.answer.selected_patches[modality]);
     }
-    if (!this.kept) return;
-    const [rows, columns] = this.kept.grid;
-    const numbers = [...new Set(Object.values(this.kept.kept).map((patches) => patches.length))];
-    byId("kept-count").textContent = `kept, ${numbers.join(" or ")} of ${rows * columns}`;
+    if (!this.answer) return;
+    const [rows, columns] = this.answer.grid;
+    const numbers = [...new Set(Object.values(this.answer.selected_patches).map((patches) => patches.length))];
+    byId("patches-count").textContent = `selected, ${numbers.join(" or ")} of ${rows * columns}`;
   }
 
   complain(line) {
-    byId("error-pictures").textContent = line;
-    show(true, byId("error-pictures"));
+    byId("error-images").textContent = line;
+    show(true, byId("error-images"));
   }
 
   changed() {
     const focused = byId("slots").contains(document.activeElement) ? document.activeElement.id : null;
-    this.kept = null;
-    show(false, byId("error-pictures"));
+    this.answer = null;
+    show(false, byId("error-images"));
     this.draw();
     if (focused) byId(focused)?.focus();
     this.onChange();
@@ -118,11 +118,11 @@ export class Query {
       class: "visually-hidden",
       accept: TYPES,
       multiple: true,
-      "aria-label": `${name} picture, ${LIGHT[modality]}: ${file ? `${file.name}; choose another` : "choose a file"}`,
+      "aria-label": `${name} image, ${LIGHT[modality]}: ${file ? `${file.name}; choose another` : "choose a file"}`,
       "aria-describedby": `error-${modality}`,
       on: { change: (event) => event.target.files.length && this.take([...event.target.files], modality) },
     });
-    const inside = file ? this.picture(modality, file) : el("span", { class: "slot-hint", text: "Drop, paste or choose" });
+    const inside = file ? this.image(modality, file) : el("span", { class: "slot-hint", text: "Drop, paste or choose" });
     return el(
       "div",
       { class: "slot", data: { modality, ...(file && { filled: "" }) } },
@@ -139,7 +139,7 @@ export class Query {
     );
   }
 
-  picture(modality, file) {
+  image(modality, file) {
     this.urls[modality] = URL.createObjectURL(file);
     const image = el("img", { src: this.urls[modality], alt: `The query in ${LIGHT[modality]} light` });
     const frame = el(
@@ -211,5 +211,5 @@ function listen(query) {
   });
 }
 
-/** Whether pictures are asked for now: on the search, with no dialog before it. */
+/** Whether images are asked for now: on the search, with no dialog before it. */
 const ready = () => !byId("search").hidden && !document.querySelector("dialog[open]");

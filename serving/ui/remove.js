@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { byId, counted, el, show } from "./dom.js";
-import { clearFaults, lineOf } from "./faults.js";
+import { clearErrors, formatError } from "./errors.js";
 import { shownTime } from "./results.js";
 
 const MOST = 1000;
@@ -21,12 +21,12 @@ export class Remove {
     });
   }
 
-  /** Open it for a hit of a gallery; `thumbs`: where its pictures come from. */
+  /** Open it for a hit of a gallery; `thumbs`: where its images come from. */
   open(gallery, hit, thumbs) {
     Object.assign(this, { gallery, hit, thumbs });
-    clearFaults(byId("remove"));
+    clearErrors(byId("remove"));
     byId("remove-form").reset();
-    byId("remove-pictures").replaceChildren(thumbs.strip(hit));
+    byId("remove-images").replaceChildren(thumbs.strip(hit));
     show(hit.identity !== null, byId("remove-scope"));
     byId("remove-identity-label").textContent = `Everything of identity ${hit.identity}`;
     byId("remove").showModal();
@@ -37,7 +37,7 @@ export class Remove {
     return byId("remove-identity").checked;
   }
 
-  /** Say what will go. What an identity has is asked of the server, with the hit's own pictures. */
+  /** Say what will go. What an identity has is asked of the server, with the hit's own images. */
   async describe() {
     this.stop?.abort();
     this.stop = new AbortController();
@@ -45,7 +45,7 @@ export class Remove {
     if (!this.whole) {
       this.tell(
         [this.hit],
-        `Item ${this.hit.id}${from(this.hit)} will be removed from ${this.gallery}, with ${counted(Object.keys(this.hit.images).length, "picture")}. This cannot be undone.`,
+        `Item ${this.hit.id}${from(this.hit)} will be removed from ${this.gallery}, with ${counted(Object.keys(this.hit.images).length, "image")}. This cannot be undone.`,
         "Remove 1 item",
       );
       return;
@@ -55,7 +55,7 @@ export class Remove {
       this.all(await this.ofIdentity(this.stop.signal));
     } catch (error) {
       if (error.name === "AbortError") return;
-      byId("error-remove").textContent = lineOf(error);
+      byId("error-remove").textContent = formatError(error);
       show(true, byId("error-remove"));
     }
   }
@@ -72,10 +72,10 @@ export class Remove {
 
   all(hits) {
     const number = hits.length === MOST ? `${MOST} or more items` : counted(hits.length, "item");
-    const pictures = hits.reduce((sum, hit) => sum + Object.keys(hit.images).length, 0);
+    const images = hits.reduce((sum, hit) => sum + Object.keys(hit.images).length, 0);
     this.tell(
       hits,
-      `Everything of identity ${this.hit.identity} will be removed from ${this.gallery}: ${number}, with ${counted(pictures, "picture")}. This cannot be undone.`,
+      `Everything of identity ${this.hit.identity} will be removed from ${this.gallery}: ${number}, with ${counted(images, "image")}. This cannot be undone.`,
       `Remove ${number}`,
     );
   }
@@ -101,7 +101,7 @@ export class Remove {
       byId("remove").close();
       this.done(removed, (other) => (whole ? other.identity === hit.identity : other.id === hit.id));
     } catch (error) {
-      byId("error-remove").textContent = lineOf(error);
+      byId("error-remove").textContent = formatError(error);
       show(true, byId("error-remove"));
     } finally {
       byId("remove-go").disabled = false;

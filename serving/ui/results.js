@@ -22,7 +22,7 @@ export class Results {
     this.draw();
   }
 
-  /** Show nothing, and let the pictures go. */
+  /** Show nothing, and let the images go. */
   forget() {
     this.thumbs.close();
     this.thumbs = new Thumbs();
@@ -175,7 +175,7 @@ export function groupsOf(hits) {
   return [...groups.values()];
 }
 
-function aboutOf({ hits, gallery, stages }) {
-  const spent = Object.entries(stages ?? {}).map(([name, ms]) => `${name} ${ms < 10 ? ms.toFixed(1) : ms.toFixed(0)}`);
+function aboutOf({ hits, gallery, timings }) {
+  const spent = Object.entries(timings ?? {}).map(([name, ms]) => `${name} ${ms < 10 ? ms.toFixed(1) : ms.toFixed(0)}`);
   return `${counted(hits.length, "hit")} in ${gallery}${spent.length ? ` · ${spent.join(" · ")} ms` : ""}`;
 }

@@ -1,10 +1,10 @@
-// An item's pictures: fetched when they come into view, with the caller's token, and let go with the list they belong to.
+// An item's images: fetched when they come into view, with the caller's token, and let go with the list they belong to.
 
-import { picture } from "./api.js";
+import { image } from "./api.js";
 import { el } from "./dom.js";
 import { LIGHT, MODALITIES } from "./modalities.js";
 
-/** The pictures of one list of hits. */
+/** The images of one list of hits. */
 export class Thumbs {
   constructor() {
     this.blobs = new Map();
@@ -21,7 +21,7 @@ export class Thumbs {
     );
   }
 
-  /** Forget every picture. */
+  /** Forget every image. */
   close() {
     this.stop.abort();
     this.seen.disconnect();
@@ -29,10 +29,10 @@ export class Thumbs {
     this.blobs.clear();
   }
 
-  /** One picture as a Blob, fetched once. */
+  /** One image as a Blob, fetched once. */
   blob(path) {
     if (!this.blobs.has(path)) {
-      const coming = picture(path, this.stop.signal);
+      const coming = image(path, this.stop.signal);
       this.blobs.set(path, coming);
       coming.catch(() => this.blobs.delete(path));
     }
@@ -64,7 +64,7 @@ export class Thumbs {
     }
   }
 
-  /** An item's pictures as files, to be sent as a query: {modality: File}. */
+  /** An item's images as files, to be sent as a query: {modality: File}. */
   async files(hit) {
     const found = Object.entries(hit.images).map(async ([modality, path]) => {
       const blob = await this.blob(path);

@@ -2,8 +2,8 @@
 request again.
 
 Of the OpenAPI document's operations, with fields, forms, bodies, paths and headers out of joint,
-and with pictures that are mutated files of every format that is read. Our own generator rather than
-a fuzzer's: it knows where a picture has its dimensions, every case is one request that its number
+and with images that are mutated files of every format that is read. Our own generator rather than
+a fuzzer's: it knows where an image has its dimensions, every case is one request that its number
 reproduces, and it needs no package.
 """
 
@@ -73,7 +73,7 @@ class Abuse:
 
 
 def whole_files() -> list[bytes]:
-    """Whole pictures: every format that is read, in several modes."""
+    """Whole images: every format that is read, in several modes."""
     rgb = Image.fromarray(make_pixels(1))
     made = [(rgb, form) for form in ("PNG", "JPEG", "WEBP", "TIFF", "BMP")]
     made += [
@@ -100,7 +100,7 @@ def _saved(image: Image.Image, form: str, **options: Any) -> bytes:
 
 
 def mutated(chance: random.Random, wholes: Sequence[bytes]) -> bytes:
-    """A picture's file after one or two mutations."""
+    """An image's file after one or two mutations."""
     data = chance.choice(wholes)
     if chance.random() < _WHOLE:
         return data
@@ -198,9 +198,9 @@ def _huge_tiff(data: bytes, order: str, side: int) -> bytes:
     return bytes(changed)
 
 
-def with_mutated_pictures(number: int, wholes: Sequence[bytes]) -> Abuse:
-    """A form that is in order but for its pictures."""
-    chance = random.Random(f"pictures {number}")
+def with_mutated_images(number: int, wholes: Sequence[bytes]) -> Abuse:
+    """A form that is in order but for its images."""
+    chance = random.Random(f"images {number}")
     names = chance.sample(("rgb", "nir", "tir"), chance.randint(1, 3))
     parts = [_part(name, mutated(chance, wholes), "x.png") for name in names]
     path = chance.choice(("/search", "/embed", "/enroll"))

@@ -19,11 +19,11 @@ const behind = (element) => {
   }
   return layers.reverse().reduce((under, layer) => over(layer, under), [255, 255, 255]);
 };
-const faults = [];
+const errors = [];
 const judge = (element, colour, wanted, what) => {
   const under = behind(element);
   const found = ratio(over(parsed(colour), under), under);
-  if (found < wanted) faults.push(`${what}: ${found.toFixed(2)} of ${wanted}, ${colour} on ${under.map(Math.round)}`);
+  if (found < wanted) errors.push(`${what}: ${found.toFixed(2)} of ${wanted}, ${colour} on ${under.map(Math.round)}`);
 };
 const seen = (element) =>
   element.checkVisibility({ visibilityProperty: true }) && !element.closest(".visually-hidden, :disabled");
@@ -48,4 +48,4 @@ for (const control of root.querySelectorAll("input, select, button")) {
 }
 for (const dot of root.querySelectorAll(".dot, .bar i"))
   if (seen(dot)) judge(dot.parentElement, getComputedStyle(dot).backgroundColor, 3, `mark ${dot.dataset.modality ?? "bar"}`);
-return { texts, faults };
+return { texts, errors };

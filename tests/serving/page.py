@@ -15,7 +15,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from tests.serving.browser import emulate
 
-PATIENCE = 20.0
+ATTEMPTS = 20.0
 
 
 class Page:
@@ -49,7 +49,7 @@ class Page:
 
     def until(self, condition: str) -> None:
         """Wait for a condition in JavaScript."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + ATTEMPTS
         while not self.run(f"return Boolean({condition})"):
             if time.monotonic() > deadline:
                 pytest.fail(f"never became true: {condition}")
@@ -81,23 +81,23 @@ class Page:
         return found
 
     def choose(self, paths: Iterable[Path]) -> None:
-        """Choose pictures as one does in a file dialog."""
+        """Choose images as one does in a file dialog."""
         paths = list(paths)
         self.by("pick-rgb").send_keys("\n".join(map(str, paths)))
         self.until(f"document.querySelectorAll('.slot[data-filled]').length >= {len(paths)}")
 
     def search(self) -> None:
-        """Search, and wait for the hits and their pictures."""
+        """Search, and wait for the hits and their images."""
         self.by("go").click()
         self.hits()
 
     def hits(self) -> None:
-        """Wait for hits, and for the pictures of those in view."""
+        """Wait for hits, and for the images of those in view."""
         self.until("document.getElementById('progress').hidden && document.querySelector('.card')")
         self.until("document.querySelector('.card .thumb img')?.naturalWidth > 0")
 
     def shoot(self, name: str) -> Path:
-        """A screenshot, once the pictures in view are there."""
+        """A screenshot, once the images in view are there."""
         self.until(
             "[...document.images].every((image) => image.naturalWidth || !image.checkVisibility()"
             " || (({ top, bottom }) => top > innerHeight || bottom < 0)(image.getBoundingClientRect()))"

@@ -1,4 +1,4 @@
-"""What a server on a network meets: malformed requests, mutated pictures, clients that dawdle or
+"""What a server on a network meets: malformed requests, mutated images, clients that dawdle or
 hang up, processes that die.
 
 Several hundred malformed requests; `TRIREID_ABUSE=10000` sends so many of each sort.
@@ -23,7 +23,7 @@ import httpx
 import pytest
 
 from tests.conftest import make_sample
-from tests.serving.abuse import Abuse, malformed, whole_files, with_mutated_pictures
+from tests.serving.abuse import Abuse, malformed, whole_files, with_mutated_images
 from tests.serving.conftest import Server, filled, running
 from tests.serving.test_service import files
 from trireid.gallery import Gallery
@@ -120,12 +120,12 @@ def sent(server: Server, abuse: Abuse) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("sort", ["pictures", "requests"])
+@pytest.mark.parametrize("sort", ["images", "requests"])
 def test_malformed_requests_are_answered_as_such(abused: Server, sort: str) -> None:
     document = abused.client.get("/openapi.json").json()
     make: Callable[[int], Abuse] = (
-        (lambda number: with_mutated_pictures(number, WHOLES))
-        if sort == "pictures"
+        (lambda number: with_mutated_images(number, WHOLES))
+        if sort == "images"
         else (lambda number: malformed(number, document, WHOLES))
     )
     with ThreadPoolExecutor(8) as pool:

@@ -31,14 +31,14 @@ ASKED: dict[str, tuple[str, str, dict[str, Any]]] = {
     "embed": ("POST", "/v1/embed", {"files": files(5)}),
     "galleries": ("GET", "/galleries", {}),
     "gallery": ("GET", "/galleries/people", {}),
-    "picture": ("GET", "/pictures/people/1/rgb", {}),
+    "image": ("GET", "/images/people/1/rgb", {}),
     "enroll": ("POST", "/enroll", {"files": files(70), "data": {"id": "new"}}),
     "remove": ("POST", "/remove", {"json": {"ids": ["nobody"]}}),
     "metrics": ("GET", "/metrics", {}),
     "nothing": ("GET", "/schema.json", {}),
 }
 MAY = {
-    "ann": {"search", "embed", "galleries", "gallery", "picture"},
+    "ann": {"search", "embed", "galleries", "gallery", "image"},
     "eve": {"enroll"},
     "rob": {"remove"},
     "boss": set(ASKED) - {"nothing"},
@@ -113,7 +113,7 @@ def test_without_tokens_only_this_machines_own_requests_are_answered(
     """A page of another site, also one that rebinds its name to this address, and what a proxy
     passes on from elsewhere.
     """
-    for method, path, request in (ASKED["search"], ASKED["picture"]):
+    for method, path, request in (ASKED["search"], ASKED["image"]):
         answer = server.client.request(method, path, headers=headers, **request)
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")
     origin = {"Origin": str(server.client.base_url)}
@@ -134,7 +134,7 @@ def test_every_answer_protects_a_browser_and_carries_its_request(guarded: Server
     assert re.fullmatch(r"[0-9a-f]{32}", made)
 
 
-def test_the_audit_says_who_did_what_and_shows_no_picture(guarded: Server) -> None:
+def test_the_audit_says_who_did_what_and_shows_no_image(guarded: Server) -> None:
     headers = {**bearer("boss"), "X-Request-Id": "audited"}
     guarded.client.post("/search", files=files(5), data={"k": "2"}, headers=headers)
     guarded.client.post(

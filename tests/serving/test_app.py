@@ -11,21 +11,24 @@ from trireid.samples.errors import GalleryLockedError, StoreError
 from trireid.serving.app import create_app
 
 
-class FailingDesk:
-    """A desk whose store, or whose own code, fails."""
+class FailingGalleryService:
+    """A service whose store, or whose own code, fails."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    def listing(self) -> None:
+    def list_galleries(self) -> None:
         raise self.error
 
 
 def answer_to(error: Exception, monkeypatch: pytest.MonkeyPatch) -> httpx.Response:
-    """What is answered where the desk's listing fails."""
+    """What is answered where the service's listing fails."""
     app = create_app()
-    app.state.desk = FailingDesk(error)
-    monkeypatch.setattr("trireid.serving.desk.Desk.listing", FailingDesk.listing)
+    app.state.galleries = FailingGalleryService(error)
+    monkeypatch.setattr(
+        "trireid.serving.gallery_service.GalleryService.list_galleries",
+        FailingGalleryService.list_galleries,
+    )
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)

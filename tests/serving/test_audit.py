@@ -29,8 +29,8 @@ from trireid.serving.access import Principal
 from trireid.serving.access_control import PRINCIPAL
 from trireid.serving.app import create_app
 from trireid.serving.audit import Audit
-from trireid.serving.auth import REQUEST_ID
-from trireid.serving.desk import Desk
+from trireid.serving.auth_middleware import REQUEST_ID
+from trireid.serving.gallery_service import GalleryService
 from trireid.serving.limits import Limits
 from trireid.serving.logs import log
 from trireid.serving.operations import ROUTE
@@ -275,7 +275,7 @@ class Asked:
 
     def __init__(self, folder: Path, audit: Path) -> None:
         self.app = create_app(audit=Audit(audit))
-        self.app.state.desk = self.desk = Desk([folder], Limits(), SILENT)
+        self.app.state.galleries = self.galleries = GalleryService([folder], Limits(), SILENT)
         self.app.state.metrics = SILENT
 
     def __call__(self, method: str, path: str, **request: Any) -> httpx.Response:
@@ -307,7 +307,7 @@ EVERYTHING: dict[str, tuple[str, str, dict[str, Any]]] = {
     "remove": ("POST", "/remove", {"json": {"ids": ["s0"]}}),
     "galleries": ("GET", "/galleries", {}),
     "one gallery": ("GET", "/galleries/people", {}),
-    "an image": ("GET", "/pictures/people/3/rgb", {}),
+    "an image": ("GET", "/images/people/3/rgb", {}),
 }
 
 
@@ -318,7 +318,7 @@ def test_nothing_is_done_or_told_that_cannot_be_recorded(
     asked = Asked(
         filled(tmp_path / "people.gallery", embedder), Path("/dev/full") if full else path
     )
-    gallery = asked.desk.named("people")
+    gallery = asked.galleries.get_gallery("people")
     before = gallery.digests()
     if not full:
         monkeypatch.setattr("os.write", failing_write(0, errno.EROFS))
@@ -329,7 +329,7 @@ def test_nothing_is_done_or_told_that_cannot_be_recorded(
         )
     assert gallery.digests() == before
     assert not gallery.audit()
-    asked.desk.close()
+    asked.galleries.close()
 
 
 def test_everything_that_is_done_or_told_has_its_lines(
@@ -338,9 +338,9 @@ def test_everything_that_is_done_or_told_has_its_lines(
     asked = Asked(filled(tmp_path / "people.gallery", embedder), path)
     for method, address, request in EVERYTHING.values():
         assert asked(method, address, **request).status_code == 200, address
-    gallery = asked.desk.named("people")
+    gallery = asked.galleries.get_gallery("people")
     stored = gallery.audit()
-    asked.desk.close()
+    asked.galleries.close()
     found = [(line["action"], line["stage"], line.get("gallery")) for line in lines(path)]
     assert found == [
         ("search", "result", "people"),
@@ -353,7 +353,7 @@ def test_everything_that_is_done_or_told_has_its_lines(
         ("remove", "result", "people"),
         ("galleries", "result", None),
         ("galleries", "result", "people"),
-        ("pictures", "result", "people"),
+        ("images", "result", "people"),
     ]
     assert lines(path)[8]["galleries"] == ["people"]
     assert [(action, what["by"]["client"]) for _, action, what in stored] == [

@@ -39,11 +39,11 @@ def client(server: Server) -> Iterator[Client]:
 
 def test_everything_that_the_service_can_do(client: Client) -> None:
     found = client.search(
-        Sample(**pictures(5), camera=1), "people", k=3, where={"identity": "2"}, other_cameras=True
+        Sample(**images(5), camera=1), "people", k=3, where={"identity": "2"}, other_cameras=True
     )
     assert [hit.rank for hit in found.hits] == [1, 2, 3]
     assert {(hit.identity, hit.camera == 1) for hit in found.hits} == {("2", False)}
-    assert (found.gallery, found.present, set(found.stages)) == (
+    assert (found.gallery, found.present, set(found.timings)) == (
         "people",
         ["rgb", "nir", "tir"],
         {"decode", "embed", "search"},
@@ -55,9 +55,9 @@ def test_everything_that_the_service_can_do(client: Client) -> None:
         "kind": "person",
         "attributes": {"coat": "red"},
     }
-    sample = Sample(**pictures(50), **known)
+    sample = Sample(**images(50), **known)
     made = client.enroll(sample, "people").id
-    assert client.enroll(Sample(id="mine", **pictures(51), identity="Zoë"), "people").id == "mine"
+    assert client.enroll(Sample(id="mine", **images(51), identity="Zoë"), "people").id == "mine"
     hit = client.search(sample, "people", k=1, min_score=0.9).hits[0]
     assert hit.id == made
     assert {name: getattr(hit, name) for name in known} == known
@@ -68,12 +68,12 @@ def test_everything_that_the_service_can_do(client: Client) -> None:
     assert client.whoami().open
 
 
-def pictures(seed: int) -> dict[str, Any]:
+def images(seed: int) -> dict[str, Any]:
     sample = make_sample(seed)
     return {"rgb": sample.rgb, "nir": sample.nir, "tir": sample.tir}
 
 
-def test_pictures_of_every_kind_arrive_unchanged(
+def test_images_of_every_kind_arrive_unchanged(
     client: Client, tmp_path: Path, server: Server
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (64, 32, 3), dtype=np.uint8)
@@ -94,7 +94,7 @@ def test_an_event_loop_asks_many_things_at_once(server: Server) -> None:
     async def ask() -> list[str]:
         async with AsyncClient(str(server.client.base_url)) as client:
             answers = await asyncio.gather(
-                *(client.search(Sample(**pictures(i)), "people", k=1) for i in range(12))
+                *(client.search(Sample(**images(i)), "people", k=1) for i in range(12))
             )
             with pytest.raises(ServiceError):
                 await client.gallery("pets")
@@ -107,7 +107,7 @@ def test_what_the_server_refuses_is_an_error_with_all_that_it_told(
     server: Server, guarded: Server
 ) -> None:
     with Client(str(server.client.base_url)) as client, pytest.raises(ServiceError) as caught:
-        client.search(Sample(rgb=b"not a picture"), "people")
+        client.search(Sample(rgb=b"not an image"), "people")
     error = caught.value
     assert (error.status, error.code, error.field, error.temporary) == (415, "format", "rgb", False)
     assert isinstance(error, TrireidError)
@@ -136,12 +136,12 @@ def waited_for(log: Path, text: str) -> str:
         (lambda client: client.search(Sample()), ImageError),
         (lambda client: client.search(Sample(rgb="/gone.png")), ImageError),
         (lambda client: client.search(Sample(rgb=np.zeros((4, 4), np.uint8))), ImageError),
-        (lambda client: client.search(Sample(**pictures(1)), where={"a": {1}}), TrireidError),
+        (lambda client: client.search(Sample(**images(1)), where={"a": {1}}), TrireidError),
         (
-            lambda client: client.enroll(Sample(**pictures(1), attributes={"a": float("nan")})),
+            lambda client: client.enroll(Sample(**images(1), attributes={"a": float("nan")})),
             TrireidError,
         ),
-        (lambda client: client.enroll(Sample(**pictures(1), scene="yard")), TrireidError),
+        (lambda client: client.enroll(Sample(**images(1), scene="yard")), TrireidError),
         (lambda _: Client("127.0.0.1:3000"), TrireidError),
         (lambda _: Client("http://"), TrireidError),
         (lambda _: Client("http://user:word@host"), TrireidError),

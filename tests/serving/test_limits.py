@@ -1,4 +1,4 @@
-"""What a server grants: sizes, times, numbers; and what it does with who asks for more."""
+"""What a server grants: sizes, timings, numbers; and what it does with who asks for more."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trireid.serving.deadline import time_left
 from trireid.serving.limits import Limits, MetricsAccess
 from trireid.serving.schemas import EmbedAnswer
 from trireid.serving.settings import workers
-from trireid.serving.stages import collected, stage
+from trireid.serving.timings import collect_timings, measure
 
 
 def test_limits_come_from_the_environment() -> None:
@@ -69,8 +69,8 @@ def test_so_many_workers_cannot_be(number: str, monkeypatch: pytest.MonkeyPatch)
         workers()
 
 
-class SlowDesk:
-    """A desk that takes its time, and notes the most that were at work at once and what deadline
+class SlowGalleryService:
+    """A service that takes its time, and notes the most that were at work at once and what deadline
     they saw.
     """
 
@@ -79,23 +79,23 @@ class SlowDesk:
     def __init__(self, seconds: float) -> None:
         self.seconds, self.left, self.lock = seconds, list[float | None](), threading.Lock()
 
-    def embed(self, _: object, pictures: Any) -> EmbedAnswer:
+    def embed(self, _: object, images: Any) -> EmbedAnswer:
         with self.lock:
             self.left.append(time_left())
         time.sleep(self.seconds)
         return EmbedAnswer(
-            embedding=[float(len(pictures["rgb"].read()))], dim=1, model="slow", present=["rgb"]
+            embedding=[float(len(images["rgb"].read()))], dim=1, model="slow", present=["rgb"]
         )
 
 
 def asked(
-    desk: SlowDesk, limits: Limits, count: int, headers: dict[str, str] | None = None
+    service: SlowGalleryService, limits: Limits, count: int, headers: dict[str, str] | None = None
 ) -> list[httpx.Response]:
     """The answers to requests that come at the same time."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("trireid.serving.app.Desk.embed", SlowDesk.embed)
+        patched.setattr("trireid.serving.app.GalleryService.embed", SlowGalleryService.embed)
         app = create_app(limits)
-    app.state.desk = desk
+    app.state.galleries = service
 
     async def ask() -> list[httpx.Response]:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -109,7 +109,7 @@ def asked(
 
 
 def test_a_full_queue_is_503_with_a_time_to_come_back() -> None:
-    answers = asked(SlowDesk(0.2), Limits(queue=3), 8)
+    answers = asked(SlowGalleryService(0.2), Limits(queue=3), 8)
     assert sorted(answer.status_code for answer in answers) == [200] * 3 + [503] * 5
     refused = next(answer for answer in answers if answer.status_code == 503)
     assert refused.json()["error"]["code"] == "busy"
@@ -120,10 +120,10 @@ def test_a_full_queue_is_503_with_a_time_to_come_back() -> None:
 def test_a_request_has_the_servers_deadline_or_its_own_shorter_one(
     header: str | None, most: float
 ) -> None:
-    desk = SlowDesk(0)
-    (answer,) = asked(desk, Limits(), 1, None if header is None else {"X-Deadline": header})
+    service = SlowGalleryService(0)
+    (answer,) = asked(service, Limits(), 1, None if header is None else {"X-Deadline": header})
     assert answer.status_code == 200
-    (left,) = desk.left
+    (left,) = service.left
     assert left is not None
     assert most - 5 < left <= most
 
@@ -199,14 +199,14 @@ def test_metrics_count_what_happened_and_not_what_strangers_make_up(server: Serv
 
 
 def test_a_stage_does_not_count_what_is_within_it() -> None:
-    with collected() as times, stage("search"):
+    with collect_timings() as timings, measure("search"):
         time.sleep(0.02)
-        with stage("embed"):
+        with measure("embed"):
             time.sleep(0.05)
-        with stage("embed"):
+        with measure("embed"):
             time.sleep(0.05)
-    assert times["embed"] == pytest.approx(0.1, abs=0.04)
-    assert times["search"] == pytest.approx(0.02, abs=0.019)
+    assert timings["embed"] == pytest.approx(0.1, abs=0.04)
+    assert timings["search"] == pytest.approx(0.02, abs=0.019)
 
 
 def test_a_request_in_flight_is_answered_when_the_server_is_told_to_stop(

@@ -58,7 +58,7 @@ def test_answers_have_the_fields_that_are_described(
     assert set(answer.json()) == set(schema["properties"])
 
 
-def test_forms_take_the_pictures(server: Server) -> None:
+def test_forms_take_the_images(server: Server) -> None:
     form = resolved(
         document()["paths"]["/search"]["post"]["requestBody"]["content"]["multipart/form-data"][
             "schema"

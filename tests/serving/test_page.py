@@ -20,8 +20,8 @@ from selenium.webdriver.chrome.webdriver import WebDriver
 from tests.conftest import ROOT, find_shared
 from tests.serving.browser import chromium, console, need_browser, requested
 from tests.serving.conftest import TOKENS, Server, running
-from tests.serving.drawn import NAMES, drawn, fill, written
 from tests.serving.page import ENTER, ESCAPE, SPACE, TAB, Page
+from tests.serving.page_gallery import NAMES, drawn, fill, written
 from trireid.samples import Sample
 
 UI = ROOT / "serving" / "ui"
@@ -62,7 +62,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
 def page(browser: WebDriver, shown: Server, tmp_path: Path) -> Iterator[Page]:
     """The page, fresh, for who may do everything.
 
-    Afterwards: it asked nobody else for anything, and the console shows no fault, nor a breach of
+    Afterwards: it asked nobody else for anything, and the console shows no error, nor a breach of
     the CSP.
     """
     signed_in = Page(browser, str(shown.client.base_url), tmp_path, TOKENS["boss"][1])
@@ -80,12 +80,12 @@ def visited(page: Page, expected: set[str]) -> Iterator[Page]:
     console(page.browser)
     requested(page.browser)
     yield page
-    faults = [
+    errors = [
         message
         for message in console(page.browser)
         if not set(_JS_NETWORK.findall(message)) & expected
     ]
-    assert faults == []
+    assert errors == []
     asked = {
         url for url in requested(page.browser) if not url.startswith(("blob:", "data:", "about:"))
     }
@@ -95,11 +95,11 @@ def visited(page: Page, expected: set[str]) -> Iterator[Page]:
 
 @pytest.fixture
 def query(samples: list[Sample], tmp_path: Path) -> dict[str, Path]:
-    """The first item's pictures, as files named by their modality."""
+    """The first item's images, as files named by their modality."""
     return written(samples[0], tmp_path)
 
 
-def test_a_real_triplet_finds_hits_and_shows_their_pictures(page: Page) -> None:
+def test_a_real_triplet_finds_hits_and_shows_their_images(page: Page) -> None:
     folder = find_shared("real") / "person"
     page.open().choose(
         folder / f"ideaP_0_query_01_{modality}.png" for modality in ("tir", "rgb", "nir")
@@ -139,7 +139,7 @@ def test_hits_say_all_that_is_known_of_them(
     )
     assert len(shares) == 12
     assert shares[0] == max(shares) > min(shares)  # a cosine below zero has an empty bar
-    assert page.texts(".card .none") == ["none"]  # the item without a thermal picture
+    assert page.texts(".card .none") == ["none"]  # the item without a thermal image
     assert "12 hits in people" in page.by("results-about").text
     assert (page.by("live").get_attribute("textContent") or "").startswith(
         "12 hits. Best: Ada, score "
@@ -155,7 +155,7 @@ def test_dropped_patches_are_dimmed_and_kept_ones_are_not(
     files = {name: path.read_bytes() for name, path in query.items()}
     answer = shown.client.post("/search", files=files, data={"gallery": "people"}).json()
     rows, columns = answer["grid"]
-    kept = answer["kept"]["nir"]
+    kept = answer["selected_patches"]["nir"]
     assert 0 < len(kept) < rows * columns
     alphas = """
         const [canvas, rows, columns] = [document.getElementById("overlay-nir"), ...arguments];
@@ -168,19 +168,19 @@ def test_dropped_patches_are_dimmed_and_kept_ones_are_not(
     dimmed = [patch for patch, alpha in enumerate(page.run(alphas, rows, columns)) if alpha > 100]
     assert dimmed == sorted(set(range(rows * columns)) - set(kept))
     box = "const {x, y, width, height} = arguments[0].getBoundingClientRect(); return [x, y, width, height]"
-    overlay, picture = (
+    overlay, image = (
         page.run(box, page.all(f'[data-modality="nir"] {each}')[0]) for each in ("canvas", "img")
     )
-    assert overlay == pytest.approx(picture, abs=1)
-    assert f"{len(kept)} of {rows * columns}" in page.by("kept-count").text
-    page.by("kept-shown").click()
+    assert overlay == pytest.approx(image, abs=1)
+    assert f"{len(kept)} of {rows * columns}" in page.by("patches-count").text
+    page.by("patches-shown").click()
     assert not page.by("overlay-nir").is_displayed()
-    page.by("swap-rgb").click()  # other pictures: what was kept of these is not known
-    assert not page.by("kept").is_displayed()
-    assert page.by("note").text == "The pictures have changed since this search."
+    page.by("swap-rgb").click()  # other images: what was kept of these is not known
+    assert not page.by("patches").is_displayed()
+    assert page.by("note").text == "The images have changed since this search."
 
 
-def test_pictures_are_dropped_pasted_swapped_and_cleared(
+def test_images_are_dropped_pasted_swapped_and_cleared(
     page: Page, query: dict[str, Path], tmp_path: Path
 ) -> None:
     def filled() -> dict[str, str]:
@@ -214,7 +214,7 @@ def test_pictures_are_dropped_pasted_swapped_and_cleared(
     drop(page, others)
     page.until("document.querySelectorAll('.slot[data-filled]').length === 3")
     assert filled() == {"rgb": "0.png", "nir": "1.png", "tir": "2.png"}
-    assert page.by("error-pictures").text == "Three pictures at most: 1 file left out."
+    assert page.by("error-images").text == "Three images at most: 1 file left out."
 
 
 def drop(page: Page, paths: list[Path]) -> None:
@@ -364,15 +364,15 @@ def test_faults_stand_beside_their_field(
     page: Page, query: dict[str, Path], tmp_path: Path
 ) -> None:
     page.open().by("go").click()
-    assert page.by("error-pictures").text == "Add at least one picture."
+    assert page.by("error-images").text == "Add at least one image."
     assert page.focused == "pick-rgb"
     wrong = tmp_path / "wrong_nir.png"
-    wrong.write_text("no picture")
+    wrong.write_text("no image")
     page.choose([query["rgb"], wrong])
     page.until("document.body.textContent.includes('No preview')")
     page.by("go").click()
     page.until("!document.getElementById('error-nir').hidden")
-    assert page.by("error-nir").text.startswith("nir: not a picture we read")
+    assert page.by("error-nir").text.startswith("nir: not an image we read")
     assert page.focused == "pick-nir"
     assert page.by("pick-nir").get_attribute("aria-invalid") == "true"
     page.by("clear-nir").click()
@@ -442,7 +442,7 @@ def test_enrolled_then_found_then_removed_after_a_confirmation(
     assert page.focused == "remove-cancel"
     said = page.by("remove-what").text
     assert said.startswith(
-        "Item z/1 (identity Zoë <b>, camera 7, 2026-03-30 12:00 UTC) will be removed from people, with 3 pic"
+        "Item z/1 (identity Zoë <b>, camera 7, 2026-03-30 12:00 UTC) will be removed from people, with 3 im"
     )
     assert page.by("remove-go").text == "Remove 1 item"
     page.press(ENTER)  # the focus is on Keep
@@ -471,9 +471,9 @@ def test_enrolled_then_found_then_removed_after_a_confirmation(
 
 def ids_of(server: Server, identity: str) -> set[str]:
     where = json.dumps({"identity": identity})
-    picture = {"rgb": (UI.parent.parent / "docs" / "person.png").read_bytes()}
+    image = {"rgb": (UI.parent.parent / "docs" / "person.png").read_bytes()}
     hits = server.client.post(
-        "/search", files=picture, data={"gallery": "people", "where": where}
+        "/search", files=image, data={"gallery": "people", "where": where}
     ).json()["hits"]
     return {hit["id"] for hit in hits}
 
@@ -598,7 +598,7 @@ def test_everything_is_legible(page: Page, query: dict[str, Path], scheme: str) 
     def check(what: str, least: int) -> None:
         found: dict[str, Any] = page.run(script)
         assert found["texts"] >= least, what
-        assert found["faults"] == [], what
+        assert found["errors"] == [], what
 
     page.open(scheme=scheme)
     assert page.run("return getComputedStyle(document.body).backgroundColor") == (
@@ -686,7 +686,7 @@ def test_every_control_has_a_name(page: Page, query: dict[str, Path]) -> None:
 def test_the_files_need_no_other_host_and_are_in_the_wheel() -> None:
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"][
         "package-data"
-    ]["serving"]
+    ]["trireid.serving"]
     files = [path for path in UI.rglob("*") if path.is_file()]
     assert {path.name for path in files} >= {"index.html", "main.js", "theme.css"}
     for path in files:

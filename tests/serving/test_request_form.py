@@ -123,7 +123,7 @@ def test_an_unknown_field_is_named_with_the_nearest_one(
         ("POST", "/search?k=1"),
         ("GET", "/galleries?name=people"),
         ("GET", "/galleries/people?x="),
-        ("GET", "/pictures/people/1/rgb?size=9"),
+        ("GET", "/images/people/1/rgb?size=9"),
         ("GET", "/whoami?a=b"),
     ],
 )

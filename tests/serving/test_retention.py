@@ -9,7 +9,7 @@ from tests.serving.conftest import filled
 from trireid.gallery import Gallery
 from trireid.gallery.retention import set_keep_days
 from trireid.inference import Embedder
-from trireid.serving.desk import Desk
+from trireid.serving.gallery_service import GalleryService
 from trireid.serving.limits import Limits
 from trireid.serving.metrics import Metrics
 
@@ -21,13 +21,13 @@ def test_a_server_removes_what_is_older_than_its_gallery_keeps_items(
     set_keep_days(folder, 30)
     with Gallery.open(folder, embedder) as gallery:
         gallery._writer.run("UPDATE items SET added = added - 40 * 86400 WHERE id IN ('s1', 's2')")
-    desk = Desk([folder], Limits(), Metrics())
+    service = GalleryService([folder], Limits(), Metrics())
     try:
         until = time.monotonic() + 60
-        while desk.detail("people").size == 12 and time.monotonic() < until:
+        while service.describe_gallery("people").size == 12 and time.monotonic() < until:
             time.sleep(0.05)
-        detail = desk.detail("people")
+        detail = service.describe_gallery("people")
         assert (detail.size, detail.keep_days) == (10, 30)
-        assert {"s1", "s2"}.isdisjoint(desk.galleries["people"].ids())
+        assert {"s1", "s2"}.isdisjoint(service.galleries["people"].ids())
     finally:
-        desk.close()
+        service.close()

@@ -218,8 +218,8 @@ def test_a_token_may_be_limited_to_a_gallery(limited: Server) -> None:
         galleries = limited.client.get("/galleries", headers=as_user(name)).json()["galleries"]
         assert [each["name"] for each in galleries] == seen
     assert limited.client.get("/galleries/people", headers=as_user("eve")).status_code == 403
-    assert limited.client.get("/pictures/people/1/rgb", headers=as_user("eve")).status_code == 403
-    assert limited.client.get("/pictures/people/1/rgb", headers=as_user("ann")).status_code == 200
+    assert limited.client.get("/images/people/1/rgb", headers=as_user("eve")).status_code == 403
+    assert limited.client.get("/images/people/1/rgb", headers=as_user("ann")).status_code == 200
     assert (
         limited.client.post(
             "/remove", json={"gallery": "cars", "ids": ["a"]}, headers=as_user("rep")

@@ -46,9 +46,9 @@ def test_search_finds_the_item_that_was_added(server: Server) -> None:
         "person",
     )
     assert first["score"] == pytest.approx(1, abs=1e-5)
-    picture = server.client.get(first["images"]["tir"])
-    assert picture.headers["content-type"] == "image/jpeg"
-    assert picture.content[:2] == b"\xff\xd8"
+    image = server.client.get(first["images"]["tir"])
+    assert image.headers["content-type"] == "image/jpeg"
+    assert image.content[:2] == b"\xff\xd8"
 
 
 def test_embed_gives_what_the_artifact_gives(server: Server, embedder: Embedder) -> None:
@@ -126,7 +126,7 @@ def sixteen_bit() -> bytes:
     return saved(Image.fromarray(np.arange(64 * 32, dtype=np.uint16).reshape(64, 32) * 31), "PNG")
 
 
-def test_unusual_pictures_are_taken(server: Server) -> None:
+def test_unusual_images_are_taken(server: Server) -> None:
     for data in (sixteen_bit(), encode_image(1, "WEBP"), encode_image(1, "TIFF")):
         answer = server.client.post(
             "/search", files={"tir": ("t", data)}, data={"gallery": "people"}
@@ -145,7 +145,7 @@ JSON = {"content-type": "application/json"}
 PEOPLE = {"gallery": "people"}
 GOOD = {"rgb": ("a.png", encode_image(1))}
 BAD: dict[str, tuple[str, dict[str, Any], int, str | None]] = {
-    "no picture": ("/search", {"files": {"k": (None, "3")}}, 400, "rgb"),
+    "no image": ("/search", {"files": {"k": (None, "3")}}, 400, "rgb"),
     "no body": ("/search", {}, 400, "rgb"),
     "JSON instead of a form": ("/embed", {"json": {"rgb": "http://127.0.0.1:1/x.png"}}, 400, "rgb"),
     "text": ("/search", {"files": {"nir": ("a.png", b"hello")}, "data": PEOPLE}, 415, "nir"),
@@ -154,13 +154,13 @@ BAD: dict[str, tuple[str, dict[str, Any], int, str | None]] = {
     "1 x 1": ("/embed", {"files": {"rgb": ("a.png", encode_image(1, size=(1, 1)))}}, 400, "rgb"),
     "bomb": ("/embed", {"files": {"rgb": ("a.png", bomb(20_000))}}, 413, "rgb"),
     "gif": ("/embed", {"files": {"tir": ("a.gif", encode_image(1, "GIF"))}}, 415, "tir"),
-    "a URL for a picture": (
+    "a URL for an image": (
         "/embed",
         {"files": {"rgb": (None, "http://127.0.0.1:1/x.png")}},
         400,
         "rgb",
     ),
-    "the same picture field twice": ("/embed", {"files": [("rgb", GOOD["rgb"])] * 2}, 400, "rgb"),
+    "the same image field twice": ("/embed", {"files": [("rgb", GOOD["rgb"])] * 2}, 400, "rgb"),
     "a file for a text field": (
         "/search",
         {"files": {**GOOD, "k": ("k.txt", b"3")}, "data": PEOPLE},
@@ -311,8 +311,8 @@ def test_a_bad_request_gets_its_4xx(server: Server, name: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["0", "9" * 20, "9" * 5000, "-1", "x", "%2e%2e"])
-def test_pictures_that_are_not_there(server: Server, key: str) -> None:
-    assert server.client.get(f"/pictures/people/{key}/rgb").status_code == 404
+def test_images_that_are_not_there(server: Server, key: str) -> None:
+    assert server.client.get(f"/images/people/{key}/rgb").status_code == 404
 
 
 def test_a_method_that_is_not_taken(server: Server) -> None:

@@ -584,7 +584,7 @@ def _diagnose(given: argparse.Namespace) -> int:
 
 
 def _serve(given: argparse.Namespace) -> int:
-    from trireid.serving.launch import serve
+    from trireid.serving.run import serve
 
     return serve(
         [Path(folder) for folder in given.galleries], given.host, given.port, given.root_path

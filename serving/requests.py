@@ -1,4 +1,4 @@
-"""What a client may ask of a server, as data: each function here makes one call, which any
+"""The requests of a client, as data: each function here makes one request, which any
 transport can send.
 """
 
@@ -29,12 +29,12 @@ from trireid.serving.schemas import (
 )
 
 Answer = TypeVar("Answer", bound=BaseModel)
-#: Little effort: pictures are sent once.
+#: Little effort: images are sent once.
 _COMPRESSION: Final = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call(Generic[Answer]):
+class ApiRequest(Generic[Answer]):
     """A request, and the model of its answer.
 
     `repeatable`: to do it twice is the same as to do it once.
@@ -49,11 +49,11 @@ class Call(Generic[Answer]):
     repeatable: bool = True
 
 
-def embed(sample: Sample, gallery: str | None = None) -> Call[EmbedAnswer]:
-    """The embedding of a sample's pictures, by the network of `gallery` (default: the server's
+def embed(sample: Sample, gallery: str | None = None) -> ApiRequest[EmbedAnswer]:
+    """The embedding of a sample's images, by the network of `gallery` (default: the server's
     first).
     """
-    return Call(
+    return ApiRequest(
         path="/embed",
         answer=EmbedAnswer,
         files=_files(sample),
@@ -71,8 +71,8 @@ def search(
     rerank: bool = False,
     by_identity: bool = False,
     min_score: float | None = None,
-) -> Call[SearchAnswer]:
-    """The k best hits for a sample's pictures; the arguments are those of `Gallery.search`.
+) -> ApiRequest[SearchAnswer]:
+    """The k best hits for a sample's images; the arguments are those of `Gallery.search`.
     `gallery` may be left out where one is served.
     """
     asked = {"other_cameras": other_cameras, "rerank": rerank, "by_identity": by_identity}
@@ -84,11 +84,11 @@ def search(
         min_score=min_score,
         **{name: True for name, wanted in asked.items() if wanted},
     )
-    return Call(path="/search", answer=SearchAnswer, files=_files(sample), fields=fields)
+    return ApiRequest(path="/search", answer=SearchAnswer, files=_files(sample), fields=fields)
 
 
-def enroll(sample: Sample, gallery: str | None = None) -> Call[EnrollAnswer]:
-    """Add a sample, pictures included; durable when it returns. A sample without an id gets a
+def enroll(sample: Sample, gallery: str | None = None) -> ApiRequest[EnrollAnswer]:
+    """Add a sample, images included; durable when it returns. A sample without an id gets a
     random one here, so that what has to be sent again is the same item. Raises TrireidError for a
     scene, which the service has no field for.
     """
@@ -105,33 +105,33 @@ def enroll(sample: Sample, gallery: str | None = None) -> Call[EnrollAnswer]:
         expires=sample.expires,
         attributes=_json(sample.attributes or None, "attributes"),
     )
-    return Call(path="/enroll", answer=EnrollAnswer, files=_files(sample), fields=fields)
+    return ApiRequest(path="/enroll", answer=EnrollAnswer, files=_files(sample), fields=fields)
 
 
 def remove(
     gallery: str | None = None, *, ids: Sequence[str] | None = None, identity: str | None = None
-) -> Call[RemoveAnswer]:
+) -> ApiRequest[RemoveAnswer]:
     """Remove items by their ids, or all of an identity, for good. Not sent again where its answer
-    was lost: meanwhile others may have enrolled what it would remove.
+    was lost: others may have enrolled what it would remove.
     """
     given = {"gallery": gallery, "ids": None if ids is None else list(ids), "identity": identity}
     body = {name: value for name, value in given.items() if value is not None}
-    return Call(path="/remove", answer=RemoveAnswer, body=body, repeatable=False)
+    return ApiRequest(path="/remove", answer=RemoveAnswer, body=body, repeatable=False)
 
 
-def galleries() -> Call[GalleriesAnswer]:
+def galleries() -> ApiRequest[GalleriesAnswer]:
     """The galleries that are served."""
-    return Call(method="GET", path="/galleries", answer=GalleriesAnswer)
+    return ApiRequest(method="GET", path="/galleries", answer=GalleriesAnswer)
 
 
-def gallery(name: str) -> Call[GalleryDetail]:
+def gallery(name: str) -> ApiRequest[GalleryDetail]:
     """One gallery, in numbers."""
-    return Call(method="GET", path=f"/galleries/{quote(name, safe='')}", answer=GalleryDetail)
+    return ApiRequest(method="GET", path=f"/galleries/{quote(name, safe='')}", answer=GalleryDetail)
 
 
-def whoami() -> Call[WhoAmI]:
+def whoami() -> ApiRequest[WhoAmI]:
     """Whom the server takes the caller for."""
-    return Call(method="GET", path="/whoami", answer=WhoAmI)
+    return ApiRequest(method="GET", path="/whoami", answer=WhoAmI)
 
 
 def _fields(**given: object) -> dict[str, str]:
@@ -152,24 +152,22 @@ def _json(value: Mapping[str, Any] | None, name: str) -> str | None:
 
 
 def _files(sample: Sample) -> dict[str, bytes]:
-    """The pictures as files.
+    """The images as files.
 
     Raises ImageError for one that cannot be read, and where there is none.
     """
     if not sample.present:
-        raise MissingImageError("no picture: give at least one of rgb, nir, tir", "rgb")
-    pictures = {str(modality): sample.picture(modality) for modality in sample.present}
+        raise MissingImageError("no image: give at least one of rgb, nir, tir", "rgb")
+    images = {str(modality): sample.picture(modality) for modality in sample.present}
     return {
-        modality: _file(picture, modality)
-        for modality, picture in pictures.items()
-        if picture is not None
+        modality: _file(image, modality) for modality, image in images.items() if image is not None
     }
 
 
-def _file(picture: Picture, field: str) -> bytes:
+def _file(image: Picture, field: str) -> bytes:
     """What is a file already is sent as it is; pixels are sent as PNG, of which nothing is lost."""
-    if isinstance(picture, str | PathLike | bytes):
-        return content(picture, field)
+    if isinstance(image, str | PathLike | bytes):
+        return content(image, field)
     out = io.BytesIO()
-    decode(picture, field).save(out, "PNG", compress_level=_COMPRESSION)
+    decode(image, field).save(out, "PNG", compress_level=_COMPRESSION)
     return out.getvalue()

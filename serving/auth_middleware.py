@@ -91,9 +91,9 @@ class AuthMiddleware:
     def _record(self, scope: Scope, exchange: _Exchange) -> None:
         seconds = time.perf_counter() - exchange.began
         route = scope.get(ROUTE, "other")
-        self.metrics.answered(route, exchange.status, seconds)
+        self.metrics.count_answer(route, exchange.status, seconds)
         if exchange.code:
-            self.metrics.failed(exchange.code)
+            self.metrics.count_error(exchange.code)
         if route in _QUIET and exchange.status < 400:
             return
         principal = scope.get(PRINCIPAL)

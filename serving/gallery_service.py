@@ -1,4 +1,4 @@
-"""The desk: the galleries that are served, and what each request does with them."""
+"""The galleries that are served, and the work of each request on them."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ from trireid.serving.schemas import (
     SearchAnswer,
     SearchForm,
 )
-from trireid.serving.stages import collected, stage
+from trireid.serving.timings import collect_timings, measure
 
-#: Pictures as they were uploaded, not read yet: what waits for its turn holds no memory.
-Pictures = Mapping[Modality, BinaryIO]
+#: Images as they were uploaded, not read yet: what waits for its turn holds no memory.
+Images = Mapping[Modality, BinaryIO]
 _WARM_UP: Final = 2
 
 
-class Desk:
+class GalleryService:
     """Open galleries by name; galleries of one artifact share its embedder, warm, with batches
     across requests.
 
@@ -60,11 +60,11 @@ class Desk:
         for folder in folders:
             name = gallery_name(folder)
             self.galleries[name] = Gallery.open(
-                folder, self._shared(artifact_of(folder)), load=self._loaded
+                folder, self._get_embedder(artifact_of(folder)), load=self._load_embedder
             )
-            self._count(self.galleries[name])
-            self._warm(self.galleries[name])
-        self._retention = RetentionTimer(list(self.galleries.values()), self._count)
+            self._update_size(self.galleries[name])
+            self._warm_up(self.galleries[name])
+        self._retention = RetentionTimer(list(self.galleries.values()), self._update_size)
 
     def close(self) -> None:
         """Close every gallery."""
@@ -72,12 +72,12 @@ class Desk:
         for gallery in self.galleries.values():
             gallery.close()
 
-    def embed(self, form: EmbedForm, pictures: Pictures) -> EmbedAnswer:
+    def embed(self, form: EmbedForm, images: Images) -> EmbedAnswer:
         """Embed with a gallery's network, the first one's where none is named."""
-        embedder = self.named(form.gallery or next(iter(self.galleries))).embedder
-        with collected() as times, _sample(form, pictures) as sample:
+        embedder = self.get_gallery(form.gallery or next(iter(self.galleries))).embedder
+        with collect_timings() as timings, _open_sample(form, images) as sample:
             embedding = embedder.embed([sample])[0]
-        self._metrics.took(times)
+        self._metrics.observe_timings(timings)
         return EmbedAnswer(
             embedding=embedding.tolist(),
             dim=len(embedding),
@@ -85,10 +85,10 @@ class Desk:
             present=list(sample.present),
         )
 
-    def search(self, form: SearchForm, pictures: Pictures) -> SearchAnswer:
+    def search(self, form: SearchForm, images: Images) -> SearchAnswer:
         """Match against a gallery."""
-        gallery = self.named(form.gallery)
-        with collected() as times, stage("search"), _sample(form, pictures) as sample:
+        gallery = self.get_gallery(form.gallery)
+        with collect_timings() as timings, measure("search"), _open_sample(form, images) as sample:
             found = gallery.answer(
                 sample,
                 form.k,
@@ -98,56 +98,54 @@ class Desk:
                 by_identity=form.by_identity,
                 min_score=form.min_score,
             )
-        self._metrics.took(times)
+        self._metrics.observe_timings(timings)
         card = gallery.embedder.card
         return SearchAnswer(
             gallery=gallery.name,
             model=card.name,
             present=list(sample.present),
             hits=[HitAnswer(**asdict(hit)) for hit in found.hits],
-            kept={str(modality): patches for modality, patches in found.kept.items()},
+            selected_patches={str(name): patches for name, patches in found.kept.items()},
             grid=card.grid if card.selected_patches else None,
             image_size=card.image_size,
-            stages={name: round(1000 * seconds, 2) for name, seconds in times.items()},
+            timings={name: round(1000 * seconds, 2) for name, seconds in timings.items()},
         )
 
-    def enroll(
-        self, form: EnrollForm, pictures: Pictures, *, may_replace: bool = True
-    ) -> EnrollAnswer:
+    def enroll(self, form: EnrollForm, images: Images, *, may_replace: bool = True) -> EnrollAnswer:
         """Add to a gallery, images included; durable on return.
 
         Raises:
             GalleryError: code `exists`, where the id is there and must not be replaced.
         """
-        gallery = self.named(form.gallery)
-        with collected() as times, stage("store"), _sample(form, pictures) as sample:
+        gallery = self.get_gallery(form.gallery)
+        with collect_timings() as timings, measure("store"), _open_sample(form, images) as sample:
             (item_id,) = gallery.add([sample], keep=True, replace=may_replace)
-        self._metrics.took(times)
-        self._count(gallery)
+        self._metrics.observe_timings(timings)
+        self._update_size(gallery)
         return EnrollAnswer(id=item_id)
 
     def remove(self, form: RemoveForm) -> RemoveAnswer:
         """Remove from a gallery; durable on return."""
-        gallery = self.named(form.gallery)
+        gallery = self.get_gallery(form.gallery)
         removed = gallery.remove(ids=form.ids, identity=form.identity)
-        self._count(gallery)
+        self._update_size(gallery)
         return RemoveAnswer(removed=removed, pending=gallery.erasure_pending)
 
-    def listing(self) -> GalleriesAnswer:
+    def list_galleries(self) -> GalleriesAnswer:
         """What is served."""
         return GalleriesAnswer(
-            galleries=[GalleryAnswer(**_described(gallery)) for gallery in self.galleries.values()]
+            galleries=[GalleryAnswer(**_describe(gallery)) for gallery in self.galleries.values()]
         )
 
-    def detail(self, name: str) -> GalleryDetail:
+    def describe_gallery(self, name: str) -> GalleryDetail:
         """One gallery, in numbers."""
-        gallery = self.named(name)
+        gallery = self.get_gallery(name)
         counts = stats(gallery.folder)
         return GalleryDetail(
-            **_described(gallery),
+            **_describe(gallery),
             identities=counts["identities"],
             by_camera=[
-                CameraCount(camera=_camera(text), items=items)
+                CameraCount(camera=_parse_camera(text), items=items)
                 for text, items in counts["by_camera"].items()
             ],
             by_day=[DayCount(day=day, items=items) for day, items in counts["by_day"].items()],
@@ -157,12 +155,12 @@ class Desk:
             erasure_pending=counts["erasure_pending"],
         )
 
-    def thumbnail(self, name: str, key: int, modality: str) -> bytes | None:
-        """A small JPEG of one picture of an item, or None."""
-        picture = self.named(name).picture(key, modality)
-        return picture.thumbnail if picture else None
+    def read_thumbnail(self, name: str, key: int, modality: str) -> bytes | None:
+        """A small JPEG of one image of an item, or None."""
+        image = self.get_gallery(name).picture(key, modality)
+        return image.thumbnail if image else None
 
-    def named(self, name: str | None) -> Gallery:
+    def get_gallery(self, name: str | None) -> Gallery:
         """A gallery by its name, or the only one.
 
         Raises GalleryError where it is not clear which, or there is none.
@@ -178,36 +176,36 @@ class Desk:
             )
         return self.galleries[name]
 
-    def _shared(self, artifact: Path) -> Embedder:
+    def _get_embedder(self, artifact: Path) -> Embedder:
         if artifact not in self._embedders:
-            self._embedders[artifact] = self._loaded(artifact)
+            self._embedders[artifact] = self._load_embedder(artifact)
         return self._embedders[artifact]
 
-    def _loaded(self, artifact: Path) -> Embedder:
+    def _load_embedder(self, artifact: Path) -> Embedder:
         """A network, batching across requests, and warm: also where a gallery moves to another one
         while it is served.
         """
         inner = load_artifact(artifact)
         embedder = BatchingEmbedder(
-            inner, self._limits.batch, self._limits.passes, self._metrics.batch
+            inner, self._limits.batch, self._limits.passes, self._metrics.observe_batch
         )
         for _ in range(_WARM_UP):
-            embedder.run(*pixels([_blank(embedder)], embedder.card))
+            embedder.run(*pixels([_make_blank_sample(embedder)], embedder.card))
         return embedder
 
-    def _warm(self, gallery: Gallery) -> None:
+    def _warm_up(self, gallery: Gallery) -> None:
         """Search once: what a gallery works out at its first search is there for the first who
         asks.
         """
         if len(gallery):
             with suppress(ImageError):  # of a network that gives a blank image no direction
-                gallery.search(_blank(gallery.embedder), 1)
+                gallery.search(_make_blank_sample(gallery.embedder), 1)
 
-    def _count(self, gallery: Gallery) -> None:
-        self._metrics.holds(gallery.name, len(gallery))
+    def _update_size(self, gallery: Gallery) -> None:
+        self._metrics.set_items(gallery.name, len(gallery))
 
 
-def check(folders: Sequence[Path]) -> None:
+def check_galleries(folders: Sequence[Path]) -> None:
     """Whether these galleries can be served, as far as that shows without reading them.
 
     Raises GalleryError, ArtifactError.
@@ -227,12 +225,12 @@ def check(folders: Sequence[Path]) -> None:
         check_network(folder, meta_of(folder), loaded[artifact])
 
 
-def _blank(embedder: Embedder) -> Sample:
+def _make_blank_sample(embedder: Embedder) -> Sample:
     blank = np.zeros((*embedder.card.image_size, 3), np.uint8)
     return Sample(rgb=blank, nir=blank, tir=blank)
 
 
-def _described(gallery: Gallery) -> dict[str, Any]:
+def _describe(gallery: Gallery) -> dict[str, Any]:
     card = gallery.embedder.card
     return {
         "name": gallery.name,
@@ -243,24 +241,24 @@ def _described(gallery: Gallery) -> dict[str, Any]:
     }
 
 
-def _camera(text: str) -> int | None:
+def _parse_camera(text: str) -> int | None:
     return None if text == str(None) else int(text)
 
 
 @contextmanager
-def _sample(form: EmbedForm, pictures: Pictures) -> Iterator[Sample]:
+def _open_sample(form: EmbedForm, images: Images) -> Iterator[Sample]:
     """A request's images and fields as a sample, whose bytes count in the process's budget while
     the block runs.
     """
     known = form.model_dump(
         include={"id", "identity", "camera", "time", "kind", "purpose", "expires", "attributes"}
     )
-    with FILES.part(sum(file.seek(0, os.SEEK_END) for file in pictures.values())):
-        read = {modality: _content(file) for modality, file in pictures.items()}
+    with FILES.part(sum(file.seek(0, os.SEEK_END) for file in images.values())):
+        read = {modality: _read_content(file) for modality, file in images.items()}
         rgb, nir, tir = (read.get(modality) for modality in MODALITIES)
         yield Sample(rgb=rgb, nir=nir, tir=tir, **known)
 
 
-def _content(file: BinaryIO) -> bytes:
+def _read_content(file: BinaryIO) -> bytes:
     file.seek(0)
     return file.read()

@@ -24,7 +24,7 @@ _COLOURS = ("red", "navy", "green")
 
 
 def drawn(kind: Kind, identities: int, shots: int = 1) -> list[Sample]:
-    """Samples of every camera; times within three weeks; the fifth lacks its thermal picture."""
+    """Samples of every camera; times within three weeks; the fifth lacks its thermal image."""
     samples = []
     for number, sample in enumerate(synthetic_samples(kind, identities, shots=shots)):
         identity = int(sample.identity or 0)
@@ -51,13 +51,13 @@ def fill(folder: Path, samples: list[Sample], kind: Kind) -> Path:
 
 
 def written(sample: Sample, folder: Path) -> dict[str, Path]:
-    """A sample's pictures as PNG files `NAME_MODALITY.png`."""
+    """A sample's images as PNG files `NAME_MODALITY.png`."""
     paths: dict[str, Path] = {}
     for modality in MODALITIES:
-        picture = sample.picture(modality)
-        if picture is not None:
+        image = sample.picture(modality)
+        if image is not None:
             paths[modality] = folder / f"{sample.id}_{modality}.png"
             out = io.BytesIO()
-            Image.fromarray(np.asarray(picture)).save(out, "PNG")
+            Image.fromarray(np.asarray(image)).save(out, "PNG")
             paths[modality].write_bytes(out.getvalue())
     return paths
