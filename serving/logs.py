@@ -19,7 +19,7 @@ FORMAT: Final = "TRIREID_LOG"
 _FORMATS: Final = ("text", "json")
 NAME: Final = "trireid"
 
-log = logging.getLogger(NAME)
+log = logging.getLogger(f"{NAME}.serving")
 
 
 def set_up_logs() -> None:
@@ -32,7 +32,9 @@ def set_up_logs() -> None:
         raise ConfigError(f"{FORMAT}: must be one of {', '.join(_FORMATS)}, not {chosen}", FORMAT)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if chosen == "json" else _Text())
-    log.handlers, log.propagate = [handler], False
+    package = logging.getLogger(NAME)
+    package.handlers, package.propagate = [handler], False
+    package.setLevel(logging.WARNING)  # of other layers: an error of the start is one line
     log.setLevel(logging.INFO)
     # it warns of each broken form, which is answered anyway
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
