@@ -34,8 +34,8 @@ RUN python -m pip uninstall --yes --quiet setuptools wheel pip \
  && useradd --system --uid 10001 --gid trireid --home-dir /tmp --no-create-home --shell /usr/sbin/nologin trireid \
  && install --directory --owner=trireid --group=trireid --mode=0750 /galleries
 COPY --from=build /opt/trireid /opt/trireid
-# Everything that is written goes to /galleries and /tmp, so that the rest may be mounted read-only. Nobody is told what is served:
-# BentoML and ONNX Runtime would both report usage. Tokens come as a secret; an empty TRIREID_TOKENS_FILE serves without.
+# Everything that is written goes to /galleries and /tmp, so that the rest may be mounted read-only. BentoML and
+# ONNX Runtime would both report usage, which two variables switch off. Tokens come as a secret; an empty TRIREID_TOKENS_FILE serves without.
 ENV PATH=/opt/trireid/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -1,6 +1,6 @@
-"""Make the README's picture: what the embedded defaults answer to queries of the demo galleries.
+"""Make the README's image: hits of the embedded networks for queries of the demo galleries.
 
-python docs/pictures.py
+python -m docs.images
 """
 
 from __future__ import annotations
@@ -21,33 +21,29 @@ IDENTITIES, QUERIES, HITS = 50, (5, 88, 221), 5
 HALF = {"person": (128, 64), "vehicle": (64, 128)}
 
 
-def shown(sample: Sample, kind: Kind) -> NDArray[np.uint8]:
-    """A sample's pictures at half size."""
+def shrink(sample: Sample, kind: Kind) -> NDArray[np.uint8]:
+    """Fit a sample's images to half size, uint8 [3, H, W, 3]."""
     return to_batch([sample], HALF[kind]).images[0]
 
 
-def picture(kind: Kind) -> Image.Image:
-    """Three queries and their five best hits among other cameras' pictures."""
+def make_image(kind: Kind) -> Image.Image:
+    """Show three queries, each with its best hits from other cameras."""
     samples = list(synthetic_samples(kind, IDENTITIES))
     embeddings = load_artifact(default_artifact(kind)).embed(samples)
     rows = []
     for query in QUERIES:
         scores = embeddings @ embeddings[query]
-        order = [i for i in np.argsort(-scores) if samples[i].camera != samples[query].camera][
-            :HITS
-        ]
-        hits = [
-            Ranked(
-                shown(samples[i], kind),
-                samples[i].identity == samples[query].identity,
-                f"{scores[i]:.4f} camera {samples[i].camera}",
-            )
-            for i in order
-        ]
-        rows.append((shown(samples[query], kind), f"query, camera {samples[query].camera}", hits))
+        camera, identity = samples[query].camera, samples[query].identity
+        others = [i for i in np.argsort(-scores) if samples[i].camera != camera]
+        hits = []
+        for i in others[:HITS]:
+            caption = f"{scores[i]:.4f} camera {samples[i].camera}"
+            is_right = samples[i].identity == identity
+            hits.append(Ranked(shrink(samples[i], kind), is_right, caption))
+        rows.append((shrink(samples[query], kind), f"query, camera {camera}", hits))
     return rank_list(rows)
 
 
 if __name__ == "__main__":
     for name in KINDS:
-        picture(name).save(Path(__file__).with_name(f"{name}.png"), optimize=True)
+        make_image(name).save(Path(__file__).with_name(f"{name}.png"), optimize=True)

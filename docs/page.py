@@ -1,5 +1,5 @@
-"""Make the images of the page `/ui/`: the real page, in Chromium, over a small gallery of drawn
-persons.
+"""Make the screenshots of the page `/ui/`: the real page, in Chromium, over a small gallery of
+synthetic persons.
 
 python -m docs.page
 """
@@ -14,8 +14,8 @@ from PIL import Image
 
 from tests.serving.browser import chromium, need_browser
 from tests.serving.conftest import running
+from tests.serving.drawn import drawn, fill, written
 from tests.serving.page import Page
-from tests.serving.page_gallery import drawn, fill, written
 
 HERE = Path(__file__).parent
 SCREENS: dict[str, dict[str, Any]] = {
@@ -25,7 +25,7 @@ SCREENS: dict[str, dict[str, Any]] = {
 
 
 def shoot(folder: Path) -> None:
-    """One search for somebody whose image is in no gallery, at a desk and on a phone."""
+    """Take screenshots of a search, whose query is not in the gallery, on a desktop and a phone."""
     query, *known = [sample for sample in drawn("person", 8, shots=2) if sample.tir is not None]
     gallery, images = fill(folder / "people.gallery", known, "person"), written(query, folder)
     with (
