@@ -15,8 +15,8 @@ import json
 from statistics import median
 from typing import Any, Final
 
-from benchmarks.load.__main__ import measure, parser, settings_from
-from benchmarks.load.queries import filled, queries
+from benchmarks.load.__main__ import make_parser, measure, parse_settings
+from benchmarks.load.queries import make_queries, prepare_gallery
 
 _SETTINGS: Final = (
     "TRIREID_BATCH=1,TRIREID_PASSES=2",
@@ -27,7 +27,7 @@ _SETTINGS: Final = (
 
 def main() -> None:
     """Measure and print."""
-    options = parser(
+    options = make_parser(
         "python -m benchmarks.batching", "forward passes that requests share, against none"
     )
     options.add_argument("--rounds", type=int, default=3)
@@ -36,12 +36,12 @@ def main() -> None:
     )
     options.set_defaults(seconds=30.0, warm_up=5.0)
     given = options.parse_args()
-    gallery, asked = filled(given.folder, given.items), queries(given.queries)
+    gallery, asked = prepare_gallery(given.folder, given.items), make_queries(given.queries)
     rounds: list[dict[str, dict[str, Any]]] = []
     for _ in range(given.rounds):
         rounds.append({})
         for settings in given.settings:
-            loaded = measure(gallery, asked, given, settings_from(settings.split(",")))
+            loaded = measure(gallery, asked, given, parse_settings(settings.split(",")))
             rounds[-1][settings] = {
                 "per_second": loaded.many.throughput,
                 "latency_ms": loaded.many.percentiles(),
@@ -52,9 +52,8 @@ def main() -> None:
             each[settings]["per_second"] / each[given.settings[0]]["per_second"] for each in rounds
         )
         waits = ", ".join(f"{each[settings]['latency_ms']['p50']:.0f}" for each in rounds)
-        print(
-            f"{settings}: {', '.join(f'{rate:.1f}' for rate in rates)} answers/s ({ratio:.2f} of the first); p50 {waits} ms"
-        )
+        shown = ", ".join(f"{rate:.1f}" for rate in rates)
+        print(f"{settings}: {shown} answers/s ({ratio:.2f} of the first); p50 {waits} ms")
     if given.json:
         given.json.write_text(json.dumps(rounds, indent=2) + "\n", encoding="utf-8")
 

@@ -46,7 +46,9 @@ class EmbedderService:
         """Load it."""
         self.embedder = load_artifact(default_artifact("person"))
 
-    @bentoml.api(batchable=True, max_batch_size=_BATCH, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
+    @bentoml.api(  # type: ignore[untyped-decorator]
+        batchable=True, max_batch_size=_BATCH, max_latency_ms=60_000
+    )
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Pixels uint8 [B, 3, H, W, 3] -> float32 [B, D]."""
         return _embed(self.embedder, images)
@@ -64,7 +66,7 @@ class CallersService:
 
     @bentoml.api  # type: ignore[untyped-decorator]
     async def measure(self, way: str, callers: int, seconds: float) -> list[float]:
-        """Calls per second and the median latency in milliseconds."""
+        """Measure calls per second and the median latency in milliseconds."""
         images = np.random.default_rng(0).integers(
             0, 256, (1, 3, *self.own.card.image_size, 3), dtype=np.uint8
         )
@@ -79,7 +81,9 @@ class CallersService:
 
         assert np.abs(await own() - await remote()).max() < 1e-5
         return list(
-            await load({"in process": own, "a service of its own": remote}[way], callers, seconds)
+            await measure_load(
+                {"in process": own, "a service of its own": remote}[way], callers, seconds
+            )
         )
 
 
@@ -90,8 +94,8 @@ def _embed(embedder: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return found
 
 
-async def load(call: Call, callers: int, seconds: float) -> tuple[float, float]:
-    """Calls per second, and the median latency in milliseconds, of so many callers that each wait
+async def measure_load(call: Call, callers: int, seconds: float) -> tuple[float, float]:
+    """Measure calls per second and the median latency in milliseconds, of callers that each wait
     for their answer.
     """
     taken: list[float] = []
@@ -109,11 +113,11 @@ async def load(call: Call, callers: int, seconds: float) -> tuple[float, float]:
 
 
 @contextmanager
-def served() -> Iterator[str]:
-    """The service in processes of its own; its address."""
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        port = trial.getsockname()[1]
+def run_services() -> Iterator[str]:
+    """Run the services in processes of their own; yield their address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     command = [
         sys.executable,
         "-m",
@@ -140,7 +144,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--seconds", type=float, default=10.0)
     given = options.parse_args()
-    with served() as url, bentoml.SyncHTTPClient(url, timeout=600) as client:
+    with run_services() as url, bentoml.SyncHTTPClient(url, timeout=600) as client:
         for _ in range(_TRIES):  # the service on its own may start later than the one that is asked
             with suppress(BentoMLException):
                 client.measure(way="in process", callers=1, seconds=1.0)

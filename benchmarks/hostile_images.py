@@ -3,8 +3,8 @@ server, with ordinary searches.
 
     python -m benchmarks.hostile_images [--at-once 8] [--items 500]
 
-Prints for each image its answer and the seconds until it came, then what the ordinary searches met,
-and the memory of all the server's processes. Linux only.
+Prints for each image its answer and the seconds until it came, then statuses and times
+of the ordinary searches, and the memory of all the server's processes. Linux only.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from benchmarks.load.queries import filled, queries
-from benchmarks.load.served import Served, serving
+from benchmarks.load.queries import make_queries, prepare_gallery
+from benchmarks.load.served import Served, run_server
 from tests.samples.hostile_images import ENDURED, HOSTILE, saved
 from trireid.samples import Sample
 
@@ -51,21 +51,21 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=8)
     parser.add_argument("--items", type=int, default=500)
     given = parser.parse_args()
-    large = _large()
-    (ordinary,) = queries(1)
+    large = _make_large_images()
+    (ordinary,) = make_queries(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with serving(filled(folder, given.items), folder / "log", {}) as server:
+        with run_server(prepare_gallery(folder, given.items), folder / "log", {}) as server:
             _run(server, ordinary, "an ordinary search alone", "/search", {}, given.at_once)
             for path in ("/search", "/enroll"):
                 _run(server, ordinary, f"hostile, {path}", path, HOSTILE, given.at_once)
             _run(server, ordinary, "strange, /search", "/search", ENDURED, given.at_once)
             for path in ("/search", "/enroll"):
                 _run(server, ordinary, f"the largest, {path}", path, large, given.at_once)
-            print(f"lines of the log at error level: {len(server.faults())}")
+            print(f"lines of the log at error level: {len(server.errors())}")
 
 
-def _large() -> Mapping[str, Make]:
+def _make_large_images() -> Mapping[str, Make]:
     """Eight honest images of 49 megapixels."""
     coarse = np.random.default_rng(0).integers(0, 256, (_SIDE // 8, _SIDE // 8, 3), dtype=np.uint8)
     image = Image.fromarray(coarse).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
@@ -85,29 +85,25 @@ def _large() -> Mapping[str, Make]:
 def _run(
     server: Served, ordinary: Sample, title: str, path: str, makes: Mapping[str, Make], at_once: int
 ) -> None:
-    """Send images, several at once, with ordinary searches one after the other; print what came of
-    it.
+    """Send images, several at once, with ordinary searches one after the other; print the
+    answers.
     """
     contents = {name: make() for name, make in makes.items()}
     before = server.usage().memory
     with (
-        _searching(server, ordinary) as others,
-        _watching(server) as peak,
+        _search_steadily(server, ordinary) as others,
+        _watch_memory(server) as peak,
         ThreadPoolExecutor(at_once) as pool,
     ):
         answers = list(pool.map(lambda content: _send(server, path, content), contents.values()))
         if not answers:
             time.sleep(3)
+    middle, longest = 1000 * median(others.seconds), 1000 * max(others.seconds)
     print(
-        f"\n{title}: {len(others.statuses)} ordinary searches: {dict(Counter(others.statuses))};",
-        end=" ",
-    )
-    print(
-        f"median {1000 * median(others.seconds):.0f} ms, longest {1000 * max(others.seconds):.0f} ms;",
-        end=" ",
-    )
-    print(
-        f"all processes {before:.0f} MiB, at the most {peak[0]:.0f}, then {server.usage().memory:.0f}"
+        f"\n{title}: {len(others.statuses)} ordinary searches: {dict(Counter(others.statuses))};"
+        f" median {middle:.0f} ms, longest {longest:.0f} ms;"
+        f" all processes {before:.0f} MiB, at the most {peak[0]:.0f},"
+        f" then {server.usage().memory:.0f}"
     )
     for (name, content), (status, seconds) in zip(contents.items(), answers, strict=True):
         print(f"  {name:50} {len(content):>10,} bytes  {status}  {seconds:6.2f} s")
@@ -128,7 +124,7 @@ def _post(server: Served, path: str, files: Mapping[str, bytes]) -> httpx.Respon
 
 
 @contextmanager
-def _searching(server: Served, ordinary: Sample) -> Iterator[Others]:
+def _search_steadily(server: Served, ordinary: Sample) -> Iterator[Others]:
     others, over = Others(), threading.Event()
     images = {str(name): ordinary.picture(name) for name in ordinary.present}
     files = {name: content for name, content in images.items() if isinstance(content, bytes)}
@@ -144,7 +140,7 @@ def _searching(server: Served, ordinary: Sample) -> Iterator[Others]:
 
 
 @contextmanager
-def _watching(server: Served) -> Iterator[list[float]]:
+def _watch_memory(server: Served) -> Iterator[list[float]]:
     """The most memory of all the server's processes together, looked at every 50 ms."""
     peak, over = [0.0], threading.Event()
 

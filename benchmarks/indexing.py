@@ -5,10 +5,10 @@ core goes.
     jpeg frame] python -m benchmarks.indexing --memory [--samples 192]
 
 For each network (the embedded person network where none is named; `--vit-b`: an untrained one of 12
-x 768, exported first) and form of picture (256 x 128 crops as PNG and as JPEG, 1280 x 720 frames as
+x 768, exported first) and form of image (256 x 128 crops as PNG and as JPEG, 1280 x 720 frames as
 JPEG) a folder of triplets is drawn. Then, in turns, the bare embedder runs over the decoded batches
 in memory, and `index` over the folder into a fresh gallery; both have the same batch size and
-threads. Prints samples (three pictures each) per second, and the median, lowest and highest ratio
+threads. Prints samples (three images each) per second, and the median, lowest and highest ratio
 of index to bare over the rounds, and the time on cores that a sample takes in both, which a busy
 machine disturbs less. One round before them does not count. `--memory`: the peak of memory of a
 `trireid index` on a batch of crops, on `--samples` crops, and on four triplets of 8000 x 6000 JPEGs
@@ -25,10 +25,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stderr
+from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -100,15 +102,15 @@ def _mosaic(crops: list[Image.Image], seed: int) -> Image.Image:
     return frame
 
 
-def spent(work: Callable[[], object]) -> Times:
-    """How long something takes, on the wall and on all cores together."""
+def measure_times(work: Callable[[], object]) -> Times:
+    """Measure how long something takes, on the wall and on all cores together."""
     wall, cores = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - wall, time.process_time() - cores
 
 
-def bare_times(embedder: Embedder, source: Source) -> Callable[[], Times]:
-    """A measurement of the embedder alone, over batches that are decoded now."""
+def prepare_bare_run(embedder: Embedder, source: Source) -> Callable[[], Times]:
+    """Return a measurement of the embedder alone, over batches that are decoded now."""
     samples = [entry.sample for entry in source if entry.sample]
     batches = [
         pixels(samples[start : start + BATCH], embedder.card)
@@ -119,24 +121,25 @@ def bare_times(embedder: Embedder, source: Source) -> Callable[[], Times]:
         for batch in batches:
             embedder.run(*batch)
 
-    return lambda: spent(run)
+    return lambda: measure_times(run)
 
 
-def index_times(embedder: Embedder, source: Source) -> Times:
-    """One indexing of the source into a fresh gallery."""
+def index_once(embedder: Embedder, source: Source) -> Times:
+    """Index the source into a fresh gallery, and measure it."""
     with (
         tempfile.TemporaryDirectory() as folder,
         Gallery.open(Path(folder) / "bench.gallery", embedder) as gallery,
         redirect_stderr(io.StringIO()),
     ):
-        taken = spent(lambda: index(source, gallery))
+        taken = measure_times(lambda: index(source, gallery))
         assert len(gallery) == len(source)
     return taken
 
 
-def core_milliseconds(source: Source, size: tuple[int, int]) -> dict[str, float]:
-    """Milliseconds on a core that the parts of preparing a sample take, the median of up to 60
-    samples.
+def measure_preparing(source: Source, size: tuple[int, int]) -> dict[str, float]:
+    """Measure the milliseconds on a core that the parts of preparing a sample take.
+
+    They are medians of up to 60 samples.
     """
     taken: dict[str, list[float]] = {
         "read and hash": [],
@@ -147,12 +150,12 @@ def core_milliseconds(source: Source, size: tuple[int, int]) -> dict[str, float]
     for entry, _ in zip(source, range(60), strict=False):
         assert entry.sample is not None
         paths = [Path(str(entry.sample.picture(modality))) for modality in MODALITIES]
-        images: list[Image.Image] = []
+        images = [decode(path) for path in paths]
         parts: dict[str, Callable[[], object]] = {
-            "read and hash": lambda sample=entry.sample: digest(sample),  # type: ignore[misc]
-            "decode": lambda paths=paths, images=images: images.extend(map(decode, paths)),  # type: ignore[misc]
-            "resize": lambda images=images: [fitted(image, size) for image in images],  # type: ignore[misc]
-            "thumbnail": lambda images=images: [thumbnail(image) for image in images],  # type: ignore[misc]
+            "read and hash": partial(digest, entry.sample),
+            "decode": partial(_map, decode, paths),
+            "resize": partial(_map, partial(fitted, to=size), images),
+            "thumbnail": partial(_map, thumbnail, images),
         }
         for name, part in parts.items():
             start = time.thread_time()
@@ -161,15 +164,19 @@ def core_milliseconds(source: Source, size: tuple[int, int]) -> dict[str, float]
     return {name: median(times) for name, times in taken.items()}
 
 
+def _map(work: Callable[[Any], object], items: Iterable[object]) -> list[object]:
+    return [work(item) for item in items]
+
+
 def compare(name: str, embedder: Embedder, form: str, count: int, rounds: int) -> None:
-    """Measure one network on one form of picture, in turns, and print a line, and one on the core
+    """Measure one network on one form of image, in turns, and print a line, and one on the core
     time of preparing.
     """
     with tempfile.TemporaryDirectory() as folder:
         source = draw(Path(folder), form, count)
-        bare = bare_times(embedder, source)
-        pairs = [(bare(), index_times(embedder, source)) for _ in range(rounds + 1)][1:]
-        parts = core_milliseconds(source, embedder.card.image_size)
+        bare = prepare_bare_run(embedder, source)
+        pairs = [(bare(), index_once(embedder, source)) for _ in range(rounds + 1)][1:]
+        parts = measure_preparing(source, embedder.card.image_size)
     ratios = sorted(one / whole for (one, _), (whole, _) in pairs)
     alone, indexed = (
         count / median(wall for wall, _ in times) for times in zip(*pairs, strict=True)
@@ -181,16 +188,14 @@ def compare(name: str, embedder: Embedder, form: str, count: int, rounds: int) -
         f"{name}, {FORMS[form][1]}: bare {alone:.2f}, index {indexed:.2f} samples a second;"
         f" ratio {median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
     )
-    print(
-        f"    a sample takes {cores[0]:.1f} ms on cores in the bare embedder, {cores[1]:.1f} in index"
-    )
+    print(f"    a sample takes {cores[0]:.1f} ms on cores, in index {cores[1]:.1f}")
     listed = ", ".join(f"{part} {taken:.2f}" for part, taken in parts.items())
     print(
         f"    preparing a sample takes {sum(parts.values()):.2f} ms on a core: {listed}", flush=True
     )
 
 
-def memory(count: int) -> None:
+def print_memory(count: int) -> None:
     """Print the peak of memory of a `trireid index`, whole process, with the embedded person
     network.
     """
@@ -210,7 +215,7 @@ def memory(count: int) -> None:
         print(f"{each} samples, {FORMS[form][1]}: peak {done.stdout.split()[-1]} MiB", flush=True)
 
 
-def vit_b(folder: Path) -> Path:
+def export_vit_b(folder: Path) -> Path:
     """Export an untrained network of the published size."""
     import torch
 
@@ -240,13 +245,14 @@ def main() -> None:
     )
     given = parser.parse_args()
     print(
-        f"{os.cpu_count()} cores, {decoding_threads()} decoding threads, batch {BATCH}, load {os.getloadavg()[0]:.1f}"
+        f"{os.cpu_count()} cores, {decoding_threads()} decoding threads, batch {BATCH},"
+        f" load {os.getloadavg()[0]:.1f}"
     )
     if given.memory:
-        memory(given.samples)
+        print_memory(given.samples)
         return
     with tempfile.TemporaryDirectory() as folder:
-        made = [vit_b(Path(folder))] if given.vit_b else []
+        made = [export_vit_b(Path(folder))] if given.vit_b else []
         for path in [*given.artifacts, *made] or [default_artifact("person")]:
             embedder = load_artifact(path, given.threads)
             for form in given.forms:

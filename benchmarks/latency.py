@@ -5,8 +5,8 @@ one run.
 
 Prints the median, 10th and 90th percentile in milliseconds per artifact (the embedded defaults
 where none is named): decoding and resizing apart from the forward pass in ONNX Runtime; and the
-rate of a 2048-cube float32 matrix product, so that figures from different machines can be set
-against each other.
+rate of a 2048-cube float32 matrix product, so that figures from different machines can be
+compared.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from trireid.samples import Sample, to_batch
 SIDE = 2048
 
 
-def milliseconds(
+def measure_milliseconds(
     work: Callable[[], object], runs: int
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Percentiles 10, 50, 90 of `runs` runs, after two that do not count."""
@@ -41,11 +41,11 @@ def milliseconds(
     return np.percentile(taken[2:], [10, 50, 90])
 
 
-def in_turns(
+def run_in_turns(
     embedders: Mapping[str, Embedder], runs: int, batch: int = 1
 ) -> tuple[dict[str, float], dict[str, Embeddings]]:
-    """The median forward pass of each in milliseconds, and what it gave; five rounds alternate, so
-    that a drifting machine treats all alike.
+    """Measure the median forward pass of each in milliseconds, and return its output, too; five
+    rounds alternate, so that a drifting machine treats all alike.
     """
     height, width = next(iter(embedders.values())).card.image_size
     images = np.random.default_rng(0).integers(0, 256, (batch, 3, height, width, 3), dtype=np.uint8)
@@ -53,39 +53,39 @@ def in_turns(
     medians: dict[str, list[float]] = {name: [] for name in embedders}
     for _ in range(5):
         for name, embedder in embedders.items():
-            _, median, _ = milliseconds(partial(embedder.run, *inputs), max(1, runs // 5))
+            _, median, _ = measure_milliseconds(partial(embedder.run, *inputs), max(1, runs // 5))
             medians[name].append(float(median))
     times = {name: float(np.median(values)) for name, values in medians.items()}
     return times, {name: embedder.run(*inputs)[0] for name, embedder in embedders.items()}
 
 
-def sgemm_rate() -> float:
+def measure_sgemm() -> float:
     """GFLOP/s of a float32 product of two 2048 x 2048 matrices, the best of five."""
     left, right = (
         np.random.default_rng(i).random((SIDE, SIDE), dtype=np.float32) for i in range(2)
     )
-    return float(2 * SIDE**3 / milliseconds(lambda: left @ right, 5)[0] / 1e6)
+    return float(2 * SIDE**3 / measure_milliseconds(lambda: left @ right, 5)[0] / 1e6)
 
 
-def query(embedder: Embedder) -> Sample:
+def make_query(embedder: Embedder) -> Sample:
     """A triplet of JPEG files, as a camera would send, twice the network's size."""
     height, width = embedder.card.image_size
     draw = np.random.default_rng(0)
-    pictures = []
+    images = []
     for _ in range(3):
         coarse = Image.fromarray(draw.integers(0, 256, (16, 16, 3), dtype=np.uint8)).resize(
             (2 * width, 2 * height)
         )
         out = io.BytesIO()
         coarse.save(out, "JPEG")
-        pictures.append(out.getvalue())
-    return Sample(rgb=pictures[0], nir=pictures[1], tir=pictures[2])
+        images.append(out.getvalue())
+    return Sample(rgb=images[0], nir=images[1], tir=images[2])
 
 
 def report(path: Path, runs: int) -> None:
     """Measure one artifact and print a line per part."""
     embedder = load_artifact(path)
-    sample, camera = query(embedder), np.array([-1])
+    sample, camera = make_query(embedder), np.array([-1])
     batch = to_batch([sample], embedder.card.image_size)
     parts: dict[str, Callable[[], object]] = {
         "decode": lambda: to_batch([sample], embedder.card.image_size),
@@ -93,7 +93,7 @@ def report(path: Path, runs: int) -> None:
         "whole": lambda: embedder.embed([sample]),
     }
     for name, work in parts.items():
-        low, median, high = milliseconds(work, runs)
+        low, median, high = measure_milliseconds(work, runs)
         print(f"{path.name}: {name:<8} {median:6.1f} ms (p10 {low:.1f}, p90 {high:.1f})")
 
 
@@ -107,7 +107,7 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=int, default=100)
     given = parser.parse_args()
-    print(f"sgemm {SIDE}: {sgemm_rate():.0f} GFLOP/s")
+    print(f"sgemm {SIDE}: {measure_sgemm():.0f} GFLOP/s")
     for path in given.artifacts:
         report(path, given.runs)
 

@@ -44,10 +44,12 @@ def main() -> None:
     taken = time.perf_counter() - start
     peak = peak_megabytes() / 1024
     print(
-        f"{sizes[0]} queries x {sizes[1]} gallery items, {given.dimension} numbers each: mAP {100 * scores.mAP:.1f} %"
+        f"{sizes[0]} queries x {sizes[1]} gallery items, {given.dimension} numbers each:"
+        f" mAP {100 * scores.mAP:.1f} %"
     )
     print(
-        f"scored in {taken:.1f} s ({taken / bare:.1f} times the bare matrix product), peak memory {peak:.2f} GiB"
+        f"scored in {taken:.1f} s ({taken / bare:.1f} times the bare matrix product),"
+        f" peak memory {peak:.2f} GiB"
     )
 
 

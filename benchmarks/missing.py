@@ -1,11 +1,11 @@
-"""Ways of scoring samples that lack modalities, on the drawn world: zero images, and the segments
-both have.
+"""Ways of scoring samples that lack modalities, on the synthetic world: zero images, and the
+segments both have.
 
     python -m benchmarks.missing [--kind person] [--identities 100] [--threads N]
 
 The research code's way compares whole embeddings, in which an absent modality was a zero image. The
 other compares the segments of the modalities that query and item both have, as they are or
-standardised among the items that share the same. mAP and Rank-1 across cameras, pattern 3, for
+standardized among the items that share the same. mAP and Rank-1 across cameras, pattern 3, for
 every subset of the query against a gallery that has everything, one that lacks the same, and one
 whose items have random subsets.
 """
@@ -49,9 +49,9 @@ def main() -> None:
 def report(embedded: Embedded, segments: Segments) -> None:
     """Print the table."""
     ways: dict[str, Score] = {
-        "zero images": whole,
+        "zero images": compare_whole,
         "shared segments": segments.scores,
-        "shared segments, standardised": partial(standardised, segments),
+        "shared segments, standardized": partial(standardize, segments),
     }
     subsets = list(embedded.embeddings)
     mixed = np.random.default_rng(0).integers(0, len(subsets), len(embedded.samples))
@@ -63,13 +63,13 @@ def report(embedded: Embedded, segments: Segments) -> None:
             ("random subsets", mixed),
         ):
             chosen = np.broadcast_to(choice, len(embedded.samples))
-            cells = [scored(embedded, subset, chosen, way) for way in ways.values()]
+            cells = [score(embedded, subset, chosen, way) for way in ways.values()]
             shown = " | ".join(f"{100 * each.mAP:.1f} / {100 * each.rank1:.1f}" for each in cells)
             print(f"| {'+'.join(subset)} | {name} | {shown} |", flush=True)
 
 
-def scored(embedded: Embedded, subset: Subset, chosen: NDArray[np.int64], way: Score) -> Scores:
-    """Every sample with `subset` of its modalities against all, each with the subset of number
+def score(embedded: Embedded, subset: Subset, chosen: NDArray[np.int64], way: Score) -> Scores:
+    """Score every sample with `subset` of its modalities against all, each with the subset number
     `chosen`.
     """
     subsets = list(embedded.embeddings)
@@ -86,18 +86,18 @@ def scored(embedded: Embedded, subset: Subset, chosen: NDArray[np.int64], way: S
     )
 
 
-def whole(query: Floats, query_mask: int, embeddings: Floats, masks: NDArray[np.int64]) -> Floats:
-    """The research code's way: everything is compared."""
+def compare_whole(
+    query: Floats, query_mask: int, embeddings: Floats, masks: NDArray[np.int64]
+) -> Floats:
+    """Compare whole embeddings: the research code's way."""
     scores: Floats = embeddings @ query
     return scores
 
 
-def standardised(
+def standardize(
     segments: Segments, query: Floats, query_mask: int, embeddings: Floats, masks: NDArray[np.int64]
 ) -> Floats:
-    """Cosines over shared segments, less their mean and over their deviation among the items that
-    share the same.
-    """
+    """Compute cosines over shared segments, standardized among the items that share the same."""
     scores = segments.scores(query, query_mask, embeddings, masks)
     for shared in np.unique(masks & query_mask):
         rows = ((masks & query_mask) == shared) & np.isfinite(scores)

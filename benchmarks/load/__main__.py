@@ -5,7 +5,7 @@ run.
     TRIREID_BATCH=8 ...]
 
 Draws a gallery (kept in `--folder`, runs/load), then in turns: the bare loop in this process with
-one and with two threads; `trireid serve` as its users start it, asked by one client, then by
+one and with two threads; `trireid serve` as its users start it, with one client, then with
 `--clients` for `--warm-up` and `--seconds`; the bare loop again. The clients share the cores with
 the server, so throughput is told as it was, and divided by the share of the cores that they left.
 Memory is that of all the server's processes. Says at the end whether the promises are kept, and
@@ -25,10 +25,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.load.bare import Bare, bare
+from benchmarks.load.bare import Bare, run_bare_loop
 from benchmarks.load.clients import Tally, saturate
-from benchmarks.load.queries import filled, queries, request
-from benchmarks.load.served import Usage, serving
+from benchmarks.load.queries import make_queries, prepare_gallery, write_request
+from benchmarks.load.served import Usage, run_server
 from trireid.samples import Sample
 
 _CORES = len(os.sched_getaffinity(0))
@@ -37,7 +37,7 @@ _ALONE = 10.0
 
 @dataclass(frozen=True)
 class Loaded:
-    """What the server did: asked by one client, and by many; its use of the machine around the
+    """Answers of the server to one client and to many, and its use of the machine around the
     measured time.
     """
 
@@ -45,7 +45,7 @@ class Loaded:
     many: Tally
     before: Usage
     after: Usage
-    faults: list[str]
+    errors: list[str]
 
     @property
     def clients_share(self) -> float:
@@ -69,21 +69,21 @@ def measure(
     gallery: Path, asked: Sequence[Sample], given: argparse.Namespace, settings: Mapping[str, str]
 ) -> Loaded:
     """Start the server with these settings, and load it."""
-    requests = [request(each) for each in asked]
+    requests = [write_request(each) for each in asked]
     with (
         tempfile.TemporaryDirectory() as folder,
-        serving(gallery, Path(folder) / "log", settings) as served,
+        run_server(gallery, Path(folder) / "log", settings) as served,
     ):
         saturate(served.port, requests, given.clients, given.warm_up)
         one = saturate(served.port, requests, 1, min(_ALONE, given.seconds))
         before = served.usage()
         many = saturate(served.port, requests, given.clients, given.seconds)
-        after, faults = served.usage(), served.faults()
-    return Loaded(one, many, before, after, faults)
+        after, errors = served.usage(), served.errors()
+    return Loaded(one, many, before, after, errors)
 
 
 def report(loaded: Loaded, loops: Sequence[Bare]) -> dict[str, Any]:
-    """Everything that was measured, in plain numbers."""
+    """Return all measurements as plain numbers."""
     many, bare_rate, alone = (
         loaded.many,
         mean(each.best for each in loops),
@@ -110,13 +110,13 @@ def report(loaded: Loaded, loops: Sequence[Bare]) -> dict[str, Any]:
         "server_cpu_ms": 1000 * server_cpu / max(1, len(many.milliseconds)),
         "memory_mib": [loaded.before.memory, loaded.after.memory],
         "memory_growth": loaded.growth,
-        "faults": loaded.faults[:20],
+        "errors": loaded.errors[:20],
         "seconds": many.seconds,
     }
 
 
-def promises(found: Mapping[str, Any]) -> dict[str, bool]:
-    """What the service promises under load, and whether it was so."""
+def check_promises(found: Mapping[str, Any]) -> dict[str, bool]:
+    """Check what the service promises under load."""
     wrong = [status for status in found["statuses"] if status not in ("200", "503")]
     return {
         "throughput at saturation is 80 % of the bare loop's, or more": found["ratio_corrected"]
@@ -124,27 +124,36 @@ def promises(found: Mapping[str, Any]) -> dict[str, bool]:
         "alone, the median is 15 ms over the bare loop's, or less": found["alone_extra_ms"] <= 15,
         "memory grows by less than 5 % after warm-up": found["memory_growth"] < 0.05,
         "no answer but 200 and 503": not wrong,
-        "no fault in the log": not found["faults"],
+        "no error in the log": not found["errors"],
     }
 
 
-def text(found: Mapping[str, Any]) -> str:
-    """The report for people."""
+def write_text(found: Mapping[str, Any]) -> str:
+    """Write the report for people."""
+    one, many = found["bare_per_second"], found["per_second"]
+    corrected, growth = found["per_second_corrected"], found["memory_growth"]
+    before, after = found["memory_mib"]
+    latencies = (f"{name} {value:.0f} ms" for name, value in found["latency_ms"].items())
+    statuses = (f"{name}: {count}" for name, count in found["statuses"].items())
     lines = [
-        f"bare loop, queries/s     {_loops(found['bare'])}; mean of the best {found['bare_per_second']:.1f}",
+        f"bare loop, queries/s     {_loops(found['bare'])}; mean of the best {one:.1f}",
         f"  a query's stages       {_stages(found['bare'][0]['stages'])}",
-        f"server, answers/s        {found['per_second']:.1f} ({found['ratio']:.0%} of the bare loop); corrected for the"
-        f" clients' share {found['per_second_corrected']:.1f} ({found['ratio_corrected']:.0%})",
-        f"shares of {found['cores']} cores        server {found['server_share']:.0%}, clients {found['clients_share']:.1%};"
-        f" {found['server_cpu_ms']:.1f} ms of CPU an answer, the bare loop {found['bare_cpu_ms']:.1f} ms",
-        f"latency at saturation    {', '.join(f'{name} {value:.0f} ms' for name, value in found['latency_ms'].items())}",
-        f"latency of one client    {found['alone_ms']:.1f} ms; bare loop {found['bare_alone_ms']:.1f} ms",
-        f"statuses                 {', '.join(f'{name}: {count}' for name, count in found['statuses'].items())}",
-        f"memory                   {found['memory_mib'][0]:.0f} MiB, then {found['memory_mib'][1]:.0f} MiB"
-        f" ({found['memory_growth']:+.1%}) in {found['seconds']:.0f} s",
+        f"server, answers/s        {many:.1f} ({found['ratio']:.0%} of the bare loop)",
+        f"  less the clients' share {corrected:.1f} ({found['ratio_corrected']:.0%})",
+        f"shares of {found['cores']} cores        server {found['server_share']:.0%},"
+        f" clients {found['clients_share']:.1%}",
+        f"CPU an answer            {found['server_cpu_ms']:.1f} ms,"
+        f" the bare loop {found['bare_cpu_ms']:.1f} ms",
+        f"latency at saturation    {', '.join(latencies)}",
+        f"latency of one client    {found['alone_ms']:.1f} ms;"
+        f" bare loop {found['bare_alone_ms']:.1f} ms",
+        f"statuses                 {', '.join(statuses)}",
+        f"memory                   {before:.0f} MiB, then {after:.0f} MiB"
+        f" ({growth:+.1%}) in {found['seconds']:.0f} s",
     ]
-    lines += [f"{'kept' if kept else 'NOT KEPT'}: {what}" for what, kept in promises(found).items()]
-    return "\n".join([*lines, *(f"log: {line}" for line in found["faults"])])
+    for promise, is_kept in check_promises(found).items():
+        lines.append(f"{'kept' if is_kept else 'NOT KEPT'}: {promise}")
+    return "\n".join([*lines, *(f"log: {line}" for line in found["errors"])])
 
 
 def _loops(loops: Sequence[Mapping[str, Any]]) -> str:
@@ -161,12 +170,12 @@ def _stages(stages: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.2f} ms" for name, value in stages.items())
 
 
-def settings_from(pairs: Sequence[str]) -> dict[str, str]:
+def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
     """`NAME=VALUE` each, as a server's environment."""
     return dict(pair.partition("=")[::2] for pair in pairs)
 
 
-def parser(prog: str, description: str) -> argparse.ArgumentParser:
+def make_parser(prog: str, description: str) -> argparse.ArgumentParser:
     """The options that measurements of the server share."""
     made = argparse.ArgumentParser(prog=prog, description=description)
     made.add_argument("--clients", type=int, default=64)
@@ -183,17 +192,19 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
 
 def main() -> int:
     """Measure and print."""
-    options = parser("python -m benchmarks.load", "the service at saturation, against a bare loop")
+    options = make_parser(
+        "python -m benchmarks.load", "the service at saturation, against a bare loop"
+    )
     options.add_argument("--bare-seconds", type=float, default=20)
     options.add_argument("--batch", type=int, default=8, help="of the bare loop")
     options.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="the server's environment"
     )
     given = options.parse_args()
-    gallery, asked = filled(given.folder, given.items), queries(given.queries)
-    loops = [bare(gallery, asked, given.batch, given.bare_seconds)]
-    loaded = measure(gallery, asked, given, settings_from(given.set))
-    loops.append(bare(gallery, asked, given.batch, given.bare_seconds))
+    gallery, asked = prepare_gallery(given.folder, given.items), make_queries(given.queries)
+    loops = [run_bare_loop(gallery, asked, given.batch, given.bare_seconds)]
+    loaded = measure(gallery, asked, given, parse_settings(given.set))
+    loops.append(run_bare_loop(gallery, asked, given.batch, given.bare_seconds))
     found = {
         "settings": given.set,
         "clients": given.clients,
@@ -202,8 +213,8 @@ def main() -> int:
     }
     if given.json:
         given.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    print(text(found))
-    return 0 if all(promises(found).values()) else 1
+    print(write_text(found))
+    return 0 if all(check_promises(found).values()) else 1
 
 
 if __name__ == "__main__":

@@ -93,20 +93,20 @@ class Loop:
             self.seconds[name] += then - first
 
 
-def bare(
+def run_bare_loop(
     folder: Path,
     queries: Sequence[Sample],
     batch: int,
     seconds: float,
     threads: Sequence[int] = (1, 2),
 ) -> Bare:
-    """Run the loop so many seconds with each number of threads, and then one query at a time."""
+    """Run the loop for some seconds with each number of threads, then one query at a time."""
     loop = Loop(folder)
     loop.run(queries[:batch])
     throughput, cpu, stages = {}, {}, dict[str, float]()
     for number in threads:
         loop.seconds, used = dict.fromkeys(loop.seconds, 0.0), time.process_time()
-        done, took = _spun(loop, queries, batch, number, seconds)
+        done, took = _spin(loop, queries, batch, number, seconds)
         throughput[number], cpu[number] = done / took, 1000 * (time.process_time() - used) / done
         stages = stages or {name: 1000 * spent / done for name, spent in loop.seconds.items()}
     alone = []
@@ -118,10 +118,10 @@ def bare(
     return Bare(throughput, cpu, median(alone), stages)
 
 
-def _spun(
+def _spin(
     loop: Loop, queries: Sequence[Sample], batch: int, threads: int, seconds: float
 ) -> tuple[int, float]:
-    """How many queries were answered, in how many seconds."""
+    """Return the number of answered queries, and the seconds that they took."""
     batches = [
         queries[start : start + batch] for start in range(0, len(queries) - batch + 1, batch)
     ]

@@ -20,13 +20,13 @@ _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _RETRY: Final = re.compile(rb"\r\nretry-after: *(\d+)\r\n", re.IGNORECASE)
 _HUNG_UP: Final = "hung up"
 _REST: Final = 0.2
-#: Answers may come so long after the last request was sent.
+#: Seconds that an answer may take after the last request was sent.
 _LAST: Final = 60.0
 
 
 @dataclass
 class Tally:
-    """What came back: how often each status, and the milliseconds that answers of status 200 took;
+    """Answers: how often each status, and the milliseconds that answers of status 200 took;
     `seconds` of wall time and `cpu_seconds` of this process.
     """
 
@@ -48,15 +48,15 @@ class Tally:
 
 
 def saturate(port: int, requests: Sequence[bytes], clients: int, seconds: float) -> Tally:
-    """So many clients ask for so many seconds; answers that are under way then are waited for."""
+    """Let clients ask for some seconds, and wait for the answers that are under way then."""
     tally = Tally()
     began, used = time.perf_counter(), time.process_time()
-    asyncio.run(_saturated(port, requests, clients, seconds, tally))
+    asyncio.run(_saturate(port, requests, clients, seconds, tally))
     tally.seconds, tally.cpu_seconds = time.perf_counter() - began, time.process_time() - used
     return tally
 
 
-async def _saturated(
+async def _saturate(
     port: int, requests: Sequence[bytes], clients: int, seconds: float, tally: Tally
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -68,7 +68,7 @@ async def _saturated(
 
 
 async def _one(port: int, following: Iterator[bytes], until: float, tally: Tally) -> None:
-    """A client until the time is over; where the server hangs up, it connects again."""
+    """A client until the time is over; if the server hangs up, it connects again."""
     loop = asyncio.get_running_loop()
     while loop.time() < until:
         over: asyncio.Future[None] = loop.create_future()

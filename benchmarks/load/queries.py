@@ -1,4 +1,4 @@
-"""What is asked of the server: drawn triplets as files, and the same as whole requests, made before
+"""Queries to the server: synthetic triplets as files, and the same as whole requests, made before
 the clock starts.
 """
 
@@ -25,30 +25,30 @@ _QUALITY: Final = 90
 _BOUNDARY: Final = b"0b6c9f0e2d"
 
 
-def filled(folder: Path, items: int) -> Path:
-    """A gallery of so many drawn persons' samples, embedded by the default network; made where it
-    is absent.
+def prepare_gallery(folder: Path, items: int) -> Path:
+    """Make a gallery of synthetic persons' samples, embedded by the default network, unless it is
+    there.
     """
-    place = folder / f"load-{items}.gallery"
-    if not is_gallery(place):
+    path = folder / f"load-{items}.gallery"
+    if not is_gallery(path):
         folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f"load-{items}.building"
-        with Gallery.open(draft, load_artifact(default_artifact("person"))) as gallery:
+        building = folder / f"load-{items}.building"
+        with Gallery.open(building, load_artifact(default_artifact("person"))) as gallery:
             index(
                 open_source(f"synthetic:person:{-(-items // _PER_IDENTITY)}"), gallery, resume=True
             )
-        draft.rename(place)
-    return place
+        building.rename(path)
+    return path
 
 
-def queries(count: int) -> list[Sample]:
-    """Triplets of 256 x 128, by turns three PNG and three JPEG files each, of persons that the
+def make_queries(count: int) -> list[Sample]:
+    """Make triplets of 256 x 128, by turns three PNG and three JPEG files each, of persons that the
     gallery does not hold.
     """
-    drawn = synthetic_samples("person", -(-count // _PER_IDENTITY), split="train", size=SIZE)
+    samples = synthetic_samples("person", -(-count // _PER_IDENTITY), split="train", size=SIZE)
     return [
         _as_files(sample, "PNG" if i % 2 else "JPEG")
-        for i, sample in zip(range(count), drawn, strict=False)
+        for i, sample in zip(range(count), samples, strict=False)
     ]
 
 
@@ -61,8 +61,8 @@ def _as_files(sample: Sample, form: str) -> Sample:
     return Sample(rgb=file("rgb"), nir=file("nir"), tir=file("tir"))
 
 
-def request(sample: Sample, path: str = "/search") -> bytes:
-    """A query as a client sends it: the head and a multipart body of three files and `k`."""
+def write_request(sample: Sample, path: str = "/search") -> bytes:
+    """Write a query as a client sends it: the head and a multipart body of three files and `k`."""
     parts = [_part('name="k"', str(K).encode())]
     for modality in MODALITIES:
         image = sample.picture(modality)

@@ -20,7 +20,7 @@ _READY: Final = 120.0
 _STOP: Final = 30.0
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _TICK: Final = os.sysconf("SC_CLK_TCK")
-_FAULT: Final = re.compile(r"Traceback|\b(error|critical)\b", re.IGNORECASE)
+_ERROR: Final = re.compile(r"Traceback|\b(error|critical)\b", re.IGNORECASE)
 _REQUEST: Final = re.compile(r"^\S+ (info|warning) ")
 
 
@@ -41,7 +41,7 @@ class Served:
     log: Path
 
     def usage(self) -> Usage:
-        """What its processes use now. Linux only."""
+        """Measure what its processes use now. Linux only."""
         stats = {
             int(each.name): _stat(each) for each in Path("/proc").iterdir() if each.name.isdecimal()
         }
@@ -57,10 +57,10 @@ class Served:
             found += [int(child) for each in tasks for child in each.read_text().split()]
         return found
 
-    def faults(self) -> list[str]:
+    def errors(self) -> list[str]:
         """Lines of the log at error level or above, and tracebacks."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return [line for line in lines if _FAULT.search(line) and not _REQUEST.match(line)]
+        return [line for line in lines if _ERROR.search(line) and not _REQUEST.match(line)]
 
 
 def _stat(process: Path) -> list[str]:
@@ -72,8 +72,8 @@ def _stat(process: Path) -> list[str]:
 
 
 @contextmanager
-def serving(gallery: Path, log: Path, environment: Mapping[str, str]) -> Iterator[Served]:
-    """`trireid serve` over one gallery, ready; stopped at the end."""
+def run_server(gallery: Path, log: Path, environment: Mapping[str, str]) -> Iterator[Served]:
+    """Run `trireid serve` over one gallery; yield it when it is ready, and stop it at the end."""
     port = _free_port()
     command = [sys.executable, "-m", "trireid", "serve", str(gallery), "--port", str(port)]
     with log.open("wb") as out:
@@ -114,7 +114,7 @@ def _wait_until_ready(served: Served) -> None:
 
 
 def _free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        port: int = trial.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
         return port
