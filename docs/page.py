@@ -14,8 +14,8 @@ from PIL import Image
 
 from tests.serving.browser import chromium, need_browser
 from tests.serving.conftest import running
-from tests.serving.drawn import drawn, fill, written
 from tests.serving.page import Page
+from tests.serving.page_gallery import drawn, fill, written
 
 HERE = Path(__file__).parent
 SCREENS: dict[str, dict[str, Any]] = {

@@ -83,6 +83,11 @@ def test_code_is_sound(name: str) -> None:
         subprocess.run(["bash", "-n"], input=code, text=True, check=True, capture_output=True)
 
 
+@pytest.mark.parametrize("script", sorted((ROOT / "docs").glob("*.py")), ids=lambda path: path.name)
+def test_scripts_import_names_that_exist(script: Path) -> None:
+    import_names(script.read_text(encoding="utf-8"))
+
+
 def test_fences_have_a_language() -> None:
     for page in PAGES:
         opened = re.findall(r"(?ms)^```(\w*)$.*?^```$", page.read_text(encoding="utf-8"))
