@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-
-# It reports usage to its maker unless it is told not to before it is imported.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime
 from numpy.typing import NDArray
 
 from trireid.inference.card import INNER_STAGES, INPUTS, METADATA_KEY, OUTPUTS, Card, interface
@@ -29,6 +26,24 @@ from trireid.inference.embedder import (
     run_in_batches,
 )
 from trireid.samples import ArtifactError
+
+_TELEMETRY: Final = "ORT_DISABLE_TELEMETRY"
+
+
+@contextmanager
+def _disable_telemetry() -> Iterator[None]:
+    """ONNX Runtime reads the variable once, while it is imported, and reports usage if it is unset."""
+    is_set = _TELEMETRY in os.environ
+    os.environ.setdefault(_TELEMETRY, "1")
+    try:
+        yield
+    finally:
+        if not is_set:
+            del os.environ[_TELEMETRY]
+
+
+with _disable_telemetry():
+    import onnxruntime
 
 #: What a caller calls a provider, and what ONNX Runtime does; the first that works is taken.
 PROVIDERS: Final = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}

@@ -7,6 +7,8 @@ from __future__ import annotations
 import io
 import logging
 import warnings
+from contextlib import ContextDecorator, ExitStack
+from threading import Lock
 from typing import Final
 
 import numpy as np
@@ -43,16 +45,42 @@ _TURNS: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# What Pillow warns of or logs (odd metadata, a large image) is either harmless or said by a
-# ImageError of ours.
-warnings.filterwarnings("ignore", module=r"PIL\.")
-logging.getLogger("PIL").setLevel(logging.CRITICAL)
+
+class _QuietPillow(ContextDecorator):
+    """Drop Pillow's warnings and log lines while any thread decodes.
+
+    They tell of odd metadata, which is harmless, or of what an ImageError says.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._users, self._stack = Lock(), 0, ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                self._stack.enter_context(warnings.catch_warnings())
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+                self._stack.callback(_PILLOW.setLevel, _PILLOW.level)
+                _PILLOW.setLevel(logging.CRITICAL)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                self._stack.close()
 
 
+_PILLOW: Final = logging.getLogger("PIL")
+_quiet_pillow: Final = _QuietPillow()
+
+
+@_quiet_pillow
 def render(container: Container) -> Image.Image:
     """Decode a container.
 
-    Raises ImageError, without a field, where Pillow cannot, or finds another size.
+    Raises:
+        ImageError: Pillow cannot decode it, or finds another size; without a field.
     """
     try:
         image = _load(container, container.data)
@@ -95,6 +123,7 @@ def _load_without_end(container: Container) -> Image.Image | None:
     return plain if plain.tobytes() == filled.tobytes() else None
 
 
+@_quiet_pillow
 def upright_copy(image: Image.Image) -> Image.Image:
     """An image of Pillow's as `render` gives it; the caller's own stays as it is.
 

@@ -7,13 +7,14 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from os import PathLike
-from typing import Any, Final, Literal, Self, TypeAlias, get_args
-
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, get_args
 
 from trireid.samples.errors import ImageFormatError, ImageTooSmallError, TrireidError
+
+if TYPE_CHECKING:  # the client needs a sample, and neither of these
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
 
 Modality = Literal["rgb", "nir", "tir"]
 Kind = Literal["person", "vehicle"]
@@ -77,6 +78,8 @@ class Sample:
             ImageError: The modality is not one; the frame is no such array, or the box holds no
                 pixel of it.
         """
+        import numpy as np
+
         if modality not in MODALITIES:
             raise ImageFormatError(
                 f"modality: {modality!r} is not one of {', '.join(MODALITIES)}", "modality"

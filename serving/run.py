@@ -14,6 +14,7 @@ from trireid.serving.audit import AUDIT
 from trireid.serving.logs import set_up_logs
 from trireid.serving.served_galleries import resolve_galleries
 from trireid.serving.settings import (
+    DEFAULT_ENVIRONMENT,
     ROOT_PATH,
     check_bentoml_home,
     check_temporary_folder,
@@ -50,7 +51,9 @@ def serve(galleries: Sequence[Path], host: str, port: int, prefix: str | None = 
         str(port),
     ]
     sys.stdout.flush()
-    os.execv(sys.executable, command)
+    # a folder of the user's is not imported in place of a package
+    environment = {**DEFAULT_ENVIRONMENT, "PYTHONSAFEPATH": "1", **os.environ}
+    os.execve(sys.executable, command, environment)
 
 
 def _check_free(host: str, port: int) -> None:

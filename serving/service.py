@@ -30,6 +30,7 @@ from trireid.serving.metrics import Metrics, share_metrics
 from trireid.serving.reload import accept_reloads, call_on_reload
 from trireid.serving.served_galleries import resolve_galleries
 from trireid.serving.settings import (
+    DEFAULT_ENVIRONMENT,
     check_temporary_folder,
     make_absolute,
     named_galleries,
@@ -58,6 +59,9 @@ def _connections() -> int:
     )
 
 
+# for the worker processes, which start after this
+for name, value in DEFAULT_ENVIRONMENT.items():
+    os.environ.setdefault(name, value)
 try:
     limits, tokens, audit, number = (
         Limits.from_environment(),

@@ -23,6 +23,9 @@ GALLERY_ROOT: Final = "TRIREID_GALLERY_ROOT"
 ROOT_PATH: Final = "TRIREID_ROOT_PATH"
 #: Environment variable of BentoML: the folder where it keeps its own files.
 BENTOML_HOME: Final = "BENTOML_HOME"
+#: Environment of a server's processes, unless it is set: BentoML reports no usage, and the C
+#: library keeps two heaps, not one for each thread, none of which gives back what it once held.
+DEFAULT_ENVIRONMENT: Final = {"BENTOML_DO_NOT_TRACK": "true", "MALLOC_ARENA_MAX": "2"}
 
 
 def named_galleries() -> list[Path]:

@@ -1,0 +1,86 @@
+"""Importing the package changes nothing outside it, and needs no more than what is used."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from tests.conftest import ROOT, SUBPACKAGES
+
+#: A program that prints what importing each module of the package changes for the process.
+#: Everything is imported twice: what other packages change at their import is not looked at.
+CHANGES = """
+import importlib, logging, os, sys, warnings
+import PIL.Image, PIL.ImageFile
+
+def import_all():
+    for name in sys.argv[1:]:
+        importlib.import_module(name)
+
+def list_modules():
+    return [name for name in sys.modules if name.split(".")[0] == "trireid"]
+
+def read_state():
+    loggers = [logging.getLogger(), *map(logging.getLogger, sorted(logging.root.manager.loggerDict))]
+    pillow = {**vars(PIL.Image), **vars(PIL.ImageFile)}
+    return {
+        "environment": dict(os.environ),
+        "warnings": list(warnings.filters),
+        "logging": {each.name: (each.level, list(each.handlers)) for each in loggers},
+        "pillow": {name: value for name, value in pillow.items() if name.isupper()},
+        "threads": faiss.omp_get_max_threads(), "torch": torch.get_num_threads(),
+        "hooks": (sys.excepthook, sys.path[:], os.getcwd()),
+    }
+
+environment = dict(os.environ)
+import_all()
+import faiss, torch
+first = set(list_modules())
+for name in first - {"trireid"}:
+    del sys.modules[name]
+os.environ.clear()
+os.environ.update(environment)
+warnings.resetwarnings()
+for name in logging.root.manager.loggerDict:
+    logging.getLogger(name).setLevel(logging.NOTSET)
+PIL.Image.MAX_IMAGE_PIXELS = 12345
+before = read_state()
+import_all()
+assert set(list_modules()) == first
+for name, value in read_state().items():
+    if value != before[name]:
+        print(name, before[name], value)
+"""
+
+
+def run(code: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},  # not what imports in this process have changed
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_changes_nothing_global() -> None:
+    modules = set()
+    for folder in ("trireid", *SUBPACKAGES):
+        for path in (ROOT / folder).rglob("*.py"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            modules.add(".".join(("trireid", *parts) if folder != "trireid" else parts))
+    # the entry points of processes of our own
+    modules -= {"trireid.serving.service", "trireid.__main__"}
+    assert len(modules) > 150
+    assert run(CHANGES, *(each.removesuffix(".__init__") for each in sorted(modules))) == ""
+
+
+def test_the_package_alone_imports_nothing_heavy() -> None:
+    code = "import sys, trireid; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    loaded = set(run(code).split())
+    heavy = {"numpy", "PIL", "httpx", "pydantic", "faiss", "onnxruntime", "torch", "starlette"}
+    assert not loaded & heavy
