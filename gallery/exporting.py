@@ -20,10 +20,10 @@ from trireid.gallery.store import Store
 from trireid.gallery.where import COLUMNS, Condition
 from trireid.samples import MODALITIES, Modality
 from trireid.samples.cells import write_text, write_value
-from trireid.samples.decoding import content, examine
+from trireid.samples.decoding import examine
 from trireid.samples.durable import draft_folder, draft_of, make_private, write_private
 from trireid.samples.errors import ImageError, MissingImageError
-from trireid.samples.files import is_regular
+from trireid.samples.files import is_regular, read_image_file
 from trireid.samples.readers.columns import write_header
 from trireid.samples.sample import is_field_name
 
@@ -105,7 +105,7 @@ def _copy_of(picture: StoredPicture) -> bytes:
         raise MissingImageError(
             f"{picture.modality}: is neither kept in the gallery nor in a file", picture.modality
         )
-    data = content(picture.path, f"{picture.modality} ({picture.path})")
+    data = read_image_file(picture.path, f"{picture.modality} ({picture.path})")
     examine(data, f"{picture.modality} ({picture.path})")
     return data
 

@@ -12,11 +12,11 @@ from urllib.parse import quote
 
 from trireid.gallery.schema_check import check_schema
 from trireid.gallery.where import instant_of
-from trireid.samples.decoding import MAX_BYTES
+from trireid.samples.files import MAX_IMAGE_BYTES
 
 BUSY_SECONDS: Final = 30.0
 #: The largest value is an image that is kept inside, in a row with its thumbnail.
-_MOST_BYTES: Final = MAX_BYTES + (16 << 20)
+_MOST_BYTES: Final = MAX_IMAGE_BYTES + (16 << 20)
 #: Before the schema is read: nothing in it may call functions, and pages that contradict themselves
 #: are errors.
 _DISTRUST: Final = ("trusted_schema = OFF", "cell_size_check = ON")

@@ -16,7 +16,8 @@ from PIL import Image
 
 from trireid.gallery.items import StoredPicture
 from trireid.samples import Modality, Picture, Sample, pixels
-from trireid.samples.decoding import Pixels, Size, content, decoded, field_of
+from trireid.samples.decoding import Pixels, Size, decoded, field_of
+from trireid.samples.files import read_image_file
 
 THUMBNAIL_SIDE: Final = (
     256  #: no less than the height of a crop in the field, which then needs no resizing
@@ -76,7 +77,7 @@ def with_contents(sample: Sample) -> Sample:
     for modality in sample.present:
         picture = sample.picture(modality)
         if isinstance(picture, str | os.PathLike):
-            contents[modality] = content(picture, field_of(modality, picture))
+            contents[modality] = read_image_file(picture, field_of(modality, picture))
     return replace(sample, **contents)
 
 
@@ -161,6 +162,6 @@ def _encoded(picture: Picture, image: Image.Image) -> bytes:
 
 def _bytes(picture: Picture) -> bytes:
     if isinstance(picture, bytes | str | os.PathLike):
-        return content(picture)
+        return read_image_file(picture)
     array = np.asarray(picture)
     return f"{array.dtype}{array.shape}".encode() + array.tobytes()

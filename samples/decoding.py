@@ -26,17 +26,13 @@ from trireid.samples.errors import (
     ImageTooSmallError,
     MissingImageError,
 )
-from trireid.samples.files import FileTooLargeError, read_regular
+from trireid.samples.files import MAX_PIXELS, read_image_file
 from trireid.samples.fitting import Fit, fit_image
 from trireid.samples.rendering import narrow_noted, render, upright_copy
 from trireid.samples.sample import MODALITIES, Modality, Picture, Sample
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 MIN_SIDE: Final = 8
-MAX_PIXELS: Final = 50_000_000
-MAX_BYTES: Final = (
-    8 * MAX_PIXELS
-)  #: of a file: the largest image, uncompressed, with 16 bits in each of four channels
 #: Pixels up to which a file may be as small as it likes, and how many more it may have for each of
 #: its bytes: a file of one color has up to 10,000 (PNG, JPEG, TIFF).
 _SMALL: Final = 16_000_000
@@ -99,7 +95,7 @@ def decoded(picture: Picture, field: str | None = None) -> Iterator[Image.Image]
             image = upright_copy(picture)
         yield image
     else:
-        container = examine(content(picture, field), field)
+        container = examine(read_image_file(picture, field), field)
         per_pixel = _BUDGET_PER_PIXEL[container.form]
         memory = container.pixels * per_pixel + 2 * len(container.data)
         with DECODING.part(memory), _rendered(container, field) as image:
@@ -154,28 +150,6 @@ def _rendered(container: Container, field: str | None) -> Iterator[Image.Image]:
         with naming(field):
             image = render(container)
         yield image
-
-
-def content(picture: str | os.PathLike[str] | bytes, field: str | None = None) -> bytes:
-    """The bytes of an image file, at most MAX_BYTES.
-
-    Raises ImageError where it cannot be read, or is larger.
-    """
-    if isinstance(picture, bytes):
-        return picture
-    if not isinstance(picture, str | os.PathLike):
-        kind = type(picture).__name__
-        raise ImageFormatError(
-            f"{_named(field)}an image is a path, bytes, a PIL image or an array, not {kind}", field
-        )
-    try:
-        return read_regular(picture, MAX_BYTES)
-    except FileTooLargeError as error:
-        raise _too_large(field, f"a file of {error.size // 1_000_000} MB") from error
-    except OSError as error:
-        raise MissingImageError(
-            f"{_named(field)}cannot be read: {error.strerror}", field
-        ) from error
 
 
 def pixels(image: Image.Image, to: Size) -> Pixels:
@@ -258,7 +232,7 @@ def _check_size(width: int, height: int, field: str | None) -> None:
         raise _too_large(field, f"{width} x {height} pixels")
 
 
-def _too_large(field: str | None, size: str = "the picture") -> ImageError:
+def _too_large(field: str | None, size: str) -> ImageError:
     return ImageTooLargeError(
         f"{_named(field)}{size} is too large; {MAX_PIXELS // 1_000_000} megapixels at most", field
     )

@@ -7,6 +7,8 @@ import os
 import stat
 from typing import BinaryIO, Final
 
+from trireid.samples.errors import ImageFormatError, ImageTooLargeError, MissingImageError
+
 #: O_NONBLOCK: a FIFO that takes the file's place after the check does not block either.
 _FLAGS: Final = (
     os.O_RDONLY
@@ -18,6 +20,11 @@ _FLAGS: Final = (
 _CHUNK: Final = 1 << 20
 #: Of configurations and cards: files that people write, and that are parsed as a whole.
 MAX_TEXT_BYTES: Final = 1 << 20
+
+#: Of an image.
+MAX_PIXELS: Final = 50_000_000
+#: Of an image's file: uncompressed, with 16 bits in each of four channels.
+MAX_IMAGE_BYTES: Final = 8 * MAX_PIXELS
 
 
 class FileTooLargeError(OSError):
@@ -70,6 +77,35 @@ def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
     if not left:
         raise FileTooLargeError(most + 1, path)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def read_image_file(image: str | os.PathLike[str] | bytes, field: str | None = None) -> bytes:
+    """Read the bytes of an image file, or give those back that it is.
+
+    Args:
+        image: A path, or bytes.
+        field: What errors call it.
+
+    Raises:
+        ImageError: It cannot be read, or has more than MAX_IMAGE_BYTES.
+    """
+    start = f"{field}: " if field else ""
+    if isinstance(image, bytes):
+        return image
+    if not isinstance(image, str | os.PathLike):
+        kind = type(image).__name__
+        raise ImageFormatError(
+            f"{start}an image is a path, bytes, a PIL image or an array, not {kind}", field
+        )
+    try:
+        return read_regular(image, MAX_IMAGE_BYTES)
+    except FileTooLargeError as error:
+        size = f"a file of {error.size // 1_000_000} MB"
+        raise ImageTooLargeError(
+            f"{start}{size} is too large; {MAX_PIXELS // 1_000_000} megapixels at most", field
+        ) from error
+    except OSError as error:
+        raise MissingImageError(f"{start}cannot be read: {error.strerror}", field) from error
 
 
 def is_regular(path: str | os.PathLike[str]) -> bool:

@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from trireid.samples import Picture, Sample, decode
-from trireid.samples.decoding import content
+from trireid.samples import Picture, Sample
 from trireid.samples.errors import MissingImageError, TrireidError
+from trireid.samples.files import read_image_file
 from trireid.serving.schemas import (
     EmbedAnswer,
     EnrollAnswer,
@@ -167,7 +167,9 @@ def _files(sample: Sample) -> dict[str, bytes]:
 def _file(image: Picture, field: str) -> bytes:
     """What is a file already is sent as it is; pixels are sent as PNG, of which nothing is lost."""
     if isinstance(image, str | PathLike | bytes):
-        return content(image, field)
+        return read_image_file(image, field)
+    from trireid.samples.decoding import decode  # pixels alone need NumPy and Pillow
+
     out = io.BytesIO()
     decode(image, field).save(out, "PNG", compress_level=_COMPRESSION)
     return out.getvalue()

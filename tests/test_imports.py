@@ -53,6 +53,30 @@ for name, value in read_state().items():
         print(name, before[name], value)
 """
 
+#: A program in which all packages but httpx and pydantic, and what these need, are missing.
+CLIENT = """
+import importlib.abc, sys
+
+class Block(importlib.abc.MetaPathFinder):
+    allowed = set(sys.stdlib_module_names) | set(
+        "trireid httpx httpcore h11 h2 anyio sniffio certifi idna socksio brotli brotlicffi zstandard"
+        " pydantic pydantic_core annotated_types typing_extensions typing_inspection"
+        " click rich pygments email_validator".split()
+    )
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] not in self.allowed and not name.startswith("_"):
+            raise ModuleNotFoundError(name, name=name)
+
+sys.meta_path.insert(0, Block())
+import trireid
+from trireid import AsyncClient, Client, ServiceError
+with Client("http://127.0.0.1:1", retries=0, timeout=1) as client:
+    try:
+        client.remove(gallery="a", ids=["1"])
+    except ServiceError as error:
+        assert error.code == "connection"
+"""
+
 
 def run(code: str, *arguments: str) -> str:
     done = subprocess.run(
@@ -84,3 +108,7 @@ def test_the_package_alone_imports_nothing_heavy() -> None:
     loaded = set(run(code).split())
     heavy = {"numpy", "PIL", "httpx", "pydantic", "faiss", "onnxruntime", "torch", "starlette"}
     assert not loaded & heavy
+
+
+def test_the_client_needs_httpx_and_pydantic_alone() -> None:
+    run(CLIENT)
