@@ -32,7 +32,7 @@ _TELEMETRY: Final = "ORT_DISABLE_TELEMETRY"
 
 @contextmanager
 def _disable_telemetry() -> Iterator[None]:
-    """ONNX Runtime reads the variable once, while it is imported, and reports usage if it is unset."""
+    """Set a variable that ONNX Runtime reads once, when it is imported: unset, it reports usage."""
     is_set = _TELEMETRY in os.environ
     os.environ.setdefault(_TELEMETRY, "1")
     try:

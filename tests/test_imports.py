@@ -22,7 +22,8 @@ def list_modules():
     return [name for name in sys.modules if name.split(".")[0] == "trireid"]
 
 def read_state():
-    loggers = [logging.getLogger(), *map(logging.getLogger, sorted(logging.root.manager.loggerDict))]
+    names = sorted(logging.root.manager.loggerDict)
+    loggers = [logging.getLogger(), *map(logging.getLogger, names)]
     pillow = {**vars(PIL.Image), **vars(PIL.ImageFile)}
     return {
         "environment": dict(os.environ),
@@ -59,7 +60,7 @@ import importlib.abc, sys
 
 class Block(importlib.abc.MetaPathFinder):
     allowed = set(sys.stdlib_module_names) | set(
-        "trireid httpx httpcore h11 h2 anyio sniffio certifi idna socksio brotli brotlicffi zstandard"
+        "trireid httpx httpcore h11 h2 anyio sniffio certifi idna socksio brotli zstandard"
         " pydantic pydantic_core annotated_types typing_extensions typing_inspection"
         " click rich pygments email_validator".split()
     )
