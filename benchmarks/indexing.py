@@ -36,7 +36,7 @@ import numpy as np
 from PIL import Image
 
 from trireid.demo.synthetic.source import synthetic_samples
-from trireid.gallery import Gallery, index
+from trireid.gallery import Gallery, index_source
 from trireid.gallery.indexing import BATCH, decoding_threads
 from trireid.gallery.pictures import digest, thumbnail
 from trireid.inference import Embedder, load_artifact
@@ -131,7 +131,7 @@ def index_once(embedder: Embedder, source: Source) -> Times:
         Gallery.open(Path(folder) / "bench.gallery", embedder) as gallery,
         redirect_stderr(io.StringIO()),
     ):
-        taken = measure_times(lambda: index(source, gallery))
+        taken = measure_times(lambda: index_source(source, gallery))
         assert len(gallery) == len(source)
     return taken
 

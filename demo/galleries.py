@@ -23,7 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Final
 
-from trireid.gallery import SUFFIX, Gallery, index, is_gallery
+from trireid.gallery import SUFFIX, Gallery, index_source, is_gallery
 from trireid.gallery.place import meta_of, settled
 from trireid.gallery.store import Store
 from trireid.inference import load_artifact
@@ -127,7 +127,7 @@ def _ensure(folder: Path, kind: Kind) -> Path:
         _remove_abandoned(own)
         with _build_folder(own) as build:
             with Gallery.open(build / target.name, embedder) as gallery:
-                index(open_source(f"synthetic:{kind}:{IDENTITIES}"), gallery)
+                index_source(open_source(f"synthetic:{kind}:{IDENTITIES}"), gallery)
             _mark(build / target.name)
             os.replace(build / target.name, target)
     except OSError as error:

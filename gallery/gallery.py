@@ -43,10 +43,11 @@ from trireid.gallery.read_session import ReadSession
 from trireid.gallery.removal import remove_items, select, select_ids
 from trireid.gallery.reserve import keep_reserve, require_reserve, with_reserve
 from trireid.gallery.retention import check_share
-from trireid.gallery.searching import Asked, Query, Search, cameras_of
+from trireid.gallery.search_params import SearchParams
+from trireid.gallery.searching import Query, Search
 from trireid.gallery.store import Store
 from trireid.gallery.upkeep import Upkeep
-from trireid.gallery.where import Condition, parse_filter
+from trireid.gallery.where import Condition
 from trireid.inference import Embedder, load_artifact
 from trireid.inference.embedder import BATCH
 from trireid.samples import Sample
@@ -345,71 +346,48 @@ class Gallery:
             return self._reader.audited()
 
     def search(
-        self,
-        sample: Sample | Sequence[Sample],
-        k: int = 10,
-        where: Mapping[str, Any] | None = None,
-        *,
-        other_cameras: bool = False,
-        rerank: bool = False,
-        by_identity: bool = False,
-        min_score: float | None = None,
+        self, sample: Sample | Sequence[Sample], params: SearchParams | None = None, **options: Any
     ) -> list[Hit]:
-        """The k best hits (1 to 1000), best first, among the items that `where` lets pass.
+        """Find the items that are most like a query, best first.
 
-        `sample`: the query, or several pictures of one (a tracklet), whose embeddings are averaged.
-        Compared are the modalities that query and item both have; an item that shares none is no
-        hit. `other_cameras` leaves out the items of the query's own camera, which the sample must
-        then have; `rerank` orders the 200 best by k-reciprocal re-ranking; `by_identity` gives the
-        best hit of each identity; `min_score` leaves out what scores less. Raises GalleryError for
-        a bad k or filter, ImageError for a bad picture.
+        Compared are the modalities that query and item both have; an item that shares none is not a
+        hit.
+
+        Args:
+            sample: The query, or several samples of one identity (a tracklet), whose embeddings are
+                averaged.
+            params: The options of the search.
+            options: Single options by name, in place of those in `params`: the fields of
+                `SearchParams`.
+
+        Returns:
+            At most `k` hits.
+
+        Raises:
+            GalleryError: An option is unknown or cannot be.
+            ImageError: An image cannot be read.
         """
-        return self.answer(
-            sample,
-            k,
-            where,
-            other_cameras=other_cameras,
-            rerank=rerank,
-            by_identity=by_identity,
-            min_score=min_score,
-        ).hits
+        return self.answer(sample, params, **options).hits
 
     def answer(
-        self,
-        sample: Sample | Sequence[Sample],
-        k: int = 10,
-        where: Mapping[str, Any] | None = None,
-        *,
-        other_cameras: bool = False,
-        rerank: bool = False,
-        by_identity: bool = False,
-        min_score: float | None = None,
+        self, sample: Sample | Sequence[Sample], params: SearchParams | None = None, **options: Any
     ) -> Answer:
         """As `search`, and what the network made of the query."""
+        params = SearchParams.merge(params, options)
         samples = [sample] if isinstance(sample, Sample) else list(sample)
-        asked = Asked(
-            k=k,
-            where=None if where is None else parse_filter(where, self.embedder.card.kind),
-            own_cameras=cameras_of(samples) if other_cameras else None,
-            rerank=rerank,
-            by_identity=by_identity,
-            min_score=min_score,
-        )
         if not samples:
             raise GalleryError("a query needs one sample at least", "sample")
         while True:
             segments = self._live.segments
+            search = Search(self.name, self.embedder.card.kind, samples, params)
             with reading_images(self._notes):
                 query = Query.of(samples, *self.embedder.embed_with_tokens(samples), segments)
             with self._enter() as (live, session):
-                search = Search(
-                    self.name, self.embedder.card.kind, session, live.calibration, query
-                )
-                found = search.found(asked) if live.segments is segments else None
+                is_same = live.segments is segments
+                found = search.find(session, live.calibration, query) if is_same else None
             if found is not None:  # else the gallery has moved to another network since
-                return Answer(
-                    hits=search.hits(found, asked), kept=query.kept, embedding=query.embedding
-                )
+                hits = search.rank(session, query, found)
+                return Answer(hits=hits, kept=query.kept, embedding=query.embedding)
 
     def picture(self, key: int, modality: str) -> StoredPicture | None:
         """What is kept of one picture of an item; `key` as in a hit's `images`."""

@@ -37,7 +37,7 @@ MOST: Final = 8 * BATCH
 REPORTS: Final = "reports"
 
 
-def index(source: Source, gallery: Gallery, *, resume: bool = False) -> IndexReport:
+def index_source(source: Source, gallery: Gallery, *, resume: bool = False) -> IndexReport:
     """Add a source's samples to a gallery, with a progress bar on stderr.
 
     An item whose id and images are there already gets the facts that the source tells, and keeps

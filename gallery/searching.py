@@ -17,9 +17,9 @@ from trireid.gallery.index import Keys
 from trireid.gallery.limits import limit_answer
 from trireid.gallery.read_session import ReadSession
 from trireid.gallery.scoring import Segments, mask_of
-from trireid.gallery.where import Filter, check_attributes, condition
+from trireid.gallery.search_params import SearchParams
+from trireid.gallery.where import Filter, check_attributes, condition, parse_filter
 from trireid.samples import MODALITIES, GalleryError, Kind, Modality, Sample
-from trireid.samples.bounds import MAX_K
 
 #: Re-ranking looks at so many of the best.
 SHORTLIST: Final = 200
@@ -59,27 +59,8 @@ class Query:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What is asked of a search: see `Gallery.search`.
-
-    `own_cameras`: the cameras whose items are left out.
-    """
-
-    k: int
-    where: Filter | None = None
-    own_cameras: list[int] | None = None
-    rerank: bool = False
-    by_identity: bool = False
-    min_score: float | None = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.k, bool) or not isinstance(self.k, int) or not 1 <= self.k <= MAX_K:
-            raise GalleryError(f"k must be a whole number from 1 to {MAX_K}, not {self.k!r}", "k")
-
-
-def cameras_of(samples: Sequence[Sample]) -> list[int]:
-    """The cameras of a query. Raises GalleryError where it has none."""
+def own_cameras(samples: Sequence[Sample]) -> list[int]:
+    """Return the cameras of a query. Raises GalleryError where it has none."""
     cameras = sorted({sample.camera for sample in samples if sample.camera is not None})
     if not cameras:
         raise GalleryError("other_cameras needs the query's own camera", "camera")
@@ -87,50 +68,58 @@ def cameras_of(samples: Sequence[Sample]) -> list[int]:
 
 
 class Search:
-    """A query in one reading of a gallery called `name`, whose items are of a `kind` if they have
-    none of their own.
+    """One search with its parameters, before and while it reads a gallery.
+
+    Args:
+        name: The gallery's name.
+        kind: The kind of items that have none of their own.
+        samples: The query: one sample, or several of one identity.
+        params: The options.
+
+    Raises:
+        GalleryError: The filter cannot be, or the query has no camera to leave out.
     """
 
     def __init__(
-        self,
-        name: str,
-        kind: Kind | None,
-        session: ReadSession,
-        calibration: Calibration,
-        query: Query,
+        self, name: str, kind: Kind | None, samples: Sequence[Sample], params: SearchParams
     ) -> None:
-        self._name, self._kind = name, kind
-        self._session, self._calibration, self._query = session, calibration, query
+        self._name, self._kind, self._params = name, kind, params
+        self._filter = None if params.where is None else parse_filter(params.where, kind)
+        self._own_cameras = own_cameras(samples) if params.other_cameras else None
 
-    def found(self, asked: Asked) -> Found:
-        """The best by key, not yet ranked. All that is asked of the store is asked here."""
-        shown = max(asked.k, SHORTLIST) if asked.rerank else asked.k
-        found = self._found(shown, asked)
+    def find(self, session: ReadSession, calibration: Calibration, query: Query) -> Found:
+        """Return the best by key, not yet ranked. All reading of the store happens here."""
+        params = self._params
+        shown = max(params.k, SHORTLIST) if params.rerank else params.k
+        found = self._find(session, calibration, query, shown)
         while (
-            asked.by_identity
+            params.by_identity
             and len(found) == shown
-            and len(first_of_each_identity([one for _, one in found])) < asked.k
+            and len(first_of_each_identity([one for _, one in found])) < params.k
         ):
             shown *= 2
-            found = self._found(shown, asked)
+            found = self._find(session, calibration, query, shown)
         return found
 
-    def hits(self, found: Found, asked: Asked) -> list[Hit]:
-        """The best hits, ranked: after the reading has ended, too."""
-        if asked.rerank:
-            found = self._reranked(found)
-        hits = [one for _, one in found if asked.min_score is None or one.score >= asked.min_score]
-        return limit_answer(
-            ranked((first_of_each_identity(hits) if asked.by_identity else hits)[: asked.k])
-        )
+    def rank(self, session: ReadSession, query: Query, found: Found) -> list[Hit]:
+        """Return the best hits, ranked: after the reading has ended, too."""
+        params = self._params
+        if params.rerank:
+            found = self._rerank(session, query, found)
+        hits = [one for _, one in found]
+        if params.min_score is not None:
+            hits = [one for one in hits if one.score >= params.min_score]
+        if params.by_identity:
+            hits = first_of_each_identity(hits)
+        return limit_answer(ranked(hits[: params.k]))
 
-    def _found(self, k: int, asked: Asked) -> Found:
+    def _find(self, session: ReadSession, calibration: Calibration, query: Query, k: int) -> Found:
         """The k best by key."""
-        session, query = self._session, self._query
-        passing = None if asked.where is None else self._passing(asked.where)
+        passing = None if self._filter is None else self._passing(session, self._filter)
         without = session.expired(time.time())
-        if asked.own_cameras is not None:
-            without = np.union1d(without, session.passing(condition({"camera": asked.own_cameras})))
+        if self._own_cameras is not None:
+            own = session.passing(condition({"camera": self._own_cameras}))
+            without = np.union1d(without, own)
         scores, keys = session.search(
             query.embedding, query.mask, k, passing, without if len(without) else None
         )
@@ -139,40 +128,35 @@ class Search:
             (key, hit(self._name, known[key], score, self._kind))
             for key, score in zip(keys.tolist(), scores.tolist(), strict=True)
         ]
-        probability = self._calibration.of(session, query.mask)
+        probability = calibration.of(session, query.mask)
         if probability is None:
             return hits
         return [(key, replace(one, probability=probability(one.score))) for key, one in hits]
 
-    def _passing(self, where: Filter) -> Keys:
+    def _passing(self, session: ReadSession, where: Filter) -> Keys:
         """The keys of the items that pass.
 
         Raises GalleryError for an attribute that no item of the gallery has.
         """
-        passing = self._session.passing(where.condition)
+        passing = session.passing(where.condition)
         # A filter that some item passes asks for nothing unknown, unless it lets pass what lacks an
         # attribute.
-        if (
-            where.attributes
-            and len(self._session.snapshot)
-            and (where.passes_absent or not len(passing))
-        ):
-            names = self._session.attribute_names()
+        if where.attributes and len(session.snapshot) and (where.passes_absent or not len(passing)):
+            names = session.attribute_names()
             if names is not None:
                 check_attributes(where.attributes, names)
         return passing
 
-    def _reranked(self, found: Found) -> Found:
+    def _rerank(self, session: ReadSession, query: Query, found: Found) -> Found:
         """Source: Zhong et al. (CVPR 2017), over the query and its shortlist."""
         if len(found) < 2:
             return found
-        segments, query = self._query.segments, self._query
-        vectors, masks = self._session.vectors(np.array([key for key, _ in found], np.int64))
+        segments = query.segments
+        vectors, masks = session.vectors(np.array([key for key, _ in found], np.int64))
         reduced = segments.reduced(vectors, masks & query.mask)
-        distance = rerank(segments.reduced(query.embedding[None], np.array([query.mask])), reduced)[
-            0
-        ]
-        return [found[place] for place in np.argsort(distance, kind="stable")]
+        mine = segments.reduced(query.embedding[None], np.array([query.mask]))
+        order = np.argsort(rerank(mine, reduced)[0], kind="stable")
+        return [found[row] for row in order]
 
 
 def _kept(sample: Sample, tokens: NDArray[np.int64]) -> dict[Modality, list[int]]:

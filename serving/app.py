@@ -192,9 +192,9 @@ def _with_images(
                 validate(form_type, read_texts(form, form_type.model_fields)),
                 read_images(form),
             )
-            fields.gallery = _choose(
-                request, Access.SEARCH, fields.gallery, first=form_type is EmbedForm
-            )
+            is_first = form_type is EmbedForm
+            gallery = _choose(request, Access.SEARCH, fields.gallery, first=is_first)
+            fields = fields.model_copy(update={"gallery": gallery})
             return await _answer(request, work, fields, images)
 
     return endpoint
@@ -206,9 +206,10 @@ async def _enroll(request: Request) -> Response:
             validate(EnrollForm, read_texts(form, EnrollForm.model_fields)),
             read_images(form),
         )
-        fields.gallery = _choose(request, Access.ENROLL, fields.gallery)
+        gallery = _choose(request, Access.ENROLL, fields.gallery)
+        fields = fields.model_copy(update={"gallery": gallery})
         principal: Principal = request.scope[PRINCIPAL]
-        may_replace = principal.may(Access.REMOVE, fields.gallery)
+        may_replace = principal.may(Access.REMOVE, gallery)
         try:
             return await _answer(
                 request, partial(GalleryService.enroll, may_replace=may_replace), fields, images
@@ -226,8 +227,10 @@ async def _remove(request: Request) -> Response:
         raise MediaTypeError("the body must be JSON, sent as application/json", "body")
     body = await request.body()
     fields = await anyio.to_thread.run_sync(validate_json, RemoveForm, body)
-    fields.gallery = _choose(request, Access.REMOVE, fields.gallery)
-    return await _answer(request, GalleryService.remove, fields)
+    gallery = _choose(request, Access.REMOVE, fields.gallery)
+    return await _answer(
+        request, GalleryService.remove, fields.model_copy(update={"gallery": gallery})
+    )
 
 
 def _choose(request: Request, scope: Access, name: str | None, *, first: bool = False) -> str:

@@ -89,15 +89,7 @@ class GalleryService:
         """Match against a gallery."""
         gallery = self.get_gallery(form.gallery)
         with collect_timings() as timings, measure("search"), _open_sample(form, images) as sample:
-            found = gallery.answer(
-                sample,
-                form.k,
-                form.where,
-                other_cameras=form.other_cameras,
-                rerank=form.rerank,
-                by_identity=form.by_identity,
-                min_score=form.min_score,
-            )
+            found = gallery.answer(sample, form)
         self._metrics.observe_timings(timings)
         card = gallery.embedder.card
         return SearchAnswer(
@@ -199,7 +191,7 @@ class GalleryService:
         """
         if len(gallery):
             with suppress(ImageError):  # of a network that gives a blank image no direction
-                gallery.search(_make_blank_sample(gallery.embedder), 1)
+                gallery.search(_make_blank_sample(gallery.embedder), k=1)
 
     def _update_size(self, gallery: Gallery) -> None:
         self._metrics.set_items(gallery.name, len(gallery))

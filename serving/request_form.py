@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import AsyncIterator, Container, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
@@ -22,6 +21,7 @@ from trireid.samples.errors import (
     TrireidError,
 )
 from trireid.samples.readers.modality_names import modality_of
+from trireid.samples.validation import did_you_mean, explain, first_error
 from trireid.serving.gallery_service import Images
 from trireid.serving.schemas import Form
 
@@ -153,16 +153,12 @@ def unknown_field(name: str, known: Iterable[str], found: str = "a field") -> Tr
     """Create the error for a field that is not read, with the name that was probably meant."""
     names = list(known)
     meant = modality_of(name) or _SYNONYMS.get(name.lower())
-    near = [meant] if meant in names else difflib.get_close_matches(name.lower(), names, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = f"; did you mean {meant}?" if meant in names else did_you_mean(name, names)
     return InvalidValueError(f"{name[:100]}: is not read as {found}{hint}", name[:100])
 
 
 def _describe(form_type: type[Form], error: ValidationError) -> TrireidError:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    field = str(first["loc"][0])[:100] if first["loc"] else None
-    if first["type"] == "extra_forbidden" and field is not None:
+    field, kind, _ = first_error(error)
+    if kind == "extra_forbidden" and field is not None:
         return unknown_field(field, [*form_type.model_fields, *MODALITIES])
-    what = first["msg"].removeprefix("Value error, ")
-    message = what if field is None else f"{field}: {what}"
-    return InvalidValueError(message, field)
+    return InvalidValueError(explain(form_type, error), field)

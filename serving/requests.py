@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
+from trireid.gallery.search_params import SearchParams
 from trireid.samples import Picture, Sample
 from trireid.samples.errors import MissingImageError, TrireidError
 from trireid.samples.files import read_image_file
@@ -62,28 +63,13 @@ def embed(sample: Sample, gallery: str | None = None) -> ApiRequest[EmbedAnswer]
 
 
 def search(
-    sample: Sample,
-    gallery: str | None = None,
-    *,
-    k: int = 10,
-    where: Mapping[str, Any] | None = None,
-    other_cameras: bool = False,
-    rerank: bool = False,
-    by_identity: bool = False,
-    min_score: float | None = None,
+    sample: Sample, gallery: str | None = None, params: SearchParams | None = None, **options: Any
 ) -> ApiRequest[SearchAnswer]:
-    """The k best hits for a sample's images; the arguments are those of `Gallery.search`.
-    `gallery` may be left out where one is served.
+    """Find the items that are most like a sample; `params` and `options` are those of
+    `Gallery.search`. `gallery` may be left out where one is served.
     """
-    asked = {"other_cameras": other_cameras, "rerank": rerank, "by_identity": by_identity}
-    fields = _fields(
-        gallery=gallery,
-        camera=sample.camera,
-        k=k,
-        where=_json(where, "where"),
-        min_score=min_score,
-        **{name: True for name, wanted in asked.items() if wanted},
-    )
+    texts = SearchParams.merge(params, options).to_texts()
+    fields = _fields(gallery=gallery, camera=sample.camera, **texts)
     return ApiRequest(path="/search", answer=SearchAnswer, files=_files(sample), fields=fields)
 
 

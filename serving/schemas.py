@@ -7,18 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    Json,
-    computed_field,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, Field, Json, computed_field, model_validator
 
+from trireid.gallery.search_params import SearchParams
 from trireid.samples import Kind, TrireidError
-from trireid.samples.bounds import MAX_K
 from trireid.samples.distinct_json import parse_distinct
 
 _INT64 = 2**63
@@ -70,13 +62,11 @@ _PENDING = Field(
 )
 
 
-class Form(BaseModel):
+class Form(BaseModel, frozen=True, extra="forbid"):
     """A request's fields; an unknown one is an error, so that a typing error is noticed."""
 
-    model_config = ConfigDict(extra="forbid")
 
-
-class EmbedForm(Form):
+class EmbedForm(Form, frozen=True):
     """Fields of `/embed`, besides the images.
 
     `gallery` says whose network embeds; the first one's where left out.
@@ -86,30 +76,11 @@ class EmbedForm(Form):
     camera: Camera | None = _CAMERA
 
 
-class SearchForm(EmbedForm):
+class SearchForm(SearchParams, EmbedForm, frozen=True):
     """Fields of `/search`, besides the images."""
 
-    k: Annotated[int, Field(ge=1, le=MAX_K)] = Field(
-        10, description="How many hits.", examples=[10]
-    )
-    where: JsonObject | None = Field(
-        None,
-        description="A filter, in JSON: on camera, kind, time, identity or any attribute.",
-        examples=['{"camera": [1, 2]}'],
-    )
-    other_cameras: bool = Field(
-        False, description="Leave out the query's own camera.", examples=[True]
-    )
-    rerank: bool = Field(
-        False, description="Order the 200 best by k-reciprocal re-ranking.", examples=[False]
-    )
-    by_identity: bool = Field(False, description="The best hit of each identity.", examples=[False])
-    min_score: Annotated[float, Field(ge=-1, le=1)] | None = Field(
-        None, description="Leave out hits that score less.", examples=[0.5]
-    )
 
-
-class EnrollForm(EmbedForm):
+class EnrollForm(EmbedForm, frozen=True):
     """Fields of `/enroll`, besides the images."""
 
     id: Text | None = Field(
@@ -135,7 +106,7 @@ class EnrollForm(EmbedForm):
     )
 
 
-class RemoveForm(Form):
+class RemoveForm(Form, frozen=True):
     """The JSON body of `/remove`: ids, or an identity."""
 
     gallery: Text | None = _GALLERY

@@ -163,7 +163,10 @@ def bad_commands(tmp: Path) -> dict[str, tuple[list[object], str]]:
         "picture that is text": ([*search, "--rgb", tmp / "text.png"], "not a picture we read"),
         "picture that is absent": ([*search, "--rgb", tmp / "gone.png"], "cannot be read"),
         "k of 0": ([*search, "--rgb", picture, "-k", 0], "1 to 1000"),
-        "k in words": ([*search, "--rgb", picture, "-k", "ten"], "invalid int value: 'ten'"),
+        "k in words": (
+            [*search, "--rgb", picture, "-k", "ten"],
+            "-k: must be a whole number from 1 to 1000, not ten",
+        ),
         "broken filter": (
             [*search, "--rgb", picture, "--where", "{x"],
             "--where: not JSON that can be read",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     __version__: str
     from trireid.evaluation import Scores, evaluate
     from trireid.export import export_onnx
-    from trireid.gallery import Gallery, Hit
+    from trireid.gallery import Gallery, Hit, SearchParams
     from trireid.inference import Card, Embedder, load_artifact
     from trireid.models import load_checkpoint
     from trireid.samples import Sample
@@ -30,6 +30,7 @@ __all__ = [
     "Hit",
     "Sample",
     "Scores",
+    "SearchParams",
     "__version__",
     "evaluate",
     "export_onnx",
@@ -46,6 +47,7 @@ _MODULES: Final = {
     "Hit": "trireid.gallery",
     "Sample": "trireid.samples",
     "Scores": "trireid.evaluation",
+    "SearchParams": "trireid.gallery.search_params",
     "evaluate": "trireid.evaluation",
     "export_onnx": "trireid.export",
     "load_artifact": "trireid.inference",

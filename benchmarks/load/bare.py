@@ -87,7 +87,7 @@ class Loop:
             {id(each): (embeddings[i], tokens[i]) for i, each in enumerate(samples)}
         )
         for each in samples:
-            self.gallery.search(each, K)
+            self.gallery.search(each, k=K)
         begun.append(time.perf_counter())
         for name, first, then in zip(self.seconds, begun, begun[1:], strict=False):
             self.seconds[name] += then - first

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from trireid.demo.synthetic.source import synthetic_samples
-from trireid.gallery import Gallery, index, is_gallery
+from trireid.gallery import Gallery, index_source, is_gallery
 from trireid.inference import load_artifact
 from trireid.inference.embedded import default_artifact
 from trireid.samples import MODALITIES, Modality, Sample
@@ -34,7 +34,7 @@ def prepare_gallery(folder: Path, items: int) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         building = folder / f"load-{items}.building"
         with Gallery.open(building, load_artifact(default_artifact("person"))) as gallery:
-            index(
+            index_source(
                 open_source(f"synthetic:person:{-(-items // _PER_IDENTITY)}"), gallery, resume=True
             )
         building.rename(path)

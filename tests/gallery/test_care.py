@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 import trireid.cli
 from tests.conftest import ROOT, encode_image, make_sample
 from tests.gallery.crash_worker import NoNetwork, embedding, indexed, item, nearest
-from trireid.gallery import Gallery, index
+from trireid.gallery import Gallery, index_source
 from trireid.gallery.actor import current_actor
 from trireid.gallery.checking import check
 from trireid.gallery.exporting import EMBEDDINGS, MANIFEST, export
@@ -66,18 +66,18 @@ def test_a_gallery_moves_to_another_network(
         return load_artifact(path)
 
     with Gallery.open(folder, load=load) as watching:
-        assert watching.search(make_sample(3), 1)[0].id == "i3"
+        assert watching.search(make_sample(3), k=1)[0].id == "i3"
         report = reembed(folder, successor)
         assert (report.moved, report.lost) == (13, [])
         # it was open all the time, and has changed over
-        hits = watching.search(make_sample(3, camera=1), 1)
+        hits = watching.search(make_sample(3, camera=1), k=1)
         assert (hits[0].id, round(hits[0].score, 4)) == ("i3", 1.0)
         assert watching.embedder.card.fingerprint == successor.card.fingerprint
         assert opened == [embedder.path, successor.path]
     with pytest.raises(GalleryError, match="was filled by network next"):
         Gallery.open(folder, embedder)
     with Gallery.open(folder) as gallery:
-        assert gallery.search(Sample(rgb=encode_image(90)), 1)[0].id == "file"
+        assert gallery.search(Sample(rgb=encode_image(90)), k=1)[0].id == "file"
         _, action, what = gallery.audit()[-1]
         assert (action, what) == (
             "reembed",
@@ -99,7 +99,7 @@ def test_items_without_pictures_keep_the_gallery_where_it_is(
         reembed(folder, successor)
     with Gallery.open(folder) as gallery:
         assert gallery.embedder.card.name == "tiny"
-        assert gallery.search(make_sample(3), 1)[0].id == "i3"
+        assert gallery.search(make_sample(3), k=1)[0].id == "i3"
     report = reembed(folder, successor, drop_lost=True)
     assert (report.moved, [id_ for id_, _ in report.lost]) == (12, ["file"])
 
@@ -122,7 +122,7 @@ def test_what_is_enrolled_during_the_move_comes_along(
         monkeypatch.setattr(successor, "embed", slowly)
         assert reembed(folder, successor).moved == 13
         monkeypatch.undo()
-        assert gallery.search(make_sample(70), 1)[0].id == "late"
+        assert gallery.search(make_sample(70), k=1)[0].id == "late"
         assert "i5" not in gallery.ids()
 
 
@@ -143,7 +143,7 @@ def test_a_move_that_is_killed_goes_on_where_it_was(
     with pytest.raises(KeyboardInterrupt):
         reembed(folder, successor)
     with Gallery.open(folder) as gallery:
-        assert gallery.search(make_sample(3), 1)[0].id == "i3"
+        assert gallery.search(make_sample(3), k=1)[0].id == "i3"
     assert reembed(folder, successor).moved == 13
     assert batches == [4, 4, 4, 4, 1]  # 8 of the 13 were there already
 
@@ -217,11 +217,14 @@ def test_faults_of_items_are_named(tmp_path: Path) -> None:
 def test_an_export_can_be_indexed_again(folder: Path, tmp_path: Path, embedder: Embedder) -> None:
     assert export(folder, tmp_path / "out") == 13
     with Gallery.open(tmp_path / "again.gallery", embedder) as again, Gallery.open(folder) as first:
-        report = index(open_source(str(tmp_path / "out" / MANIFEST), allow_outside=True), again)
+        report = index_source(
+            open_source(str(tmp_path / "out" / MANIFEST), allow_outside=True), again
+        )
         assert (report.added, report.faults) == (13, [])
         assert again.ids() == first.ids()
         hits = [
-            gallery.search(make_sample(4), 13, {"identity": "p1"}) for gallery in (again, first)
+            gallery.search(make_sample(4), k=13, where={"identity": "p1"})
+            for gallery in (again, first)
         ]
         assert [(hit.id, hit.camera) for hit in hits[0]] == [
             (hit.id, hit.camera) for hit in hits[1]

@@ -72,7 +72,7 @@ class Traffic:
         where: dict[str, Any] | None = (
             {"identity": ["lasting", str(number)]} if number % 3 else None
         )
-        hits = self.here.search(QUERIES[number % 2], 1000, where, rerank=number % 5 == 0)
+        hits = self.here.search(QUERIES[number % 2], k=1000, where=where, rerank=number % 5 == 0)
         self.faults += self.wrong(hits, (0,) if where else (0, OTHERS))
 
     def wrong(self, hits: Sequence[Hit], others: Sequence[int]) -> list[str]:

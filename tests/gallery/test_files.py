@@ -18,7 +18,7 @@ import pytest
 
 import trireid.cli
 from tests.conftest import ROOT, encode_image, make_sample
-from trireid.gallery import Gallery, index
+from trireid.gallery import Gallery, index_source
 from trireid.gallery.backup import back_up
 from trireid.gallery.checking import check
 from trireid.gallery.exporting import EMBEDDINGS, MANIFEST, export
@@ -56,7 +56,7 @@ def test_what_a_gallery_writes_is_its_owners_alone(
         source.touch(0o600)
         os.chmod(source, 0o600)
         source.write_text("rgb\ngone.png\n")
-        assert index(open_source(str(source)), gallery).path is not None
+        assert index_source(open_source(str(source)), gallery).path is not None
         assert {path.name for path in folder.iterdir()} >= {
             FILE,
             f"{FILE}-wal",
@@ -129,13 +129,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_read_only_copy_can_be_read_and_stays_as_it_is(copy: Path, tmp_path: Path) -> None:
     before = contents(copy)
     with Gallery.open(copy) as gallery:
-        assert gallery.search(make_sample(2), 1)[0].id == "i2"
+        assert gallery.search(make_sample(2), k=1)[0].id == "i2"
         for change in (
             lambda: gallery.add([make_sample(9)]),
             lambda: gallery.remove(ids=["i1"]),
             gallery.compact,
             lambda: gallery.remove_older(1),
-            lambda: index(open_source("synthetic:person:1"), gallery),
+            lambda: index_source(open_source("synthetic:person:1"), gallery),
         ):
             with pytest.raises(
                 GalleryError, match="is read-only; give its folder and files rights"
@@ -159,7 +159,7 @@ def test_a_damaged_index_of_a_read_only_copy_is_passed_over(copy: Path) -> None:
     (copy / "gallery.index").write_bytes(b"nothing")
     (copy / "gallery.index").chmod(0o444)
     with Gallery.open(copy) as gallery:
-        assert gallery.search(make_sample(2), 1)[0].id == "i2"
+        assert gallery.search(make_sample(2), k=1)[0].id == "i2"
 
 
 def test_a_read_only_copy_whose_log_holds_changes_is_not_read_without_them(
@@ -197,9 +197,9 @@ def test_one_who_may_only_read_sees_what_another_writes(tmp_path: Path, embedder
         writing.add([make_sample(0, id="a")], keep=True)
         lock(folder)
         with Gallery.open(folder) as reading:
-            assert [hit.id for hit in reading.search(make_sample(0), 5)] == ["a"]
+            assert [hit.id for hit in reading.search(make_sample(0), k=5)] == ["a"]
             writing.add([make_sample(1, id="b")], keep=True)
-            assert reading.search(make_sample(1), 1)[0].id == "b"
+            assert reading.search(make_sample(1), k=1)[0].id == "b"
             with pytest.raises(GalleryError, match="is read-only"):
                 reading.remove(ids=["a"])
         unlock(folder)
@@ -329,7 +329,7 @@ def test_attributes_of_an_older_store_do_not_become_fields(
     }
     assert second.attributes == {"attribute_nir": "own", "digits": "1"}
     with Gallery.open(tmp_path / "again.gallery", embedder) as again:
-        assert index(open_source(str(tmp_path / "out" / MANIFEST)), again).added == 2
+        assert index_source(open_source(str(tmp_path / "out" / MANIFEST)), again).added == 2
 
 
 @pytest.mark.parametrize("failing", ["os.fsync", "os.rename", "numpy.save"])
@@ -415,7 +415,7 @@ def test_a_backup_is_taken_while_others_write(tmp_path: Path, embedder: Embedder
         back_up(tmp_path / "a.gallery", tmp_path / "b.gallery")
     assert not check(tmp_path / "b.gallery").faults
     with Gallery.open(tmp_path / "b.gallery") as copy:
-        assert copy.search(make_sample(2), 1)[0].id == "i2"
+        assert copy.search(make_sample(2), k=1)[0].id == "i2"
 
 
 def test_a_report_of_an_import_opens_no_formula_and_stays_in_the_gallery(
@@ -424,7 +424,7 @@ def test_a_report_of_an_import_opens_no_formula_and_stays_in_the_gallery(
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "=cmd.png").write_bytes(b"no image")
     (tmp_path / "in" / "a.png").write_bytes(encode_image(1))
-    report = index(open_source(str(tmp_path / "in")), gallery)
+    report = index_source(open_source(str(tmp_path / "in")), gallery)
     assert report.path is not None
     with report.path.open(newline="") as file:
         assert not any(cell.startswith("=") for line in csv.reader(file) for cell in line)
@@ -433,5 +433,5 @@ def test_a_report_of_an_import_opens_no_formula_and_stays_in_the_gallery(
     (tmp_path / "elsewhere").mkdir()
     report.path.parent.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(GalleryError, match="is a symbolic link"):
-        index(open_source(str(tmp_path / "in")), gallery)
+        index_source(open_source(str(tmp_path / "in")), gallery)
     assert not list((tmp_path / "elsewhere").iterdir())

@@ -33,7 +33,7 @@ FIELDS: dict[str, Any] = {
 
 
 def found(gallery: Gallery, where: dict[str, Any]) -> set[str]:
-    return {hit.id for hit in gallery.search(query("q"), 100, where)}
+    return {hit.id for hit in gallery.search(query("q"), k=100, where=where)}
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import PngImagePlugin
 
 from tests.conftest import encode_image, make_sample
-from trireid.gallery import Gallery, index
+from trireid.gallery import Gallery, index_source
 from trireid.gallery.store import FILE
 from trireid.inference import Embedder, load_artifact
 from trireid.samples import Sample
@@ -43,13 +43,13 @@ def people(count: int) -> list[Sample]:
 
 
 def ids(gallery: Gallery, k: int = 100, **options: Any) -> list[str]:
-    return [hit.id for hit in gallery.search(make_sample(0), k, **options)]
+    return [hit.id for hit in gallery.search(make_sample(0), k=k, **options)]
 
 
 def test_a_sample_finds_itself_first(gallery: Gallery) -> None:
     gallery.add(people(12))
     for i in (0, 5, 11):
-        hit, *rest = gallery.search(make_sample(i, camera=i % 4), 12)
+        hit, *rest = gallery.search(make_sample(i, camera=i % 4), k=12)
         assert (hit.rank, hit.id, hit.identity, hit.camera, hit.kind) == (
             1,
             f"s{i}",
@@ -67,7 +67,7 @@ def test_scores_are_cosines(gallery: Gallery, embedder: Embedder) -> None:
     samples = people(9)
     gallery.add(samples)
     cosines = embedder.embed(samples) @ embedder.embed([make_sample(0)])[0]
-    for hit in gallery.search(make_sample(0), 9):
+    for hit in gallery.search(make_sample(0), k=9):
         assert hit.score == pytest.approx(float(cosines[int(hit.id[1:])]), abs=1e-5)
 
 
@@ -76,18 +76,20 @@ def test_an_answer_tells_what_the_network_made_of_the_query(
 ) -> None:
     gallery.add(people(5))
     first, second = Sample(rgb=encode_image(1), tir=encode_image(2), camera=1), make_sample(3)
-    answer = gallery.answer([first, second], 3, {"camera": [0, 1]}, by_identity=True)
-    assert answer.hits == gallery.search([first, second], 3, {"camera": [0, 1]}, by_identity=True)
+    answer = gallery.answer([first, second], k=3, where={"camera": [0, 1]}, by_identity=True)
+    assert answer.hits == gallery.search(
+        [first, second], k=3, where={"camera": [0, 1]}, by_identity=True
+    )
     embeddings, tokens = embedder.embed_with_tokens([first, second])
     assert embeddings.tobytes() == embedder.embed([first, second]).tobytes()
     assert answer.kept == {"rgb": tokens[0, 0].tolist(), "tir": tokens[0, 2].tolist()}
     assert len(set(answer.kept["tir"])) == embedder.card.selected_patches < embedder.card.patches
-    assert gallery.answer(first, 1).embedding @ embeddings[0] > 0.5
+    assert gallery.answer(first, k=1).embedding @ embeddings[0] > 0.5
     (nir, *_) = (part for part in embedder.card.segments if part.modality == "nir")
     columns = slice(nir.start, nir.stop)
     # the mean of those that have it
     assert np.allclose(answer.embedding[columns], embeddings[1, columns])
-    assert not gallery.answer(first, 1).embedding[columns].any()
+    assert not gallery.answer(first, k=1).embedding[columns].any()
 
 
 def test_a_network_that_selects_no_patches_keeps_them_all(
@@ -108,20 +110,20 @@ def test_what_was_added_is_there_after_opening_again(tmp_path: Path, embedder: E
     with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
         gallery.add(people(6))
         gallery.remove(ids=["s2"])
-        before = gallery.search(make_sample(0), 10)
+        before = gallery.search(make_sample(0), k=10)
     with Gallery.open(tmp_path / "a.gallery") as gallery:
         assert len(gallery) == 5
         assert gallery.name == "a"
-        assert gallery.search(make_sample(0), 10) == before
+        assert gallery.search(make_sample(0), k=10) == before
 
 
 def test_an_id_that_is_there_is_replaced(gallery: Gallery) -> None:
     gallery.add([make_sample(1, id="x", identity="old")])
     gallery.add([make_sample(2, id="x", identity="new"), make_sample(3, id="y")])
     assert len(gallery) == 2
-    first = gallery.search(make_sample(2), 5)[0]
+    first = gallery.search(make_sample(2), k=5)[0]
     assert (first.id, first.identity) == ("x", "new")
-    assert gallery.search(make_sample(1), 5)[0].score < 0.999
+    assert gallery.search(make_sample(1), k=5)[0].score < 0.999
 
 
 def test_samples_without_an_id_get_one_each(gallery: Gallery) -> None:
@@ -241,9 +243,11 @@ def test_numpy_numbers_are_numbers(gallery: Gallery) -> None:
 
 def test_other_cameras_leaves_out_the_querys_own(gallery: Gallery) -> None:
     gallery.add([*people(8), make_sample(9, id="nowhere")])
-    found = gallery.search(make_sample(0, camera=3), 100, other_cameras=True)
+    found = gallery.search(make_sample(0, camera=3), k=100, other_cameras=True)
     assert {hit.camera for hit in found} == {0, 1, 2, None}
-    found = gallery.search(make_sample(0, camera=3), 100, {"camera": [2, 3]}, other_cameras=True)
+    found = gallery.search(
+        make_sample(0, camera=3), k=100, where={"camera": [2, 3]}, other_cameras=True
+    )
     assert {hit.camera for hit in found} == {2}
     with pytest.raises(GalleryError, match="camera"):
         gallery.search(make_sample(0), other_cameras=True)
@@ -252,7 +256,7 @@ def test_other_cameras_leaves_out_the_querys_own(gallery: Gallery) -> None:
 @pytest.mark.parametrize("k", [0, -1, 1001, 2.5, True])
 def test_k_has_bounds(gallery: Gallery, k: Any) -> None:
     with pytest.raises(GalleryError, match="1 to 1000"):
-        gallery.search(make_sample(0), k)
+        gallery.search(make_sample(0), k=k)
 
 
 def test_an_empty_gallery_gives_no_hits(gallery: Gallery) -> None:
@@ -331,7 +335,7 @@ def test_another_process_sees_what_this_one_commits(tmp_path: Path, embedder: Em
         two.remove(ids=["s0"])
         two.add([make_sample(1, id="s1", identity="moved")])
         assert sorted(ids(one)) == ["s1", "s2"]
-        assert one.search(make_sample(1), 1)[0].identity == "moved"
+        assert one.search(make_sample(1), k=1)[0].identity == "moved"
 
 
 def test_threads_may_search_while_one_adds(gallery: Gallery) -> None:
@@ -387,7 +391,7 @@ def test_a_kill_loses_nothing_that_was_acknowledged(
     with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
         stored = gallery.ids()
         assert set(log.read_text().split()) <= stored
-        assert len(stored) == len(gallery) == len(gallery.search(make_sample(0), 1000))
+        assert len(stored) == len(gallery) == len(gallery.search(make_sample(0), k=1000))
     with sqlite3.connect(tmp_path / "a.gallery" / FILE) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
@@ -415,7 +419,7 @@ def test_any_order_of_changes_leaves_what_a_dictionary_would(
         else:
             gallery.close()
             gallery = Gallery.open(folder, embedder)
-        assert {hit.id: hit.identity for hit in gallery.search(make_sample(0), 100)} == expected
+        assert {hit.id: hit.identity for hit in gallery.search(make_sample(0), k=100)} == expected
     gallery.close()
 
 
@@ -431,16 +435,16 @@ def test_indexing_sets_bad_pictures_aside_and_knows_duplicates(
         + [f"{i}.png" for i in range(20, 40)]
     )
     (tmp_path / "m.csv").write_text("rgb\n" + "\n".join(rows) + "\n")
-    report = index(open_source(str(tmp_path / "m.csv")), gallery)
+    report = index_source(open_source(str(tmp_path / "m.csv")), gallery)
     assert (report.added, report.known, len(gallery)) == (39, 1, 39)
     assert sorted(place for place, _ in report.faults) == ["row 22", "row 23"]
     assert report.path is not None
     listed = report.path.read_text()
     assert "does not exist" in listed
     assert "not a picture we read" in listed
-    again = index(open_source(str(tmp_path / "m.csv")), gallery)
+    again = index_source(open_source(str(tmp_path / "m.csv")), gallery)
     assert (again.added, again.known, len(gallery)) == (0, 40, 39)
-    assert index(open_source(str(tmp_path / "m.csv")), gallery, resume=True).added == 0
+    assert index_source(open_source(str(tmp_path / "m.csv")), gallery, resume=True).added == 0
 
 
 def test_manifests_with_like_names_do_not_replace_each_other(
@@ -451,7 +455,7 @@ def test_manifests_with_like_names_do_not_replace_each_other(
         for i in range(3):
             (tmp_path / folder / f"{i}.png").write_bytes(encode_image(10 * number + i))
         (tmp_path / folder / "m.csv").write_text("rgb\n0.png\n1.png\n2.png\n")
-        report = index(open_source(str(tmp_path / folder / "m.csv")), gallery, resume=True)
+        report = index_source(open_source(str(tmp_path / folder / "m.csv")), gallery, resume=True)
         assert (report.added, report.replaced) == (3, 0)
     assert len(gallery) == 6
     assert {"0.png", "1.png", "2.png"} < gallery.ids()
@@ -461,14 +465,14 @@ def test_an_id_that_comes_again_replaces_and_is_counted(tmp_path: Path, gallery:
     for i in range(2):
         (tmp_path / f"{i}.png").write_bytes(encode_image(i))
         (tmp_path / "m.csv").write_text(f"rgb,id\n{i}.png,x\n")
-        report = index(open_source(str(tmp_path / "m.csv")), gallery)
+        report = index_source(open_source(str(tmp_path / "m.csv")), gallery)
     assert (report.added, report.replaced, len(gallery)) == (1, 1, 1)
 
 
 def test_the_twin_of_a_bad_picture_is_bad(tmp_path: Path, gallery: Gallery) -> None:
     (tmp_path / "bad.png").write_bytes(b"bad")
     (tmp_path / "m.csv").write_text("rgb,id\nbad.png,x\nbad.png,y\n")
-    report = index(open_source(str(tmp_path / "m.csv")), gallery)
+    report = index_source(open_source(str(tmp_path / "m.csv")), gallery)
     assert (report.added, report.known, len(report.faults)) == (0, 0, 2)
 
 
@@ -483,7 +487,7 @@ def test_a_store_that_fails_stops_the_run(
 
     monkeypatch.setattr(gallery._writer, "_insert", full)
     with pytest.raises(GalleryError, match="disk is full"):
-        index(open_source(str(tmp_path / "m.csv")), gallery)
+        index_source(open_source(str(tmp_path / "m.csv")), gallery)
 
 
 def test_pictures_are_kept_by_reference_or_inside(tmp_path: Path, gallery: Gallery) -> None:
@@ -491,7 +495,7 @@ def test_pictures_are_kept_by_reference_or_inside(tmp_path: Path, gallery: Galle
     path.write_bytes(encode_image(1))
     gallery.add([Sample(id="file", rgb=path)])
     gallery.add([Sample(id="sent", tir=encode_image(2))], keep=True)
-    by_id = {hit.id: hit.images for hit in gallery.search(make_sample(0), 10)}
+    by_id = {hit.id: hit.images for hit in gallery.search(make_sample(0), k=10)}
     keys = {name: int(next(iter(images.values())).split("/")[-2]) for name, images in by_id.items()}
     referred, kept = gallery.picture(keys["file"], "rgb"), gallery.picture(keys["sent"], "tir")
     assert referred is not None

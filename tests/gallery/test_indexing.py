@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from tests.conftest import ROOT, encode_image, make_sample
-from trireid.gallery import Gallery, IndexReport, index, indexing, preparation
+from trireid.gallery import Gallery, IndexReport, index_source, indexing, preparation
 from trireid.gallery.indexing import BATCH
 from trireid.gallery.pictures import thumbnail
 from trireid.gallery.prefetch import Prefetch
@@ -88,7 +88,7 @@ def test_a_file_is_read_once_and_decoded_once(
 
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load_prepare", counted)
     _opened.clear()
-    assert index(source, gallery).added == 40
+    assert index_source(source, gallery).added == 40
     assert sorted(_opened) == sorted(str(path) for path in (tmp_path / "crops").rglob("*.png"))
     assert len(decoded) == 120
 
@@ -98,13 +98,13 @@ def test_what_is_known_is_not_decoded_and_with_resume_not_read(
 ) -> None:
     (tmp_path / "a.png").write_bytes(encode_image(1))
     source = source_of([Sample(id="a", rgb=tmp_path / "a.png")])
-    index(source, gallery)
+    index_source(source, gallery)
     monkeypatch.setattr(
         PngImagePlugin.PngImageFile, "load_prepare", lambda _: pytest.fail("decoded")
     )
-    assert index(source, gallery).known == 1
+    assert index_source(source, gallery).known == 1
     _opened.clear()
-    assert index(source, gallery, resume=True).known == 1
+    assert index_source(source, gallery, resume=True).known == 1
     assert _opened == []
 
 
@@ -130,7 +130,7 @@ def test_an_indexed_item_is_as_an_added_one(
         Sample(id="array", tir=array),
         Sample(id="image", rgb=Image.open(paths["nir"])),
     ]
-    index(source_of(samples), gallery)
+    index_source(source_of(samples), gallery)
     query = (
         "SELECT id, identity, camera, scene, time, kind, attributes, digest, modality, path, data, thumbnail"
         " FROM items JOIN pictures USING (key) ORDER BY id, modality"
@@ -156,7 +156,7 @@ def test_faults_are_told_in_the_order_of_the_source(gallery: Gallery, embedded: 
     samples[6] = Sample(id="6", rgb=b"bad")
     samples[40] = make_sample(40, id="40", time="\0")
     samples[69] = Sample(id="69", rgb=encode_image(69), nir=encode_image(70)[:200])
-    report = index(source_of(samples), gallery)
+    report = index_source(source_of(samples), gallery)
     assert [place for place, _ in report.faults] == [f"place {i}" for i in (3, 5, 6, 40, 69)]
     assert "out of range" in report.faults[0][1]
     assert report.path is not None
@@ -199,7 +199,7 @@ def test_every_entry_is_accounted_for(
             held.add(i)
             expected.added += 1
     with Gallery.open(tmp_path_factory.mktemp("accounts") / "a.gallery", embedder) as gallery:
-        report = index(source_of(samples), gallery)
+        report = index_source(source_of(samples), gallery)
         assert len(gallery) == len(held)
         names = gallery.ids()
     assert (report.added, report.known, report.replaced) == (expected.added, expected.known, 0)
@@ -217,14 +217,14 @@ def test_the_name_of_a_refused_sample_is_free_again(tmp_path: Path, gallery: Gal
         (tmp_path / f"{i}.png").write_bytes(encode_image(i))
     others = "".join(f"{i}.png,0\n" for i in range(1, 2 * BATCH))
     (tmp_path / "m.csv").write_text(f"rgb,camera\n0.png,{2**70}\n{others}0.png,1\n")
-    report = index(open_source(str(tmp_path / "m.csv")), gallery)
+    report = index_source(open_source(str(tmp_path / "m.csv")), gallery)
     assert [place for place, _ in report.faults] == ["row 2"]
     assert gallery.ids() == {f"{i}.png" for i in range(2 * BATCH)}
 
 
 def test_twins_side_by_side_are_embedded_once(gallery: Gallery, embedded: list[int]) -> None:
     samples = [make_sample(i // 2) for i in range(200)]
-    report = index(source_of(samples), gallery)
+    report = index_source(source_of(samples), gallery)
     assert (report.added, report.known, sum(embedded)) == (100, 100, 100)
     assert max(embedded) <= BATCH
 
@@ -248,7 +248,10 @@ def test_pictures_are_decoded_while_the_network_runs(
 
     monkeypatch.setattr(preparation.Preparation, "_prepared", told)
     monkeypatch.setattr(embedder, "run", waiting)
-    assert index(source_of([make_sample(i) for i in range(3 * BATCH)]), gallery).added == 3 * BATCH
+    assert (
+        index_source(source_of([make_sample(i) for i in range(3 * BATCH)]), gallery).added
+        == 3 * BATCH
+    )
 
 
 def test_a_batch_is_written_while_the_next_is_embedded(
@@ -269,7 +272,10 @@ def test_a_batch_is_written_while_the_next_is_embedded(
 
     monkeypatch.setattr(embedder, "run", told)
     monkeypatch.setattr(gallery, "add_embedded", waiting)
-    assert index(source_of([make_sample(i) for i in range(2 * BATCH)]), gallery).added == 2 * BATCH
+    assert (
+        index_source(source_of([make_sample(i) for i in range(2 * BATCH)]), gallery).added
+        == 2 * BATCH
+    )
 
 
 def test_what_is_decoded_at_once_is_bounded(
@@ -292,13 +298,13 @@ def test_what_is_decoded_at_once_is_bounded(
     monkeypatch.setattr(sys.modules["trireid.samples.decoding"], "render", slow)
     # less than any image: one at a time
     monkeypatch.setattr(sys.modules["trireid.samples.decoding"], "DECODING", Allowance(1))
-    index(source, gallery)
+    index_source(source, gallery)
     assert most[0] == 1
     monkeypatch.setattr(sys.modules["trireid.samples.decoding"], "DECODING", Allowance(1 << 20))
     # less than any file: one sample at a time
     monkeypatch.setattr(preparation, "FILES", Allowance(1))
     most[0] = 0
-    assert index(triplets_on_disk(tmp_path / "more", 30, first=100), gallery).added == 30
+    assert index_source(triplets_on_disk(tmp_path / "more", 30, first=100), gallery).added == 30
     assert most[0] == 1
 
 
@@ -306,7 +312,7 @@ def test_a_file_over_the_limit_is_not_read(tmp_path: Path, gallery: Gallery) -> 
     with (tmp_path / "huge.png").open("wb") as file:
         file.truncate(500_000_000)
     _opened.clear()
-    report = index(source_of([Sample(rgb=tmp_path / "huge.png")]), gallery)
+    report = index_source(source_of([Sample(rgb=tmp_path / "huge.png")]), gallery)
     assert "a file of 500 MB is too large" in report.faults[0][1]
     assert _opened == []
 
@@ -315,7 +321,7 @@ def test_a_source_that_breaks_off_says_so_and_what_came_before_is_kept(gallery: 
     broken = RuntimeError("the share is gone")
     before = threading.active_count()
     with pytest.raises(RuntimeError, match="the share is gone"):
-        index(source_of([*(make_sample(i) for i in range(70)), broken]), gallery)
+        index_source(source_of([*(make_sample(i) for i in range(70)), broken]), gallery)
     assert len(gallery) == 2 * BATCH
     assert threading.active_count() == before
 
@@ -334,7 +340,7 @@ def test_a_store_that_fails_late_ends_the_run_without_hanging(
     monkeypatch.setattr(gallery._writer, "_insert", full)
     before = threading.active_count()
     with pytest.raises(GalleryError, match="disk is full"):
-        index(source_of([make_sample(i) for i in range(300)]), gallery)
+        index_source(source_of([make_sample(i) for i in range(300)]), gallery)
     assert len(gallery) == BATCH
     assert threading.active_count() == before
 
@@ -349,7 +355,7 @@ def test_the_bar_ends_at_the_total_with_rate_and_time(
         *(make_sample(i) for i in range(1, 38)),
         make_sample(5, camera=2**70),
     ]
-    index(source_of(samples), gallery)
+    index_source(source_of(samples), gallery)
     last = capsys.readouterr().err.replace("\r", "\n").strip().splitlines()[-1]
     assert "41/41" in last
     assert "sample/s" in last
@@ -612,8 +618,8 @@ def test_a_gallery_that_moves_to_another_network_meanwhile_takes_no_embedding_of
 
     monkeypatch.setattr(embedder, "run", moving)
     with pytest.raises(GalleryError, match="has moved to another network"):
-        index(source, gallery)
+        index_source(source, gallery)
     assert len(gallery) == BATCH
-    assert len(gallery.search(make_sample(1), 1000)) == BATCH
+    assert len(gallery.search(make_sample(1), k=1000)) == BATCH
     assert gallery.embedder.card.name == "next"
-    assert index(source, gallery).added == 2 * BATCH
+    assert index_source(source, gallery).added == 2 * BATCH

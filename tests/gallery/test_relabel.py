@@ -16,7 +16,7 @@ import pytest
 
 import trireid.cli
 from tests.conftest import encode_image, make_sample
-from trireid.gallery import Gallery, IndexReport, index
+from trireid.gallery import Gallery, IndexReport, index_source
 from trireid.gallery.indexing import BATCH
 from trireid.gallery.reembedding import reembed
 from trireid.inference import Embedder
@@ -48,7 +48,7 @@ def counts(report: IndexReport) -> tuple[int, int, int, int, int]:
 
 
 def labels(gallery: Gallery) -> dict[str, tuple[str | None, int | None, dict[str, Any]]]:
-    hits = gallery.search(Sample(rgb=encode_image(0)), 100)
+    hits = gallery.search(Sample(rgb=encode_image(0)), k=100)
     return {hit.id: (hit.identity, hit.camera, dict(hit.attributes)) for hit in hits}
 
 
@@ -60,32 +60,34 @@ def test_a_corrected_manifest_updates_what_is_there(
 ) -> None:
     head, x, y = ids
     first = f"{head}rgb,identity,camera,shade\n{x}a.png,Ann,1,red\n{y}b.png,Bo,1,blue\n"
-    assert counts(index(table(folder, first), gallery)) == (2, 0, 0, 0, 0)
-    vectors = [hit.score for hit in gallery.search(Sample(rgb=encode_image(7)), 2)]
+    assert counts(index_source(table(folder, first), gallery)) == (2, 0, 0, 0, 0)
+    vectors = [hit.score for hit in gallery.search(Sample(rgb=encode_image(7)), k=2)]
     del embedded[:]
-    report = index(table(folder, first.replace("Ann", "Anna").replace("red", "green")), gallery)
+    report = index_source(
+        table(folder, first.replace("Ann", "Anna").replace("red", "green")), gallery
+    )
     assert counts(report) == (0, 0, 1, 1, 0)
     assert (embedded, report.embedded) == ([], 0)
     assert sorted(labels(gallery).values()) == [
         ("Anna", 1, {"shade": "green"}),
         ("Bo", 1, {"shade": "blue"}),
     ]
-    assert [hit.score for hit in gallery.search(Sample(rgb=encode_image(7)), 2)] == vectors
+    assert [hit.score for hit in gallery.search(Sample(rgb=encode_image(7)), k=2)] == vectors
     assert labels(gallery).keys() == ({"x", "y"} if x else {"a.png", "b.png"})
-    assert len(gallery.search(Sample(rgb=encode_image(0)), 9, {"identity": "Anna"})) == 1
-    assert not gallery.search(Sample(rgb=encode_image(0)), 9, {"identity": "Ann"})
+    assert len(gallery.search(Sample(rgb=encode_image(0)), k=9, where={"identity": "Anna"})) == 1
+    assert not gallery.search(Sample(rgb=encode_image(0)), k=9, where={"identity": "Ann"})
 
 
 def test_a_network_that_sees_the_camera_embeds_again_where_it_changes(
     folder: Path, gallery: Gallery, embedder: Embedder, embedded: list[int]
 ) -> None:
     assert embedder.card.cameras > 0
-    index(table(folder, "rgb,id,camera\na.png,x,1\nb.png,y,1\n"), gallery)
+    index_source(table(folder, "rgb,id,camera\na.png,x,1\nb.png,y,1\n"), gallery)
     del embedded[:]
-    report = index(table(folder, "rgb,id,camera\na.png,x,2\nb.png,y,1\n"), gallery)
+    report = index_source(table(folder, "rgb,id,camera\na.png,x,2\nb.png,y,1\n"), gallery)
     assert (counts(report), sum(embedded)) == ((0, 0, 1, 1, 0), 1)
     query = Sample(rgb=folder / "a.png", camera=2)
-    assert gallery.search(query, 1)[0].score == pytest.approx(1, abs=1e-5)
+    assert gallery.search(query, k=1)[0].score == pytest.approx(1, abs=1e-5)
 
 
 def test_a_network_without_cameras_does_not(
@@ -93,49 +95,47 @@ def test_a_network_without_cameras_does_not(
 ) -> None:
     with Gallery.open(tmp_path / "g.gallery", successor) as gallery:
         has_cameras = successor.card.cameras > 0
-        index(table(folder, "rgb,id,camera\na.png,x,1\n"), gallery)
-        report = index(table(folder, "rgb,id,camera\na.png,x,2\n"), gallery)
+        index_source(table(folder, "rgb,id,camera\na.png,x,1\n"), gallery)
+        report = index_source(table(folder, "rgb,id,camera\na.png,x,2\n"), gallery)
         assert (report.updated, report.embedded) == (1, int(has_cameras))
 
 
 def test_two_ids_with_the_same_images_are_two_items(folder: Path, gallery: Gallery) -> None:
     text = "rgb,id,identity\na.png,i1,Ann\ncopy.png,i2,Bob\n"
-    report = index(table(folder, text), gallery)
+    report = index_source(table(folder, text), gallery)
     assert (counts(report), report.embedded) == ((2, 0, 0, 0, 0), 1)
     assert labels(gallery) == {"i1": ("Ann", None, {}), "i2": ("Bob", None, {})}
-    report = index(table(folder, text + "a.png,i3,Cy\n"), gallery)
+    report = index_source(table(folder, text + "a.png,i3,Cy\n"), gallery)
     assert (counts(report), report.embedded) == ((1, 0, 0, 2, 0), 0)
     assert gallery.picture(_key(gallery, "i3"), "rgb") is not None
-    score = {hit.id: hit.score for hit in gallery.search(Sample(rgb=encode_image(0)), 9)}
+    score = {hit.id: hit.score for hit in gallery.search(Sample(rgb=encode_image(0)), k=9)}
     assert score["i3"] == score["i1"] == pytest.approx(1, abs=1e-5)
 
 
 def _key(gallery: Gallery, id_: str) -> int:
-    (hit,) = gallery.search(Sample(rgb=encode_image(0)), 1, {"id": id_})
+    (hit,) = gallery.search(Sample(rgb=encode_image(0)), k=1, where={"id": id_})
     return int(hit.images["rgb"].split("/")[-2])
 
 
 def test_copies_within_a_source_are_counted_as_such(folder: Path, gallery: Gallery) -> None:
-    report = index(table(folder, "rgb,identity\na.png,Ann\ncopy.png,Ann\nb.png,Bo\n"), gallery)
+    report = index_source(
+        table(folder, "rgb,identity\na.png,Ann\ncopy.png,Ann\nb.png,Bo\n"), gallery
+    )
     assert (counts(report), report.copies) == ((2, 0, 0, 1, 0), 1)
     assert str(report) == "2 added, 1 known (1 of them exact copies within the source), 0 rejected"
-    again = index(table(folder, "rgb,identity\na.png,Ann\nb.png,Bo\n"), gallery)
+    again = index_source(table(folder, "rgb,identity\na.png,Ann\nb.png,Bo\n"), gallery)
     assert (counts(again), again.copies) == ((0, 0, 0, 2, 0), 0)
 
 
 def test_copies_with_other_facts_are_items_of_their_own(folder: Path, gallery: Gallery) -> None:
-    assert counts(index(table(folder, "rgb,identity\na.png,Ann\ncopy.png,Bob\n"), gallery)) == (
-        2,
-        0,
-        0,
-        0,
-        0,
-    )
+    assert counts(
+        index_source(table(folder, "rgb,identity\na.png,Ann\ncopy.png,Bob\n"), gallery)
+    ) == (2, 0, 0, 0, 0)
     assert {identity for identity, *_ in labels(gallery).values()} == {"Ann", "Bob"}
 
 
 def test_rows_that_contradict_each_other_are_named(folder: Path, gallery: Gallery) -> None:
-    report = index(table(folder, "rgb,identity\na.png,Ann\nb.png,Bo\na.png,Bob\n"), gallery)
+    report = index_source(table(folder, "rgb,identity\na.png,Ann\nb.png,Bo\na.png,Bob\n"), gallery)
     assert counts(report) == (2, 0, 0, 0, 1)
     assert report.faults == [
         ("row 4", "has the images of a.png, and other facts; correct one, or give each an id")
@@ -145,16 +145,16 @@ def test_rows_that_contradict_each_other_are_named(folder: Path, gallery: Galler
 
 def test_what_a_source_does_not_tell_stays(folder: Path, gallery: Gallery) -> None:
     text = "rgb,identity,camera,shade,size\na.png,Ann,1,red,3\n"
-    index(table(folder, text), gallery)
-    report = index(table(folder, "rgb,camera,shade\na.png,1,blue\n"), gallery)
+    index_source(table(folder, text), gallery)
+    report = index_source(table(folder, "rgb,camera,shade\na.png,1,blue\n"), gallery)
     assert counts(report) == (0, 0, 1, 0, 0)
     assert labels(gallery) == {"a.png": ("Ann", 1, {"shade": "blue", "size": 3})}
     (folder / "crops").mkdir()
     (folder / "a.png").rename(folder / "crops" / "a.png")
-    report = index(open_source(str(folder / "crops")), gallery)
+    report = index_source(open_source(str(folder / "crops")), gallery)
     assert counts(report) == (0, 0, 0, 1, 0)
     (folder / "crops" / "a.png").rename(folder / "a.png")
-    report = index(table(folder, "rgb,identity,camera,shade\na.png,,1,\n"), gallery)
+    report = index_source(table(folder, "rgb,identity,camera,shade\na.png,,1,\n"), gallery)
     assert counts(report) == (0, 0, 1, 0, 0)
     assert labels(gallery) == {"a.png": (None, 1, {"size": 3})}
 
@@ -164,7 +164,7 @@ def test_an_update_keeps_pictures_age_and_what_is_kept_inside(
 ) -> None:
     gallery.add([Sample(id="x", rgb=encode_image(0), identity="Ann")], keep=True)
     before = _row(gallery, "x")
-    index(source_of([Sample(id="x", rgb=encode_image(0), identity="Anna")]), gallery)
+    index_source(source_of([Sample(id="x", rgb=encode_image(0), identity="Anna")]), gallery)
     assert _row(gallery, "x") == before
     kept = gallery.picture(_key(gallery, "x"), "rgb")
     assert kept is not None
@@ -179,9 +179,9 @@ def _row(gallery: Gallery, id_: str) -> Any:
 def test_resume_reads_again_only_where_the_facts_are_new(
     folder: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    index(table(folder, "rgb,id,identity\na.png,x,Ann\nb.png,y,Bo\n"), gallery)
+    index_source(table(folder, "rgb,id,identity\na.png,x,Ann\nb.png,y,Bo\n"), gallery)
     (folder / "b.png").write_bytes(b"not read")
-    report = index(
+    report = index_source(
         table(folder, "rgb,id,identity\na.png,x,Anna\nb.png,y,Bo\n"), gallery, resume=True
     )
     assert counts(report) == (0, 0, 1, 1, 0)
@@ -191,22 +191,22 @@ def test_resume_reads_again_only_where_the_facts_are_new(
 def test_an_image_that_was_replaced_on_the_way_is_embedded_again(
     folder: Path, gallery: Gallery
 ) -> None:
-    index(table(folder, "rgb,id\na.png,x\n"), gallery)
-    report = index(table(folder, "rgb,id\nb.png,x\ncopy.png,y\n"), gallery)
+    index_source(table(folder, "rgb,id\na.png,x\n"), gallery)
+    report = index_source(table(folder, "rgb,id\nb.png,x\ncopy.png,y\n"), gallery)
     assert counts(report) == (2, 1, 0, 0, 0)
     assert labels(gallery).keys() == {"x", "y"}
-    assert gallery.search(Sample(rgb=encode_image(0)), 1)[0].id == "y"
+    assert gallery.search(Sample(rgb=encode_image(0)), k=1)[0].id == "y"
 
 
 def test_after_a_move_to_another_network_facts_are_updated_alike(
     folder: Path, gallery: Gallery, successor: Embedder
 ) -> None:
-    index(table(folder, "rgb,id,identity\na.png,x,Ann\n"), gallery)
+    index_source(table(folder, "rgb,id,identity\na.png,x,Ann\n"), gallery)
     reembed(gallery.folder, successor)
     gallery.live_index()
-    report = index(table(folder, "rgb,id,identity\na.png,x,Anna\n"), gallery)
+    report = index_source(table(folder, "rgb,id,identity\na.png,x,Anna\n"), gallery)
     assert counts(report) == (0, 0, 1, 0, 0)
-    assert gallery.search(Sample(rgb=encode_image(0)), 1)[0].identity == "Anna"
+    assert gallery.search(Sample(rgb=encode_image(0)), k=1)[0].identity == "Anna"
 
 
 def test_two_runs_at_once_report_what_each_did_itself(tmp_path: Path, artifact: Path) -> None:
@@ -220,7 +220,7 @@ def test_two_runs_at_once_report_what_each_did_itself(tmp_path: Path, artifact: 
     def run() -> None:
         with Gallery.open(tmp_path / "g.gallery") as gallery:
             begin.wait(60)
-            reports.append(index(source_of(samples), gallery))
+            reports.append(index_source(source_of(samples), gallery))
 
     from trireid.inference import load_artifact
 
@@ -315,12 +315,12 @@ def test_an_id_that_a_source_gives_twice_is_rejected_and_not_replaced(
 ) -> None:
     source = table(folder, "rgb,identity,id\na.png,Ann,7\nb.png,Bob,7\n")
     for _ in range(2):
-        report = index(source, gallery)
+        report = index_source(source, gallery)
         assert report.faults == [
             ("row 3", "id 7 is that of other images of this source, too; give each its own id")
         ]
     assert {name: fact[0] for name, fact in labels(gallery).items()} == {"7": "Ann"}
-    assert counts(index(table(folder, "rgb,identity,id\nb.png,Bob,7\n"), gallery)) == (
+    assert counts(index_source(table(folder, "rgb,identity,id\nb.png,Bob,7\n"), gallery)) == (
         1,
         1,
         0,
@@ -335,7 +335,7 @@ def test_a_gallery_that_may_only_be_read_is_refused_before_anything_is_read(
     with Gallery.open(tmp_path / "g.gallery", embedder) as gallery:
         monkeypatch.setattr(gallery._writer, "read_only", True)
         with pytest.raises(GalleryError, match="read-only") as error:
-            index(source_of([Sample(rgb=folder / "a.png")]), gallery)
+            index_source(source_of([Sample(rgb=folder / "a.png")]), gallery)
     assert error.value.code == "read_only"
     assert not (tmp_path / "g.gallery" / "reports").exists()
 

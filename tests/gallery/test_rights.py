@@ -14,7 +14,7 @@ import pytest
 
 import trireid.cli
 from tests.conftest import encode_image, make_sample
-from trireid.gallery import Gallery, index
+from trireid.gallery import Gallery, index_source
 from trireid.gallery.person import export_identity
 from trireid.gallery.store import FILE
 from trireid.inference import Embedder
@@ -34,14 +34,14 @@ def test_an_item_past_its_expiry_is_not_found(
             for n, (id_, expires) in enumerate(samples)
         ]
     )
-    assert {hit.id for hit in gallery.search(make_sample(0), 10)} == {"kept", "open"}
-    own_camera = gallery.search(make_sample(0, camera=3), 10, other_cameras=True)
+    assert {hit.id for hit in gallery.search(make_sample(0), k=10)} == {"kept", "open"}
+    own_camera = gallery.search(make_sample(0, camera=3), k=10, other_cameras=True)
     assert {hit.id for hit in own_camera} == {"kept", "open"}
-    assert [hit.id for hit in gallery.search(make_sample(0), 1, by_identity=True, rerank=True)] != [
-        "gone"
-    ]
+    assert [
+        hit.id for hit in gallery.search(make_sample(0), k=1, by_identity=True, rerank=True)
+    ] != ["gone"]
     monkeypatch.setattr(time, "time", lambda: 40_000_000_000.0)
-    assert {hit.id for hit in gallery.search(make_sample(0), 10)} == {"open"}
+    assert {hit.id for hit in gallery.search(make_sample(0), k=10)} == {"open"}
 
 
 def test_items_are_filtered_by_purpose_and_expiry(gallery: Gallery) -> None:
@@ -51,14 +51,18 @@ def test_items_are_filtered_by_purpose_and_expiry(gallery: Gallery) -> None:
             make_sample(1, id="b", purpose="study"),
         ]
     )
-    assert [hit.id for hit in gallery.search(make_sample(1), 10, {"purpose": "access"})] == ["a"]
+    assert [
+        hit.id for hit in gallery.search(make_sample(1), k=10, where={"purpose": "access"})
+    ] == ["a"]
     assert [
         hit.id
         for hit in gallery.search(
-            make_sample(1), 10, {"expires": {"lt": "2999-01-01T02:00:00+01:00"}}
+            make_sample(1), k=10, where={"expires": {"lt": "2999-01-01T02:00:00+01:00"}}
         )
     ] == ["a"]
-    assert [hit.id for hit in gallery.search(make_sample(1), 10, {"expires": None})] == ["b"]
+    assert [hit.id for hit in gallery.search(make_sample(1), k=10, where={"expires": None})] == [
+        "b"
+    ]
 
 
 @pytest.mark.parametrize("expires", ["tomorrow", "", "2027-13-01", "12:00"])
@@ -73,10 +77,10 @@ def test_manifests_bring_purpose_and_expiry(tmp_path: Path, gallery: Gallery) ->
         (tmp_path / f"{name}.png").write_bytes(encode_image(ord(name)))
     rows = f"a.png,access,{LATER}\nb.png,,{BEFORE}\nc.png,,soon\n"
     (tmp_path / "m.csv").write_text("rgb,purpose,expires\n" + rows)
-    report = index(open_source(str(tmp_path / "m.csv")), gallery)
+    report = index_source(open_source(str(tmp_path / "m.csv")), gallery)
     assert report.added == 2
     assert [place for place, _ in report.faults] == ["row 4"]
-    assert [hit.id for hit in gallery.search(Sample(rgb=encode_image(ord("b"))), 10)] == ["a.png"]
+    assert [hit.id for hit in gallery.search(Sample(rgb=encode_image(ord("b"))), k=10)] == ["a.png"]
 
 
 def test_an_expired_item_that_comes_again_without_an_expiry_is_found(
@@ -91,8 +95,8 @@ def test_an_expired_item_that_comes_again_without_an_expiry_is_found(
         ("again.csv", ["a.png"]),
         ("again.csv", ["a.png"]),
     ):
-        index(open_source(str(tmp_path / name)), gallery)
-        assert [hit.id for hit in gallery.search(Sample(rgb=encode_image(3)), 10)] == found
+        index_source(open_source(str(tmp_path / name)), gallery)
+        assert [hit.id for hit in gallery.search(Sample(rgb=encode_image(3)), k=10)] == found
     assert len(gallery) == 1
 
 
@@ -137,7 +141,7 @@ def test_a_store_of_version_2_becomes_one_of_this_version(tmp_path: Path, embedd
     as_version_2(folder)
     with Gallery.open(folder) as gallery:
         gallery.add([make_sample(1, id="b", purpose="study", expires=BEFORE)])
-        (hit,) = gallery.search(make_sample(1), 10)
+        (hit,) = gallery.search(make_sample(1), k=10)
         assert (hit.id, hit.attributes) == ("a", {"coat": "red"})
 
 
@@ -284,6 +288,6 @@ def test_a_manifest_may_not_call_an_attribute_like_a_field(
     for name in ("a", "b"):
         (tmp_path / f"{name}.png").write_bytes(encode_image(ord(name)))
     (tmp_path / "m.csv").write_text("rgb,'nir\na.png,/etc/passwd\nb.png,\n")
-    report = index(open_source(str(tmp_path / "m.csv")), gallery)
+    report = index_source(open_source(str(tmp_path / "m.csv")), gallery)
     assert (report.added, [place for place, _ in report.faults]) == (1, ["row 2"])
     assert "attributes: 'nir' is the name of a field" in report.faults[0][1]

@@ -81,7 +81,7 @@ def test_scores_are_cosines_over_what_both_have(
 ) -> None:
     with Gallery.open(tmp_path_factory.mktemp("shared") / "g.gallery", Told()) as gallery:
         gallery.add_items([stored(f"i{n}", present) for n, present in enumerate(held)])
-        hits = gallery.search(query("q", asked), 10)
+        hits = gallery.search(query("q", asked), k=10)
     shared = {f"i{n}": set(asked) & set(present) for n, present in enumerate(held)}
     assert {hit.id for hit in hits} == {id_ for id_, both in shared.items() if both}
     for hit in hits:
@@ -95,7 +95,7 @@ def test_scores_are_cosines_over_what_both_have(
 def test_a_query_of_one_modality_finds_its_own_among_many(people: Gallery) -> None:
     people.add_items([stored(f"i{n}") for n in range(300)])
     for n in (3, 77, 299):
-        assert people.search(query(f"i{n}", ("nir",)), 1)[0].id == f"i{n}"
+        assert people.search(query(f"i{n}", ("nir",)), k=1)[0].id == f"i{n}"
 
 
 def test_items_of_other_modalities_are_ranked_by_how_far_they_stand_out(people: Gallery) -> None:
@@ -124,7 +124,7 @@ def test_items_of_other_modalities_are_ranked_by_how_far_they_stand_out(people: 
             return common
 
     people.embedder = Common()
-    hits = people.search(query("q"), 5)
+    hits = people.search(query("q"), k=5)
     assert (hits[0].id, round(hits[0].score, 4)) == ("target", 0.8)
     assert hits[1].score > 0.9
 
@@ -137,7 +137,7 @@ def test_several_pictures_of_one_query_are_averaged(people: Gallery) -> None:
     people.add_items(
         [stored(f"i{n}", vector=_unit(embedding(f"a{n}") + embedding(f"b{n}"))) for n in range(50)]
     )
-    hits = people.search([query("a7", ("rgb", "nir")), query("b7", ("rgb", "tir"))], 1)
+    hits = people.search([query("a7", ("rgb", "nir")), query("b7", ("rgb", "tir"))], k=1)
     expected = np.concatenate(
         [(embedding("a7") + embedding("b7"))[:4] / 2, embedding("a7")[4:8], embedding("b7")[8:]]
     )
@@ -145,27 +145,27 @@ def test_several_pictures_of_one_query_are_averaged(people: Gallery) -> None:
     held = _unit(embedding(f"a{item}") + embedding(f"b{item}"))
     assert hits[0].score == pytest.approx(cosine(expected, held, set(MODALITIES)), abs=1e-5)
     with pytest.raises(GalleryError, match="one sample at least"):
-        people.search([], 1)
+        people.search([], k=1)
 
 
 def test_hits_of_one_identity_are_one_hit(people: Gallery) -> None:
     people.add_items([stored(f"i{n}", identity=f"person {n % 7}") for n in range(210)])
     people.add_items([stored(f"stranger {n}") for n in range(3)])
-    hits = people.search(query("i3"), 9, by_identity=True)
+    hits = people.search(query("i3"), k=9, by_identity=True)
     assert [hit.rank for hit in hits] == list(range(1, 10))
     named = [hit.identity for hit in hits if hit.identity is not None]
     assert len(named) == len(set(named))
-    every = people.search(query("i3"), 213)
+    every = people.search(query("i3"), k=213)
     for hit in (hit for hit in hits if hit.identity is not None):
         assert hit.id == next(each.id for each in every if each.identity == hit.identity)
-    assert len(people.search(query("i3"), 50, by_identity=True)) == 10
+    assert len(people.search(query("i3"), k=50, by_identity=True)) == 10
 
 
 def test_a_least_score(people: Gallery) -> None:
     people.add_items([stored(f"i{n}") for n in range(40)])
-    every = people.search(query("q"), 40)
+    every = people.search(query("q"), k=40)
     least = every[11].score
-    assert [hit.id for hit in people.search(query("q"), 40, min_score=least)] == [
+    assert [hit.id for hit in people.search(query("q"), k=40, min_score=least)] == [
         hit.id for hit in every[:12]
     ]
 
@@ -190,15 +190,15 @@ def test_reranking_looks_at_neighbours(people: Gallery) -> None:
             return near(0.25)
 
     people.embedder = Near()
-    plain = [hit.identity for hit in people.search(query("q"), 30)]
-    again = [hit.identity for hit in people.search(query("q"), 30, rerank=True)]
+    plain = [hit.identity for hit in people.search(query("q"), k=30)]
+    again = [hit.identity for hit in people.search(query("q"), k=30, rerank=True)]
     assert again.count("one") > plain.count("one")
-    assert people.search(query("q"), 1, {"id": "one1"}, rerank=True)[0].id == "one1"
+    assert people.search(query("q"), k=1, where={"id": "one1"}, rerank=True)[0].id == "one1"
 
 
 def test_other_cameras_of_a_tracklet(people: Gallery) -> None:
     people.add_items([stored(f"i{n}", camera=n % 4) for n in range(40)])
-    hits = people.search([query("q", camera=1), query("r", camera=3)], 40, other_cameras=True)
+    hits = people.search([query("q", camera=1), query("r", camera=3)], k=40, other_cameras=True)
     assert {hit.camera for hit in hits} == {0, 2}
     assert len(hits) == 20
 
@@ -206,11 +206,11 @@ def test_other_cameras_of_a_tracklet(people: Gallery) -> None:
 def test_filters_follow_what_is_added_and_removed(people: Gallery) -> None:
     for n in range(6):
         people.add_items([stored(f"i{n}", camera=n % 2, time=f"2026-01-0{n + 1}T10:00:00+0{n}:00")])
-        hits = people.search(query("q"), 10, {"camera": 0})
+        hits = people.search(query("q"), k=10, where={"camera": 0})
         assert {hit.id for hit in hits} == {f"i{m}" for m in range(n + 1) if m % 2 == 0}
     people.remove(ids=["i2"])
     people.add_items([stored("i4", camera=1)])  # replaced
-    assert {hit.id for hit in people.search(query("q"), 10, {"camera": 0})} == {"i0"}
+    assert {hit.id for hit in people.search(query("q"), k=10, where={"camera": 0})} == {"i0"}
 
 
 def test_times_are_moments_whatever_their_offset(people: Gallery) -> None:
@@ -223,7 +223,7 @@ def test_times_are_moments_whatever_their_offset(people: Gallery) -> None:
     people.add_items([stored(id_, time=time) for id_, time in times.items()])
 
     def found(where: dict[str, Any]) -> set[str]:
-        return {hit.id for hit in people.search(query("q"), 10, where)}
+        return {hit.id for hit in people.search(query("q"), k=10, where=where)}
 
     assert found({"time": {"lt": "2026-05-01T12:00:00Z"}}) == {"east"}
     assert found({"time": {"gte": "2026-05-01T14:00:00+02:00"}}) == {"utc", "bare"}
@@ -252,7 +252,7 @@ def test_what_is_too_old_is_removed(people: Gallery) -> None:
 def test_probabilities_come_from_the_gallerys_own_identities(people: Gallery) -> None:
     draw = np.random.default_rng(0)
     assert people.add_items([stored("first", identity="a")])
-    assert people.search(query("first"), 1)[0].probability is None
+    assert people.search(query("first"), k=1)[0].probability is None
     for n in range(40):
         parts = [
             _unit(embedding(f"p{n}") + 0.25 * draw.standard_normal(DIMENSION).astype(np.float32))
@@ -261,7 +261,7 @@ def test_probabilities_come_from_the_gallerys_own_identities(people: Gallery) ->
         people.add_items(
             [stored(f"p{n}-{i}", vector=v, identity=f"p{n}", camera=i) for i, v in enumerate(parts)]
         )
-    hits = people.search(query("p3"), 120)
+    hits = people.search(query("p3"), k=120)
     chances = [hit.probability for hit in hits if hit.probability is not None]
     assert len(chances) == len(hits)
     assert chances == sorted(chances, reverse=True)
@@ -269,7 +269,7 @@ def test_probabilities_come_from_the_gallerys_own_identities(people: Gallery) ->
     assert chances[0] > 0.9
     assert chances[-1] < 0.1
     for present in (("rgb",), ("nir", "tir")):
-        part = people.search(query("p3", present), 120)
+        part = people.search(query("p3", present), k=120)
         assert part[0].probability is not None
 
 
@@ -334,13 +334,13 @@ def test_a_filter_that_one_in_ten_thousand_passes(
         people.live_index().index.settle()
         assert not people.live_index().index.exact
         for where in ({"identity": "rare"}, {"plate": "B 7"}, {"id": ["far", "none"]}):
-            (hit,) = people.search(query("q"), 10, where)
+            (hit,) = people.search(query("q"), k=10, where=where)
             assert hit.id == "far"
             assert hit.score == pytest.approx(-1, abs=1e-5)
         assert [
             hit.camera
             for hit in people.search(
-                query("q", camera=3), 5, {"identity": ["p3", "p4"]}, other_cameras=True
+                query("q", camera=3), k=5, where={"identity": ["p3", "p4"]}, other_cameras=True
             )
         ] == [4]
 
@@ -367,5 +367,5 @@ def test_the_probability_is_fitted_to_a_bounded_share(
         return vectors(self, keys)
 
     monkeypatch.setattr(ReadSession, "vectors", counted)
-    assert people.search(query("k3"), 1)[0].probability is not None
+    assert people.search(query("k3"), k=1)[0].probability is not None
     assert seen == [16 + 80]

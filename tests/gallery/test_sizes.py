@@ -16,7 +16,7 @@ from tests.conftest import encode_image, make_sample
 from tests.gallery.crash_worker import NoNetwork, indexed, item, nearest
 from tests.gallery.test_durability import filled, wait_until_erased
 from tests.gallery.test_erasure import small_disk
-from trireid.gallery import Gallery, Hit, index
+from trireid.gallery import Gallery, Hit, index_source
 from trireid.gallery.items import Item, StoredPicture
 from trireid.gallery.limits import MAX_ANSWER, MAX_ATTRIBUTES, limit_answer
 from trireid.gallery.reserve import RESERVE, SIZE, disk_full, keep_reserve
@@ -64,7 +64,7 @@ def test_a_row_of_a_manifest_that_is_too_large_costs_that_row(
         f"rgb,time,note\na.png,2026-01-01,x\nb.png,9999-12-31,x\nc.png,,{'x' * 20_000}\n"
     )
     with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
-        report = index(open_source(str(tmp_path / "m.csv")), gallery)
+        report = index_source(open_source(str(tmp_path / "m.csv")), gallery)
         assert report.added == len(gallery) == 1
         assert [message.split(":")[0] for _, message in report.faults] == ["time", "attributes"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import encode_image
-from trireid.gallery import Gallery, index
+from trireid.gallery import Gallery, index_source
 from trireid.gallery.person import find_identity
 from trireid.inference import Embedder
 from trireid.samples import Sample, TrireidError
@@ -43,7 +43,7 @@ def test_text_is_stored_composed(gallery: Gallery, given: str) -> None:
     assert rows(gallery, "SELECT id, identity, scene, purpose FROM items") == [
         (f"id {NFC}", NFC, NFC, NFC)
     ]
-    (hit,) = gallery.search(Sample(rgb=encode_image(1)), 1)
+    (hit,) = gallery.search(Sample(rgb=encode_image(1)), k=1)
     assert dict(hit.attributes) == {NFC: [NFC, {NFC: 1}]}
 
 
@@ -69,7 +69,7 @@ def test_what_an_older_store_holds_is_found_replaced_and_erased(
             {asked: asked},
             {asked: [asked]},
         ):
-            assert len(gallery.search(Sample(rgb=encode_image(1)), 9, where)) == 1, where
+            assert len(gallery.search(Sample(rgb=encode_image(1)), k=9, where=where)) == 1, where
         assert len(find_identity(gallery.folder, asked)["items"]) == 1
         gallery.add([Sample(id=asked, rgb=encode_image(3), identity=asked)])
         assert (len(gallery), gallery.ids()) == (2, {NFC, "z"})
@@ -89,11 +89,11 @@ def test_a_manifest_and_a_folder_in_either_form_name_the_same_items(
         (folder / "m.csv").write_text(
             f"rgb,id,identity,{form}\na.png,{form},{form},{form}\n", encoding="utf-8"
         )
-        report = index(open_source(str(folder / "m.csv")), gallery)
+        report = index_source(open_source(str(folder / "m.csv")), gallery)
         assert (report.added, report.known) == (1 - number, number)
         (folder / "crops" / form).mkdir(parents=True)
         (folder / "crops" / form / "a.png").write_bytes(encode_image(2))
-        report = index(open_source(str(folder / "crops")), gallery)
+        report = index_source(open_source(str(folder / "crops")), gallery)
         assert (report.added, report.known) == (1 - number, number)
     assert rows(gallery, "SELECT id, identity FROM items ORDER BY key") == [
         (NFC, NFC),

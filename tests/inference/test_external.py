@@ -18,7 +18,7 @@ from PIL import Image
 
 import trireid.cli
 from tests.conftest import encode_image, make_pixels
-from trireid.gallery import Gallery, index
+from trireid.gallery import Gallery, index_source
 from trireid.inference import load_artifact
 from trireid.samples import Sample, pixels
 from trireid.samples.errors import ArtifactError, ImageError
@@ -510,7 +510,7 @@ class TestFit:
         with Gallery.open(tmp_path / "g.gallery", load_artifact(path)) as gallery:
             Image.fromarray(large).save(tmp_path / "large.png")
             (tmp_path / "m.csv").write_text("rgb\nlarge.png\n")
-            index(open_source(str(tmp_path / "m.csv")), gallery)
+            index_source(open_source(str(tmp_path / "m.csv")), gallery)
             (hit,) = gallery.search(Sample(rgb=large))
         assert hit.score == pytest.approx(1, abs=1e-5)
 

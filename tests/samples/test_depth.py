@@ -182,7 +182,7 @@ def test_a_query_is_read_as_the_gallery_reads_its_items(
         )
     with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
         for name, low in (("warm", 8000), ("cold", 7000)):
-            (best, *_) = gallery.search(Sample(tir=counts(low, low + 1000)), 2)
+            (best, *_) = gallery.search(Sample(tir=counts(low, low + 1000)), k=2)
             assert (best.id, round(best.score, 4)) == (name, 1)
     with (
         Gallery.open(tmp_path / "b.gallery", embedder) as gallery,

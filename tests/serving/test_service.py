@@ -85,7 +85,7 @@ def test_enroll_is_durable_and_found_and_removed(server: Server) -> None:
     # another process reads it while the server runs
     with Gallery.open(server.folders[0]) as gallery:
         assert "z/1" in gallery.ids()
-        assert gallery.search(make_sample(50), 1)[0].identity == "Zoë"
+        assert gallery.search(make_sample(50), k=1)[0].identity == "Zoë"
     hit = server.client.post(
         "/search", files=files(50), data={"gallery": "people", "k": "1"}
     ).json()["hits"][0]

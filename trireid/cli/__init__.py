@@ -20,11 +20,10 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from trireid.inference.installation import find_conflicts, find_extra
 from trireid.samples import KINDS, MODALITIES, Sample, ServiceError, TrireidError, VerificationError
-from trireid.samples.distinct_json import parse_distinct
 from trireid.samples.printable import PrintableFormatter, printable
 
 if TYPE_CHECKING:
-    from trireid.gallery import Hit, IndexReport
+    from trireid.gallery import Hit, IndexReport, SearchParams
     from trireid.inference import Embedder
     from trireid.samples.source import NotUsed, Source
     from trireid.serving.schemas import HitAnswer
@@ -35,7 +34,8 @@ _DENIED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    given = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    given = _parser(arguments).parse_args(arguments)
     if logging.lastResort is not None:  # prints warnings of ours where no handler is set up
         logging.lastResort.setFormatter(PrintableFormatter())
     try:
@@ -155,7 +155,7 @@ def _export_tensorrt(given: argparse.Namespace) -> int:
 
 
 def _index(given: argparse.Namespace) -> int:
-    from trireid.gallery import Gallery, IndexReport, index
+    from trireid.gallery import Gallery, IndexReport, index_source
     from trireid.samples.sources import open_source
 
     source = open_source(given.source, allow_outside=given.allow_outside, pattern=given.pattern)
@@ -167,7 +167,7 @@ def _index(given: argparse.Namespace) -> int:
     with Gallery.open(
         given.gallery, embedder, memory=given.memory, recall=given.recall, thermal=given.thermal
     ) as gallery:
-        report = index(source, gallery, resume=given.resume)
+        report = index_source(source, gallery, resume=given.resume)
         report.not_used += _idle_options(given, source)
         _tell_index(given, report, len(gallery))
     return 1 if report.faults else 0
@@ -269,20 +269,22 @@ def _embedder_for(given: argparse.Namespace) -> Embedder | None:
     return load_artifact(default_artifact(given.kind or "person"))
 
 
-#: What a search is asked, beside the query and `where`.
-_ASKED: Final = ("k", "other_cameras", "rerank", "by_identity", "min_score")
-
-
 def _search(given: argparse.Namespace) -> int:
+    from trireid.gallery.search_params import OPTIONS, SearchParams
+
     _check_where_to_search(given)
+    options = {name: value for name in OPTIONS if (value := getattr(given, name)) is not None}
+    try:
+        params = SearchParams(**options)
+    except TrireidError as error:
+        name = str(error.field)
+        message = error.message.removeprefix(name)
+        raise TrireidError(_flag(name) + message, error.field) from error
     sample = Sample(rgb=given.rgb, nir=given.nir, tir=given.tir, camera=given.camera)
-    asked: dict[str, Any] = {name: getattr(given, name) for name in _ASKED} | {
-        "where": _where(given.where)
-    }
     search: Callable[..., Sequence[Hit | HitAnswer]] = (
         _search_server if given.url else _search_folder
     )
-    hits = search(given, sample, asked)
+    hits = search(given, sample, params)
     if given.json:
         _print_json({"hits": [vars(hit) for hit in hits]})
         return 0
@@ -291,22 +293,43 @@ def _search(given: argparse.Namespace) -> int:
     return 0
 
 
-def _search_folder(given: argparse.Namespace, sample: Sample, asked: dict[str, Any]) -> list[Hit]:
+def _search_folder(given: argparse.Namespace, sample: Sample, params: SearchParams) -> list[Hit]:
     from trireid.gallery import Gallery
 
     model = given.model or _recorded_model(given)
     embedder = _load_model(given, model) if model else None
     with Gallery.open(given.gallery, embedder, create=False) as gallery:
-        return gallery.search(sample, **asked)
+        return gallery.search(sample, params)
 
 
 def _search_server(
-    given: argparse.Namespace, sample: Sample, asked: dict[str, Any]
+    given: argparse.Namespace, sample: Sample, params: SearchParams
 ) -> list[HitAnswer]:
     from trireid.serving.client import TOKEN, Client
 
     with Client(given.url, given.token or os.environ.get(TOKEN) or None) as client:
-        return client.search(sample, given.gallery, **asked).hits
+        return client.search(sample, given.gallery, params).hits
+
+
+def _search_options(parser: argparse.ArgumentParser) -> None:
+    """Add an option for each field of `SearchParams`; its values are checked there."""
+    from trireid.gallery.search_params import SearchParams
+    from trireid.samples.validation import describe_rule
+
+    for name, field in SearchParams.model_fields.items():
+        flag, about = _flag(name), str(field.description).rstrip(".").replace("%", "%%")
+        about = about[0].lower() + about[1:]
+        if field.annotation is bool:
+            parser.add_argument(flag, dest=name, action="store_true", default=None, help=about)
+            continue
+        rule = [describe_rule(field) or f"as in {field.examples[0]}" if field.examples else ""]
+        rule += [f"default {field.default}"] if field.default is not None else []
+        metavar = "N" if field.annotation is int else name.rpartition("_")[2].upper()
+        parser.add_argument(flag, dest=name, metavar=metavar, help=f"{about} ({', '.join(rule)})")
+
+
+def _flag(name: str) -> str:
+    return f"-{name}" if len(name) == 1 else f"--{name.replace('_', '-')}"
 
 
 def _check_where_to_search(given: argparse.Namespace) -> None:
@@ -324,20 +347,6 @@ def _check_where_to_search(given: argparse.Namespace) -> None:
             raise TrireidError(
                 f"--{name} is for a gallery's folder; the server at --url has its own", f"--{name}"
             )
-
-
-def _where(text: str | None) -> dict[str, Any] | None:
-    if text is None:
-        return None
-    try:
-        where = parse_distinct(text)
-    except TrireidError as error:
-        raise TrireidError(f"--where: {error.message}", "where") from error
-    except (ValueError, RecursionError) as error:
-        raise TrireidError("--where: not JSON that can be read", "where") from error
-    if not isinstance(where, dict):
-        raise TrireidError('--where: must be an object, as in {"camera": [1, 2]}', "where")
-    return where
 
 
 def _table(hits: Sequence[Hit | HitAnswer]) -> list[str]:
@@ -591,7 +600,7 @@ def _serve(given: argparse.Namespace) -> int:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="trireid", description="Multi-modal re-identification: export, index, search, serve."
     )
@@ -741,19 +750,9 @@ def _parser() -> argparse.ArgumentParser:
     _checkpoint_options(search)
     for modality in MODALITIES:
         search.add_argument(f"--{modality}", metavar="FILE", help=f"the {modality} picture")
-    search.add_argument("-k", type=int, default=10, help="how many hits (1 to 1000, default 10)")
     search.add_argument("--camera", type=int, metavar="N", help="the query's own camera")
-    search.add_argument(
-        "--other-cameras", action="store_true", help="leave out the query's own camera"
-    )
-    search.add_argument("--where", metavar="JSON", help="a filter, as in '{\"camera\": [1, 2]}'")
-    search.add_argument(
-        "--rerank", action="store_true", help="order the best 200 by k-reciprocal re-ranking"
-    )
-    search.add_argument("--by-identity", action="store_true", help="the best hit of each identity")
-    search.add_argument(
-        "--min-score", type=float, metavar="S", help="leave out hits that score less"
-    )
+    if "search" in arguments:  # only then, for it takes pydantic
+        _search_options(search)
     search.add_argument(
         "--json", action="store_true", help="print the hits as JSON and nothing else"
     )
