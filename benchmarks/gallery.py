@@ -1,7 +1,7 @@
 """The gallery's index against exact search, in one run: recall, speed, memory, loading, adding,
 filters; as ratios.
 
-    python -m benchmarks.gallery --size 100000 --dimension 768 --memory float32 int8 --compare
+    python -m benchmarks.gallery --size 100000 --dimension 768 --quantization float32 int8 --compare
     --table FILE.csv --plot FILE.png
 
 The vectors are synthetic, like a trained ReID network's: looks (what people wear), identities
@@ -12,8 +12,9 @@ look, 8 cameras. Queries are other shots of the same identities. At noise 0.75 s
 have a cosine of about 0.6, at 0.5 of about 0.75.
 
 The vectors stand in an SQLite store (a blob by primary key), and the int8 and float16 indexes score
-their shortlist again with what they fetch from there, as the gallery does. `--compare` adds hnswlib
-and usearch, where they are installed: building theirs takes an hour at a million on two cores.
+their shortlist again with what they fetch from there, as the gallery does. `--compare` adds
+FAISS' own `IVF,RaBitQ,Refine(SQ8)`, and hnswlib and usearch if they are installed: building theirs
+takes an hour at a million on two cores.
 Everything runs in a temporary folder; needs about 4 bytes * size * dimension of memory twice, and
 of disk twice.
 """
@@ -38,12 +39,13 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from trireid.gallery.index import Keys, Memory, VectorIndex, Vectors
+from trireid.gallery.index import Keys, Quantization, VectorIndex, Vectors
 
 CHUNK: Final = 20_000
 CAMERAS: Final = 8
 K: Final = 10
 ADDED: Final = 10_000
+MAX_THREADS: Final = faiss.omp_get_max_threads()
 Search = Callable[[Vectors], Keys]
 
 
@@ -219,10 +221,10 @@ def prepared(folder: Path, given: argparse.Namespace) -> Bench:
     return bench
 
 
-def built(bench: Bench, memory: Memory, target: float) -> tuple[VectorIndex, float]:
+def built(bench: Bench, quantization: Quantization, target: float) -> tuple[VectorIndex, float]:
     """An index of all in the store, and the seconds it took."""
-    fetch = None if memory is Memory.FLOAT32 else bench.blobs.fetch
-    index = VectorIndex(bench.flat.d, memory=memory, recall=target, fetch=fetch)
+    rescore = None if quantization is Quantization.FLOAT32 else bench.blobs.fetch
+    index = VectorIndex(bench.flat.d, quantization=quantization, recall=target, rescore=rescore)
 
     def fill() -> None:
         with index.filling():
@@ -232,11 +234,12 @@ def built(bench: Bench, memory: Memory, target: float) -> tuple[VectorIndex, flo
     return index, seconds(fill)
 
 
-def measured(bench: Bench, memory: Memory, targets: list[float]) -> Iterator[Point]:
-    """Everything about one memory mode; the first target is what the index is built for."""
-    index, took = built(bench, memory, targets[0])
+def measured(bench: Bench, quantization: Quantization, targets: list[float]) -> Iterator[Point]:
+    """Everything about one quantization; the first target is what the index is built for."""
+    index, took = built(bench, quantization, targets[0])
     print(
-        f"\n{memory}: built in {took:.1f} s, {index.memory / bench.flat.ntotal / bench.flat.d / 4:.3f} of float32's memory",
+        f"\n{quantization}: built in {took:.1f} s, "
+        f"{index.memory / bench.flat.ntotal / bench.flat.d / 4:.3f} of float32's memory",
         flush=True,
     )
     yield against_flat(bench, index, targets[0])
@@ -246,10 +249,10 @@ def measured(bench: Bench, memory: Memory, targets: list[float]) -> Iterator[Poi
         index.tune(target)
         yield point(bench, index, f"recall {target}")
     index.tune(targets[0])
-    if index.fetch is not None:
-        index.fetch = None
+    if index.rescore is not None:
+        index.rescore = None
         yield point(bench, index, f"recall {targets[0]}")
-        index.fetch = bench.blobs.fetch
+        index.rescore = bench.blobs.fetch
     adding(bench, index)
     index.close()
 
@@ -264,8 +267,8 @@ def point(bench: Bench, index: VectorIndex, setting: str) -> Point:
     search = searching(index)
     found = recall(search(bench.queries), bench.truth)
     memory = index.memory / len(index)
-    bare = index.fetch is None and index.memory_mode is not Memory.FLOAT32
-    name = f"trireid {index.memory_mode}" + (" without fetch" if bare else "")
+    bare = index.rescore is None and index.quantization is not Quantization.FLOAT32
+    name = f"trireid {index.quantization}" + (" without rescoring" if bare else "")
     return Point(
         name,
         setting,
@@ -299,9 +302,9 @@ def against_flat(bench: Bench, index: VectorIndex, target: float) -> Point:
 
 def load(bench: Bench, index: VectorIndex, took: float) -> None:
     """Saving, and loading against building."""
-    path = bench.folder / f"{index.memory_mode}.index"
+    path = bench.folder / f"{index.quantization}.index"
     saving = seconds(lambda: index.save(path))
-    options: dict[str, Any] = {"memory": index.memory_mode, "recall": index.recall}
+    options: dict[str, Any] = {"quantization": index.quantization, "recall": index.recall}
     loading = float(
         np.median(
             [seconds(lambda: VectorIndex.load(path, bench.flat.d, **options)) for _ in range(3)]
@@ -320,14 +323,15 @@ def filters(bench: Bench, index: VectorIndex) -> None:
     """
     draw = np.random.default_rng(1)
     for share in (1e-4, 1e-2, 0.3):
-        among = 1 + np.flatnonzero(draw.random(bench.size) < share)
+        include = 1 + np.flatnonzero(draw.random(bench.size) < share)
         few = bench.queries[:32]
         found = recall(
-            searching(index, among=among)(few), bench.exactly(few, faiss.IDSelectorBatch(among - 1))
+            searching(index, include=include)(few),
+            bench.exactly(few, faiss.IDSelectorBatch(include - 1)),
         )
-        taken = latency(searching(index, among=among), bench.queries, 16)
+        taken = latency(searching(index, include=include), bench.queries, 16)
         print(
-            f"  filter that passes {len(among)} of {bench.size}: recall {found:.4f}, {taken:.2f} ms",
+            f"  filter that passes {len(include)} of {bench.size}: recall {found:.4f}, {taken:.2f} ms",
             flush=True,
         )
     other_cameras(bench, index)
@@ -335,11 +339,11 @@ def filters(bench: Bench, index: VectorIndex) -> None:
 
 def other_cameras(bench: Bench, index: VectorIndex) -> None:
     """Not the query's own camera, as the keys that may be found and as those that may not."""
-    for way in ("without", "among"):
+    for way in ("exclude", "include"):
         found, truth, taken = [], [], []
         for query, camera in zip(bench.queries[:64, None], bench.query_cameras[:64], strict=True):
             own = bench.cameras == camera
-            given = {way: 1 + np.flatnonzero(own if way == "without" else ~own)}
+            given = {way: 1 + np.flatnonzero(own if way == "exclude" else ~own)}
             search = searching(index, **given)
             found.append(search(query))
             taken.append(seconds(lambda search=search, query=query: search(query)))  # type: ignore[misc]
@@ -384,6 +388,91 @@ def adding(bench: Bench, index: VectorIndex) -> None:
     print(f"95th percentile {b95:.2f} against {q95:.2f} ms: {b95 / q95:.2f} times", flush=True)
 
 
+class FaissAlone:
+    """A rival of FAISS' own parts: its factory's index, a flat tail for new vectors, rebuilt when
+    the tail is a twentieth of all. It removes nothing, and nobody may search while it changes.
+    """
+
+    def __init__(self, dimension: int, cells: int) -> None:
+        self._name = f"IVF{cells},RaBitQ,Refine(SQ8)"
+        self._dimension, self._vectors = dimension, list[Vectors]()
+        self._main, self._tail = faiss.IndexFlatIP(dimension), faiss.IndexFlatIP(dimension)
+        self.probes, self.factor = 16, 8
+
+    def rebuild(self, all_vectors: Iterator[Vectors]) -> None:
+        """Build the index of all vectors, and empty the tail."""
+        parts = list(all_vectors)
+        main: Any = faiss.index_factory(self._dimension, self._name, faiss.METRIC_INNER_PRODUCT)
+        draw = np.random.default_rng(0)
+        share = min(1.0, 40 * faiss.extract_index_ivf(main).nlist / sum(map(len, parts)))
+        main.train(np.concatenate([part[draw.random(len(part)) < share] for part in parts]))
+        for part in parts:
+            main.add(part)
+        self._main, self._tail = main, faiss.IndexFlatIP(self._dimension)
+
+    def add(self, vectors: Vectors) -> None:
+        """Put vectors into the tail."""
+        self._tail.add(vectors)
+
+    @property
+    def memory(self) -> int:
+        """Bytes: the size of the file, and the tail."""
+        size = len(faiss.serialize_index(self._main))
+        return size + 4 * self._dimension * self._tail.ntotal
+
+    def search(self, queries: Vectors) -> Keys:
+        """Keys [Q, 10], from 1."""
+        faiss.omp_set_num_threads(1 if len(queries) == 1 else MAX_THREADS)
+        base = faiss.SearchParametersIVF(nprobe=self.probes)  # type: ignore[call-arg]
+        given = faiss.IndexRefineSearchParameters(  # type: ignore[call-arg]
+            k_factor=self.factor, base_index_params=base
+        )
+        scores, keys = self._main.search(queries, K, params=given)
+        if self._tail.ntotal:
+            more, places = self._tail.search(queries, K)
+            scores = np.concatenate([scores, more], 1)
+            keys = np.concatenate([keys, places + self._main.ntotal], 1)
+            keys = np.take_along_axis(keys, np.argsort(-scores, 1)[:, :K], 1)
+        faiss.omp_set_num_threads(MAX_THREADS)
+        return np.asarray(keys, np.int64) + 1
+
+
+def faiss_alone(bench: Bench) -> Iterator[Point]:
+    """The rival of FAISS' own parts, then against ours in int8 by turns, then with a full tail."""
+    rival = FaissAlone(bench.flat.d, round(2 * bench.size**0.5))
+    took = seconds(lambda: rival.rebuild(vectors for _, vectors in bench.blobs.all()))
+    print(f"\n{FaissAlone.__name__}: built in {took:.1f} s", flush=True)
+    memory = rival.memory / bench.size
+    for rival.probes, rival.factor in ((2, 2), (4, 4), (8, 4), (16, 8), (32, 8), (64, 16)):
+        setting = f"probes {rival.probes}, factor {rival.factor}"
+        yield compared(bench, "faiss IVF,RaBitQ,Refine(SQ8)", setting, memory, rival.search)
+    rival.probes, rival.factor = 16, 8
+    index, _ = built(bench, Quantization.INT8, 0.99)
+    for rescores in (True, False):
+        index.rescore = bench.blobs.fetch if rescores else None
+        turns = [
+            [latency(how, bench.queries, bench.runs) for how in (searching(index), rival.search)]
+            for _ in range(7)
+        ]
+        ours, theirs = np.median(turns, axis=0)
+        print(
+            f"  by turns, one query: int8 {'with' if rescores else 'without'} rescoring "
+            f"{ours:.3f} ms (recall {recall(searching(index)(bench.queries), bench.truth):.4f}), "
+            f"theirs {theirs:.3f} ms (recall {recall(rival.search(bench.queries), bench.truth):.4f})",
+            flush=True,
+        )
+    index.close()
+    vectors, _ = bench.world.shots(bench.size // 20)
+    before = latency(rival.search, bench.queries, bench.runs)
+    taken = seconds(lambda: rival.add(vectors))
+    after = latency(rival.search, bench.queries, bench.runs)
+    print(
+        f"  a twentieth added in {taken:.2f} s: one query {after:.2f} ms, before {before:.2f} ms: "
+        f"{after / before:.1f} times; then it has to be rebuilt",
+        flush=True,
+    )
+
+
 def hnsw(bench: Bench) -> Iterator[Point]:
     """hnswlib, where it is installed."""
     try:
@@ -408,21 +497,23 @@ def hnsw(bench: Bench) -> Iterator[Point]:
         yield compared(
             bench, "hnswlib M16", f"ef {width}", path.stat().st_size / bench.size, search
         )
-    for memory in (Memory.FLOAT32, Memory.INT8):
-        by_turns(bench, memory, graph, search)
+    for quantization in (Quantization.FLOAT32, Quantization.INT8):
+        by_turns(bench, quantization, graph, search)
 
 
-def by_turns(bench: Bench, memory: Memory, graph: Any, search: Search) -> None:
+def by_turns(bench: Bench, quantization: Quantization, graph: Any, search: Search) -> None:
     """Ours and hnswlib by turns, seven times each, at the least `ef` that finds as much as ours:
     the ratio of the times.
     """
-    index, _ = built(bench, memory, 0.99)
+    index, _ = built(bench, quantization, 0.99)
     found = recall(searching(index)(bench.queries), bench.truth)
     for width in range(10, 320, 2):
         graph.set_ef(width)
         if (theirs := recall(search(bench.queries), bench.truth)) >= found:
             break
-    print(f"  {memory} (recall {found:.4f}) and hnswlib (ef {width}, {theirs:.4f}), by turns:")
+    print(
+        f"  {quantization} (recall {found:.4f}) and hnswlib (ef {width}, {theirs:.4f}), by turns:"
+    )
     for name, timed, runs in (("one query", latency, 60), ("in batches", pace, 5)):
         times = np.array(
             [
@@ -547,9 +638,9 @@ def main() -> None:
     parser.add_argument("--per", type=int, default=20, help="shots an identity")
     parser.add_argument("--queries", type=int, default=400)
     parser.add_argument("--runs", type=int, default=100, help="single queries that are timed")
-    parser.add_argument("--memory", nargs="*", type=Memory, default=list(Memory))
+    parser.add_argument("--quantization", nargs="*", type=Quantization, default=list(Quantization))
     parser.add_argument("--recall", nargs="+", type=float, default=[0.99, 0.9, 0.95, 0.999])
-    parser.add_argument("--compare", action="store_true", help="also hnswlib and usearch")
+    parser.add_argument("--compare", action="store_true", help="also FAISS alone, hnswlib, usearch")
     parser.add_argument("--table", type=Path)
     parser.add_argument("--plot", type=Path)
     given = parser.parse_args()
@@ -558,10 +649,10 @@ def main() -> None:
         bench = prepared(Path(folder), given)
         print(title, flush=True)
         points = [flat_point(bench)]
-        for memory in given.memory:
-            points += measured(bench, memory, given.recall)
+        for quantization in given.quantization:
+            points += measured(bench, quantization, given.recall)
         if given.compare:
-            points += [*hnsw(bench), *usearch(bench)]
+            points += [*faiss_alone(bench), *hnsw(bench), *usearch(bench)]
     if given.table:
         write_table(given.table, points)
     if given.plot:

@@ -412,7 +412,7 @@ class Gallery:
         """
         with self.read() as session:
             snapshot, position = session.snapshot, session.position
-        return save_index_cache(self.folder, snapshot.index, position, self._writer, self._writing)
+        return save_index_cache(self.folder, snapshot, position, self._writer, self._writing)
 
     def compact(self) -> None:
         """Give back the space of what was removed, and forget which keys that was.
@@ -489,14 +489,14 @@ class Gallery:
         return LiveIndex(
             self.folder,
             self.embedder.card,
-            memory=self.settings.memory,
+            quantization=self.settings.memory,
             recall=self.settings.recall,
         )
 
     def _worth_saving(self) -> bool:
         if self._writer.read_only:
             return False
-        return len(self._live) >= WORTH_SAVING and not (
+        return len(self._live.index) >= WORTH_SAVING and not (
             self._live.is_restored and (self.folder / INDEX_CACHE).is_file()
         )
 

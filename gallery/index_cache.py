@@ -1,8 +1,8 @@
-"""The index's snapshot: a file that saves opening a gallery from building its index anew. Truth
-stays in the store.
+"""The index cache: a file that saves the opening of a gallery from rebuilding its index.
 
-It carries the store's own mark and position. One that is damaged, of another gallery, network or
-setting, or of a history that the store no longer tells, is set aside, and the index built anew.
+The truth is in the store. The cache carries the store's own mark and position. One that is damaged,
+in another format, of another gallery, network or setting, or of a history that the store no longer
+tells, is discarded, and the index rebuilt.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from trireid.gallery.index import Seen, VectorIndex
+from trireid.gallery.index import IndexSnapshot, VectorIndex, serialization
 from trireid.gallery.items import LogPosition
 from trireid.gallery.store import Store
 from trireid.samples import GalleryError
@@ -29,9 +29,10 @@ log = logging.getLogger(__name__)
 def load_index_cache(
     folder: Path, store: Store, dimension: int, **options: Any
 ) -> tuple[VectorIndex, LogPosition] | None:
-    """The saved index and how far it has seen;
+    """Load the saved index, and how far it has followed the store.
 
-    None where there is none that can be used, which is logged.
+    Returns:
+        None if there is none that can be used, which is logged.
     """
     path = folder / INDEX_CACHE
     if not path.is_file():
@@ -41,7 +42,7 @@ def load_index_cache(
         index = VectorIndex.load(path, dimension, last=now.key, **options)
         position = _position(index.extra["position"])
         if index.extra["store"] != store.mark():
-            raise ValueError("it is another gallery's")
+            raise ValueError("it is that of another gallery")
         if (
             position.generation != now.generation
             or position.key > now.key
@@ -49,7 +50,7 @@ def load_index_cache(
         ):
             raise ValueError("it is of another history")
     except (GalleryError, KeyError, TypeError, ValueError) as error:
-        log.warning("%s is set aside, and the index built anew: %s", path, error)
+        log.warning("%s is discarded, and the index rebuilt: %s", path, error)
         if not store.read_only:
             path.unlink(missing_ok=True)
         return None
@@ -63,19 +64,30 @@ def _position(saved: Mapping[str, Any]) -> LogPosition:
 
 
 def save_index_cache(
-    folder: Path, index: Seen, position: LogPosition, writer: Store, writing: threading.RLock
+    folder: Path,
+    snapshot: IndexSnapshot,
+    position: LogPosition,
+    writer: Store,
+    writing: threading.RLock,
 ) -> bool:
-    """Save an index that has seen the store up to a position.
+    """Save an index that has followed the store up to a position.
 
-    Nothing that was removed since may come to lie on the disk again: where anything was, the file
-    is dropped and False returned. `writing` guards the writer, which is asked at the beginning and
-    the end only.
+    Args:
+        folder: The gallery's folder.
+        snapshot: The index.
+        position: How far it has followed the store.
+        writer: The gallery's store, which is asked at the beginning and the end only.
+        writing: Guards `writer`.
+
+    Returns:
+        False if anything was removed since: nothing of that may be on the disk again, so the file
+        is dropped.
     """
     draft = folder / f".{INDEX_CACHE}.{os.getpid()}-{threading.get_ident()}"
     with writing:
         mark = writer.mark()
     try:
-        index.save(draft, {"store": mark, "position": asdict(position)})
+        serialization.save(draft, snapshot, {"store": mark, "position": asdict(position)})
         with writing, writer.transaction():
             now = writer.position()
             if (now.generation, now.removal) != (position.generation, position.removal):
@@ -90,15 +102,15 @@ def save_index_cache(
 
 
 def drop_index_cache(folder: Path) -> None:
-    """Remove the snapshot and drafts of it, of killed processes too: they hold vectors of what has
+    """Remove the cache and drafts of it, also of killed processes: they hold vectors of what has
     been removed since.
     """
     _drop(folder, folder.glob(f"*{INDEX_CACHE}*"))
 
 
 def drop_dead_drafts(folder: Path) -> None:
-    """Remove drafts of the snapshot that a killed process left: of what they hold nobody knows what
-    was removed since.
+    """Remove drafts of the cache that a killed process left: what they hold may have been removed
+    since.
     """
     _drop(folder, [path for path in folder.glob(f".*{INDEX_CACHE}.*") if not _is_alive(path.name)])
 

@@ -1,10 +1,8 @@
-"""A view of the store: the index and what else a process derives from it, kept up with what every
-process commits.
+"""The live index: follows what every process commits to the store.
 
-A search reads the store in a transaction of its own, beside a moment that is derived from the very
-same position of the store: whoever begins to read brings the view forward to where its transaction
-stands, before anyone else can bring it further. So what one search finds, filters, scores again and
-tells of is of one state, and nothing has to be searched for twice.
+A search reads the store in a transaction of its own, and a snapshot of the index at the very same
+position: each session brings the index forward to its transaction's position, before another one
+can bring it further. So one search finds, filters, rescores and reports items of one state.
 """
 
 from __future__ import annotations
@@ -17,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trireid.gallery.attribute_names import AttributeNames
 from trireid.gallery.calibration import Calibration
@@ -25,202 +22,160 @@ from trireid.gallery.filters import Filters
 from trireid.gallery.index import VectorIndex
 from trireid.gallery.index_cache import load_index_cache
 from trireid.gallery.items import LogPosition
-from trireid.gallery.moment import Moment
 from trireid.gallery.read_session import ReadSession
-from trireid.gallery.scoring import ALL, Segments
+from trireid.gallery.scoring import Segments
 from trireid.gallery.store import Store
-from trireid.gallery.stored_values import check_keys, check_masks
 from trireid.inference import Card
 from trireid.samples.errors import GalleryMovedError
 
-#: While more than so many items are taken in at once, searches that begin join those that read what
-#: was before.
+#: While more than so many items are taken in at once, new searches join the latest session.
 MUCH: Final = 512
-_PATIENCE: Final = 0.005
+_POLL_SECONDS: Final = 0.005
 
 
 class LiveIndex:
-    """The index of one generation of embeddings, for several threads: one brings it forward, the
-    others search meanwhile.
+    """The index of one generation of embeddings, for several threads.
+
+    One thread at a time brings it forward, while the others search.
     """
 
     def __init__(self, folder: Path, card: Card, **options: Any) -> None:
         self.segments, self.calibration = Segments(card), Calibration()
-        self._folder, self._card, self._filters, self._names = (
-            folder,
-            card,
-            Filters(),
-            AttributeNames(),
-        )
-        #: Held by who brings the view forward.
+        self._folder, self._dimension = folder, card.dimension
+        self._filters, self._names = Filters(), AttributeNames()
+        #: Held by the thread that brings the index forward.
         self._forward = threading.Lock()
-        #: Guards which readings are open, and the connections that none of them uses.
+        #: Guards which sessions are open, and the connections that none of them uses.
         self._counting = threading.Lock()
         self._latest: ReadSession | None = None
         self._idle: list[Store] = []
-        self._taking_much, self._usable, self._closed = False, True, False
+        self._is_taking_much, self._is_usable, self._is_closed = False, True, False
         store = Store(folder)
         try:
             start = replace(store.position(), key=0)
             saved = load_index_cache(folder, store, card.dimension, **options)
             #: Whether the index was read from its cache.
             self.is_restored = saved is not None
-            self.index, position = saved or (VectorIndex(card.dimension, **options), start)
-            #: What was last derived; its position is the store's in no transaction but a reading's.
-            self.moment = self._first(store, position)
+            #: How far the index has followed the store.
+            self.position: LogPosition
+            self.index, self.position = saved or (VectorIndex(card.dimension, **options), start)
         finally:
             store.close()
         with self.index.filling():
             self.follow()
 
-    def __len__(self) -> int:
-        return len(self.moment)
-
-    @property
-    def position(self) -> LogPosition:
-        """How far the index has followed the store."""
-        return self.moment.position
-
     def close(self) -> None:
-        """End the index's background work, and stop following the store.
-
-        Who is reading reads on.
-        """
+        """End the background work, and stop following the store. Open sessions stay usable."""
         self.index.close()
         with self._forward:
-            self._usable = False
+            self._is_usable = False
         with self._counting:
-            self._closed, idle = True, self._idle
+            self._is_closed, idle = True, self._idle
             self._idle = []
         for store in idle:
             store.close()
 
     def follow(self) -> None:
-        """Bring the view to where the store is. Raises GalleryMovedError as `reading` does."""
+        """Bring the index to where the store is.
+
+        Raises:
+            GalleryMovedError: As `read`.
+        """
         with self._forward:
-            reading = self._brought_forward()
-        self._leave(reading)
+            session = self._bring_forward()
+        self._leave(session)
 
     @contextmanager
     def read(self) -> Iterator[ReadSession]:
-        """The store and the moment derived from it, as they are now; as they were, while another
-        thread takes in much.
+        """Open a session at the store's position; at an earlier one, while another thread takes in
+        much.
 
-        Raises GalleryMovedError where the gallery has moved to another network or tells of its history no
-        more, or the view is closed: make another.
+        Raises:
+            GalleryMovedError: The gallery has moved to another network, or no longer tells its history, or
+                this index is closed: make another.
         """
-        reading = self._entered()
+        session = self._enter()
         try:
-            yield reading
+            yield session
         finally:
-            self._leave(reading)
+            self._leave(session)
 
-    def _entered(self) -> ReadSession:
-        while not self._forward.acquire(timeout=_PATIENCE):
-            if self._taking_much and (reading := self._joined()) is not None:
-                return reading
+    def _enter(self) -> ReadSession:
+        while not self._forward.acquire(timeout=_POLL_SECONDS):
+            if self._is_taking_much and (session := self._join()) is not None:
+                return session
         try:
-            return self._brought_forward()
+            return self._bring_forward()
         finally:
             self._forward.release()
 
-    def _joined(self) -> ReadSession | None:
-        """The reading that was begun last, if it has not ended."""
+    def _join(self) -> ReadSession | None:
+        """The session that was opened last, if it is still open."""
         with self._counting:
             if self._latest is not None:
                 self._latest.users += 1
             return self._latest
 
-    def _brought_forward(self) -> ReadSession:
-        """A reading of where the store is now. The caller keeps others from going further."""
-        if not self._usable:
+    def _bring_forward(self) -> ReadSession:
+        """A session at the store's position. The caller keeps others from going further."""
+        if not self._is_usable:
             raise GalleryMovedError(self._folder)
-        store = self._connection()
+        store = self._connect()
         try:
             store.begin_reading()
             now = store.position()
-            if now != self.moment.position:
+            if now != self.position:
                 self._take(store, now)
-            elif (
-                self.index.now is not self.moment.index
-            ):  # merged or trained since, and of the same content
-                self.moment = replace(self.moment, index=self.index.now)
         except BaseException:
             store.close()
             raise
-        reading = ReadSession(store, self.moment, self._filters, self._names)
+        session = ReadSession(store, now, self.index.now, self.segments, self._filters, self._names)
         with self._counting:
-            self._latest = reading
-        return reading
+            self._latest = session
+        return session
 
-    def _connection(self) -> Store:
+    def _connect(self) -> Store:
         with self._counting:
             if self._idle:
                 return self._idle.pop()
         return Store(self._folder)
 
-    def _leave(self, reading: ReadSession) -> None:
+    def _leave(self, session: ReadSession) -> None:
         with self._counting:
-            reading.users -= 1
-            if reading.users:
+            session.users -= 1
+            if session.users:
                 return
-            if self._latest is reading:
+            if self._latest is session:
                 self._latest = None
         try:
-            reading.store.end_reading()
+            session.store.end_reading()
         except BaseException:
-            reading.store.close()
+            session.store.close()
             raise
         with self._counting:
-            if not self._closed:
-                self._idle.append(reading.store)
+            if not self._is_closed:
+                self._idle.append(session.store)
                 return
-        reading.store.close()
+        session.store.close()
 
     def _take(self, store: Store, now: LogPosition) -> None:
-        """Derive what the store holds now from what is new; where that fails midway, the view is of
-        no more use.
-        """
-        then = self.moment.position
+        """Take in what is new in the store; if that fails midway, the index is no longer usable."""
+        then = self.position
         if now.generation != then.generation or not store.reaches(then):
-            self._usable = False
+            self._is_usable = False
             raise GalleryMovedError(self._folder)
-        self._taking_much = now.key - then.key > MUCH
+        self._is_taking_much = now.key - then.key > MUCH
         try:
             with self.index.changing():
-                present, counts = self._taken(store, now)
+                for added in store.added(then, self._dimension):
+                    vectors = self.segments.reduced(added.embeddings, added.present)
+                    seen = added.present > 0  # an item without modalities is never found
+                    tags = added.present[seen].astype(np.uint8)
+                    self.index.add(added.keys[seen], vectors[seen], tags)
+                self.index.remove(store.removed(then))
         except BaseException:
-            self._usable = False
+            self._is_usable = False
             raise
         finally:
-            self._taking_much = False
-        self.moment = Moment(now, self.index.now, self.segments, present, counts)
-
-    def _taken(self, store: Store, now: LogPosition) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Bring the index forward; which modalities the items have then, and how many have which."""
-        then, counts = self.moment.position, self.moment.counts.copy()
-        present = np.zeros(now.key + 1, np.uint8)
-        present[: len(self.moment.present)] = self.moment.present
-        for added in store.added(then, self._card.dimension):
-            self.index.add(added.keys, self.segments.reduced(added.embeddings, added.present))
-            present[added.keys] = added.present
-            counts += np.bincount(added.present, minlength=len(counts))
-        removed = store.removed(then)
-        self.index.remove(removed)
-        counts -= np.bincount(present[removed], minlength=len(counts))
-        present[removed] = 0
-        return present, counts
-
-    def _first(self, store: Store, position: LogPosition) -> Moment:
-        """The moment of an index as it was saved, or of an empty one."""
-        present = np.zeros(position.key + 1, np.uint8)
-        rows = store.run("SELECT key, present FROM items WHERE key <= ?", [position.key])
-        keys = check_keys(self._folder, [key for key, _ in rows], position.key)
-        present[keys] = check_masks(self._folder, [mask for _, mask in rows])
-        return Moment(
-            position,
-            self.index.now,
-            self.segments,
-            present,
-            np.bincount(present, minlength=ALL + 1),
-        )
+            self._is_taking_much = False
+        self.position = now

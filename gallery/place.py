@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Final
 
-from trireid.gallery.index import Memory
+from trireid.gallery.index import Quantization
 from trireid.gallery.store import FILE, Store
 from trireid.inference import Embedder
 from trireid.inference.embedded import DEFAULTS, default_artifact
@@ -32,9 +32,9 @@ class Settings:
     thermal: Depth = field(default_factory=Depth)
 
     def __post_init__(self) -> None:
-        if self.memory not in tuple(Memory):
+        if self.memory not in tuple(Quantization):
             raise GalleryError(
-                f"memory: {self.memory!r} is not one of {', '.join(Memory)}", "memory"
+                f"memory: {self.memory!r} is not one of {', '.join(Quantization)}", "memory"
             )
         if not 0 < self.recall <= 1:
             raise GalleryError(f"recall must be over 0 and at most 1, not {self.recall}", "recall")

@@ -1,5 +1,5 @@
-"""A reading: the store and what is derived from it, both at one and the same position, whatever is
-written meanwhile.
+"""A session that reads the store and the index at one and the same position, whatever is written
+at the same time.
 """
 
 from __future__ import annotations
@@ -13,69 +13,67 @@ from numpy.typing import NDArray
 
 from trireid.gallery.attribute_names import AttributeNames
 from trireid.gallery.filters import Filters
-from trireid.gallery.index import Keys
+from trireid.gallery.index import IndexSnapshot, Keys
 from trireid.gallery.items import Known, LogPosition
-from trireid.gallery.moment import Moment
+from trireid.gallery.modality_search import ModalitySearch
 from trireid.gallery.scoring import Floats, Segments
 from trireid.gallery.store import Store
 from trireid.gallery.where import Condition
 
 
 class ReadSession:
-    """A moment, and a connection in a transaction that sees the store at its position.
+    """An index snapshot, and a connection in a transaction that sees the store at its position.
 
     Several threads may share it.
+
+    Attributes:
+        store: The connection.
+        position: How far the session sees into the store's history.
+        snapshot: The index at that position; its tags are the items' modalities as masks.
+        segments: The segments of the embeddings.
+        users: How many threads share it; the live index counts them.
     """
 
     def __init__(
-        self, store: Store, moment: Moment, filters: Filters, names: AttributeNames
+        self,
+        store: Store,
+        position: LogPosition,
+        snapshot: IndexSnapshot,
+        segments: Segments,
+        filters: Filters,
+        names: AttributeNames,
     ) -> None:
-        self.store, self.moment = store, moment
-        #: How many threads are at it; the view counts them.
-        self.users = 1
+        self.store, self.position, self.snapshot = store, position, snapshot
+        self.segments, self.users = segments, 1
         self._filters, self._names, self._lock = filters, names, threading.Lock()
-
-    @property
-    def snapshot(self) -> Moment:
-        """The index at the session's position."""
-        return self.moment
-
-    @property
-    def position(self) -> LogPosition:
-        """How far the session sees into the store's history."""
-        return self.moment.position
-
-    @property
-    def segments(self) -> Segments:
-        """The segments of the embeddings that the session reads."""
-        return self.moment.segments
 
     def search(
         self,
         query: Floats,
         mask: int,
         k: int,
-        passing: Keys | None = None,
-        without: Keys | None = None,
+        include: Keys | None = None,
+        exclude: Keys | None = None,
     ) -> tuple[Floats, Keys]:
-        """See `Moment.search`."""
-        return self.moment.search(query, mask, k, passing, without, self._fetch)
+        """See `ModalitySearch.search`."""
+        search = ModalitySearch(self.snapshot, self.segments, self._load_embeddings)
+        return search.search(query, mask, k, include, exclude)
 
     def vectors(self, keys: Keys) -> tuple[Floats, NDArray[np.int64]]:
-        """The embeddings [n, D] that the index compares, and their modalities [n]."""
-        return self.moment.index.vectors(keys), self.moment.masks(keys)
+        """The embeddings [n, D] that the index compares, and their modalities as masks [n]."""
+        return self.snapshot.vectors(keys), self.snapshot.tags[keys].astype(np.int64)
 
     def passing(self, condition: Condition) -> Keys:
         """The keys int64 [n] that a condition holds for, growing; some that are gone may be among
         them.
         """
         with self._lock:
-            return self._filters.passing(self.store, condition, self.moment.position)
+            return self._filters.passing(self.store, condition, self.position)
 
     def attribute_names(self) -> set[str] | None:
         """The names of the attributes that items have; None if there are too many to tell."""
         with self._lock:
-            return self._names.known(self.store, self.moment.present, self.position)
+            return self._names.known(self.store, self.snapshot.tags, self.position)
 
     def expired(self, now: float) -> Keys:
         """The keys int64 [n], growing, of the items past their `expires` at a time in seconds since
@@ -94,10 +92,10 @@ class ReadSession:
         with self._lock:
             return self.store.run(statement, values)
 
-    def _fetch(self, keys: Keys) -> Floats:
+    def _load_embeddings(self, keys: Keys) -> Floats:
         with self._lock:
-            stored = self.store.embeddings(keys.tolist(), self.moment.position.generation)
-        found = np.full((len(keys), self.moment.segments.dimension), np.nan, np.float32)
+            stored = self.store.embeddings(keys.tolist(), self.position.generation)
+        found = np.full((len(keys), self.segments.dimension), np.nan, np.float32)
         for row, key in enumerate(keys.tolist()):
             if key in stored:
                 found[row] = stored[key]

@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from trireid.gallery.index import LAST_KEY, Memory
+from trireid.gallery.index import LAST_KEY, Quantization
 from trireid.gallery.items import Known, StoredPicture
 from trireid.gallery.scoring import ALL
 from trireid.samples import KINDS, MODALITIES
@@ -85,7 +85,7 @@ def check_meta(folder: Path, meta: Mapping[Any, Any]) -> None:
 
 
 def _check_settings(folder: Path, meta: Mapping[str, str]) -> None:
-    if meta.get("memory", Memory.FLOAT32.value) not in tuple(Memory):
+    if meta.get("memory", Quantization.FLOAT32.value) not in tuple(Quantization):
         raise damaged(folder, f"its memory is {meta['memory'][:20]!r}")
     if not _is_number(meta.get("recall", "1"), 1):
         raise damaged(folder, f"its recall is {meta['recall'][:20]!r}")

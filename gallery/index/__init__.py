@@ -1,21 +1,21 @@
-"""The index: the vectors nearest to a query, out of very many, found fast.
+"""The index: the vectors nearest to a query, out of millions, found fast.
 
-Derived from the store, and kept in one file.
+Derived from the store, and cached in one file.
 """
 
-from trireid.gallery.index.codec import Memory
-from trireid.gallery.index.contract import LAST_KEY, Fetch, Index, Keys, Scores, Vectors
-from trireid.gallery.index.seen import Seen
-from trireid.gallery.index.vectors import VectorIndex
+from trireid.gallery.index.contract import LAST_KEY, Keys, LoadVectors, Scores, Tags, Vectors
+from trireid.gallery.index.quantization import Quantization
+from trireid.gallery.index.snapshot import IndexSnapshot
+from trireid.gallery.index.vector_index import VectorIndex
 
 __all__ = [
     "LAST_KEY",
-    "Fetch",
-    "Index",
+    "IndexSnapshot",
     "Keys",
-    "Memory",
+    "LoadVectors",
+    "Quantization",
     "Scores",
-    "Seen",
+    "Tags",
     "VectorIndex",
     "Vectors",
 ]

@@ -1,7 +1,8 @@
-"""Exact search on GPUs, where FAISS sees any. Untried: no machine with a GPU was at hand."""
+"""Exact search on GPUs, if `TRIREID_INDEX_GPU=1` asks for it. Never tried on one."""
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any, Final
 
@@ -14,33 +15,28 @@ from trireid.gallery.index.contract import Keys, Scores, Vectors
 MOST: Final = 2048
 
 
-def gpus() -> int:
-    """How many GPUs FAISS sees; builds for the CPU may not know the question."""
-    return int(faiss.get_num_gpus()) if hasattr(faiss, "get_num_gpus") else 0
+def is_enabled() -> bool:
+    """Whether GPUs are asked for and FAISS sees any; a build for the CPU may not know."""
+    asked = os.environ.get("TRIREID_INDEX_GPU") == "1"
+    return asked and hasattr(faiss, "get_num_gpus") and faiss.get_num_gpus() > 0
 
 
 class GpuCopy:
-    """A copy of vectors [n, D] on all GPUs, spread over them.
+    """A float32 copy of a flat index, spread over all GPUs, which take one caller at a time."""
 
-    FAISS's GPU indexes take one caller at a time.
-    """
-
-    def __init__(self, keys: Keys, vectors: Vectors) -> None:
-        flat = faiss.IndexFlatIP(vectors.shape[1])
-        flat.add(np.ascontiguousarray(vectors))
-        self._keys, self._index, self._one = keys.copy(), _moved(flat), threading.Lock()
+    def __init__(self, storage: Any) -> None:
+        flat = faiss.IndexFlatIP(storage.d)
+        flat.add(storage.reconstruct_n(0, storage.ntotal))
+        self._index, self._one_caller = _move(flat), threading.Lock()
 
     def search(self, queries: Vectors, k: int) -> tuple[Scores, Keys]:
-        """The k nearest: scores and keys [Q, k], -inf and -1 where there are fewer."""
-        with self._one:
-            scores, rows = self._index.search(queries, k)
-        found = rows >= 0
-        return np.where(found, scores, -np.inf).astype(np.float32), np.where(
-            found, self._keys[rows], -1
-        )
+        """The k nearest: scores and positions [Q, k], -1 if there are fewer."""
+        with self._one_caller:
+            scores, positions = self._index.search(queries, k)
+        return np.asarray(scores), np.asarray(positions)
 
 
-def _moved(flat: Any) -> Any:
+def _move(flat: Any) -> Any:
     options = faiss.GpuMultipleClonerOptions()
     options.shard = True
     return faiss.index_cpu_to_all_gpus(flat, co=options)

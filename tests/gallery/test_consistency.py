@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tests.conftest import encode_image
 from tests.gallery.crash_worker import NoNetwork, embedding, indexed, item, nearest
 from trireid.gallery import Gallery, Hit, live_index
-from trireid.gallery.index import VectorIndex, vectors
+from trireid.gallery.index import VectorIndex, vector_index
 from trireid.samples import MODALITIES, Sample
 
 LASTING = Counter(f"i{n}" for n in range(200))
@@ -119,7 +119,7 @@ class Traffic:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thresholds so low that merging and training happen all the time."""
     for name, value in {"STALE_AT_LEAST": 40, "SAMPLE": 100, "BATCH": 8}.items():
-        monkeypatch.setattr(vectors, name, value)
+        monkeypatch.setattr(vector_index, name, value)
 
 
 @pytest.mark.usefixtures("small")

@@ -17,7 +17,7 @@ from trireid.cli import main
 from trireid.gallery import Gallery
 from trireid.gallery.checking import check
 from trireid.gallery.exporting import export
-from trireid.gallery.index import file as index_file
+from trireid.gallery.index import serialization
 from trireid.gallery.index_cache import INDEX_CACHE
 from trireid.gallery.old_schemas import SCHEMA_1, SCHEMA_2
 from trireid.gallery.place import artifact_of
@@ -366,8 +366,11 @@ def test_a_journal_that_would_delete_a_file_is_refused(folder: Path) -> None:
 HEADERS = {
     "a last key beyond the store's": {"last": 10**10},
     "a last key that is no number": {"last": "7"},
-    "cells beyond the file": {"cells": 10**12},
+    "another layout": {"layout": 2},
+    "more vectors than the file": {"count": 10**9},
+    "cells beyond the file": {"cells": 10**9},
     "a negative number of cells": {"cells": -1},
+    "probes without factors": {"probes": [1]},
     "probes that are no numbers": {"probes": ["x"]},
     "a position beyond the store's": {
         "extra": {"store": None, "position": {"generation": 1, "key": 10**12, "removal": 0}}
@@ -391,7 +394,7 @@ def test_an_index_that_a_stranger_wrote_is_built_again(
     if isinstance(extra, dict):
         changed = {"extra": {**extra, "store": header["extra"]["store"]}}
     rest = np.frombuffer(content[12 + length : -4], np.uint8)
-    index_file.write(folder / INDEX_CACHE, {**header, **changed}, [rest])
+    serialization.write(folder / INDEX_CACHE, {**header, **changed}, iter([rest]))
     with Gallery.open(folder, NoNetwork()) as gallery:
         assert not gallery.live_index().is_restored
         assert nearest_keys(gallery) == [1, 2, 3, 4]

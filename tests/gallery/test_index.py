@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,28 +20,33 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from trireid.gallery.index import (
+    IndexSnapshot,
     Keys,
-    Memory,
+    Quantization,
     Scores,
     VectorIndex,
     Vectors,
+    coarse_quantizer,
     gpu,
-    lists,
-    partition,
-    seen,
+    segment,
+    serialization,
+    snapshot,
 )
-from trireid.gallery.index import vectors as under_test
-from trireid.gallery.index.codec import Codec
+from trireid.gallery.index import vector_index as under_test
+from trireid.gallery.index.coarse_quantizer import CoarseQuantizer
+from trireid.gallery.index.compaction import compact
+from trireid.gallery.index.contract import proceed_always
 from trireid.gallery.index.lock import ReadWriteLock
-from trireid.gallery.index.sealed import Sealed
-from trireid.gallery.index.state import drawn
-from trireid.gallery.index.tuning import QUERIES, tuned
+from trireid.gallery.index.operating_point import EVERYTHING, Probes
+from trireid.gallery.index.quantization import Codec
+from trireid.gallery.index.segment import IndexSegment
+from trireid.gallery.index.tuning import QUERIES, draw, measure
 from trireid.samples import GalleryError
 
 D = 32
-MODES = list(Memory)
+MODES = list(Quantization)
 #: How far a score may be off because of how vectors are held.
-TOLERANCE = {Memory.FLOAT32: 1e-5, Memory.FLOAT16: 2e-3, Memory.INT8: 3e-2}
+TOLERANCE = {Quantization.FLOAT32: 1e-5, Quantization.FLOAT16: 2e-3, Quantization.INT8: 3e-2}
 
 
 def unit(vectors: NDArray[Any]) -> Vectors:
@@ -74,6 +82,12 @@ def best(vectors: Vectors, keys: Keys, queries: Vectors, k: int) -> tuple[Scores
     return np.take_along_axis(scores, order, 1), keys[order]
 
 
+def count_cells(index: VectorIndex) -> int:
+    """How many cells the index has; 1 if every vector is compared."""
+    coarse = index.now.segments[0].coarse
+    return 1 if coarse is None else len(coarse)
+
+
 def recall(found: Keys, truth: Keys) -> float:
     return float(
         np.mean(
@@ -88,41 +102,43 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"STALE_AT_LEAST": 40, "SAMPLE": 30, "BATCH": 16}.items():
         monkeypatch.setattr(under_test, name, value)
     for name, value in {"QUERY_BATCH": 8, "EXTRA": 20}.items():
-        monkeypatch.setattr(seen, name, value)
+        monkeypatch.setattr(snapshot, name, value)
 
 
 @pytest.fixture(scope="module")
 def trained() -> Iterator[VectorIndex]:
     """An index of 4,000 clustered vectors, above its crossover."""
     index = filled(clustered(4_000), crossover=1_000)
-    assert not index.exact
+    assert not index.is_exact
     yield index
     index.close()
 
 
-@pytest.mark.parametrize("memory", MODES)
-def test_below_the_crossover_search_is_exact(memory: Memory) -> None:
+@pytest.mark.parametrize("quantization", MODES)
+def test_below_the_crossover_search_is_exact(quantization: Quantization) -> None:
     vectors, queries = scattered(1_500), scattered(20, 1)
-    index = filled(vectors, memory=memory)
-    assert index.exact
+    index = filled(vectors, quantization=quantization)
+    assert index.is_exact
     scores, keys = index.search(queries, 10)
     truth, true_keys = best(vectors, np.arange(1, 1_501), queries, 10)
     assert scores.dtype == np.float32
     assert keys.dtype == np.int64
-    np.testing.assert_allclose(scores, truth, atol=TOLERANCE[memory])
-    assert recall(keys, true_keys) >= (1 if memory is Memory.FLOAT32 else 0.9)
+    np.testing.assert_allclose(scores, truth, atol=TOLERANCE[quantization])
+    assert recall(keys, true_keys) >= (1 if quantization is Quantization.FLOAT32 else 0.9)
 
 
-@pytest.mark.parametrize("memory", MODES)
+@pytest.mark.parametrize("quantization", MODES)
 @pytest.mark.parametrize("target", [0.9, 0.99])
-def test_above_the_crossover_the_recall_asked_for_is_reached(memory: Memory, target: float) -> None:
+def test_above_the_crossover_the_recall_asked_for_is_reached(
+    quantization: Quantization, target: float
+) -> None:
     vectors, queries = clustered(4_000, dimension=64), clustered(200, 1, 64)
 
-    def fetch(keys: Keys) -> Vectors:
+    def load(keys: Keys) -> Vectors:
         return vectors[keys - 1]
 
-    index = filled(vectors, memory=memory, crossover=1_000, recall=target, fetch=fetch)
-    assert not index.exact
+    index = filled(vectors, quantization=quantization, crossover=1_000, recall=target, rescore=load)
+    assert not index.is_exact
     for queried in (queries, queries[:1]):
         scores, _ = index.search(queried, 10)
         truth, _ = best(vectors, np.arange(1, 4_001), queried, 10)
@@ -140,9 +156,9 @@ def test_a_lower_recall_probes_less_and_tune_changes_it() -> None:
     truth = best(scattered(4_000), np.arange(1, 4_001), queries, 10)[1]
     # 32 dimensions: only a long shortlist does it
     assert recall(index.search(queries, 10)[1], truth) >= 0.985
-    far = index._state.effort.probes_for(10)
+    far = index.now.operating_point.probes[0]
     index.tune(0.6)
-    assert index._state.effort.probes_for(10) < far / 2
+    assert index.now.operating_point.probes[0] < far / 2
     found = recall(index.search(queries, 10)[1], truth)
     # queries to come are a little less like the gallery than its own vectors
     assert 0.55 <= found < 0.95
@@ -151,43 +167,46 @@ def test_a_lower_recall_probes_less_and_tune_changes_it() -> None:
 def test_tuning_finds_the_neighbours_of_its_own_vectors_other_than_themselves() -> None:
     vectors = scattered(4_000)
     index = filled(vectors, crossover=1_000, recall=0.6)
-    keys = drawn(index._state.cells, QUERIES)
-    queries, state = vectors[keys - 1], index._state
-    found = state.tiers[0].scan(
-        partition.Look(state.partition, queries, state.effort.probes_for(10)), 11, 4_000
-    )[1]
+    keys = draw(np.arange(1, 4_001), QUERIES)
+    queries, now = vectors[keys - 1], index.now
+    cells = now.operating_point.probes[0]
+    found = now.segments[0].search(queries, 11, Probes(cells, 4_000))[1]
     truth = best(vectors, np.arange(1, 4_001), queries, 11)[1][:, 1:]
     assert (truth != keys[:, None]).all()
     assert recall(found, truth) >= 0.8
 
 
-@pytest.mark.parametrize("memory", MODES)
-def test_sealed_lists_give_back_what_they_were_filled_with(memory: Memory) -> None:
-    vectors = clustered(1_000)
-    codec, cells_of_space = Codec.fitted(memory, vectors), partition.Partition.trained(vectors, 20)
-    cells = cells_of_space.assign(vectors)
+@pytest.mark.parametrize("quantization", MODES)
+def test_a_segment_and_its_compaction_hold_what_was_appended(quantization: Quantization) -> None:
+    vectors, keys = clustered(1_000), np.arange(1, 1_001) * 3
+    codec = Codec.fit(quantization, vectors)
+    coarse = CoarseQuantizer.train(vectors, 20, proceed_always)
+    cells = coarse.assign(vectors)
     cells[cells == 7] = 8  # one that stays empty
-    keys, codes = np.arange(1, 1_001) * 3, codec.encode(vectors)
-    first, twin = (
-        Sealed(codec, cells_of_space, np.bincount(cells, minlength=20)) for _ in range(2)
-    )
-    for cell in range(20):
-        first.fill(cell, keys[cells == cell], codes[cells == cell])
-        twin.fill(cell, first.keys(cell), first.codes(cell), first.sketches(cell))
-    assert len(first) == 1_000
-    for cell in range(20):
-        np.testing.assert_array_equal(first.keys(cell), keys[cells == cell])
-        np.testing.assert_array_equal(first.codes(cell), codes[cells == cell])
-        np.testing.assert_array_equal(twin.sketches(cell), first.sketches(cell))
+    grown = [IndexSegment(codec, coarse) for _ in range(2)]
+    for segment_, part in zip(grown, (slice(600), slice(600, None)), strict=True):
+        segment_.append(keys[part], vectors[part], cells[part])
+    tags = np.ones(3_001, np.uint8)
+    tags[keys[::4]] = 0  # removed
+    kept = tags[keys] != 0
+    sealed = compact(grown, tags, proceed_always, codec, coarse)
+    anew = compact(grown, tags, proceed_always, codec, CoarseQuantizer(coarse.centroids))
+    held = codec.decode(codec.encode(vectors))
+    for made in (sealed, anew):
+        np.testing.assert_array_equal(made.keys, keys[kept])
+        np.testing.assert_array_equal(made.codes, codec.encode(vectors[kept]))
+        np.testing.assert_array_equal(made.vectors(np.arange(len(made))), held[kept])
+    assert not len(sealed.cell(7)[0])
+    assert sum(len(sealed.cell(cell)[0]) for cell in range(20)) == len(sealed) == 750
     queries = clustered(30, 1)
-    near, everywhere = (partition.Look(cells_of_space, queries, probes) for probes in (19, 20))
-    scores, found = first.scan(everywhere, 5, 0)
-    held = codec.decode(codes)
-    truth, expected = best(held, keys, queries, 5)
-    np.testing.assert_array_equal(found, expected)
-    np.testing.assert_allclose(scores, truth, atol=1e-5)
-    assert recall(first.scan(near, 5, 500)[1], expected) > 0.98
-    np.testing.assert_array_equal(first.scan(near, 5, 50)[1], twin.scan(near, 5, 50)[1])
+    truth, expected = best(held[kept], keys[kept], queries, 5)
+    for made in (sealed, anew):
+        scores, found = made.search(queries, 5, EVERYTHING)
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_allclose(scores, truth, atol=1e-5)
+        assert recall(made.search(queries, 5, Probes(19, 500))[1], expected) > 0.98
+    assert recall(grown[0].search(queries, 5, EVERYTHING, None, 300)[1], expected) < 0.6
+    assert grown[0].search(queries, 5, EVERYTHING, None, 300)[1].max() <= 900
 
 
 def test_where_all_that_is_near_was_removed_others_are_found() -> None:
@@ -196,7 +215,7 @@ def test_where_all_that_is_near_was_removed_others_are_found() -> None:
     near = 1 + np.argsort(-(vectors @ vectors[0]))[:4_000]
     index.remove(near)
     index.settle()
-    assert len(index._state.tiers[0]) == 6_000  # the lists hold them still
+    assert len(index.now.segments[0]) == 6_000  # the lists hold them still
     for queries in (vectors[:1], vectors[[0, near[-1] - 1]]):
         keys = index.search(queries, 10)[1]
         assert (keys > 0).all()
@@ -208,29 +227,30 @@ def test_where_all_that_is_near_was_removed_others_are_found() -> None:
 
 @pytest.mark.parametrize("change", ["add", "remove"])
 def test_tuning_counts_what_is_there_and_nothing_else(change: str) -> None:
-    """What was added since the last merge is not in the sealed lists, and what was removed still
+    """What was added since the last merge is not in the sealed segment, and what was removed still
     is.
     """
     vectors = scattered(4_000)
     index = filled(vectors, crossover=1_000)
     index.tune(0.95)
-    before = index._state.effort
+    before = index.now.operating_point
     if change == "add":
         index.add(np.arange(4_001, 4_201), scattered(200, 5))
     else:
         index.remove(np.arange(1, 4_001, 20))
-    assert len(index._state.tiers) == 2
+    assert len(index.now.segments) == 2
     index.tune(0.95)
-    after = index._state.effort
+    after = index.now.operating_point
     assert np.abs(np.log2(np.array(after.probes) / before.probes)).max() < 1
     assert np.abs(np.log2(np.array(after.factors) / before.factors)).max() <= 1
 
 
 def test_equal_vectors_do_not_make_searching_harder() -> None:
     vectors = scattered(4_000)
-    alone = filled(vectors, crossover=1_000)._state.effort
+    alone = filled(vectors, crossover=1_000).now.operating_point
     vectors[::10] = vectors[0]
-    assert max(filled(vectors, crossover=1_000)._state.effort.factors) <= 2 * max(alone.factors)
+    repeated = filled(vectors, crossover=1_000).now.operating_point
+    assert max(repeated.factors) <= 2 * max(alone.factors)
 
 
 def test_an_index_file_that_promises_more_than_it_holds_is_refused(tmp_path: Path) -> None:
@@ -238,16 +258,58 @@ def test_an_index_file_that_promises_more_than_it_holds_is_refused(tmp_path: Pat
     index.save(tmp_path / "whole")
     content = bytearray((tmp_path / "whole").read_bytes())
     header = int.from_bytes(content[8:12], "little")
-    cells = len(index._state.partition)
-    first = 12 + header + 4 * cells * D  # where the first cell's size stands, after the centroids
-    assert int.from_bytes(content[first : first + 8], "little") == len(
-        index._state.tiers[0].keys(0)
-    )
+    # the first cell's size stands after the centroids, the keys, their tags and their codes
+    first = 12 + header + 4 * count_cells(index) * D + 2_000 * (8 + 1 + 4 * D)
+    size = len(index.now.segments[0].cell(0)[0])
+    assert int.from_bytes(content[first : first + 8], "little") == size
     for size in (-1, 1 << 20, 1 << 40, 1 << 62):
         content[first : first + 8] = size.to_bytes(8, "little", signed=True)
         (tmp_path / "damaged").write_bytes(content)
-        with pytest.raises(GalleryError, match="fewer vectors than it says"):
-            VectorIndex.load(tmp_path / "damaged", D)
+        assert "holds less than it says" in refused(tmp_path / "damaged")
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({"count": 1 << 31}, "holds less than it says"),
+        ({"count": -1}, "a number that no index has"),
+        ({"cells": 1 << 31}, "holds less than it says"),
+        ({"last": 599}, "not in order"),
+        ({"last": 1 << 40}, "a number that no index has"),
+        ({"probes": [0, 1, 1]}, "operating point"),
+        ({"factors": [2]}, "not that of an index"),
+        ({"stored": "int8"}, "|".join(("not in order", "less than it says"))),
+        ({"layout": 2}, "layout is 2, not 3"),
+        ({"extra": 7}, "not that of an index"),
+    ],
+)
+def test_a_file_with_a_forged_header_is_refused(
+    tmp_path: Path, saved: bytes, header: dict[str, Any], message: str
+) -> None:
+    length = int.from_bytes(saved[8:12], "little")
+    forged = json.loads(saved[12 : 12 + length]) | header
+    rest = np.frombuffer(saved[12 + length : -4], np.uint8)
+    serialization.write(tmp_path / "forged", forged, iter([rest]))
+    assert re.search(message, refused(tmp_path / "forged"))
+
+
+@pytest.mark.parametrize("position", [-1, 600, 1 << 40, 0])
+def test_a_file_with_forged_positions_is_refused(
+    tmp_path: Path, saved: bytes, position: int
+) -> None:
+    """One beyond the vectors, or one that two sketches claim."""
+    length = int.from_bytes(saved[8:12], "little")
+    header = json.loads(saved[12 : 12 + length])
+    first = 12 + length + 4 * header["cells"] * D + 600 * (8 + 1 + 4 * D)
+    content = bytearray(saved[:-4])
+    size = int.from_bytes(content[first : first + 8], "little")
+    assert size > 1
+    content[first + 8 * size : first + 8 * size + 8] = position.to_bytes(8, "little", signed=True)
+    if not position:
+        content[first + 8 : first + 16] = content[first + 16 : first + 24]
+    content += zlib.crc32(content).to_bytes(4, "little")
+    (tmp_path / "forged").write_bytes(content)
+    assert "its cells" in refused(tmp_path / "forged")
 
 
 def test_more_neighbours_are_found_with_the_same_recall(trained: VectorIndex) -> None:
@@ -266,18 +328,18 @@ def test_more_neighbours_are_found_with_the_same_recall(trained: VectorIndex) ->
 def test_filters_find_what_exact_search_with_the_filter_finds(
     share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seen, "FEW_AT_LEAST", 200)
+    monkeypatch.setattr(snapshot, "FEW_AT_LEAST", 200)
     vectors, queries = clustered(10_000), clustered(40, 1)
     index = filled(vectors, crossover=1_000)
-    among = 1 + np.sort(
+    include = 1 + np.sort(
         np.random.default_rng(3).choice(10_000, max(1, int(10_000 * share)), replace=False)
     )
-    found = index.search(queries, 10, among)[1]
-    assert np.isin(found[found >= 0], among).all()
-    truth = best(vectors[among - 1], among, queries, 10)[1]
+    found = index.search(queries, 10, include)[1]
+    assert np.isin(found[found >= 0], include).all()
+    truth = best(vectors[include - 1], include, queries, 10)[1]
     assert recall(found[:, : truth.shape[1]], truth) >= 0.99
-    rest = np.setdiff1d(np.arange(1, 10_001), among)
-    np.testing.assert_array_equal(index.search(queries, 10, without=rest)[1], found)
+    rest = np.setdiff1d(np.arange(1, 10_001), include)
+    np.testing.assert_array_equal(index.search(queries, 10, exclude=rest)[1], found)
 
 
 def test_a_filter_on_the_far_side_is_answered(trained: VectorIndex) -> None:
@@ -288,10 +350,10 @@ def test_a_filter_on_the_far_side_is_answered(trained: VectorIndex) -> None:
     )
 
 
-def test_among_and_without_together_and_keys_nobody_knows(trained: VectorIndex) -> None:
+def test_include_and_without_together_and_keys_nobody_knows(trained: VectorIndex) -> None:
     query = clustered(1, 1)
     found = trained.search(
-        query, 5, np.array([-4, 3, 5, 8, 10**12]), without=np.array([5, 7, 10**12])
+        query, 5, np.array([-4, 3, 5, 8, 10**12]), exclude=np.array([5, 7, 10**12])
     )[1]
     assert set(found[0]) == {3, 8, -1}
     assert (trained.search(query, 5, np.empty(0, np.int64))[1] == -1).all()
@@ -343,41 +405,41 @@ def test_what_does_not_fit_is_refused() -> None:
         index.vectors(np.array([9]))
 
 
-@pytest.mark.parametrize("memory", MODES)
-def test_vectors_come_back_as_exactly_as_they_are_held(memory: Memory) -> None:
+@pytest.mark.parametrize("quantization", MODES)
+def test_vectors_come_back_as_exactly_as_they_are_held(quantization: Quantization) -> None:
     vectors = clustered(3_000)
-    index = filled(vectors, memory=memory, crossover=1_000)
+    index = filled(vectors, quantization=quantization, crossover=1_000)
     wanted = np.array([2_999, 1, 1_500, 1])
     np.testing.assert_allclose(
         index.vectors(wanted),
         vectors[wanted - 1],
-        atol={"float32": 0, "float16": 1e-3, "int8": 1e-2}[memory],
+        atol={"float32": 0, "float16": 1e-3, "int8": 1e-2}[quantization],
     )
 
 
 def test_int8_takes_a_third_of_the_memory() -> None:
     vectors = clustered(10_000, dimension=768)
-    index = filled(vectors, memory=Memory.INT8, crossover=1_000, recall=0.9)
-    assert not index.exact
+    index = filled(vectors, quantization=Quantization.INT8, crossover=1_000, recall=0.9)
+    assert not index.is_exact
     assert index.memory <= vectors.nbytes / 3
 
 
 def test_int8_survives_a_coordinate_that_was_constant_at_first() -> None:
     early, late = scattered(1_200), scattered(400, 1)
     early[:, D // 2 :] = 0
-    index = filled(unit(early), memory=Memory.INT8)
+    index = filled(unit(early), quantization=Quantization.INT8)
     index.add(np.arange(1_201, 1_601), late)
     assert np.abs(index.vectors(np.arange(1_201, 1_601)) - late).max() < 0.1
 
 
 def test_int8_below_its_sample_is_float32_and_may_be_trained_before() -> None:
     vectors = clustered(1_500)
-    index = filled(vectors[:900], memory=Memory.INT8, crossover=300)
+    index = filled(vectors[:900], quantization=Quantization.INT8, crossover=300)
     np.testing.assert_array_equal(index.vectors(np.array([9])), vectors[8:9])
     index.add(np.arange(901, 1_501), vectors[900:])
     index.settle()
     index.remove(np.array([4]))
-    assert index._state.tiers[0].codec.memory is Memory.INT8
+    assert index.now.segments[0].codec.quantization is Quantization.INT8
     found = index.search(vectors[:1], 1_500)[1][0]
     assert sorted(found[found > 0]) == [key for key in range(1, 1_501) if key != 4]
 
@@ -385,12 +447,12 @@ def test_int8_below_its_sample_is_float32_and_may_be_trained_before() -> None:
 def test_fetched_vectors_give_the_scores_and_gone_ones_fall_out() -> None:
     vectors = clustered(2_000)
 
-    def fetch(keys: Keys) -> Vectors:
+    def load(keys: Keys) -> Vectors:
         rows = vectors[keys - 1].copy()
         rows[keys == 17] = np.nan
         return rows
 
-    index = filled(vectors, memory=Memory.INT8, fetch=fetch)
+    index = filled(vectors, quantization=Quantization.INT8, rescore=load)
     scores, keys = index.search(vectors[15:18], 10)
     assert keys[0, 0] == 16
     assert scores[0, 0] == pytest.approx(1, abs=1e-6)
@@ -399,24 +461,28 @@ def test_fetched_vectors_give_the_scores_and_gone_ones_fall_out() -> None:
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("memory", MODES)
-def test_it_is_trained_again_as_it_grows_and_given_up_as_it_shrinks(memory: Memory) -> None:
+@pytest.mark.parametrize("quantization", MODES)
+def test_it_is_trained_again_as_it_grows_and_given_up_as_it_shrinks(
+    quantization: Quantization,
+) -> None:
     vectors = clustered(1_200)
-    index = VectorIndex(D, memory=memory, crossover=200)
+    index = VectorIndex(D, quantization=quantization, crossover=200)
     numbers = [1]
     for start in range(0, 1_200, 100):
         index.add(np.arange(start + 1, start + 101), vectors[start : start + 100])
         index.settle()
-        if len(index._state.partition) != numbers[-1]:
-            numbers.append(len(index._state.partition))
+        if count_cells(index) != numbers[-1]:
+            numbers.append(count_cells(index))
     assert numbers[0] == 1
     assert len(numbers) == 4  # at 200, 400 and 800
     assert numbers == sorted(numbers)
-    np.testing.assert_allclose(index.vectors(np.arange(1, 1_201)), vectors, atol=TOLERANCE[memory])
+    np.testing.assert_allclose(
+        index.vectors(np.arange(1, 1_201)), vectors, atol=TOLERANCE[quantization]
+    )
     index.remove(np.arange(1, 1_131))
     index.settle()
-    assert index.exact
-    assert index._state.held == len(index) == 70
+    assert index.is_exact
+    assert index.now.held == len(index) == 70
     assert set(index.search(vectors[:1], 70)[1][0]) == set(range(1_131, 1_201))
 
 
@@ -426,12 +492,12 @@ def test_removed_vectors_are_barred_at_once_and_leave_the_lists_later() -> None:
     index = filled(vectors, crossover=200)
     index.remove(np.array([5, 5, 999_999, -3, 0]))
     assert len(index) == 999
-    for options in ({}, {"among": np.arange(1, 11)}, {"without": np.array([7])}):
+    for options in ({}, {"include": np.arange(1, 11)}, {"exclude": np.array([7])}):
         assert 5 not in index.search(vectors[4:5], 1_000, **options)[1]
-    assert index._state.held == 1_000
+    assert index.now.held == 1_000
     index.remove(np.arange(1, 101))
     index.settle()
-    assert index._state.held == len(index) == 900
+    assert index.now.held == len(index) == 900
 
 
 operations = st.lists(
@@ -448,12 +514,18 @@ operations = st.lists(
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(operations=operations, memory=st.sampled_from(MODES))
+@given(operations=operations, quantization=st.sampled_from(MODES))
 def test_whatever_is_done_it_agrees_with_a_dictionary(
-    tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[str, int, int]], memory: Memory
+    tmp_path_factory: pytest.TempPathFactory,
+    operations: list[tuple[str, int, int]],
+    quantization: Quantization,
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "model.index"
-    index, model, last = VectorIndex(D, memory=memory, crossover=120), dict[int, Vectors](), 0
+    index, model, last = (
+        VectorIndex(D, quantization=quantization, crossover=120),
+        dict[int, Vectors](),
+        0,
+    )
     for operation, count, seed in operations:
         if operation == "add":
             keys = last + np.cumsum(np.random.default_rng(seed).integers(1, 4, count))
@@ -467,11 +539,11 @@ def test_whatever_is_done_it_agrees_with_a_dictionary(
         elif operation == "reload":
             index.save(path, {"seed": seed})
             index.close()
-            index = VectorIndex.load(path, D, memory=memory, crossover=120)
+            index = VectorIndex.load(path, D, quantization=quantization, crossover=120)
             assert index.extra == {"seed": seed}
         else:
             index.settle()
-        agrees(index, model, seed, TOLERANCE[memory])
+        agrees(index, model, seed, TOLERANCE[quantization])
     index.close()
 
 
@@ -487,10 +559,10 @@ def agrees(index: VectorIndex, model: dict[int, Vectors], seed: int, tolerance: 
     )
     np.testing.assert_allclose(index.vectors(keys), vectors, atol=tolerance)
     # some gone, some never there
-    among = np.random.default_rng(seed).integers(-1, keys.max() + 5, 1 + len(keys) // 3)
+    include = np.random.default_rng(seed).integers(-1, keys.max() + 5, 1 + len(keys) // 3)
     for options, passing in (
-        ({"among": among}, np.isin(keys, among)),
-        ({"without": among}, ~np.isin(keys, among)),
+        ({"include": include}, np.isin(keys, include)),
+        ({"exclude": include}, ~np.isin(keys, include)),
     ):
         scores, found = index.search(query, 1 + int(passing.sum()), **options)
         assert sorted(found[0][:-1]) == sorted(keys[passing])
@@ -594,7 +666,7 @@ def test_absent_files_folders_and_files_with_more_behind_are_refused(
 def test_a_file_of_another_kind_of_index_is_refused(tmp_path: Path, saved: bytes) -> None:
     (tmp_path / "good").write_bytes(saved)
     assert "dimension is 32, not 33" in refused(tmp_path / "good", dimension=D + 1)
-    assert "mode is float32, not int8" in refused(tmp_path / "good", memory="int8")
+    assert "quantization is float32, not int8" in refused(tmp_path / "good", quantization="int8")
     assert "recall is 0.99, not 0.9" in refused(tmp_path / "good", recall=0.9)
 
 
@@ -645,12 +717,12 @@ def test_a_writer_waits_for_readers_and_goes_before_those_that_come_later() -> N
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("memory", MODES)
+@pytest.mark.parametrize("quantization", MODES)
 def test_searches_stay_right_while_others_add_remove_merge_and_train(
-    memory: Memory, tmp_path: Path
+    quantization: Quantization, tmp_path: Path
 ) -> None:
     vectors = clustered(1_800)
-    index = filled(vectors[:600], memory=memory, crossover=200)
+    index = filled(vectors[:600], quantization=quantization, crossover=200)
     lasting, failures, done = np.arange(1, 301), [], threading.Event()
 
     def seek(seed: int) -> None:
@@ -660,7 +732,7 @@ def test_searches_stay_right_while_others_add_remove_merge_and_train(
             scores, keys = index.search(vectors[key - 1 : key], 5)
             _, filtered = index.search(vectors[key - 1 : key], 300, lasting)
             if (
-                abs(scores[0, 0] - 1) > TOLERANCE[memory]
+                abs(scores[0, 0] - 1) > TOLERANCE[quantization]
                 or not (key == keys[0]).any()
                 or set(filtered[0]) != set(lasting)
             ):
@@ -680,44 +752,44 @@ def test_searches_stay_right_while_others_add_remove_merge_and_train(
         searcher.join()
     assert not failures
     assert len(index) == 1_800 - 20 * 30
-    assert len(VectorIndex.load(tmp_path / "a.index", D, memory=memory)) > 600
+    assert len(VectorIndex.load(tmp_path / "a.index", D, quantization=quantization)) > 600
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("memory", MODES)
+@pytest.mark.parametrize("quantization", MODES)
 @pytest.mark.parametrize("crossover", [200, 10_000])
 def test_what_is_seen_changes_in_whole_steps_only(
-    memory: Memory, crossover: int, tmp_path: Path
+    quantization: Quantization, crossover: int, tmp_path: Path
 ) -> None:
     vectors = clustered(900)
-    index = filled(vectors[:600], memory=memory, crossover=crossover)
+    index = filled(vectors[:600], quantization=quantization, crossover=crossover)
     queries, lasting = vectors[:20], np.arange(1, 700)
 
-    def found(of: Any) -> list[Any]:
+    def find(of: IndexSnapshot | VectorIndex) -> list[Any]:
         several = [
             of.search(queries, 40),
             of.search(queries, 40, lasting),
-            of.search(queries, 40, without=lasting[:30]),
+            of.search(queries, 40, exclude=lasting[:30]),
         ]
         return [part.tolist() for pair in several for part in pair] + [
             of.vectors(np.arange(2, 600)).tolist()
         ]
 
     then = index.now
-    before = found(index)
+    before = find(index)
     with index.changing():
         index.add(np.arange(601, 751), vectors[600:750])
         index.remove(np.arange(1, 200, 2))
-        assert found(index) == before
+        assert find(index) == before
     index.remove(np.array([620]))
     index.settle()
-    assert found(then) == before  # whatever is merged and trained
-    then.save(tmp_path / "then", {})
+    assert find(then) == before  # whatever is merged and trained
+    serialization.save(tmp_path / "then", then, {})
     assert (
-        found(VectorIndex.load(tmp_path / "then", D, memory=memory))[::2] == before[::2]
+        find(VectorIndex.load(tmp_path / "then", D, quantization=quantization))[::2] == before[::2]
         or crossover == 200
     )
-    assert len(VectorIndex.load(tmp_path / "then", D, memory=memory)) == 600
+    assert len(VectorIndex.load(tmp_path / "then", D, quantization=quantization)) == 600
     assert set(index.search(queries, 900)[1][0]) - {-1} == set(range(1, 751)) - set(
         range(1, 200, 2)
     ) - {620}
@@ -737,38 +809,38 @@ def test_a_change_that_fails_is_never_seen(monkeypatch: pytest.MonkeyPatch) -> N
     def half() -> None:
         with monkeypatch.context() as patch, index.changing():
             index.add(np.arange(602, 851), vectors[601:850])
-            patch.setattr(lists.Lists, "append", full)
+            patch.setattr(segment.IndexSegment, "append", full)
             index.add(np.array([851]), vectors[850:851])
 
     with pytest.raises(MemoryError):
         half()
     index.settle()
     assert set(index.search(vectors[:1], 900)[1][0]) - {-1} == set(range(1, 602))
-    with pytest.raises(GalleryError, match="build it anew"):
+    with pytest.raises(GalleryError, match="rebuild it"):
         index.remove(np.array([1]))
 
 
 @pytest.mark.usefixtures("small")
 def test_what_happens_during_training_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, reached, go = clustered(500), threading.Event(), threading.Event()
-    true_tuned = tuned
+    true_measure = measure
 
     def slow(*given: Any) -> Any:
         reached.set()
         assert go.wait(20)
-        return true_tuned(*given)
+        return true_measure(*given)
 
-    monkeypatch.setattr(under_test, "tuned", slow)
+    monkeypatch.setattr(under_test, "measure", slow)
     index = VectorIndex(D, crossover=300)
     index.add(np.arange(1, 301), vectors[:300])
     assert reached.wait(20)
     index.add(np.arange(301, 321), vectors[300:320])
     index.remove(np.array([7, 310]))
-    assert index.exact
+    assert index.is_exact
     assert index.search(vectors[304:305], 1)[1] == 305
     go.set()
     index.settle()
-    assert not index.exact
+    assert not index.is_exact
     assert len(index) == 318
     found = set(index.search(vectors[:1], 500)[1][0]) - {-1}
     assert found == set(range(1, 321)) - {7, 310}
@@ -783,28 +855,28 @@ def test_work_that_fails_is_reported_and_loses_nothing(
     def broken(*_: Any, **__: Any) -> None:
         raise MemoryError("planted")
 
-    monkeypatch.setattr(under_test, "regrouped", broken)
+    monkeypatch.setattr(under_test, "compact", broken)
     index = VectorIndex(D, crossover=300)
     index.add(np.arange(1, 301), vectors[:300])
     index.settle()
-    assert "could not be brought into shape" in caplog.text
+    assert "could not be compacted" in caplog.text
     index.add(np.arange(301, 320), vectors[300:319])
     index.settle()
     assert sorted(index.search(vectors[:1], 319)[1][0]) == list(range(1, 320))
     # it is not tried again at every change
-    assert caplog.text.count("could not be brought into shape") == 1
+    assert caplog.text.count("could not be compacted") == 1
     monkeypatch.undo()
     index.add(
         np.arange(320, 320 + under_test.STALE_AT_LEAST), clustered(under_test.STALE_AT_LEAST, 5)
     )
     index.settle()
-    assert not index.exact
+    assert not index.is_exact
     assert len(index) == 319 + under_test.STALE_AT_LEAST
 
 
 def test_closing_ends_training_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     rounds, begun = [], threading.Event()
-    true_round = partition._round
+    true_round = coarse_quantizer._improve
 
     def slow(*given: Any) -> Any:
         rounds.append(1)
@@ -812,26 +884,34 @@ def test_closing_ends_training_soon(monkeypatch: pytest.MonkeyPatch) -> None:
         time.sleep(0.2)
         return true_round(*given)
 
-    monkeypatch.setattr(partition, "_round", slow)
+    monkeypatch.setattr(coarse_quantizer, "_improve", slow)
     index = VectorIndex(D, crossover=300)
     index.add(np.arange(1, 301), clustered(300))
     assert begun.wait(20)
     index.close()
     assert 1 <= len(rounds) <= 2
-    assert index.exact
+    assert index.is_exact
     assert index.search(clustered(1), 300)[1].min() == 1
 
 
-def test_without_a_gpu_none_is_used(trained: VectorIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("asked", "gpus"), [("0", 1), ("", 1), ("1", 0), ("1", None)])
+def test_a_gpu_is_used_only_if_asked_for_and_there(
+    monkeypatch: pytest.MonkeyPatch, asked: str, gpus: int | None
+) -> None:
+    monkeypatch.setenv("TRIREID_INDEX_GPU", asked)
     monkeypatch.delattr(faiss, "get_num_gpus", raising=False)
+    if gpus is not None:
+        monkeypatch.setattr(faiss, "get_num_gpus", lambda: gpus, raising=False)
+    monkeypatch.delattr(gpu, "GpuCopy")
     index = filled(scattered(5_000))
-    assert index.exact
+    assert index.is_exact
     assert index.search(scattered(5_000)[41:42], 1)[1] == 42
 
 
 def test_the_gpu_copy_gives_keys_and_padding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lists, "gpus", lambda: 1)
-    monkeypatch.setattr(gpu, "_moved", lambda flat: flat)  # stands in for the copy on the GPU
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1, raising=False)
+    monkeypatch.setenv("TRIREID_INDEX_GPU", "1")
+    monkeypatch.setattr(gpu, "_move", lambda flat: flat)  # stands in for the copy on the GPU
     vectors = scattered(5_000)
     index = filled(vectors)
     index.add(np.array([9_000]), vectors[:1])

@@ -332,7 +332,7 @@ def test_a_filter_that_one_in_ten_thousand_passes(
             [stored("far", vector=-embedding("q"), identity="rare", attributes={"plate": "B 7"})]
         )
         people.live_index().index.settle()
-        assert not people.live_index().index.exact
+        assert not people.live_index().index.is_exact
         for where in ({"identity": "rare"}, {"plate": "B 7"}, {"id": ["far", "none"]}):
             (hit,) = people.search(query("q"), k=10, where=where)
             assert hit.id == "far"
