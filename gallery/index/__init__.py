@@ -4,8 +4,8 @@ Derived from the store, and cached in one file.
 """
 
 from trireid.gallery.index.contract import LAST_KEY, Keys, LoadVectors, Scores, Tags, Vectors
+from trireid.gallery.index.index_snapshot import IndexSnapshot
 from trireid.gallery.index.quantization import Quantization
-from trireid.gallery.index.snapshot import IndexSnapshot
 from trireid.gallery.index.vector_index import VectorIndex
 
 __all__ = [

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from trireid.gallery.index.coarse_quantizer import CoarseQuantizer
 from trireid.gallery.index.compaction import Compaction
 from trireid.gallery.index.contract import LAST_KEY, Tags
+from trireid.gallery.index.index_snapshot import IndexSnapshot
 from trireid.gallery.index.operating_point import OperatingPoint
 from trireid.gallery.index.quantization import Codec, Quantization
 from trireid.gallery.index.segment import IndexSegment
-from trireid.gallery.index.snapshot import IndexSnapshot
 from trireid.samples import GalleryError
 from trireid.samples.durable import PRIVATE_FILE
 from trireid.samples.files import open_regular

@@ -27,11 +27,11 @@ from trireid.gallery.index.contract import (
     Vectors,
     proceed_always,
 )
+from trireid.gallery.index.index_snapshot import IndexSnapshot
 from trireid.gallery.index.operating_point import OperatingPoint
 from trireid.gallery.index.quantization import SAMPLE, Codec, Quantization
 from trireid.gallery.index.segment import IndexSegment
 from trireid.gallery.index.selection import select
-from trireid.gallery.index.snapshot import IndexSnapshot
 from trireid.gallery.index.threads import ALL, threads
 from trireid.gallery.index.tuning import draw, measure
 from trireid.samples import GalleryError
@@ -99,16 +99,16 @@ class VectorIndex:
         self._open, self._touched, self._try_again = 0, 0, 0
         #: Tags with room for later keys; those of a snapshot never change.
         self._tags: Tags = np.zeros(1, np.uint8)
-        self._draft = IndexSnapshot(
+        self._head = IndexSnapshot(
             segments=(IndexSegment(codec, None),),
             tags=self._tags[:1],
             quantization=self.quantization,
             recall=recall,
         )
-        self._now = self._draft
+        self._now = self._head
 
     def __len__(self) -> int:
-        return len(self._draft)
+        return len(self._head)
 
     @property
     def now(self) -> IndexSnapshot:
@@ -118,17 +118,17 @@ class VectorIndex:
     @property
     def recall(self) -> float:
         """The share of the nearest that searches are to find."""
-        return self._draft.recall
+        return self._head.recall
 
     @property
     def is_exact(self) -> bool:
         """Whether every vector is compared."""
-        return self._draft.is_exact
+        return self._head.is_exact
 
     @property
     def memory(self) -> int:
         """Bytes held; what was added since the last merge may keep as much again free to grow."""
-        return self._draft.memory
+        return self._head.memory
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -140,17 +140,17 @@ class VectorIndex:
         with self._writer:
             if self._is_torn:
                 raise GalleryError("the index was left within a change: rebuild it", "index")
-            before, self._open = self._draft, self._open + 1
+            before, self._open = self._head, self._open + 1
             try:
                 yield
             except BaseException:
-                if self._draft is not before:
+                if self._head is not before:
                     self._is_torn = self._is_closed = True
                 raise
             finally:
                 self._open -= 1
             if not self._open:
-                self._now = self._draft
+                self._now = self._head
 
     def add(self, keys: Keys, vectors: Vectors, tags: Tags | None = None) -> None:
         """Add vectors. Searches wait for 256 of them at most.
@@ -179,12 +179,12 @@ class VectorIndex:
         """Remove the vectors of these keys; keys that are not there are passed over."""
         with self.changing():
             keys = np.unique(np.asarray(keys, np.int64))
-            keys = keys[(keys > 0) & (keys < len(self._draft.tags))]
-            keys = keys[self._draft.tags[keys] != 0]
+            keys = keys[(keys > 0) & (keys < len(self._head.tags))]
+            keys = keys[self._head.tags[keys] != 0]
             if len(keys):
                 self._tags = self._tags.copy()  # the old one is that of snapshots
                 self._tags[keys] = 0
-                self._update(replace(self._draft, tags=self._tags[: len(self._draft.tags)]))
+                self._update(replace(self._head, tags=self._tags[: len(self._head.tags)]))
                 self._touched += len(keys)
                 self._start_work()
 
@@ -220,10 +220,10 @@ class VectorIndex:
     def tune(self, recall: float) -> None:
         """Measure how far to search for another recall, which is in force on return."""
         with self._compacting, self._writer:
-            made = replace(self._draft, recall=recall)
+            made = replace(self._head, recall=recall)
             if not made.is_exact:
                 made = self._measure(made, proceed_always)
-            self._draft = self._now = made
+            self._head = self._now = made
 
     def close(self) -> None:
         """End the background work, within seconds. Searches still work."""
@@ -253,7 +253,7 @@ class VectorIndex:
             Path(path), {"dimension": dimension, **expected}, last
         )
         loaded.segments[0].use_gpus()
-        index._draft = index._now = loaded
+        index._head = index._now = loaded
         index._tags = loaded.tags
         return index
 
@@ -261,7 +261,7 @@ class VectorIndex:
         if vectors.shape != (len(keys), self.dimension) or len(tags) != len(keys):
             wanted = f"{len(keys)} of {self.dimension} numbers"
             raise GalleryError(f"vectors: expected {wanted}, got {vectors.shape}", "vectors")
-        last = len(self._draft.tags) - 1
+        last = len(self._head.tags) - 1
         if len(keys) and (keys[0] <= last or (np.diff(keys) <= 0).any() or keys[-1] > LAST_KEY):
             raise GalleryError(f"keys: must grow, from above {last} to {LAST_KEY} at most", "keys")
         if not tags.all():
@@ -269,51 +269,51 @@ class VectorIndex:
 
     def _append(self, keys: Keys, vectors: Vectors, tags: Tags) -> None:
         """Add one small batch, so that a search waits for no more than that."""
-        draft, size = self._draft, int(keys[-1]) + 1
-        growing, cells = draft.segments[-1], None
+        head, size = self._head, int(keys[-1]) + 1
+        growing, cells = head.segments[-1], None
         if size > len(self._tags):
             grown = np.zeros(max(size, len(self._tags) * 5 // 4, 1024), np.uint8)
-            grown[: len(draft.tags)] = draft.tags
+            grown[: len(head.tags)] = head.tags
             self._tags = grown
-        with threads(1 if draft.held > BATCH else ALL):
+        with threads(1 if head.held > BATCH else ALL):
             if growing.coarse is not None:
                 cells = growing.coarse.assign(vectors)
-            with draft.lock.writing():
+            with head.lock.writing():
                 growing.append(keys, vectors, cells)
         self._tags[keys] = tags
-        self._draft = replace(draft, tags=self._tags[:size], grown=len(growing))
+        self._head = replace(head, tags=self._tags[:size], grown=len(growing))
 
-    def _update(self, draft: IndexSnapshot) -> None:
-        """Take a draft, with what its segments hold and its tags lack barred."""
-        is_whole = draft.held == len(draft)
-        self._draft = replace(draft, removed=None if is_whole else select(draft.tags != 0))
+    def _update(self, head: IndexSnapshot) -> None:
+        """Take a snapshot as the newest; it excludes what its segments hold and its tags lack."""
+        is_whole = head.held == len(head)
+        self._head = replace(head, removed=None if is_whole else select(head.tags != 0))
 
     def _fit_codec(self, vectors: Vectors) -> None:
         """Change from float32 to int8 once there are enough vectors to fit its ranges to."""
-        draft, is_int8 = self._draft, self.quantization is Quantization.INT8
-        is_fitted = draft.segments[0].codec.quantization is self.quantization
-        if not is_int8 or is_fitted or len(draft) + len(vectors) < SAMPLE:
+        head, is_int8 = self._head, self.quantization is Quantization.INT8
+        is_fitted = head.segments[0].codec.quantization is self.quantization
+        if not is_int8 or is_fitted or len(head) + len(vectors) < SAMPLE:
             return
         if self._compacting.locked():  # of the old codec: later
             return
-        known = draft.vectors(np.flatnonzero(draft.tags))
+        known = head.vectors(np.flatnonzero(head.tags))
         codec = Codec.fit(self.quantization, np.concatenate([known, vectors[: 20 * SAMPLE]]))
-        coarse = draft.segments[0].coarse
-        made = compact(draft.segments, draft.tags, proceed_always, codec, coarse)
+        coarse = head.segments[0].coarse
+        made = compact(head.segments, head.tags, proceed_always, codec, coarse)
         segments = (made, IndexSegment(codec, coarse))
-        self._update(replace(draft, segments=segments, grown=0))
+        self._update(replace(head, segments=segments, grown=0))
 
     def _due(self) -> str | None:
         """The work that is due: to train a new coarse quantizer, to merge, or none."""
-        draft = self._draft
-        count = len(draft)
+        head = self._head
+        count = len(head)
         if count >= self.crossover:
-            if draft.is_exact or not SHRINKAGE < count / draft.trained_for < GROWTH:
+            if head.is_exact or not SHRINKAGE < count / head.trained_for < GROWTH:
                 return "train"
-        elif count < self.crossover / 2 and not draft.is_exact:
+        elif count < self.crossover / 2 and not head.is_exact:
             return "train"
-        sealed = len(draft.segments[0]) if len(draft.segments) > 1 else 0
-        stale = draft.held - sealed + (draft.held - count)
+        sealed = len(head.segments[0]) if len(head.segments) > 1 else 0
+        stale = head.held - sealed + (head.held - count)
         return "merge" if stale > max(STALE_AT_LEAST, STALE * count) else None
 
     def _start_work(self) -> None:
@@ -368,11 +368,11 @@ class VectorIndex:
     def _seal(self) -> IndexSnapshot:
         """Let a new segment grow from here on; the index before, which nothing is added to."""
         with self._writer:
-            old = self._draft
+            old = self._head
             if not old.grown and len(old.segments) > 1:
                 return replace(old, segments=old.segments[:-1])
             growing = IndexSegment(old.segments[0].codec, old.segments[0].coarse)
-            self._draft = replace(old, segments=(*old.segments, growing), grown=0)
+            self._head = replace(old, segments=(*old.segments, growing), grown=0)
             return old
 
     def _train(self, old: IndexSnapshot) -> tuple[Codec, CoarseQuantizer | None]:
@@ -401,13 +401,11 @@ class VectorIndex:
         """Put a new segment in place of those it was made of; what was added since stays, what was
         removed is barred.
         """
-        draft, (sealed, growing) = self._draft, made.segments
-        if draft.grown:
-            growing = draft.segments[-1]
+        head, (sealed, growing) = self._head, made.segments
+        if head.grown:
+            growing = head.segments[-1]
             if (growing.codec, growing.coarse) != (sealed.codec, sealed.coarse):
-                growing = compact(
-                    [growing], draft.tags, proceed_always, sealed.codec, sealed.coarse
-                )
-        self._update(replace(made, segments=(sealed, growing), tags=draft.tags, grown=len(growing)))
+                growing = compact([growing], head.tags, proceed_always, sealed.codec, sealed.coarse)
+        self._update(replace(made, segments=(sealed, growing), tags=head.tags, grown=len(growing)))
         if not self._open:
-            self._now = self._draft
+            self._now = self._head

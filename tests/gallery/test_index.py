@@ -28,9 +28,9 @@ from trireid.gallery.index import (
     Vectors,
     coarse_quantizer,
     gpu,
+    index_snapshot,
     segment,
     serialization,
-    snapshot,
 )
 from trireid.gallery.index import vector_index as under_test
 from trireid.gallery.index.coarse_quantizer import CoarseQuantizer
@@ -54,20 +54,20 @@ def unit(vectors: NDArray[Any]) -> Vectors:
     return scaled
 
 
-def scattered(count: int, seed: int = 0, dimension: int = D) -> Vectors:
+def make_scattered(count: int, seed: int = 0, dimension: int = D) -> Vectors:
     """Vectors in all directions."""
     return unit(np.random.default_rng(seed).standard_normal((count, dimension)))
 
 
-def clustered(count: int, seed: int = 0, dimension: int = D, spread: float = 0.6) -> Vectors:
+def make_clustered(count: int, seed: int = 0, dimension: int = D, spread: float = 0.6) -> Vectors:
     """Vectors around centres that do not depend on the seed, 20 or so around each at 4,000."""
-    centres = scattered(200, 99, dimension)
+    centres = make_scattered(200, 99, dimension)
     draw = np.random.default_rng(seed)
     noise = draw.standard_normal((count, dimension)) / dimension**0.5
     return unit(centres[draw.integers(0, len(centres), count)] + spread * noise)
 
 
-def filled(vectors: Vectors, **options: Any) -> VectorIndex:
+def fill_index(vectors: Vectors, **options: Any) -> VectorIndex:
     """An index of vectors under keys 1, 2, ..., with nothing left to do."""
     index = VectorIndex(vectors.shape[1], **options)
     with index.filling():
@@ -102,13 +102,13 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"STALE_AT_LEAST": 40, "SAMPLE": 30, "BATCH": 16}.items():
         monkeypatch.setattr(under_test, name, value)
     for name, value in {"QUERY_BATCH": 8, "EXTRA": 20}.items():
-        monkeypatch.setattr(snapshot, name, value)
+        monkeypatch.setattr(index_snapshot, name, value)
 
 
 @pytest.fixture(scope="module")
 def trained() -> Iterator[VectorIndex]:
     """An index of 4,000 clustered vectors, above its crossover."""
-    index = filled(clustered(4_000), crossover=1_000)
+    index = fill_index(make_clustered(4_000), crossover=1_000)
     assert not index.is_exact
     yield index
     index.close()
@@ -116,8 +116,8 @@ def trained() -> Iterator[VectorIndex]:
 
 @pytest.mark.parametrize("quantization", MODES)
 def test_below_the_crossover_search_is_exact(quantization: Quantization) -> None:
-    vectors, queries = scattered(1_500), scattered(20, 1)
-    index = filled(vectors, quantization=quantization)
+    vectors, queries = make_scattered(1_500), make_scattered(20, 1)
+    index = fill_index(vectors, quantization=quantization)
     assert index.is_exact
     scores, keys = index.search(queries, 10)
     truth, true_keys = best(vectors, np.arange(1, 1_501), queries, 10)
@@ -132,12 +132,14 @@ def test_below_the_crossover_search_is_exact(quantization: Quantization) -> None
 def test_above_the_crossover_the_recall_asked_for_is_reached(
     quantization: Quantization, target: float
 ) -> None:
-    vectors, queries = clustered(4_000, dimension=64), clustered(200, 1, 64)
+    vectors, queries = make_clustered(4_000, dimension=64), make_clustered(200, 1, 64)
 
     def load(keys: Keys) -> Vectors:
         return vectors[keys - 1]
 
-    index = filled(vectors, quantization=quantization, crossover=1_000, recall=target, rescore=load)
+    index = fill_index(
+        vectors, quantization=quantization, crossover=1_000, recall=target, rescore=load
+    )
     assert not index.is_exact
     for queried in (queries, queries[:1]):
         scores, _ = index.search(queried, 10)
@@ -151,9 +153,9 @@ def test_above_the_crossover_the_recall_asked_for_is_reached(
 
 
 def test_a_lower_recall_probes_less_and_tune_changes_it() -> None:
-    index = filled(scattered(4_000), crossover=1_000, recall=0.99)
-    queries = scattered(200, 1)
-    truth = best(scattered(4_000), np.arange(1, 4_001), queries, 10)[1]
+    index = fill_index(make_scattered(4_000), crossover=1_000, recall=0.99)
+    queries = make_scattered(200, 1)
+    truth = best(make_scattered(4_000), np.arange(1, 4_001), queries, 10)[1]
     # 32 dimensions: only a long shortlist does it
     assert recall(index.search(queries, 10)[1], truth) >= 0.985
     far = index.now.operating_point.probes[0]
@@ -165,8 +167,8 @@ def test_a_lower_recall_probes_less_and_tune_changes_it() -> None:
 
 
 def test_tuning_finds_the_neighbours_of_its_own_vectors_other_than_themselves() -> None:
-    vectors = scattered(4_000)
-    index = filled(vectors, crossover=1_000, recall=0.6)
+    vectors = make_scattered(4_000)
+    index = fill_index(vectors, crossover=1_000, recall=0.6)
     keys = draw(np.arange(1, 4_001), QUERIES)
     queries, now = vectors[keys - 1], index.now
     cells = now.operating_point.probes[0]
@@ -178,7 +180,7 @@ def test_tuning_finds_the_neighbours_of_its_own_vectors_other_than_themselves() 
 
 @pytest.mark.parametrize("quantization", MODES)
 def test_a_segment_and_its_compaction_hold_what_was_appended(quantization: Quantization) -> None:
-    vectors, keys = clustered(1_000), np.arange(1, 1_001) * 3
+    vectors, keys = make_clustered(1_000), np.arange(1, 1_001) * 3
     codec = Codec.fit(quantization, vectors)
     coarse = CoarseQuantizer.train(vectors, 20, proceed_always)
     cells = coarse.assign(vectors)
@@ -190,17 +192,17 @@ def test_a_segment_and_its_compaction_hold_what_was_appended(quantization: Quant
     tags[keys[::4]] = 0  # removed
     kept = tags[keys] != 0
     sealed = compact(grown, tags, proceed_always, codec, coarse)
-    anew = compact(grown, tags, proceed_always, codec, CoarseQuantizer(coarse.centroids))
+    retrained = compact(grown, tags, proceed_always, codec, CoarseQuantizer(coarse.centroids))
     held = codec.decode(codec.encode(vectors))
-    for made in (sealed, anew):
+    for made in (sealed, retrained):
         np.testing.assert_array_equal(made.keys, keys[kept])
         np.testing.assert_array_equal(made.codes, codec.encode(vectors[kept]))
         np.testing.assert_array_equal(made.vectors(np.arange(len(made))), held[kept])
     assert not len(sealed.cell(7)[0])
     assert sum(len(sealed.cell(cell)[0]) for cell in range(20)) == len(sealed) == 750
-    queries = clustered(30, 1)
+    queries = make_clustered(30, 1)
     truth, expected = best(held[kept], keys[kept], queries, 5)
-    for made in (sealed, anew):
+    for made in (sealed, retrained):
         scores, found = made.search(queries, 5, EVERYTHING)
         np.testing.assert_array_equal(found, expected)
         np.testing.assert_allclose(scores, truth, atol=1e-5)
@@ -210,8 +212,8 @@ def test_a_segment_and_its_compaction_hold_what_was_appended(quantization: Quant
 
 
 def test_where_all_that_is_near_was_removed_others_are_found() -> None:
-    vectors = clustered(6_000)
-    index = filled(vectors, crossover=1_000)
+    vectors = make_clustered(6_000)
+    index = fill_index(vectors, crossover=1_000)
     near = 1 + np.argsort(-(vectors @ vectors[0]))[:4_000]
     index.remove(near)
     index.settle()
@@ -230,12 +232,12 @@ def test_tuning_counts_what_is_there_and_nothing_else(change: str) -> None:
     """What was added since the last merge is not in the sealed segment, and what was removed still
     is.
     """
-    vectors = scattered(4_000)
-    index = filled(vectors, crossover=1_000)
+    vectors = make_scattered(4_000)
+    index = fill_index(vectors, crossover=1_000)
     index.tune(0.95)
     before = index.now.operating_point
     if change == "add":
-        index.add(np.arange(4_001, 4_201), scattered(200, 5))
+        index.add(np.arange(4_001, 4_201), make_scattered(200, 5))
     else:
         index.remove(np.arange(1, 4_001, 20))
     assert len(index.now.segments) == 2
@@ -246,15 +248,15 @@ def test_tuning_counts_what_is_there_and_nothing_else(change: str) -> None:
 
 
 def test_equal_vectors_do_not_make_searching_harder() -> None:
-    vectors = scattered(4_000)
-    alone = filled(vectors, crossover=1_000).now.operating_point
+    vectors = make_scattered(4_000)
+    alone = fill_index(vectors, crossover=1_000).now.operating_point
     vectors[::10] = vectors[0]
-    repeated = filled(vectors, crossover=1_000).now.operating_point
+    repeated = fill_index(vectors, crossover=1_000).now.operating_point
     assert max(repeated.factors) <= 2 * max(alone.factors)
 
 
 def test_an_index_file_that_promises_more_than_it_holds_is_refused(tmp_path: Path) -> None:
-    index = filled(clustered(2_000), crossover=1_000)
+    index = fill_index(make_clustered(2_000), crossover=1_000)
     index.save(tmp_path / "whole")
     content = bytearray((tmp_path / "whole").read_bytes())
     header = int.from_bytes(content[8:12], "little")
@@ -265,7 +267,7 @@ def test_an_index_file_that_promises_more_than_it_holds_is_refused(tmp_path: Pat
     for size in (-1, 1 << 20, 1 << 40, 1 << 62):
         content[first : first + 8] = size.to_bytes(8, "little", signed=True)
         (tmp_path / "damaged").write_bytes(content)
-        assert "holds less than it says" in refused(tmp_path / "damaged")
+        assert "holds less than it says" in read_error(tmp_path / "damaged")
 
 
 @pytest.mark.parametrize(
@@ -290,7 +292,7 @@ def test_a_file_with_a_forged_header_is_refused(
     forged = json.loads(saved[12 : 12 + length]) | header
     rest = np.frombuffer(saved[12 + length : -4], np.uint8)
     serialization.write(tmp_path / "forged", forged, iter([rest]))
-    assert re.search(message, refused(tmp_path / "forged"))
+    assert re.search(message, read_error(tmp_path / "forged"))
 
 
 @pytest.mark.parametrize("position", [-1, 600, 1 << 40, 0])
@@ -309,16 +311,16 @@ def test_a_file_with_forged_positions_is_refused(
         content[first + 8 : first + 16] = content[first + 16 : first + 24]
     content += zlib.crc32(content).to_bytes(4, "little")
     (tmp_path / "forged").write_bytes(content)
-    assert "its cells" in refused(tmp_path / "forged")
+    assert "its cells" in read_error(tmp_path / "forged")
 
 
 def test_more_neighbours_are_found_with_the_same_recall(trained: VectorIndex) -> None:
-    queries = clustered(50, 1)
+    queries = make_clustered(50, 1)
     for k in (1, 50, 200):
         assert (
             recall(
                 trained.search(queries, k)[1],
-                best(clustered(4_000), np.arange(1, 4_001), queries, k)[1],
+                best(make_clustered(4_000), np.arange(1, 4_001), queries, k)[1],
             )
             >= 0.98
         )
@@ -328,9 +330,9 @@ def test_more_neighbours_are_found_with_the_same_recall(trained: VectorIndex) ->
 def test_filters_find_what_exact_search_with_the_filter_finds(
     share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "FEW_AT_LEAST", 200)
-    vectors, queries = clustered(10_000), clustered(40, 1)
-    index = filled(vectors, crossover=1_000)
+    monkeypatch.setattr(index_snapshot, "FEW_AT_LEAST", 200)
+    vectors, queries = make_clustered(10_000), make_clustered(40, 1)
+    index = fill_index(vectors, crossover=1_000)
     include = 1 + np.sort(
         np.random.default_rng(3).choice(10_000, max(1, int(10_000 * share)), replace=False)
     )
@@ -343,7 +345,7 @@ def test_filters_find_what_exact_search_with_the_filter_finds(
 
 
 def test_a_filter_on_the_far_side_is_answered(trained: VectorIndex) -> None:
-    vectors, query = clustered(4_000), clustered(1, 1)
+    vectors, query = make_clustered(4_000), make_clustered(1, 1)
     far = 1 + np.sort(np.argsort(vectors @ query[0])[:50])
     assert set(trained.search(query, 10, far)[1][0]) == set(
         best(vectors[far - 1], far, query, 10)[1][0]
@@ -351,7 +353,7 @@ def test_a_filter_on_the_far_side_is_answered(trained: VectorIndex) -> None:
 
 
 def test_include_and_without_together_and_keys_nobody_knows(trained: VectorIndex) -> None:
-    query = clustered(1, 1)
+    query = make_clustered(1, 1)
     found = trained.search(
         query, 5, np.array([-4, 3, 5, 8, 10**12]), exclude=np.array([5, 7, 10**12])
     )[1]
@@ -361,8 +363,8 @@ def test_include_and_without_together_and_keys_nobody_knows(trained: VectorIndex
 
 @pytest.mark.parametrize("crossover", [100, 10_000])
 def test_k_above_what_is_there_is_padded(crossover: int) -> None:
-    vectors = scattered(300)
-    scores, keys = filled(vectors, crossover=crossover).search(vectors[:3], 1_000)
+    vectors = make_scattered(300)
+    scores, keys = fill_index(vectors, crossover=crossover).search(vectors[:3], 1_000)
     assert sorted(keys[0][keys[0] >= 0]) == list(range(1, 301))
     assert (keys[:, 300:] == -1).all()
     assert np.isneginf(scores[:, 300:]).all()
@@ -371,7 +373,7 @@ def test_k_above_what_is_there_is_padded(crossover: int) -> None:
 def test_an_empty_index_finds_nothing(tmp_path: Path) -> None:
     index = VectorIndex(D)
     for _ in range(2):
-        scores, keys = index.search(scattered(2), 3)
+        scores, keys = index.search(make_scattered(2), 3)
         assert keys.tolist() == [[-1] * 3] * 2
         assert np.isneginf(scores).all()
         assert len(index) == 0
@@ -386,29 +388,29 @@ def test_an_empty_index_finds_nothing(tmp_path: Path) -> None:
 def test_keys_that_do_not_grow_are_refused(keys: list[int]) -> None:
     index = VectorIndex(D)
     with pytest.raises(GalleryError, match="keys: must grow"):
-        index.add(np.array(keys), scattered(len(keys)))
+        index.add(np.array(keys), make_scattered(len(keys)))
     assert len(index) == 0
-    index.add(np.array([7]), scattered(1))
+    index.add(np.array([7]), make_scattered(1))
     with pytest.raises(GalleryError, match="above 7"):
-        index.add(np.array([7]), scattered(1))
+        index.add(np.array([7]), make_scattered(1))
 
 
 def test_what_does_not_fit_is_refused() -> None:
     index = VectorIndex(D)
     with pytest.raises(GalleryError, match="expected 1 of 32"):
-        index.add(np.array([1]), scattered(1, dimension=D + 1))
+        index.add(np.array([1]), make_scattered(1, dimension=D + 1))
     with pytest.raises(GalleryError, match="queries"):
-        index.search(scattered(1, dimension=D + 1), 3)
+        index.search(make_scattered(1, dimension=D + 1), 3)
     with pytest.raises(GalleryError, match="k: must be"):
-        index.search(scattered(1), 0)
+        index.search(make_scattered(1), 0)
     with pytest.raises(GalleryError, match="no vector under 9"):
         index.vectors(np.array([9]))
 
 
 @pytest.mark.parametrize("quantization", MODES)
 def test_vectors_come_back_as_exactly_as_they_are_held(quantization: Quantization) -> None:
-    vectors = clustered(3_000)
-    index = filled(vectors, quantization=quantization, crossover=1_000)
+    vectors = make_clustered(3_000)
+    index = fill_index(vectors, quantization=quantization, crossover=1_000)
     wanted = np.array([2_999, 1, 1_500, 1])
     np.testing.assert_allclose(
         index.vectors(wanted),
@@ -418,23 +420,23 @@ def test_vectors_come_back_as_exactly_as_they_are_held(quantization: Quantizatio
 
 
 def test_int8_takes_a_third_of_the_memory() -> None:
-    vectors = clustered(10_000, dimension=768)
-    index = filled(vectors, quantization=Quantization.INT8, crossover=1_000, recall=0.9)
+    vectors = make_clustered(10_000, dimension=768)
+    index = fill_index(vectors, quantization=Quantization.INT8, crossover=1_000, recall=0.9)
     assert not index.is_exact
     assert index.memory <= vectors.nbytes / 3
 
 
 def test_int8_survives_a_coordinate_that_was_constant_at_first() -> None:
-    early, late = scattered(1_200), scattered(400, 1)
+    early, late = make_scattered(1_200), make_scattered(400, 1)
     early[:, D // 2 :] = 0
-    index = filled(unit(early), quantization=Quantization.INT8)
+    index = fill_index(unit(early), quantization=Quantization.INT8)
     index.add(np.arange(1_201, 1_601), late)
     assert np.abs(index.vectors(np.arange(1_201, 1_601)) - late).max() < 0.1
 
 
 def test_int8_below_its_sample_is_float32_and_may_be_trained_before() -> None:
-    vectors = clustered(1_500)
-    index = filled(vectors[:900], quantization=Quantization.INT8, crossover=300)
+    vectors = make_clustered(1_500)
+    index = fill_index(vectors[:900], quantization=Quantization.INT8, crossover=300)
     np.testing.assert_array_equal(index.vectors(np.array([9])), vectors[8:9])
     index.add(np.arange(901, 1_501), vectors[900:])
     index.settle()
@@ -445,14 +447,14 @@ def test_int8_below_its_sample_is_float32_and_may_be_trained_before() -> None:
 
 
 def test_fetched_vectors_give_the_scores_and_gone_ones_fall_out() -> None:
-    vectors = clustered(2_000)
+    vectors = make_clustered(2_000)
 
     def load(keys: Keys) -> Vectors:
         rows = vectors[keys - 1].copy()
         rows[keys == 17] = np.nan
         return rows
 
-    index = filled(vectors, quantization=Quantization.INT8, rescore=load)
+    index = fill_index(vectors, quantization=Quantization.INT8, rescore=load)
     scores, keys = index.search(vectors[15:18], 10)
     assert keys[0, 0] == 16
     assert scores[0, 0] == pytest.approx(1, abs=1e-6)
@@ -465,7 +467,7 @@ def test_fetched_vectors_give_the_scores_and_gone_ones_fall_out() -> None:
 def test_it_is_trained_again_as_it_grows_and_given_up_as_it_shrinks(
     quantization: Quantization,
 ) -> None:
-    vectors = clustered(1_200)
+    vectors = make_clustered(1_200)
     index = VectorIndex(D, quantization=quantization, crossover=200)
     numbers = [1]
     for start in range(0, 1_200, 100):
@@ -487,9 +489,9 @@ def test_it_is_trained_again_as_it_grows_and_given_up_as_it_shrinks(
 
 
 @pytest.mark.usefixtures("small")
-def test_removed_vectors_are_barred_at_once_and_leave_the_lists_later() -> None:
-    vectors = clustered(1_000)
-    index = filled(vectors, crossover=200)
+def test_removed_vectors_are_excluded_at_once_and_leave_the_lists_later() -> None:
+    vectors = make_clustered(1_000)
+    index = fill_index(vectors, crossover=200)
     index.remove(np.array([5, 5, 999_999, -3, 0]))
     assert len(index) == 999
     for options in ({}, {"include": np.arange(1, 11)}, {"exclude": np.array([7])}):
@@ -529,7 +531,7 @@ def test_whatever_is_done_it_agrees_with_a_dictionary(
     for operation, count, seed in operations:
         if operation == "add":
             keys = last + np.cumsum(np.random.default_rng(seed).integers(1, 4, count))
-            vectors, last = clustered(count, seed), int(keys[-1])
+            vectors, last = make_clustered(count, seed), int(keys[-1])
             index.add(keys, vectors)
             model |= dict(zip(keys.tolist(), vectors, strict=True))
         elif operation == "remove":
@@ -555,7 +557,7 @@ def agrees(index: VectorIndex, model: dict[int, Vectors], seed: int, tolerance: 
     keys, vectors, query = (
         np.array(list(model)),
         np.stack(list(model.values())),
-        clustered(1, seed + 1),
+        make_clustered(1, seed + 1),
     )
     np.testing.assert_allclose(index.vectors(keys), vectors, atol=tolerance)
     # some gone, some never there
@@ -577,7 +579,7 @@ def agrees(index: VectorIndex, model: dict[int, Vectors], seed: int, tolerance: 
 def test_what_is_saved_comes_back_the_same(trained: VectorIndex, tmp_path: Path) -> None:
     trained.save(tmp_path / "a.index", {"position": [4_000, 7]})
     loaded = VectorIndex.load(tmp_path / "a.index", D, crossover=1_000)
-    queries = clustered(30, 1)
+    queries = make_clustered(30, 1)
     for mine, its in zip(loaded.search(queries, 10), trained.search(queries, 10), strict=True):
         np.testing.assert_array_equal(mine, its)
     assert loaded.extra == {"position": [4_000, 7]}
@@ -600,11 +602,11 @@ def test_a_file_that_is_replaced_does_not_disturb_who_has_it_loaded(
 def saved(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The file of a small trained index."""
     path = tmp_path_factory.mktemp("saved") / "a.index"
-    filled(clustered(600), crossover=200).save(path)
+    fill_index(make_clustered(600), crossover=200).save(path)
     return path.read_bytes()
 
 
-def refused(path: Path, **options: Any) -> str:
+def read_error(path: Path, **options: Any) -> str:
     """The message of the one error that a file which cannot be used gives."""
     with pytest.raises(GalleryError) as caught:
         VectorIndex.load(path, **{"dimension": D, **options})
@@ -622,7 +624,7 @@ def test_a_file_cut_short_is_refused(
     saved: bytes, tmp_path: Path, share: float, early: bool
 ) -> None:
     (tmp_path / "cut").write_bytes(saved[: int(share * (600 if early else len(saved)))])
-    refused(tmp_path / "cut")
+    read_error(tmp_path / "cut")
 
 
 @settings(
@@ -635,7 +637,7 @@ def test_a_flipped_bit_is_refused(
     damaged = bytearray(saved)
     damaged[int(share * (600 if early else len(saved)))] ^= 1 << bit
     (tmp_path / "flipped").write_bytes(damaged)
-    refused(tmp_path / "flipped")
+    read_error(tmp_path / "flipped")
 
 
 @pytest.mark.parametrize(
@@ -649,25 +651,25 @@ def test_a_flipped_bit_is_refused(
         b"SQLite format 3\0" * 90,
     ],
 )
-def test_foreign_files_are_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "foreign").write_bytes(content)
-    refused(tmp_path / "foreign")
+def test_external_files_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "external").write_bytes(content)
+    read_error(tmp_path / "external")
 
 
 def test_absent_files_folders_and_files_with_more_behind_are_refused(
     tmp_path: Path, saved: bytes
 ) -> None:
-    refused(tmp_path / "absent")
-    refused(tmp_path)
+    read_error(tmp_path / "absent")
+    read_error(tmp_path)
     (tmp_path / "longer").write_bytes(saved + b"\0")
-    assert "checksum" in refused(tmp_path / "longer")
+    assert "checksum" in read_error(tmp_path / "longer")
 
 
 def test_a_file_of_another_kind_of_index_is_refused(tmp_path: Path, saved: bytes) -> None:
     (tmp_path / "good").write_bytes(saved)
-    assert "dimension is 32, not 33" in refused(tmp_path / "good", dimension=D + 1)
-    assert "quantization is float32, not int8" in refused(tmp_path / "good", quantization="int8")
-    assert "recall is 0.99, not 0.9" in refused(tmp_path / "good", recall=0.9)
+    assert "dimension is 32, not 33" in read_error(tmp_path / "good", dimension=D + 1)
+    assert "quantization is float32, not int8" in read_error(tmp_path / "good", quantization="int8")
+    assert "recall is 0.99, not 0.9" in read_error(tmp_path / "good", recall=0.9)
 
 
 def test_saving_that_fails_leaves_the_old_file(
@@ -721,8 +723,8 @@ def test_a_writer_waits_for_readers_and_goes_before_those_that_come_later() -> N
 def test_searches_stay_right_while_others_add_remove_merge_and_train(
     quantization: Quantization, tmp_path: Path
 ) -> None:
-    vectors = clustered(1_800)
-    index = filled(vectors[:600], quantization=quantization, crossover=200)
+    vectors = make_clustered(1_800)
+    index = fill_index(vectors[:600], quantization=quantization, crossover=200)
     lasting, failures, done = np.arange(1, 301), [], threading.Event()
 
     def seek(seed: int) -> None:
@@ -761,8 +763,8 @@ def test_searches_stay_right_while_others_add_remove_merge_and_train(
 def test_what_is_seen_changes_in_whole_steps_only(
     quantization: Quantization, crossover: int, tmp_path: Path
 ) -> None:
-    vectors = clustered(900)
-    index = filled(vectors[:600], quantization=quantization, crossover=crossover)
+    vectors = make_clustered(900)
+    index = fill_index(vectors[:600], quantization=quantization, crossover=crossover)
     queries, lasting = vectors[:20], np.arange(1, 700)
 
     def find(of: IndexSnapshot | VectorIndex) -> list[Any]:
@@ -797,8 +799,8 @@ def test_what_is_seen_changes_in_whole_steps_only(
 
 @pytest.mark.usefixtures("small")
 def test_a_change_that_fails_is_never_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    vectors = clustered(900)
-    index = filled(vectors[:600], crossover=200)
+    vectors = make_clustered(900)
+    index = fill_index(vectors[:600], crossover=200)
     with pytest.raises(GalleryError, match="must grow"):
         index.add(np.array([7]), vectors[:1])
     index.add(np.array([601]), vectors[600:601])  # what is refused changes nothing
@@ -822,7 +824,7 @@ def test_a_change_that_fails_is_never_seen(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.usefixtures("small")
 def test_what_happens_during_training_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    vectors, reached, go = clustered(500), threading.Event(), threading.Event()
+    vectors, reached, go = make_clustered(500), threading.Event(), threading.Event()
     true_measure = measure
 
     def slow(*given: Any) -> Any:
@@ -850,7 +852,7 @@ def test_what_happens_during_training_is_kept(monkeypatch: pytest.MonkeyPatch) -
 def test_work_that_fails_is_reported_and_loses_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    vectors = clustered(400)
+    vectors = make_clustered(400)
 
     def broken(*_: Any, **__: Any) -> None:
         raise MemoryError("planted")
@@ -867,7 +869,8 @@ def test_work_that_fails_is_reported_and_loses_nothing(
     assert caplog.text.count("could not be compacted") == 1
     monkeypatch.undo()
     index.add(
-        np.arange(320, 320 + under_test.STALE_AT_LEAST), clustered(under_test.STALE_AT_LEAST, 5)
+        np.arange(320, 320 + under_test.STALE_AT_LEAST),
+        make_clustered(under_test.STALE_AT_LEAST, 5),
     )
     index.settle()
     assert not index.is_exact
@@ -886,12 +889,12 @@ def test_closing_ends_training_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(coarse_quantizer, "_improve", slow)
     index = VectorIndex(D, crossover=300)
-    index.add(np.arange(1, 301), clustered(300))
+    index.add(np.arange(1, 301), make_clustered(300))
     assert begun.wait(20)
     index.close()
     assert 1 <= len(rounds) <= 2
     assert index.is_exact
-    assert index.search(clustered(1), 300)[1].min() == 1
+    assert index.search(make_clustered(1), 300)[1].min() == 1
 
 
 @pytest.mark.parametrize(("asked", "gpus"), [("0", 1), ("", 1), ("1", 0), ("1", None)])
@@ -903,17 +906,17 @@ def test_a_gpu_is_used_only_if_asked_for_and_there(
     if gpus is not None:
         monkeypatch.setattr(faiss, "get_num_gpus", lambda: gpus, raising=False)
     monkeypatch.delattr(gpu, "GpuCopy")
-    index = filled(scattered(5_000))
+    index = fill_index(make_scattered(5_000))
     assert index.is_exact
-    assert index.search(scattered(5_000)[41:42], 1)[1] == 42
+    assert index.search(make_scattered(5_000)[41:42], 1)[1] == 42
 
 
 def test_the_gpu_copy_gives_keys_and_padding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1, raising=False)
     monkeypatch.setenv("TRIREID_INDEX_GPU", "1")
     monkeypatch.setattr(gpu, "_move", lambda flat: flat)  # stands in for the copy on the GPU
-    vectors = scattered(5_000)
-    index = filled(vectors)
+    vectors = make_scattered(5_000)
+    index = fill_index(vectors)
     index.add(np.array([9_000]), vectors[:1])
     index.remove(np.array([3]))
     keys = index.search(vectors[:3], 2_000)[1]
