@@ -91,8 +91,8 @@ class LiveIndex:
         much.
 
         Raises:
-            GalleryMovedError: The gallery has moved to another network, or no longer tells its history, or
-                this index is closed: make another.
+            GalleryMovedError: The gallery has moved to another network, or no longer tells its
+                history, or this index is closed: make another.
         """
         session = self._enter()
         try:

@@ -25,7 +25,7 @@ from trireid.gallery.index.quantization import Quantization
 from trireid.gallery.index.segment import IndexSegment
 from trireid.gallery.index.selection import Selection, select
 from trireid.gallery.index.threads import ALL, threads
-from trireid.samples import GalleryError
+from trireid.samples.errors import GalleryError, ItemNotFoundError
 
 #: Queries worked on at a time, and the shortlists of those, together.
 QUERY_BATCH: Final = 256
@@ -148,14 +148,14 @@ class IndexSnapshot:
         """Return the vectors of keys [n], float32 [n, D], as exactly as they are held.
 
         Raises:
-            GalleryError: A key is not there.
+            ItemNotFoundError: A key is not there.
         """
         keys = np.asarray(keys, np.int64)
         known = (keys > 0) & (keys < len(self.tags))
         known[known] = self.tags[keys[known]] != 0
         if not known.all():
             gone = keys[~known][0]
-            raise GalleryError(f"keys: the index holds no vector under {gone}", "keys", "not_found")
+            raise ItemNotFoundError(f"keys: the index holds no vector under {gone}", "keys")
         found = np.empty((len(keys), self.segments[0].codec.dimension), np.float32)
         with self.lock.reading():
             for segment in self.segments:

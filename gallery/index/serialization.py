@@ -25,8 +25,8 @@ from trireid.gallery.index.index_snapshot import IndexSnapshot
 from trireid.gallery.index.operating_point import OperatingPoint
 from trireid.gallery.index.quantization import Codec, Quantization
 from trireid.gallery.index.segment import IndexSegment
-from trireid.samples import GalleryError
 from trireid.samples.durable import PRIVATE_FILE
+from trireid.samples.errors import IndexFileError
 from trireid.samples.files import open_regular
 
 MARK: Final = b"TRIREIDX"
@@ -160,7 +160,7 @@ def load(
         The snapshot, of one sealed segment and an empty one, and the `extra` that was saved.
 
     Raises:
-        GalleryError: The file is absent, foreign, damaged or unexpected (code `index`).
+        IndexFileError: The file is absent, external, damaged or unexpected.
     """
     with _open(path) as reader:
         header = reader.header
@@ -188,17 +188,15 @@ def _open(path: Path) -> Iterator[_Reader]:
     try:
         with open_regular(path) as source:
             yield _Reader(source)
-    except GalleryError:
-        raise
     except OSError as error:
         raise _unusable(path, error.strerror or str(error)) from error
     except _DAMAGE as error:
         raise _unusable(path, str(error)) from error
 
 
-def _unusable(path: Path, why: str) -> GalleryError:
+def _unusable(path: Path, why: str) -> IndexFileError:
     message = f"{path}: cannot be used as the gallery's index ({why}); rebuild it from the store"
-    return GalleryError(message, str(path), "index")
+    return IndexFileError(message, str(path))
 
 
 def _check_header(header: Mapping[str, Any], last: int) -> None:

@@ -34,8 +34,8 @@ from trireid.gallery.index.segment import IndexSegment
 from trireid.gallery.index.selection import select
 from trireid.gallery.index.threads import ALL, threads
 from trireid.gallery.index.tuning import draw, measure
-from trireid.samples import GalleryError
 from trireid.samples.durable import draft_of
+from trireid.samples.errors import GalleryError
 
 #: Up to so many vectors every one is compared (see docs/gallery-index.md).
 CROSSOVER: Final = 10_000
@@ -243,9 +243,8 @@ class VectorIndex:
         """Read a file that `save` wrote; options as for a new index.
 
         Raises:
-            GalleryError: The file is absent, damaged, foreign, of another dimension, quantization
-                or recall, or has keys above `last` (code `index`): rebuild the index from the
-                store.
+            IndexFileError: The file is absent, damaged, external, of another dimension,
+                quantization or recall, or has keys above `last`: rebuild the index from the store.
         """
         index = cls(dimension, **options)
         expected = {"quantization": index.quantization.value, "recall": index.recall}
