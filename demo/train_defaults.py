@@ -29,8 +29,8 @@ from trireid.inference.retrieval import ALL, SUBSETS, Subset
 from trireid.models import NetworkConfig, ReIdNetwork
 from trireid.samples import KINDS, Kind, Sample
 from trireid.training.augment import Augmentation
+from trireid.training.image_set import PictureSet, normalised
 from trireid.training.loop import train as make_training
-from trireid.training.pictures import PictureSet, normalised
 from trireid.training.settings import (
     BatchSettings,
     DataSettings,

@@ -3,8 +3,8 @@
 from trireid.models.checkpoints import load_checkpoint, published_state
 from trireid.models.config import Backbone, Head, NetworkConfig
 from trireid.models.network import Features, ReIdNetwork
+from trireid.models.pretrained import load_start_weights
 from trireid.models.research_yaml import network_config, read_research_yaml, yaml_of
-from trireid.models.start import load_start_weights
 from trireid.models.yaml_file import read_yaml
 
 __all__ = [

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trireid.models.files import read_weights
 from trireid.models.network import ReIdNetwork
-from trireid.models.recognise import looks_like
+from trireid.models.recognize import looks_like
 from trireid.models.research_yaml import network_config
 from trireid.models.state import is_counter
 from trireid.models.yaml_file import read_yaml

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trireid.training.pictures import PictureSet, normalised
+from trireid.training.image_set import PictureSet, normalised
 from trireid.training.sampler import IdentitySampler
 from trireid.training.settings import Settings
 

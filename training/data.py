@@ -17,7 +17,7 @@ from trireid.samples import ConfigError, Sample, SourceError
 from trireid.samples.roles import Split
 from trireid.samples.source import NotUsed
 from trireid.samples.sources import open_source
-from trireid.training.pictures import PictureSet
+from trireid.training.image_set import PictureSet
 from trireid.training.settings import BatchSettings, DataSettings
 
 

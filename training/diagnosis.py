@@ -15,13 +15,13 @@ import torch
 from trireid.models import Features, Head, ReIdNetwork
 from trireid.models.sdtps import AttentionGradient, Gumbel
 from trireid.training.batch import Batch, Batches
-from trireid.training.branches import Branches
 from trireid.training.data import Data
 from trireid.training.files import read_own
 from trireid.training.gradients import Gradients, PathGradient, measure
+from trireid.training.initialization import start_network
+from trireid.training.loss_heads import Branches
 from trireid.training.settings import Settings
 from trireid.training.settings_file import read_settings, settings_of
-from trireid.training.start import start_network
 from trireid.training.validation import embedding
 
 #: A module's gradient norm over this explodes: losses of this kind give 0.01 to 1000.

@@ -13,7 +13,7 @@ import yaml
 
 import trireid.models.files
 from trireid.models import yaml_of
-from trireid.models.start import is_archive
+from trireid.models.pretrained import is_archive
 from trireid.samples.errors import CheckpointWriteError, ConfigError, NoSpaceError
 from trireid.training.settings import Settings
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from trireid.models import ReIdNetwork
 from trireid.models.sdtps import NAMES, PATHS
 from trireid.training.batch import Batch
-from trireid.training.branches import Branches, total_loss
-from trireid.training.optimiser import BACKBONE, Squares, root_mean_square
+from trireid.training.loss_heads import Branches, total_loss
+from trireid.training.optimizer import BACKBONE, Squares, root_mean_square
 
 Vectors = tuple[Tensor, ...]
 

@@ -25,17 +25,17 @@ from trireid.evaluation import Scores
 from trireid.models import ReIdNetwork, load_checkpoint, published_state
 from trireid.samples.errors import ConfigError, TrainingDivergedError
 from trireid.training.batch import Batch, Batches
-from trireid.training.branches import Branches, Outcome, total_loss
 from trireid.training.data import Data, list_not_used
 from trireid.training.files import check_room, save, save_checkpoint, write_text
 from trireid.training.gradients import columns, measure
+from trireid.training.initialization import start_branches, start_network
 from trireid.training.log import Log, Table
-from trireid.training.machine import SCALED, device_of, in_precision
+from trireid.training.loss_heads import Branches, Outcome, total_loss
 from trireid.training.memory import peak_megabytes
-from trireid.training.optimiser import make_optimiser, squares_of
+from trireid.training.optimizer import make_optimiser, squares_of
+from trireid.training.runtime import SCALED, device_of, in_precision
 from trireid.training.schedule import set_rates
 from trireid.training.settings import Settings
-from trireid.training.start import start_branches, start_network
 from trireid.training.validation import figures, validate
 
 

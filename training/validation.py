@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trireid.evaluation import Scores, evaluate
 from trireid.models import Features, ReIdNetwork
-from trireid.training.pictures import PictureSet, normalised
+from trireid.training.image_set import PictureSet, normalised
 
 _BATCH = 32
 

@@ -16,8 +16,8 @@ from trireid.demo import train_defaults as recipe
 from trireid.demo.train_defaults import Default, train
 from trireid.models import load_checkpoint, published_state
 from trireid.models.files import read_weights
+from trireid.training.initialization import start_network
 from trireid.training.loop import Training
-from trireid.training.start import start_network
 
 STEPS = 2
 SMALL = Default(

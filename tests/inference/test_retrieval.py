@@ -22,7 +22,7 @@ from trireid.inference.retrieval import ALL, SUBSETS, embed_source, score_retrie
 from trireid.models import load_checkpoint
 from trireid.samples import SourceError
 from trireid.samples.sources import open_source
-from trireid.training.pictures import PictureSet, normalised
+from trireid.training.image_set import PictureSet, normalised
 
 
 def manifest(folder: Path, rows: list[str], header: str = "rgb,nir,tir,identity,camera") -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.models.test_start import IMAGENET
+from tests.models.test_pretrained import IMAGENET
 from trireid.models import NetworkConfig, ReIdNetwork, load_checkpoint, published_state, yaml_of
 from trireid.samples import ConfigError
 

@@ -14,7 +14,7 @@ import torch
 from tests.goldens.make import CONFIG
 from trireid.training.augment import Augmentation
 from trireid.training.data import Data
-from trireid.training.pictures import PictureSet
+from trireid.training.image_set import PictureSet
 from trireid.training.settings import (
     BatchSettings,
     DataSettings,

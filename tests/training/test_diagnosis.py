@@ -18,14 +18,14 @@ from trireid.models import Features, ReIdNetwork
 from trireid.models.sdtps import AttentionGradient, Gumbel, Sdtps, TokenAggregation, TokenSparse
 from trireid.samples import ConfigError
 from trireid.training.batch import Batch, Batches
-from trireid.training.branches import Branches, total_loss
 from trireid.training.data import Data
 from trireid.training.diagnosis import Diagnosis, as_mapping, as_text, diagnose, diagnose_file
 from trireid.training.gradients import measure, module_of
+from trireid.training.initialization import start_network
 from trireid.training.loop import Training
-from trireid.training.optimiser import root_mean_square, squares_of
+from trireid.training.loss_heads import Branches, total_loss
+from trireid.training.optimizer import root_mean_square, squares_of
 from trireid.training.settings import Settings
-from trireid.training.start import start_network
 
 
 def diagnosed(settings: Settings, data: Data) -> Diagnosis:

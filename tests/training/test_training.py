@@ -27,9 +27,10 @@ from trireid.samples import CheckpointError, ConfigError, SourceError, TrireidEr
 from trireid.training.augment import Augmentation
 from trireid.training.batch import Batches
 from trireid.training.data import Data, check_batch, held_out
+from trireid.training.initialization import start_network
 from trireid.training.loop import Training
 from trireid.training.losses import batch_hard_triplet, centre_share, identity_loss, segment_triplet
-from trireid.training.optimiser import make_optimiser
+from trireid.training.optimizer import make_optimiser
 from trireid.training.sampler import IdentitySampler
 from trireid.training.schedule import rate_at
 from trireid.training.settings import (
@@ -40,7 +41,6 @@ from trireid.training.settings import (
     Precision,
     Settings,
 )
-from trireid.training.start import start_network
 from trireid.training.validation import validate
 
 

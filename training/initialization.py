@@ -9,10 +9,10 @@ import torch
 
 from trireid.models import Head, ReIdNetwork, load_checkpoint, load_start_weights, yaml_of
 from trireid.models.files import read_weights
-from trireid.models.start import take_over
-from trireid.training.branches import Branches
+from trireid.models.pretrained import take_over
 from trireid.training.files import read_content
-from trireid.training.optimiser import freeze
+from trireid.training.loss_heads import Branches
+from trireid.training.optimizer import freeze
 from trireid.training.settings import Settings
 
 _FAMILY: Final = "BACKBONE."
@@ -56,7 +56,7 @@ def _fill(network: ReIdNetwork, path: Path, chosen: str | None) -> None:
     """A checkpoint of the family fills what it holds of the network; any other fills the backbone.
 
     One that carries its own configuration may be of another picture size or head
-    (`trireid.models.start.take_over`); one that does not must be of the same network.
+    (`trireid.models.pretrained.take_over`); one that does not must be of the same network.
     """
     if (
         path.is_file()

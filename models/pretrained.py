@@ -18,7 +18,7 @@ from trireid.models.config import Backbone
 from trireid.models.files import read_weights
 from trireid.models.network import ReIdNetwork
 from trireid.models.position import resized
-from trireid.models.recognise import looks_like
+from trireid.models.recognize import looks_like
 from trireid.models.state import is_counter
 from trireid.samples import CheckpointError
 
