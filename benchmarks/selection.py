@@ -38,7 +38,7 @@ OLD_OPSET = 18
 class GatheredSdtps(Sdtps):
     """The same head with one sort of all patches, whose first K and last N - K are gathered."""
 
-    def _modality(self, index: int, patches: Tensor, globals_: Tensor) -> Selection:
+    def _select_modality(self, index: int, patches: Tensor, globals_: Tensor) -> Selection:
         sparse, aggregation = (
             self.get_submodule(f"{NAMES[index]}_sparse"),
             self.get_submodule(f"{NAMES[index]}_aggr"),
@@ -46,18 +46,19 @@ class GatheredSdtps(Sdtps):
         assert isinstance(sparse, TokenSparse)
         assert isinstance(aggregation, TokenAggregation)
         first, second = (globals_[:, other] for other in range(3) if other != index)
-        scores = sparse.scores(patches, globals_[:, index], (first, second))
+        scores = sparse.score(patches, globals_[:, index], (first, second))
+        count = sparse.selected_patches
         ranked = torch.topk(scores, patches.shape[1], dim=-1)
         kept, dropped = (
             gather(patches, order)
-            for order in (ranked.indices[:, : sparse.kept], ranked.indices[:, sparse.kept :])
+            for order in (ranked.indices[:, :count], ranked.indices[:, count:])
         )
         weights = torch.softmax(
             (aggregation.scale * aggregation.weight(kept)).transpose(1, 2), dim=-1
         )
-        extra = torch.softmax(ranked.values[:, sparse.kept :], dim=-1).unsqueeze(1) @ dropped
+        extra = torch.softmax(ranked.values[:, count:], dim=-1).unsqueeze(1) @ dropped
         tokens = torch.cat([weights @ kept, extra], dim=1)
-        return Selection(tokens.mean(dim=1), ranked.indices[:, : sparse.kept], scores)
+        return Selection(tokens.mean(dim=1), ranked.indices[:, :count], scores)
 
 
 def gather(patches: Tensor, order: Tensor) -> Tensor:

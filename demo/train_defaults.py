@@ -29,18 +29,18 @@ from trireid.inference.retrieval import ALL, SUBSETS, Subset
 from trireid.models import NetworkConfig, ReIdNetwork
 from trireid.samples import KINDS, Kind, Sample
 from trireid.training.augment import Augmentation
-from trireid.training.image_set import PictureSet, normalised
-from trireid.training.loop import train as make_training
+from trireid.training.image_set import ImageSet, normalize_images
+from trireid.training.loop import prepare_training
 from trireid.training.settings import (
     BatchSettings,
     DataSettings,
+    LoggingSettings,
     LossSettings,
-    MachineSettings,
-    OptimiserName,
-    OptimiserSettings,
+    OptimizerName,
+    OptimizerSettings,
+    RuntimeSettings,
     ScheduleSettings,
     Settings,
-    UpkeepSettings,
 )
 
 SIZES: Final[dict[Kind, tuple[int, int]]] = {"person": (256, 128), "vehicle": (128, 256)}
@@ -86,13 +86,13 @@ class Default:
         return NetworkConfig(image_size=SIZES[self.kind], width=128, depth=4, channels=128)
 
     @property
-    def told_network(self) -> NetworkConfig:
+    def camera_network(self) -> NetworkConfig:
         """The same with the drawn world's cameras."""
         return replace(self.network, cameras=CAMERAS)
 
     @property
     def half_network(self) -> NetworkConfig:
-        """`told_network` on pictures of half the height and width: 32 patches, all kept, made into
+        """`camera_network` on pictures of half the height and width: 32 patches, all kept, made into
         25 tokens as of a whole one.
 
         So every weight has the shape it has in the whole network, and the second stage begins with
@@ -100,13 +100,13 @@ class Default:
         """
         height, width = SIZES[self.kind]
         return replace(
-            self.told_network,
+            self.camera_network,
             image_size=(height // 2, width // 2),
             sparse_ratio=1.0,
             aggregation_ratio=0.8,
         )
 
-    def stage(
+    def make_settings(
         self,
         network: NetworkConfig,
         steps: int,
@@ -126,13 +126,13 @@ class Default:
                 validation_identities=self.validation_identities,
                 cache=str(cache),
             ),
-            start=None if start is None else str(start),
+            pretrained=None if start is None else str(start),
             batch=BatchSettings(identities=16, samples=4),
-            loss=LossSettings(identity=1.0, triplet=1.0, centre=_CENTRE, segments=float(last)),
-            optimiser=OptimiserSettings(
-                name=OptimiserName.ADAMW,
-                rate=rate,
-                backbone_rate=None if start is None else rate / 2,
+            loss=LossSettings(identity=1.0, triplet=1.0, center=_CENTRE, segments=float(last)),
+            optimizer=OptimizerSettings(
+                name=OptimizerName.ADAMW,
+                lr=rate,
+                backbone_lr=None if start is None else rate / 2,
                 bias_factor=1.0,
                 weight_decay=0.05,
                 decay_vectors=False,
@@ -142,7 +142,7 @@ class Default:
                 epochs=-(-steps // _EPOCH),
                 steps_per_epoch=_EPOCH,
                 warmup_epochs=2,
-                warmup_rate=rate / 50,
+                warmup_lr=rate / 50,
             ),
             augmentation=Augmentation(
                 pad=10 * min(network.image_size) // 128,
@@ -151,8 +151,8 @@ class Default:
                 drop_together=True,
                 drop_camera=0.5 if network.cameras else 0.0,
             ),
-            machine=MachineSettings(device="cpu", threads=self.threads),
-            upkeep=UpkeepSettings(evaluate_every=0),
+            runtime=RuntimeSettings(device="cpu", threads=self.threads),
+            logging=LoggingSettings(evaluate_every=0),
             seed=self.seed,
         )
 
@@ -160,14 +160,17 @@ class Default:
 def train(default: Default, folder: Path) -> ReIdNetwork:
     """Train a default in `folder`, or take its run up where it was left."""
     pictures, half, whole = folder / "pictures", folder / "half", folder / "whole"
-    make_training(default.stage(default.half_network, default.half_steps, pictures), half).run()
-    make_training(
-        default.stage(default.told_network, default.steps, pictures, half / "last.pth"), whole
+    prepare_training(
+        default.make_settings(default.half_network, default.half_steps, pictures), half
     ).run()
-    last = default.stage(
+    prepare_training(
+        default.make_settings(default.camera_network, default.steps, pictures, half / "last.pth"),
+        whole,
+    ).run()
+    last = default.make_settings(
         default.network, default.segment_steps, pictures, whole / "last.pth", last=True
     )
-    return make_training(last, folder / "segments").run()
+    return prepare_training(last, folder / "segments").run()
 
 
 def measure(network: ReIdNetwork, kind: Kind) -> dict[str, Any]:
@@ -177,45 +180,45 @@ def measure(network: ReIdNetwork, kind: Kind) -> dict[str, Any]:
     that are there, as a gallery does), and what a network has to beat; percentiles of the cosines
     of same and other identities.
     """
-    test = synthetic_set(kind, TEST_IDENTITIES, SIZES[kind], split="test", shots=2)
+    test = draw_set(kind, TEST_IDENTITIES, SIZES[kind], split="test", shots=2)
     torch.manual_seed(0)
     untrained = ReIdNetwork(network.config).eval()
-    shown = {part: _segments(network, test, part) for part in SUBSETS}
+    shown = {part: _embed_segments(network, test, part) for part in SUBSETS}
     whole = shown[ALL]
     features = {
         "network": whole,
         "network, pattern 1 (global)": whole[:, :1],
         "network, pattern 2 (SDTPS)": whole[:, 1:],
         **{
-            f"network, {'+'.join(part)}": _only(segments, part)
+            f"network, {'+'.join(part)}": _select_modalities(segments, part)
             for part, segments in shown.items()
             if part != ALL
         },
-        "untrained network": _segments(untrained, test, ALL),
-        "raw pixels": _described(test, raw_pixels),
-        "striped histogram": _described(test, striped_histogram),
+        "untrained network": _embed_segments(untrained, test, ALL),
+        "raw pixels": _describe_set(test, raw_pixels),
+        "striped histogram": _describe_set(test, striped_histogram),
     }
     flat = {name: rows.reshape(len(rows), -1) for name, rows in features.items()}
-    scores = {name: _percent(_retrieval(test, rows)) for name, rows in flat.items()}
-    return {**scores, "cosines": _cosines(test, normalize(flat["network"]))}
+    scores = {name: _to_percent(_evaluate(test, rows)) for name, rows in flat.items()}
+    return {**scores, "cosines": _measure_cosines(test, normalize(flat["network"]))}
 
 
-def synthetic_set(
+def draw_set(
     kind: Kind, identities: int, size: tuple[int, int], *, split: Split, shots: int, seed: int = 0
-) -> PictureSet:
+) -> ImageSet:
     """A drawn set: `identities` seen by 4 cameras each, `shots` times."""
     drawn: Iterator[Sample] = synthetic_samples(
         kind, identities, split=split, seed=seed, shots=shots
     )
-    return PictureSet.of(drawn, size, identities * shots * 4, f"drawing {kind} {split}")
+    return ImageSet.decode(drawn, size, identities * shots * 4, f"drawing {kind} {split}")
 
 
-def _described(test: PictureSet, describe: Describe) -> NDArray[np.float32]:
+def _describe_set(test: ImageSet, describe: Describe) -> NDArray[np.float32]:
     starts = range(0, len(test.images), _BATCH)
     return np.concatenate([describe(test.images[start : start + _BATCH]) for start in starts])
 
 
-def _cosines(test: PictureSet, features: NDArray[np.float32]) -> dict[str, dict[str, float]]:
+def _measure_cosines(test: ImageSet, features: NDArray[np.float32]) -> dict[str, dict[str, float]]:
     """Percentiles of the cosines between pictures of different cameras: of one identity, and of
     two.
     """
@@ -228,32 +231,32 @@ def _cosines(test: PictureSet, features: NDArray[np.float32]) -> dict[str, dict[
     }
 
 
-def _retrieval(test: PictureSet, features: NDArray[np.float32]) -> Scores:
+def _evaluate(test: ImageSet, features: NDArray[np.float32]) -> Scores:
     """Every sample is a query once; its own camera's pictures of its identity are dropped."""
     return evaluate(
         features, features, test.identities, test.identities, test.cameras, test.cameras
     )
 
 
-def _segments(network: ReIdNetwork, test: PictureSet, shown: Subset) -> NDArray[np.float32]:
+def _embed_segments(network: ReIdNetwork, test: ImageSet, shown: Subset) -> NDArray[np.float32]:
     """Embeddings [M, branch, modality, C]; what is not shown is an absent modality."""
 
     def describe(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         present = torch.tensor([modality in shown for modality in ALL]).expand(len(images), 3)
         with torch.inference_mode():
-            return network(normalised(images, network.config), present=present).numpy()  # type: ignore[no-any-return]
+            return network(normalize_images(images, network.config), present=present).numpy()  # type: ignore[no-any-return]
 
-    return _described(test, describe).reshape(len(test), -1, len(ALL), network.config.channels)
+    return _describe_set(test, describe).reshape(len(test), -1, len(ALL), network.config.channels)
 
 
-def _only(segments: NDArray[np.float32], shown: Subset) -> NDArray[np.float32]:
+def _select_modalities(segments: NDArray[np.float32], shown: Subset) -> NDArray[np.float32]:
     """The segments of these modalities, which is what a gallery compares when the others are
     absent.
     """
     return segments[:, :, [ALL.index(modality) for modality in shown]]
 
 
-def _percent(scores: Scores) -> dict[str, float]:
+def _to_percent(scores: Scores) -> dict[str, float]:
     return {"mAP": round(100 * scores.mAP, 1), "rank1": round(100 * scores.rank1, 1)}
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from trireid.models import ReIdNetwork
-from trireid.models.norm import unit
+from trireid.models.layers import normalize
 
 
 class ArtifactGraph(nn.Module):
@@ -40,7 +40,9 @@ class ArtifactGraph(nn.Module):
         if features.selections is None:
             tokens = torch.arange(self.network.config.patches).expand(images.shape[0], 3, -1)
         else:
-            tokens = torch.stack([selection.kept for selection in features.selections], dim=1)
+            tokens = torch.stack(
+                [selection.selected_patches for selection in features.selections], dim=1
+            )
         scores = (
             {"scores": torch.stack([s.scores for s in features.selections], dim=1)}
             if features.selections
@@ -51,5 +53,5 @@ class ArtifactGraph(nn.Module):
             "tokens": features.tokens,
             **scores,
             "selected_patches": tokens,
-            "embedding": unit(features.both),
+            "embedding": normalize(features.both),
         }

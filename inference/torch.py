@@ -80,7 +80,7 @@ class TorchEmbedder(Embedder):
             return {"selected_patches": np.tile(np.arange(self.card.patches), (count, 3, 1))}
         kept, scores = (
             [getattr(each, name).cpu().numpy() for each in features.selections]
-            for name in ("kept", "scores")
+            for name in ("selected_patches", "scores")
         )
         return {"selected_patches": np.stack(kept, axis=1), "scores": np.stack(scores, axis=1)}
 
@@ -120,7 +120,7 @@ def describe_network(
         kind=kind or ("person" if height >= width else "vehicle"),
         image_size=config.image_size,
         grid=config.grid,
-        selected_patches=config.kept if config.head is Head.SDTPS else config.patches,
+        selected_patches=config.selected_patches if config.head is Head.SDTPS else config.patches,
         cameras=config.cameras,
         mean=config.mean,
         std=config.std,

@@ -1,10 +1,10 @@
 """The networks of the family, in PyTorch: backbone, token selection, embedding, checkpoints."""
 
-from trireid.models.checkpoints import load_checkpoint, published_state
+from trireid.models.checkpoints import get_published_state, load_checkpoint
 from trireid.models.config import Backbone, Head, NetworkConfig
 from trireid.models.network import Features, ReIdNetwork
-from trireid.models.pretrained import load_start_weights
-from trireid.models.research_yaml import network_config, read_research_yaml, yaml_of
+from trireid.models.pretrained import load_pretrained_weights
+from trireid.models.research_yaml import network_config, read_research_yaml, to_research_yaml
 from trireid.models.yaml_file import read_yaml
 
 __all__ = [
@@ -13,11 +13,11 @@ __all__ = [
     "Head",
     "NetworkConfig",
     "ReIdNetwork",
+    "get_published_state",
     "load_checkpoint",
-    "load_start_weights",
+    "load_pretrained_weights",
     "network_config",
-    "published_state",
     "read_research_yaml",
     "read_yaml",
-    "yaml_of",
+    "to_research_yaml",
 ]

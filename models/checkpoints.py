@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trireid.models.files import read_weights
 from trireid.models.network import ReIdNetwork
-from trireid.models.recognize import looks_like
+from trireid.models.recognize import describe_keys
 from trireid.models.research_yaml import network_config
 from trireid.models.state import is_counter
 from trireid.models.yaml_file import read_yaml
@@ -50,18 +50,18 @@ def load_checkpoint(
     """
     file = Path(path)
     settings = read_yaml(config)
-    state = {_published(key): value for key, value in read_weights(file, weights).items()}
+    state = {_to_published_name(key): value for key, value in read_weights(file, weights).items()}
     state = {key: value for key, value in state.items() if not key.startswith(TRAINING_ONLY)}
     shapes = {key: tuple(value.shape) for key, value in state.items()}
     try:
         built = network_config(settings, shapes)
         with torch.device("meta"):  # nothing is allocated before the shapes fit
             state = _select(
-                ReIdNetwork(built), {_ours(key): value for key, value in state.items()}, file
+                ReIdNetwork(built), {_to_own_name(key): value for key, value in state.items()}, file
             )
     except ConfigError as error:
         raise ConfigError(
-            f"{file}: {error.message}; the file looks like {looks_like(shapes)}", error.field
+            f"{file}: {error.message}; the file looks like {describe_keys(shapes)}", error.field
         ) from error
     network = ReIdNetwork(built)
     # but for counters all is there
@@ -69,9 +69,11 @@ def load_checkpoint(
     return network.eval()
 
 
-def published_state(network: ReIdNetwork) -> dict[str, Tensor]:
+def get_published_state(network: ReIdNetwork) -> dict[str, Tensor]:
     """The network's weights under the published key names."""
-    return {_published(key): value.detach().cpu() for key, value in network.state_dict().items()}
+    return {
+        _to_published_name(key): value.detach().cpu() for key, value in network.state_dict().items()
+    }
 
 
 def _select(network: ReIdNetwork, state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
@@ -91,9 +93,9 @@ def _select(network: ReIdNetwork, state: dict[str, Tensor], path: Path) -> dict[
             key for key, value in state.items() if not bool(torch.isfinite(value).all())
         },
     }
-    listed = [f"{name}: {_listing(keys)}" for name, keys in faults.items() if keys]
+    listed = [f"{name}: {_list_keys(keys)}" for name, keys in faults.items() if keys]
     if listed:
-        what = looks_like(map(_published, state))
+        what = describe_keys(map(_to_published_name, state))
         raise CheckpointError(
             f"{path}: does not fit its configuration; {'; '.join(listed)}; the file looks like {what}",
             os.fspath(path),
@@ -101,20 +103,20 @@ def _select(network: ReIdNetwork, state: dict[str, Tensor], path: Path) -> dict[
     return state
 
 
-def _listing(keys: Iterable[str]) -> str:
-    names = sorted(map(_published, keys))
+def _list_keys(keys: Iterable[str]) -> str:
+    names = sorted(map(_to_published_name, keys))
     return ", ".join(names[:_LISTED]) + (
         f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     )
 
 
-def _ours(key: str) -> str:
-    return _renamed(key, _NAMES)
+def _to_own_name(key: str) -> str:
+    return _replace_prefix(key, _NAMES)
 
 
-def _published(key: str) -> str:
-    return _renamed(key, tuple((ours, published) for published, ours in _NAMES))
+def _to_published_name(key: str) -> str:
+    return _replace_prefix(key, tuple((ours, published) for published, ours in _NAMES))
 
 
-def _renamed(key: str, names: tuple[tuple[str, str], ...]) -> str:
+def _replace_prefix(key: str, names: tuple[tuple[str, str], ...]) -> str:
     return next((new + key.removeprefix(old) for old, new in names if key.startswith(old)), key)

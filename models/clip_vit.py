@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trireid.models.attention import attend, fused_projection
-from trireid.models.camera import camera_vectors
 from trireid.models.config import NetworkConfig
-from trireid.models.position import sine_cosine
+from trireid.models.layers import attend, look_up_cameras, make_fused_projection
+from trireid.models.position import make_position_embedding
 
 
 class QuickGELU(nn.Module):
@@ -31,7 +30,7 @@ class Attention(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.in_proj_weight, self.in_proj_bias = fused_projection(width)
+        self.in_proj_weight, self.in_proj_bias = make_fused_projection(width)
         self.out_proj = nn.Linear(width, width)
         nn.init.zeros_(self.out_proj.bias)
 
@@ -97,7 +96,7 @@ class ClipVit(nn.Module):
         self.conv1 = nn.Conv2d(3, width, config.patch, config.stride, bias=False)
         self.class_embedding = nn.Parameter(spread * torch.randn(width))
         self.positional_embedding = nn.Parameter(
-            torch.cat([torch.zeros(1, width), sine_cosine(config.grid, width)])
+            torch.cat([torch.zeros(1, width), make_position_embedding(config.grid, width)])
         )
         self.ln_pre = nn.LayerNorm(width)
         self.transformer = Transformer(width, config.depth)
@@ -139,7 +138,7 @@ class ClipBackbone(nn.Module):
 
     def _embed(self, camera: Tensor) -> Tensor | None:
         return (
-            self.coefficient * camera_vectors(self.cv_embed, camera)
+            self.coefficient * look_up_cameras(self.cv_embed, camera)
             if hasattr(self, "cv_embed")
             else None
         )

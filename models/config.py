@@ -111,7 +111,7 @@ class NetworkConfig:
         return self.grid[0] * self.grid[1]
 
     @property
-    def kept(self) -> int:
+    def selected_patches(self) -> int:
         """K, the number of patches that SDTPS keeps."""
         return max(1, ceil(self.patches * self.sparse_ratio))
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trireid.models.attention import attend, fused_projection
 from trireid.models.clip_vit import QuickGELU
 from trireid.models.config import Head, NetworkConfig
+from trireid.models.layers import attend, make_fused_projection
 
 #: The seven subsets, in the order of the output, as indices of modalities (rgb, nir, tir).
 SUBSETS = {
@@ -35,7 +35,7 @@ class QueryAttention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.in_proj_weight, self.in_proj_bias = fused_projection(channels)
+        self.in_proj_weight, self.in_proj_bias = make_fused_projection(channels)
         self.out_proj = nn.Linear(channels, channels)
 
     def forward(self, query: Tensor, tokens: Tensor) -> Tensor:
@@ -67,12 +67,12 @@ class DemoHead(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens [B, 3, 1 + N, C], global first -> [B, 7C]."""
-        decoupled = torch.stack([self._decoupled(name, tokens) for name in SUBSETS], dim=1)
+        decoupled = torch.stack([self._decouple(name, tokens) for name in SUBSETS], dim=1)
         if hasattr(self, "moe"):
             decoupled = self.moe(decoupled)
         return decoupled.flatten(1)
 
-    def _decoupled(self, name: str, tokens: Tensor) -> Tensor:
+    def _decouple(self, name: str, tokens: Tensor) -> Tensor:
         query = self.get_parameter(f"{name}_token").expand(tokens.shape[0], -1, -1)
         seen = torch.cat([tokens[:, modality] for modality in SUBSETS[name]], dim=1)
         out: Tensor = self.get_submodule(name)(query, seen)

@@ -61,7 +61,7 @@ _ALONE: Final = (
 )
 
 
-def recognise_file(path: Path) -> FileKind:
+def recognize_file(path: Path) -> FileKind:
     """Return the form of a file of weights, whatever its extension.
 
     Raises:
@@ -69,7 +69,7 @@ def recognise_file(path: Path) -> FileKind:
     """
     head = _read_head(path)
     if head.startswith(_ZIP):
-        return _recognise_zip(path)
+        return _recognize_zip(path)
     if head.startswith(_LEGACY):
         return FileKind.LEGACY
     if head.startswith(_PICKLE):
@@ -77,7 +77,7 @@ def recognise_file(path: Path) -> FileKind:
     header = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and 2 <= header <= _SAFETENSORS_HEADER:
         return FileKind.SAFETENSORS
-    raise _refusal(path, _name_other(head))
+    raise _reject(path, _name_other(head))
 
 
 def _read_head(path: Path) -> bytes:
@@ -93,22 +93,22 @@ def _read_head(path: Path) -> bytes:
         ) from error
 
 
-def _recognise_zip(path: Path) -> FileKind:
+def _recognize_zip(path: Path) -> FileKind:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         what = "a zip that is cut short or damaged, as a broken download leaves it; fetch or copy it again"
-        raise _refusal(path, what) from error
+        raise _reject(path, what) from error
     last = {name.rpartition("/")[2] for name in names}
     if "constants.pkl" in last or any("/code/" in name for name in names):
         return FileKind.TORCHSCRIPT
     if "data.pkl" in last:
         return FileKind.ZIP
     if any(name.endswith(".npy") for name in names):
-        raise _refusal(path, f"an archive of NumPy arrays (npz); {_ALONE}")
+        raise _reject(path, f"an archive of NumPy arrays (npz); {_ALONE}")
     shown = ", ".join(sorted(names)[:3])
-    raise _refusal(
+    raise _reject(
         path, f"a zip archive without weights of torch.save in it ({shown}); unpack it first"
     )
 
@@ -131,6 +131,6 @@ def _name_other(head: bytes) -> str:
     return "its first bytes are of no kind that is known: it is damaged, or not of PyTorch or safetensors"
 
 
-def _refusal(path: Path, what: str) -> CheckpointError:
+def _reject(path: Path, what: str) -> CheckpointError:
     what = what if what.startswith(("it is", "its ")) else f"it is {what}"
     return CheckpointError(f"{path}: not a checkpoint: {what}", os.fspath(path))

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from trireid.models.file_kind import FileKind, recognise_file
+from trireid.models.file_kind import FileKind, recognize_file
 from trireid.models.state import choose_state
 from trireid.models.unpickle import ForbiddenGlobalError, WeightsUnpickler
 from trireid.samples import CheckpointError
@@ -57,7 +57,7 @@ def read_content(path: Path) -> Any:
     values. Raises CheckpointError.
     """
     _refuse_shard(path)
-    kind = recognise_file(path)
+    kind = recognize_file(path)
     if kind is FileKind.SAFETENSORS:
         return _read_safetensors(path)
     if kind is FileKind.TORCHSCRIPT:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trireid.models.attention import attend
-from trireid.models.camera import camera_vectors
 from trireid.models.config import NetworkConfig
-from trireid.models.position import sine_cosine
+from trireid.models.layers import attend, look_up_cameras
+from trireid.models.position import make_position_embedding
 
 EPSILON = 1e-6
 
@@ -85,7 +84,9 @@ class ImageNetVit(nn.Module):
         self.coefficient = config.sie_coe
         self.patch_embed = PatchEmbedding(config)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.width))
-        start = torch.cat([torch.zeros(1, config.width), sine_cosine(config.grid, config.width)])
+        start = torch.cat(
+            [torch.zeros(1, config.width), make_position_embedding(config.grid, config.width)]
+        )
         self.pos_embed = nn.Parameter(start.unsqueeze(0))
         self.sie_embed = (
             nn.Parameter(torch.zeros(config.cameras, 1, config.width)) if config.cameras else None
@@ -102,7 +103,7 @@ class ImageNetVit(nn.Module):
         first = self.cls_token.expand(images.shape[0], -1, -1)
         x = torch.cat([first, self.patch_embed(images)], dim=1) + self.pos_embed
         if self.sie_embed is not None:
-            x = x + self.coefficient * camera_vectors(self.sie_embed, camera).unsqueeze(1)
+            x = x + self.coefficient * look_up_cameras(self.sie_embed, camera).unsqueeze(1)
         for block in self.blocks:
             x = block(x)
         out: Tensor = self.norm(x)

@@ -45,7 +45,7 @@ class ReIdNetwork(nn.Module):
         )
         if config.global_local:
             for name in NAMES:
-                self.add_module(f"{name}_reduce", _reduction(config.channels))
+                self.add_module(f"{name}_reduce", _make_reduction(config.channels))
         if config.head is Head.SDTPS:
             self.sdtps = Sdtps(config)
         elif config.head is not Head.NONE:
@@ -59,7 +59,7 @@ class ReIdNetwork(nn.Module):
             0, (-1, 3)
         )
         patches = tokens[:, :, 1:]
-        global_features = self._global(tokens)
+        global_features = self._pool_global(tokens)
         ori = global_features.flatten(1)
         if self.config.head is Head.NONE:
             return Features(ori, None, None, tokens)
@@ -97,12 +97,12 @@ class ReIdNetwork(nn.Module):
             )
         if pattern not in PATTERNS:
             raise ValueError(f"pattern: 1 = global, 2 = head, 3 = both; got {pattern}")
-        features = self.features(images, self._checked(camera, images), present)
+        features = self.features(images, self._check_camera(camera, images), present)
         if features.head is None or pattern == 1:
             return features.ori
         return features.head if pattern == 2 else features.both
 
-    def _global(self, tokens: Tensor) -> Tensor:
+    def _pool_global(self, tokens: Tensor) -> Tensor:
         """The global features [B, 3, C]: the class token, joined with the mean patch where
         GLOBAL_LOCAL is on.
         """
@@ -115,7 +115,7 @@ class ReIdNetwork(nn.Module):
             dim=1,
         )
 
-    def _checked(self, camera: Tensor | None, images: Tensor) -> Tensor:
+    def _check_camera(self, camera: Tensor | None, images: Tensor) -> Tensor:
         if camera is None:
             return torch.full((images.shape[0],), -1, dtype=torch.int64, device=images.device)
         cameras = self.config.cameras
@@ -126,5 +126,5 @@ class ReIdNetwork(nn.Module):
         return camera
 
 
-def _reduction(channels: int) -> nn.Sequential:
+def _make_reduction(channels: int) -> nn.Sequential:
     return nn.Sequential(nn.LayerNorm(2 * channels), nn.Linear(2 * channels, channels), QuickGELU())

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def sine_cosine(grid: tuple[int, int], width: int) -> Tensor:
+def make_position_embedding(grid: tuple[int, int], width: int) -> Tensor:
     """Sines and cosines of a patch's row and column, [rows * columns, width] in [-1, 1].
 
     Source: Beyer et al., "Better plain ViT baselines for ImageNet-1k" (2022). Starting from small
@@ -24,7 +24,7 @@ def sine_cosine(grid: tuple[int, int], width: int) -> Tensor:
     )
 
 
-def resized(embedding: Tensor, grid: tuple[int, int]) -> Tensor:
+def resize_position_embedding(embedding: Tensor, grid: tuple[int, int]) -> Tensor:
     """Pretrained position embeddings [1 + rows * columns, width] for another grid, bilinear, class
     token kept.
 
@@ -33,13 +33,13 @@ def resized(embedding: Tensor, grid: tuple[int, int]) -> Tensor:
     fill neither.
     """
     first, patches = embedding[:1], embedding[1:]
-    rows, columns = _given_grid(len(patches), grid)
+    rows, columns = _infer_grid(len(patches), grid)
     given = patches.T.reshape(1, -1, rows, columns)
     fitted = functional.interpolate(given, size=grid, mode="bilinear", align_corners=False)
     return torch.cat([first, fitted.flatten(2)[0].T])
 
 
-def _given_grid(patches: int, grid: tuple[int, int]) -> tuple[int, int]:
+def _infer_grid(patches: int, grid: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns of a grid of so many patches: a square, or of the aspect of `grid`."""
     for aspect in ((1, 1), grid):
         columns = round((patches * aspect[1] / aspect[0]) ** 0.5)

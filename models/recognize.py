@@ -26,7 +26,7 @@ _SIGNS = (
 )
 
 
-def looks_like(keys: Iterable[str]) -> str:
+def describe_keys(keys: Iterable[str]) -> str:
     """A few words on what network has these keys."""
     names = list(keys)
     return next(

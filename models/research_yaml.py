@@ -11,7 +11,13 @@ from typing import Any, TypeVar
 
 from trireid.models.config import Backbone, Head, NetworkConfig
 from trireid.models.research_keys import check_keys, check_overrides
-from trireid.models.yaml_file import Overridden, Settings, decode_literal, override, read_yaml
+from trireid.models.yaml_file import (
+    OverriddenSettings,
+    Settings,
+    decode_literal,
+    override,
+    read_yaml,
+)
 from trireid.samples import ConfigError
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -71,43 +77,51 @@ def network_config(settings: Settings, shapes: Shapes) -> NetworkConfig:
             one that is, or has a value that makes no sense; or, with both values, YAML and shapes
             disagree.
     """
-    expanded = _expand(settings)
+    expanded = _expand_nodes(settings)
     settings = (
-        Overridden(expanded, settings.overridden) if isinstance(settings, Overridden) else expanded
+        OverriddenSettings(expanded, settings.overridden)
+        if isinstance(settings, OverriddenSettings)
+        else expanded
     )
     check_keys(settings)
     _check_supported(settings, shapes)
-    backbone = _backbone(settings, shapes)
-    sizes = _clip_sizes(shapes) if backbone is Backbone.CLIP else _imagenet_sizes(shapes)
+    backbone = _read_backbone(settings, shapes)
+    sizes = (
+        _infer_clip_sizes(shapes) if backbone is Backbone.CLIP else _infer_imagenet_sizes(shapes)
+    )
     table = "BACKBONE.cv_embed" if backbone is Backbone.CLIP else "BACKBONE.base.sie_embed"
-    sees_cameras = _value(settings, "MODEL.SIE_CAMERA", table in shapes, _boolean)
+    sees_cameras = _read_value(settings, "MODEL.SIE_CAMERA", table in shapes, _parse_bool)
     cameras = shapes.get(table, (0,))[0] if sees_cameras else 0
-    head = _head(settings, shapes)
+    head = _read_head(settings, shapes)
     # The fingerprint covers the whole configuration: of a part that the network lacks, a default
     # stays what it was.
     factor = _SIE_COE if cameras else NetworkConfig.sie_coe
-    heads = _count(shapes, _EXPERTS) or _HEADS if head is Head.HDM_ATM else NetworkConfig.moe_heads
+    heads = (
+        _count_modules(shapes, _EXPERTS) or _HEADS
+        if head is Head.HDM_ATM
+        else NetworkConfig.moe_heads
+    )
     config = NetworkConfig(
         backbone=backbone,
         **sizes,
-        image_size=_value(settings, "INPUT.SIZE_TEST", _SIZE, _pair),
-        stride=_value(settings, "MODEL.STRIDE_SIZE", _STRIDE, _stride),
+        image_size=_read_value(settings, "INPUT.SIZE_TEST", _SIZE, _parse_pair),
+        stride=_read_value(settings, "MODEL.STRIDE_SIZE", _STRIDE, _parse_stride),
         cameras=cameras,
-        sie_coe=_value(settings, "MODEL.SIE_COE", factor, _number),
-        global_local=_switch(settings, shapes, _LOCAL),
+        sie_coe=_read_value(settings, "MODEL.SIE_COE", factor, _parse_number),
+        global_local=_read_switch(settings, shapes, _LOCAL),
         head=head,
-        sparse_ratio=_value(settings, "MODEL.SDTPS_SPARSE_RATIO", 0.5, _number),
-        aggregation_ratio=_value(settings, "MODEL.SDTPS_AGGR_RATIO", 0.4, _number),
-        beta=_value(settings, "MODEL.SDTPS_BETA", 0.25, _number),
-        moe_heads=_value(settings, "MODEL.HEAD", heads, _whole),
-        mean=_value(settings, "INPUT.PIXEL_MEAN", (0.5, 0.5, 0.5), _triple),
-        std=_value(settings, "INPUT.PIXEL_STD", (0.5, 0.5, 0.5), _triple),
+        sparse_ratio=_read_value(settings, "MODEL.SDTPS_SPARSE_RATIO", 0.5, _parse_number),
+        aggregation_ratio=_read_value(settings, "MODEL.SDTPS_AGGR_RATIO", 0.4, _parse_number),
+        beta=_read_value(settings, "MODEL.SDTPS_BETA", 0.25, _parse_number),
+        moe_heads=_read_value(settings, "MODEL.HEAD", heads, _parse_int),
+        mean=_read_value(settings, "INPUT.PIXEL_MEAN", (0.5, 0.5, 0.5), _parse_triple),
+        std=_read_value(settings, "INPUT.PIXEL_STD", (0.5, 0.5, 0.5), _parse_triple),
     )
-    _agree(settings, config, shapes, sees_cameras and backbone is Backbone.CLIP, table)
+    _check_agreement(settings, config, shapes, sees_cameras and backbone is Backbone.CLIP, table)
     return config
 
 
-def yaml_of(config: NetworkConfig) -> dict[str, Any]:
+def to_research_yaml(config: NetworkConfig) -> dict[str, Any]:
     """The research code's YAML, as a mapping, for a network: what `network_config` reads back."""
     return {
         "MODEL": {
@@ -133,7 +147,7 @@ def yaml_of(config: NetworkConfig) -> dict[str, Any]:
     }
 
 
-def _expand(settings: Settings) -> Settings:
+def _expand_nodes(settings: Settings) -> Settings:
     """Sections as mappings also where the configuration came as yacs nodes."""
     return {
         key: dict(part) if isinstance(part, Mapping) else part for key, part in settings.items()
@@ -142,11 +156,11 @@ def _expand(settings: Settings) -> Settings:
 
 def _check_supported(settings: Settings, shapes: Shapes) -> None:
     for key, harmless in _UNSUPPORTED.items():
-        value = _given(settings, key)
-        if value is not _ABSENT and _as_switch(value) not in harmless:
+        value = _find_value(settings, key)
+        if value is not _ABSENT and _parse_switch(value) not in harmless:
             raise ConfigError(f"{key}: {value} is not supported; it changes the network", key)
-    norm = _given(settings, _NORM)
-    if norm is not _ABSENT and _as_switch(norm) is not True:
+    norm = _find_value(settings, _NORM)
+    if norm is not _ABSENT and _parse_switch(norm) is not True:
         raise ConfigError(
             f"{_NORM}: {norm!r} compares by distances that are not cosines, and embeddings here are of unit length; "
             f"take that by {_NORM}: 'yes' (--opts {_NORM} yes)",
@@ -160,18 +174,18 @@ def _check_supported(settings: Settings, shapes: Shapes) -> None:
         )
 
 
-def _backbone(settings: Settings, shapes: Shapes) -> Backbone:
+def _read_backbone(settings: Settings, shapes: Shapes) -> Backbone:
     key = "MODEL.TRANSFORMER_TYPE"
     layouts = {
         Backbone.CLIP: "BACKBONE.base.conv1.weight",
         Backbone.IMAGENET: "BACKBONE.base.patch_embed.proj.weight",
     }
     held = next((backbone for backbone, layout in layouts.items() if layout in shapes), None)
-    name = _value(settings, key, (held or Backbone.IMAGENET).value, str)
+    name = _read_value(settings, key, (held or Backbone.IMAGENET).value, str)
     if name not in list(Backbone):
         raise ConfigError(f"{key}: {name} is not supported; known: {', '.join(Backbone)}", key)
     if held is not None and held != name:
-        raise _disagreement(settings, key, name, held)
+        raise _describe_disagreement(settings, key, name, held)
     if held is None:
         raise ConfigError(
             f"no {layouts[Backbone(name)]} in the checkpoint: it holds no backbone of the family",
@@ -180,8 +194,8 @@ def _backbone(settings: Settings, shapes: Shapes) -> Backbone:
     return Backbone(name)
 
 
-def _head(settings: Settings, shapes: Shapes) -> Head:
-    sdtps, hdm, atm = (_switch(settings, shapes, key) for key in (_SDTPS, _HDM, _ATM))
+def _read_head(settings: Settings, shapes: Shapes) -> Head:
+    sdtps, hdm, atm = (_read_switch(settings, shapes, key) for key in (_SDTPS, _HDM, _ATM))
     if sdtps and (hdm or atm):
         raise ConfigError(f"{_SDTPS}: cannot be on together with HDM or ATM", _SDTPS)
     if atm and not hdm:
@@ -191,33 +205,35 @@ def _head(settings: Settings, shapes: Shapes) -> Head:
     return Head.HDM_ATM if atm else Head.HDM if hdm else Head.NONE
 
 
-def _switch(settings: Settings, shapes: Shapes, key: str) -> bool:
+def _read_switch(settings: Settings, shapes: Shapes, key: str) -> bool:
     """What the YAML says, else whether the checkpoint has the keys that the switch adds."""
-    return _value(settings, key, any(name.startswith(_SHOWN[key]) for name in shapes), _boolean)
+    return _read_value(
+        settings, key, any(name.startswith(_SHOWN[key]) for name in shapes), _parse_bool
+    )
 
 
-def _clip_sizes(shapes: Shapes) -> dict[str, int]:
-    width, _, patch, _ = _shape(shapes, "BACKBONE.base.conv1.weight", 4)
-    _, channels = _shape(shapes, "BACKBONE.base.proj", 2)
+def _infer_clip_sizes(shapes: Shapes) -> dict[str, int]:
+    width, _, patch, _ = _get_shape(shapes, "BACKBONE.base.conv1.weight", 4)
+    _, channels = _get_shape(shapes, "BACKBONE.base.proj", 2)
     return {
         "patch": patch,
         "width": width,
         "channels": channels,
-        "depth": _count(shapes, "BACKBONE.base.transformer.resblocks."),
+        "depth": _count_modules(shapes, "BACKBONE.base.transformer.resblocks."),
     }
 
 
-def _imagenet_sizes(shapes: Shapes) -> dict[str, int]:
-    width, _, patch, _ = _shape(shapes, "BACKBONE.base.patch_embed.proj.weight", 4)
+def _infer_imagenet_sizes(shapes: Shapes) -> dict[str, int]:
+    width, _, patch, _ = _get_shape(shapes, "BACKBONE.base.patch_embed.proj.weight", 4)
     return {
         "patch": patch,
         "width": width,
         "channels": width,
-        "depth": _count(shapes, "BACKBONE.base.blocks."),
+        "depth": _count_modules(shapes, "BACKBONE.base.blocks."),
     }
 
 
-def _agree(
+def _check_agreement(
     settings: Settings, config: NetworkConfig, shapes: Shapes, needs_cameras: bool, table: str
 ) -> None:
     """Raise where a switch says one thing and the checkpoint's keys and shapes another."""
@@ -230,7 +246,7 @@ def _agree(
     for key, wanted in switches.items():
         prefix = _SHOWN[key]
         if wanted != any(name.startswith(prefix) for name in shapes):
-            raise _disagreement(
+            raise _describe_disagreement(
                 settings,
                 key,
                 wanted,
@@ -238,7 +254,7 @@ def _agree(
                 f" ({prefix}* is {'absent' if wanted else 'there'})",
             )
     if needs_cameras != (table in shapes) and (needs_cameras or not config.cameras):
-        raise _disagreement(
+        raise _describe_disagreement(
             settings, "MODEL.SIE_CAMERA", needs_cameras, table in shapes, f" ({table})"
         )
     position = {
@@ -249,38 +265,46 @@ def _agree(
     if tokens != config.patches + 1:
         size = "x".join(map(str, config.image_size))
         wanted_patches = f"{config.patches} patches ({size}, stride {config.stride})"
-        raise _disagreement(settings, "INPUT.SIZE_TEST", wanted_patches, max(0, tokens - 1))
+        raise _describe_disagreement(
+            settings, "INPUT.SIZE_TEST", wanted_patches, max(0, tokens - 1)
+        )
     if config.head is Head.SDTPS:
         aggregated = shapes.get("sdtps.rgb_aggr.weight.3.weight", (config.aggregated,))[0]
         if aggregated != config.aggregated:
-            raise _disagreement(
+            raise _describe_disagreement(
                 settings, "MODEL.SDTPS_AGGR_RATIO", f"{config.aggregated} tokens", aggregated
             )
-    if config.head is Head.HDM_ATM and _count(shapes, _EXPERTS) != config.moe_heads:
-        raise _disagreement(settings, "MODEL.HEAD", config.moe_heads, _count(shapes, _EXPERTS))
+    if config.head is Head.HDM_ATM and _count_modules(shapes, _EXPERTS) != config.moe_heads:
+        raise _describe_disagreement(
+            settings, "MODEL.HEAD", config.moe_heads, _count_modules(shapes, _EXPERTS)
+        )
 
 
-def _disagreement(
+def _describe_disagreement(
     settings: Settings, key: str, wanted: object, held: object, note: str = ""
 ) -> ConfigError:
-    says = "the research code's default is" if _given(settings, key) is _ABSENT else "the YAML says"
-    if isinstance(settings, Overridden) and key in settings.overridden:
+    says = (
+        "the research code's default is"
+        if _find_value(settings, key) is _ABSENT
+        else "the YAML says"
+    )
+    if isinstance(settings, OverriddenSettings) and key in settings.overridden:
         says = "--opts says"
     return ConfigError(f"{key}: {says} {wanted}, the checkpoint {held}{note}", key)
 
 
-def _shape(shapes: Shapes, key: str, rank: int) -> tuple[int, ...]:
+def _get_shape(shapes: Shapes, key: str, rank: int) -> tuple[int, ...]:
     if key not in shapes or len(shapes[key]) != rank:
         raise ConfigError(f"{key}: missing from the checkpoint, or not of {rank} dimensions", key)
     return shapes[key]
 
 
-def _count(shapes: Shapes, prefix: str) -> int:
+def _count_modules(shapes: Shapes, prefix: str) -> int:
     """How many numbered modules stand under a prefix."""
     return len({key.removeprefix(prefix).split(".")[0] for key in shapes if key.startswith(prefix)})
 
 
-def _given(settings: Settings, key: str) -> Any:
+def _find_value(settings: Settings, key: str) -> Any:
     """The value of a key, as yacs reads it, or _ABSENT."""
     section, name = key.split(".")
     part = settings.get(section)
@@ -291,8 +315,10 @@ def _given(settings: Settings, key: str) -> Any:
     return decode_literal(part[name]) if name in part else _ABSENT
 
 
-def _value(settings: Settings, key: str, default: Value, convert: Callable[[Any], Value]) -> Value:
-    given = _given(settings, key)
+def _read_value(
+    settings: Settings, key: str, default: Value, convert: Callable[[Any], Value]
+) -> Value:
+    given = _find_value(settings, key)
     if given is _ABSENT:
         return default
     try:
@@ -301,7 +327,7 @@ def _value(settings: Settings, key: str, default: Value, convert: Callable[[Any]
         raise ConfigError(f"{key}: {repr(given)[:60]} makes no sense there", key) from error
 
 
-def _as_switch(value: Any) -> Any:
+def _parse_switch(value: Any) -> Any:
     """yes and no in each of their forms as booleans; anything else as it is."""
     words = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
     if isinstance(value, str):
@@ -309,33 +335,33 @@ def _as_switch(value: Any) -> Any:
     return bool(value) if type(value) is int and value in (0, 1) else value
 
 
-def _boolean(value: Any) -> bool:
-    switch = _as_switch(value)
+def _parse_bool(value: Any) -> bool:
+    switch = _parse_switch(value)
     if not isinstance(switch, bool):
         raise ValueError(value)
     return switch
 
 
-def _number(value: Any) -> float:
+def _parse_number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(value)
     return float(value)
 
 
-def _whole(value: Any) -> int:
-    number = _number(value)
+def _parse_int(value: Any) -> int:
+    number = _parse_number(value)
     if not number.is_integer():
         raise ValueError(value)
     return int(number)
 
 
-def _pair(values: Any) -> tuple[int, int]:
+def _parse_pair(values: Any) -> tuple[int, int]:
     height, width = (values, values) if isinstance(values, int | float) else values
-    return _whole(height), _whole(width)
+    return _parse_int(height), _parse_int(width)
 
 
-def _stride(values: Any) -> int:
-    height, width = _pair(
+def _parse_stride(values: Any) -> int:
+    height, width = _parse_pair(
         values[0] if isinstance(values, list | tuple) and len(values) == 1 else values
     )
     if height != width:
@@ -343,6 +369,6 @@ def _stride(values: Any) -> int:
     return height
 
 
-def _triple(values: Any) -> tuple[float, float, float]:
+def _parse_triple(values: Any) -> tuple[float, float, float]:
     first, second, third = (values,) * 3 if isinstance(values, int | float) else values
-    return _number(first), _number(second), _number(third)
+    return _parse_number(first), _parse_number(second), _parse_number(third)

@@ -80,7 +80,7 @@ def choose_state(content: Any, path: Path, chosen: str | None = None) -> State:
         names = ", ".join(name or "(the file itself)" for name in sets)
         raise CheckpointError(
             f"{path}: holds several sets of weights: {names}; say which one is meant: --weights NAME"
-            " (in Python weights=NAME, in a training configuration start_weights: NAME)",
+            " (in Python weights=NAME, in a training configuration pretrained_weights: NAME)",
             "weights",
         )
     return next(iter(sets.values()))
@@ -144,7 +144,7 @@ def _split(states: Mapping[str, State]) -> dict[str, State]:
         parts = _join(by_prefix)
         for prefix, part in parts.items():
             last = ".".join((name, *prefix)).strip(".") if len(parts) > 1 else name
-            sets[last] = _without_backbone(part)
+            sets[last] = _strip_backbone(part)
     return sets
 
 
@@ -165,7 +165,7 @@ def _strip(key: str) -> tuple[tuple[str, ...], str]:
     return tuple(parts[:count]), ".".join(parts[count:])
 
 
-def _without_backbone(state: State) -> State:
+def _strip_backbone(state: State) -> State:
     if all(key.startswith(_BACKBONE) and not key.startswith(_OWN_BACKBONE) for key in state):
         return {key.removeprefix(_BACKBONE): value for key, value in state.items()}
     return state

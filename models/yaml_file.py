@@ -5,6 +5,7 @@ of size and nesting.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -49,6 +50,10 @@ class _Loader(yaml.SafeLoader):
         return mapping
 
 
+#: `5e-6` is a number in YAML 1.2; PyYAML, which reads 1.1, wants a point in it.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
 _Loader.add_constructor("tag:yaml.org,2002:python/tuple", _Loader.construct_any_tuple)
 
 
@@ -70,7 +75,7 @@ def read_yaml(config: str | PathLike[str] | Settings) -> Settings:
     return config
 
 
-class Overridden(dict[str, Any]):
+class OverriddenSettings(dict[str, Any]):
     """Settings of which some are not the YAML's own.
 
     `overridden`: their keys, as in `MODEL.SIE_COE`.
@@ -98,7 +103,7 @@ def override(settings: Settings, pairs: Sequence[str]) -> Settings:
         for part in reversed(key.split(".")):
             value = {part: value}
         settings = _merge(settings, value)
-    return Overridden(settings, frozenset(pairs[::2]))
+    return OverriddenSettings(settings, frozenset(pairs[::2]))
 
 
 def decode_literal(value: Any) -> Any:

@@ -18,18 +18,18 @@ Changes = Mapping[str, Mapping[str, Any]]
 class Arm:
     """`what` it changes, in words, and `changes` to the common recipe, by section.
 
-    `backbone_share`: the backbone's rate as a share of the head's, where the arm changes it.
+    `backbone_lr_share`: the backbone's rate as a share of the head's, where the arm changes it.
     """
 
     what: str
     changes: Changes
-    backbone_share: float | None = None
+    backbone_lr_share: float | None = None
 
 
 #: The failing run's mask and precision; float16 is emulated, so that it can be shown on a CPU.
 _PUBLISHED: Final = {
     "sdtps": {"attention_gradient": "none", "gumbel": "published"},
-    "machine": {"precision": "emulated-float16"},
+    "runtime": {"precision": "emulated-float16"},
 }
 _NONE: Final = {"sdtps": {"attention_gradient": "none", "gumbel": "on"}}
 
@@ -62,7 +62,7 @@ ARMS: Final[dict[str, Arm]] = {
     "faster backbone": Arm(
         "scores detached, the backbone at a tenth of the head's rate, not a 70th",
         _NONE,
-        backbone_share=0.1,
+        backbone_lr_share=0.1,
     ),
     "batch 2 x 4": Arm(
         "scores detached, batch 2 x 4, not 4 x 4", {**_NONE, "batch": {"identities": 2}}
@@ -80,19 +80,19 @@ ARMS: Final[dict[str, Arm]] = {
         {**_PUBLISHED, "schedule": {"warmup_epochs": 10}, "batch": {"identities": 2}},
     ),
     "frozen": Arm(
-        "scores detached, the backbone not trained at all", {**_NONE, "optimiser": {"frozen": True}}
+        "scores detached, the backbone not trained at all", {**_NONE, "optimizer": {"frozen": True}}
     ),
 }
 
 
-def arm_settings(common: Mapping[str, Any], arm: str, seed: int) -> dict[str, Any]:
+def make_arm_settings(common: Mapping[str, Any], arm: str, seed: int) -> dict[str, Any]:
     """The settings of one run, as a mapping. Raises KeyError for an arm that does not exist."""
     changed: dict[str, Any] = {**deepcopy(dict(common)), "seed": seed}
     for section, values in ARMS[arm].changes.items():
         changed[section] = {**changed.get(section, {}), **values}
-    if ARMS[arm].backbone_share is not None:
-        changed["optimiser"]["backbone_rate"] = (
-            ARMS[arm].backbone_share * changed["optimiser"]["rate"]
+    if ARMS[arm].backbone_lr_share is not None:
+        changed["optimizer"]["backbone_lr"] = (
+            ARMS[arm].backbone_lr_share * changed["optimizer"]["lr"]
         )
     if changed["network"]["head"] != "sdtps":
         changed.pop("sdtps")

@@ -15,7 +15,7 @@ import numpy as np
 from trireid.training.data import Data
 from trireid.training.files import write_text
 from trireid.training.loop import Training
-from trireid.training.settings_file import settings_of
+from trireid.training.settings import parse_settings
 
 _ROUNDS: Final = 7
 _FILE: Final = "cost.json"
@@ -27,7 +27,7 @@ def measure_costs(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> No
     """
     with tempfile.TemporaryDirectory() as scratch:
         runs = {
-            arm: _made(Path(scratch) / str(index), settings[arm])
+            arm: _prepare(Path(scratch) / str(index), settings[arm])
             for index, arm in enumerate(settings)
         }
         taken: dict[str, list[float]] = {arm: [] for arm in runs}
@@ -50,8 +50,8 @@ def missing_costs(folder: Path, arms: Sequence[str]) -> list[str]:
     return [arm for arm in arms if arm not in read_costs(folder)]
 
 
-def _made(folder: Path, settings: Mapping[str, Any]) -> Training:
-    made = settings_of(settings)
+def _prepare(folder: Path, settings: Mapping[str, Any]) -> Training:
+    made = parse_settings(settings)
     return Training(
-        made, Data.of(made.data, made.network, made.batch, made.identities_per_step), folder
+        made, Data.load(made.data, made.network, made.batch, made.identities_per_step), folder
     )

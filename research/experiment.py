@@ -20,11 +20,11 @@ import torch
 import yaml
 from tqdm import tqdm
 
-from research.arms import ARMS, arm_settings
+from research.arms import ARMS, make_arm_settings
 from research.cost import measure_costs, missing_costs
 from trireid.samples import ConfigError, TrireidError
 from trireid.training.files import save, write_text
-from trireid.training.settings_file import settings_of
+from trireid.training.settings import parse_settings
 
 _NETWORK: Final = {"image_size": [128, 64], "width": 128, "depth": 4, "channels": 128, "cameras": 6}
 #: Every group starts here in the warm-up, as in the research code: a tenth of the head's rate.
@@ -45,23 +45,23 @@ class Scale:
     identities: int = 80
     validation_identities: int = 16
     test_identities: int = 60
-    rate: float = 1.4e-3
+    lr: float = 1.4e-3
     batch: tuple[int, int] = (4, 4)
     backbone_identities: int = 300
     backbone_epochs: int = 27
     threads: int = 1
 
     @property
-    def backbone_rate(self) -> float:
+    def backbone_lr(self) -> float:
         """Of the pretrained backbone."""
-        return self.rate * 5e-6 / 3.5e-4
+        return self.lr * 5e-6 / 3.5e-4
 
 
-def common_settings(scale: Scale, folder: Path) -> dict[str, Any]:
+def make_common_settings(scale: Scale, folder: Path) -> dict[str, Any]:
     """What every arm shares: the recipe `full`."""
     return {
         "network": {**_NETWORK, "head": "sdtps"},
-        "start": str(folder / "backbone.pth"),
+        "pretrained": str(folder / "backbone.pth"),
         "data": {
             "source": f"synthetic:person:{scale.identities}",
             "validation_identities": scale.validation_identities,
@@ -70,19 +70,19 @@ def common_settings(scale: Scale, folder: Path) -> dict[str, Any]:
         },
         "batch": {"identities": scale.batch[0], "samples": scale.batch[1]},
         "sdtps": {"attention_gradient": "full", "gumbel": "on"},
-        "optimiser": {"rate": scale.rate, "backbone_rate": scale.backbone_rate},
+        "optimizer": {"lr": scale.lr, "backbone_lr": scale.backbone_lr},
         "schedule": {
             "epochs": scale.epochs,
             "warmup_epochs": min(3, scale.epochs - 1),
-            "warmup_rate": _TENTH * scale.rate,
+            "warmup_lr": _TENTH * scale.lr,
             "steps_per_epoch": (scale.identities - scale.validation_identities) // scale.batch[0],
         },
-        "machine": {"device": "auto", "threads": scale.threads},
-        "upkeep": {"evaluate_every": 5, "diagnose_every": 5, "save_every": 50},
+        "runtime": {"device": "auto", "threads": scale.threads},
+        "logging": {"evaluate_every": 5, "diagnose_every": 5, "save_every": 50},
     }
 
 
-def backbone_settings(scale: Scale, folder: Path) -> dict[str, Any]:
+def make_backbone_settings(scale: Scale, folder: Path) -> dict[str, Any]:
     """The pretraining: no head, from scratch, on another world's identities."""
     return {
         "network": {**_NETWORK, "head": "none"},
@@ -93,21 +93,21 @@ def backbone_settings(scale: Scale, folder: Path) -> dict[str, Any]:
         },
         "batch": {"identities": 8, "samples": 4},
         "loss": {"identity": 1.0, "triplet": 1.0},
-        "optimiser": {
+        "optimizer": {
             "name": "adamw",
-            "rate": 1e-3,
-            "backbone_rate": None,
+            "lr": 1e-3,
+            "backbone_lr": None,
             "weight_decay": 0.05,
             "clip": 5.0,
         },
         "schedule": {
             "epochs": scale.backbone_epochs,
             "warmup_epochs": min(2, scale.backbone_epochs - 1),
-            "warmup_rate": 2e-5,
+            "warmup_lr": 2e-5,
         },
         "augmentation": {"drop_camera": 0.5},
-        "machine": {"device": "auto", "threads": scale.threads},
-        "upkeep": {"evaluate_every": 9},
+        "runtime": {"device": "auto", "threads": scale.threads},
+        "logging": {"evaluate_every": 9},
     }
 
 
@@ -122,26 +122,29 @@ def run_experiment(folder: Path, arms: Sequence[str], seeds: int, scale: Scale) 
     if unknown:
         raise ConfigError(f"--arms: there is no {unknown[0]}; there are {', '.join(ARMS)}", "arms")
     folder.mkdir(parents=True, exist_ok=True)
-    with _one_process(folder / "backbone"):
+    with _lock_run(folder / "backbone"):
         _pretrain(folder, scale)
     unmeasured = missing_costs(folder, arms)
     if unmeasured:
         measure_costs(
             folder,
-            {arm: arm_settings(common_settings(scale, folder), arm, 0) for arm in unmeasured},
+            {
+                arm: make_arm_settings(make_common_settings(scale, folder), arm, 0)
+                for arm in unmeasured
+            },
         )
     runs = [(arm, seed) for seed in range(seeds) for arm in arms]
     for arm, seed in tqdm(runs, desc="runs", unit="run"):
-        with _one_process(run_folder(folder, arm, seed)) as free:
+        with _lock_run(get_run_folder(folder, arm, seed)) as free:
             if free:
                 _train(
-                    run_folder(folder, arm, seed),
-                    arm_settings(common_settings(scale, folder), arm, seed),
+                    get_run_folder(folder, arm, seed),
+                    make_arm_settings(make_common_settings(scale, folder), arm, seed),
                 )
-    return [run_folder(folder, arm, seed) for arm, seed in runs]
+    return [get_run_folder(folder, arm, seed) for arm, seed in runs]
 
 
-def run_folder(folder: Path, arm: str, seed: int) -> Path:
+def get_run_folder(folder: Path, arm: str, seed: int) -> Path:
     """Where a run is kept."""
     return folder / arm.replace(",", "").replace(" ", "-") / str(seed)
 
@@ -149,7 +152,7 @@ def run_folder(folder: Path, arm: str, seed: int) -> Path:
 def _pretrain(folder: Path, scale: Scale) -> None:
     if (folder / "backbone.pth").exists():
         return
-    _train(folder / "backbone", backbone_settings(scale, folder))
+    _train(folder / "backbone", make_backbone_settings(scale, folder))
     if not (folder / "backbone" / "last.pth").exists():
         raise TrireidError(
             f"the backbone's pretraining stopped; see {folder / 'backbone' / 'train.log'}"
@@ -166,7 +169,7 @@ def _train(run: Path, settings: dict[str, Any]) -> None:
     """`trireid train` in a process of its own, so that time and memory are the run's alone."""
     if (run / "result.json").exists() or (run / "stopped.txt").exists():
         return
-    settings_of(settings)
+    parse_settings(settings)
     run.mkdir(parents=True, exist_ok=True)
     write_text(run / "train.yml", yaml.safe_dump(settings, sort_keys=False))
     command = [
@@ -191,7 +194,7 @@ def _train(run: Path, settings: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _one_process(run: Path) -> Iterator[bool]:
+def _lock_run(run: Path) -> Iterator[bool]:
     """Whether this process has a run to itself: several may share a folder, and each takes what the
     others leave.
 

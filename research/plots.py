@@ -10,7 +10,7 @@ from typing import Any
 from research.arms import ARMS
 
 _PATTERN_NAMES = {1: "pattern 1 (global)", 2: "pattern 2 (head)", 3: "pattern 3 (both)"}
-_COURSES = {
+_CURVES = {
     "loss": "training loss",
     "accuracy_head": "head's accuracy, training",
     "mAP_3": "validation mAP, pattern 3, %",
@@ -20,12 +20,12 @@ _PATHS = {
     "predictor": "through the predictor",
     "mask": "through the mask",
 }
-Course = Mapping[int, float]
+Curve = Mapping[int, float]
 
 
 def draw_scores(scores: Mapping[str, Mapping[int, Sequence[float]]], path: Path) -> None:
     """A row per arm: a dot per seed and a line over their range, for each pattern; mAP in percent."""
-    with _figure(path, (8, 1.2 + 0.42 * len(scores))) as figure:
+    with _open_figure(path, (8, 1.2 + 0.42 * len(scores))) as figure:
         axes = figure.add_subplot()
         for shift, (pattern, name) in zip((-0.22, 0, 0.22), _PATTERN_NAMES.items(), strict=True):
             rows = [
@@ -55,14 +55,14 @@ def draw_scores(scores: Mapping[str, Mapping[int, Sequence[float]]], path: Path)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
 
 
-def draw_curves(courses: Mapping[str, Mapping[str, Course]], path: Path) -> None:
+def draw_curves(curves: Mapping[str, Mapping[str, Curve]], path: Path) -> None:
     """Three panels over the epochs, a line per arm."""
-    with _figure(path, (13, 4.8)) as figure:
-        panels = figure.subplots(1, len(_COURSES))
-        for axes, (name, title) in zip(panels, _COURSES.items(), strict=True):
-            for arm, course in courses.items():
-                line = course[name]
-                axes.plot(list(line), list(line.values()), label=arm, **_style(arm))
+    with _open_figure(path, (13, 4.8)) as figure:
+        panels = figure.subplots(1, len(_CURVES))
+        for axes, (name, title) in zip(panels, _CURVES.items(), strict=True):
+            for arm, curve in curves.items():
+                line = curve[name]
+                axes.plot(list(line), list(line.values()), label=arm, **_choose_style(arm))
             axes.set(xlabel="epoch", title=title)
             if name == "loss":
                 axes.set_yscale("log")
@@ -74,14 +74,14 @@ def draw_curves(courses: Mapping[str, Mapping[str, Course]], path: Path) -> None
         figure.legend(handles, labels, loc="outside lower center", ncols=7, frameon=False)
 
 
-def draw_gradients(paths: Mapping[str, Mapping[str, Course]], path: Path) -> None:
+def draw_gradients(paths: Mapping[str, Mapping[str, Curve]], path: Path) -> None:
     """Three panels on a logarithmic scale, a line per arm."""
-    with _figure(path, (13, 4.8)) as figure:
+    with _open_figure(path, (13, 4.8)) as figure:
         panels = figure.subplots(1, len(_PATHS), sharey=True)
         for axes, (name, title) in zip(panels, _PATHS.items(), strict=True):
-            for arm, courses in paths.items():
-                line = {epoch: value for epoch, value in courses[name].items() if value > 0}
-                axes.plot(list(line), list(line.values()), label=arm, **_style(arm))
+            for arm, curves in paths.items():
+                line = {epoch: value for epoch, value in curves[name].items() if value > 0}
+                axes.plot(list(line), list(line.values()), label=arm, **_choose_style(arm))
             axes.set(xlabel="epoch", title=title, yscale="log")
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
@@ -90,14 +90,14 @@ def draw_gradients(paths: Mapping[str, Mapping[str, Course]], path: Path) -> Non
         figure.legend(handles, labels, loc="outside lower center", ncols=7, frameon=False)
 
 
-def _style(arm: str) -> dict[str, Any]:
+def _choose_style(arm: str) -> dict[str, Any]:
     """The same for an arm in every picture: ten colours, then the same again, dashed."""
     index = list(ARMS).index(arm)
     return {"color": f"C{index % 10}", "linestyle": "-" if index < 10 else "--", "linewidth": 1.5}
 
 
 @contextmanager
-def _figure(path: Path, inches: tuple[float, float]) -> Iterator[Any]:
+def _open_figure(path: Path, inches: tuple[float, float]) -> Iterator[Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

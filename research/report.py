@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import yaml
 
 from research.arms import ARMS
 from research.cost import read_costs
-from research.experiment import run_folder
+from research.experiment import get_run_folder
 from research.plots import draw_curves, draw_gradients, draw_scores
 from trireid.samples import TrireidError
 from trireid.training.files import write_text
+from trireid.training.settings import read_settings
 
 PATTERNS: Final = (1, 2, 3)
 #: Which arms differ in one thing: the arm, and the one that it is held against.
@@ -58,7 +58,7 @@ class Run:
     @classmethod
     def read(cls, folder: Path, arm: str, seed: int) -> Run | None:
         """What a run left; None where it is not finished."""
-        run = run_folder(folder, arm, seed)
+        run = get_run_folder(folder, arm, seed)
         result, stopped = run / "result.json", run / "stopped.txt"
         if not result.exists() and not stopped.exists():
             return None
@@ -67,8 +67,8 @@ class Run:
             seed,
             json.loads(result.read_text()) if result.exists() else None,
             stopped.read_text().strip() if stopped.exists() else "",
-            _rows(run / "epochs.csv"),
-            _rows(run / "gradients.csv"),
+            _read_rows(run / "epochs.csv"),
+            _read_rows(run / "gradients.csv"),
         )
 
 
@@ -87,42 +87,45 @@ def write_report(folder: Path, arms: Sequence[str], seeds: int, path: Path) -> N
             f"{folder}: no run in it is finished, so there is nothing to report", str(folder)
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    pictures = _pictures(runs, path)
+    pictures = _draw_images(runs, path)
     text = (
         _START
-        + "\n\n".join([*_about(folder, runs, seeds), *_tables(runs, read_costs(folder)), *pictures])
+        + "\n\n".join(
+            [*_describe(folder, runs, seeds), *_make_tables(runs, read_costs(folder)), *pictures]
+        )
         + "\n"
         + _END
     )
     write_text(
         path,
-        _replaced(
+        _replace_results(
             path.read_text() if path.exists() else "# The comparison of arms\n\n" + _START + _END,
             text,
         ),
     )
 
 
-def _replaced(old: str, text: str) -> str:
+def _replace_results(old: str, text: str) -> str:
     before, mark, rest = old.partition(_START)
     return before + text + rest.partition(_END)[2] if mark else old.rstrip() + "\n\n" + text
 
 
-def _about(folder: Path, runs: Mapping[str, Sequence[Run]], seeds: int) -> Iterator[str]:
+def _describe(folder: Path, runs: Mapping[str, Sequence[Run]], seeds: int) -> Iterator[str]:
     finished = sum(len(of) for of in runs.values())
-    settings = yaml.safe_load((run_folder(folder, next(iter(runs)), 0) / "train.yml").read_text())
-    data, rates, epochs = settings["data"], settings["optimiser"], settings["schedule"]
+    settings = read_settings(get_run_folder(folder, next(iter(runs)), 0) / "train.yml")
+    data, optimizer, schedule = settings.data, settings.optimizer, settings.schedule
     yield (
-        f"{finished} finished runs of {len(runs)} arms, {seeds} seeds each where finished (column *runs*). "
-        f"Data: `{data['source']}`, of which {data['validation_identities']} identities for validation, and `{data['test']}`; "
-        f"{epochs['epochs']} epochs of {epochs['steps_per_epoch']} steps; rate of the head {rates['rate']:.3g}, of the "
-        f"backbone {rates['backbone_rate']:.3g}. Scores: mean ± standard deviation over seeds, in percent, on the test "
-        "identities, of the checkpoint with the best validation mAP."
+        f"{finished} finished runs of {len(runs)} arms, {seeds} seeds each where finished (column "
+        f"*runs*). Data: `{data.source}`, of which {data.validation_identities} identities for "
+        f"validation, and `{data.test}`; {schedule.epochs} epochs of {schedule.steps_per_epoch} "
+        f"steps; rate of the head {optimizer.lr:.3g}, of the backbone {optimizer.backbone_lr:.3g}. "
+        "Scores: mean ± standard deviation over seeds, in percent, on the test identities, of the "
+        "checkpoint with the best validation mAP."
     )
 
 
-def _tables(runs: Mapping[str, Sequence[Run]], costs: Mapping[str, float]) -> Iterator[str]:
-    yield _scores_table(runs, costs)
+def _make_tables(runs: Mapping[str, Sequence[Run]], costs: Mapping[str, float]) -> Iterator[str]:
+    yield _make_scores_table(runs, costs)
     stopped = [
         f"- {run.arm}, seed {run.seed}: {run.stopped}"
         for of in runs.values()
@@ -131,14 +134,14 @@ def _tables(runs: Mapping[str, Sequence[Run]], costs: Mapping[str, float]) -> It
     ]
     if stopped:
         yield "Runs that stopped themselves:\n\n" + "\n".join(stopped)
-    differences = _difference_table(runs)
+    differences = _make_difference_table(runs)
     if differences:
         yield differences
-    yield _course_table(runs)
-    yield _gradient_table(runs)
+    yield _make_curve_table(runs)
+    yield _make_gradient_table(runs)
 
 
-def _scores_table(runs: Mapping[str, Sequence[Run]], costs: Mapping[str, float]) -> str:
+def _make_scores_table(runs: Mapping[str, Sequence[Run]], costs: Mapping[str, float]) -> str:
     head = [
         "arm",
         "what",
@@ -153,18 +156,18 @@ def _scores_table(runs: Mapping[str, Sequence[Run]], costs: Mapping[str, float])
             ARMS[arm].what,
             str(len(of)),
             *(
-                f"{_spread(of, _test(f'mAP_{p}'))} / {_spread(of, _test(f'rank1_{p}'))}"
+                f"{_format_spread(of, _test(f'mAP_{p}'))} / {_format_spread(of, _test(f'rank1_{p}'))}"
                 for p in PATTERNS
             ),
             f"{costs[arm]:.3f}" if arm in costs else "-",
-            _spread(of, _result("peak_MB"), digits=0),
+            _format_spread(of, _result("peak_MB"), digits=0),
         ]
         for arm, of in runs.items()
     ]
-    return _markdown(head, rows)
+    return _format_markdown(head, rows)
 
 
-def _difference_table(runs: Mapping[str, Sequence[Run]]) -> str:
+def _make_difference_table(runs: Mapping[str, Sequence[Run]]) -> str:
     """One arm less another, seed by seed: the same seed draws the same start and the same batches.
 
     Empty without a pair.
@@ -187,7 +190,7 @@ def _difference_table(runs: Mapping[str, Sequence[Run]]) -> str:
             )
     head = ["what less what", "pairs", *(f"mAP, pattern {p}" for p in PATTERNS)]
     note = "Difference in mAP between runs of the same seed: mean ± standard deviation, and each seed's."
-    return f"{note}\n\n{_markdown(head, rows)}" if rows else ""
+    return f"{note}\n\n{_format_markdown(head, rows)}" if rows else ""
 
 
 def _differences(pairs: Sequence[tuple[Run, Run]], figure: Callable[[Run], float | None]) -> str:
@@ -196,7 +199,7 @@ def _differences(pairs: Sequence[tuple[Run, Run]], figure: Callable[[Run], float
     return f"{np.mean(values):+.1f}{deviation} ({' '.join(f'{value:+.1f}' for value in values)})"
 
 
-def _course_table(runs: Mapping[str, Sequence[Run]]) -> str:
+def _make_curve_table(runs: Mapping[str, Sequence[Run]]) -> str:
     epochs = (1, 4, 10)
     head = [
         "arm",
@@ -210,19 +213,19 @@ def _course_table(runs: Mapping[str, Sequence[Run]]) -> str:
         [
             arm,
             *(
-                f"{_spread(of, _epoch('loss', e))} / {_spread(of, _epoch('accuracy_head', e, 100), 0)}"
+                f"{_format_spread(of, _epoch('loss', e))} / {_format_spread(of, _epoch('accuracy_head', e, 100), 0)}"
                 for e in (*epochs, 0)
             ),
-            _spread(of, _result("best_epoch"), 0),
-            f"{_spread(of, _test('mAP_2', 'test_last'))} / {_spread(of, _test('mAP_3', 'test_last'))}",
-            _spread(of, _result("skipped"), 0),
+            _format_spread(of, _result("best_epoch"), 0),
+            f"{_format_spread(of, _test('mAP_2', 'test_last'))} / {_format_spread(of, _test('mAP_3', 'test_last'))}",
+            _format_spread(of, _result("skipped"), 0),
             " ".join(
                 f"{run.result['final_scale']:g}"
                 for run in of
                 if run.result and run.result["final_scale"]
             )
             or "-",
-            _spread(of, _epoch("zero_gradients", 0, 100), 2),
+            _format_spread(of, _epoch("zero_gradients", 0, 100), 2),
         ]
         for arm, of in runs.items()
     ]
@@ -231,10 +234,10 @@ def _course_table(runs: Mapping[str, Sequence[Run]]) -> str:
         "the test identities of the last epoch's network, patterns 2 and 3; steps that the gradient scaler skipped, the scale "
         "it ended at, and the share of the network's gradient numbers that were exactly 0 in the last epoch (%)."
     )
-    return f"{note}\n\n{_markdown(head, rows)}"
+    return f"{note}\n\n{_format_markdown(head, rows)}"
 
 
-def _gradient_table(runs: Mapping[str, Sequence[Run]]) -> str:
+def _make_gradient_table(runs: Mapping[str, Sequence[Run]]) -> str:
     columns = (
         "branch_ori",
         "branch_head",
@@ -252,8 +255,8 @@ def _gradient_table(runs: Mapping[str, Sequence[Run]]) -> str:
     rows = [
         [
             arm,
-            *(_typical(of, column) for column in columns),
-            *(_typical(of, column, mean=True) for column in shares),
+            *(_format_typical(of, column) for column in columns),
+            *(_format_typical(of, column, mean=True) for column in shares),
         ]
         for arm, of in runs.items()
     ]
@@ -263,7 +266,7 @@ def _gradient_table(runs: Mapping[str, Sequence[Run]]) -> str:
         "*of the update*: of Adam's step for the gradient measured, each number divided by the root of its running mean "
         "square. `-`: nothing flows there."
     )
-    return f"{note}\n\n{_markdown(head, rows)}"
+    return f"{note}\n\n{_format_markdown(head, rows)}"
 
 
 def _test(name: str, of: str = "test") -> Callable[[Run], float | None]:
@@ -289,7 +292,9 @@ def _epoch(name: str, epoch: int, factor: float = 1) -> Callable[[Run], float | 
     return figure
 
 
-def _spread(runs: Sequence[Run], figure: Callable[[Run], float | None], digits: int = 1) -> str:
+def _format_spread(
+    runs: Sequence[Run], figure: Callable[[Run], float | None], digits: int = 1
+) -> str:
     values = [float(value) for run in runs if (value := figure(run)) is not None]
     if not values:
         return "-"
@@ -297,30 +302,31 @@ def _spread(runs: Sequence[Run], figure: Callable[[Run], float | None], digits: 
     return f"{np.mean(values):.{digits}f}{deviation}"
 
 
-def _typical(runs: Sequence[Run], column: str, *, mean: bool = False) -> str:
+def _format_typical(runs: Sequence[Run], column: str, *, mean: bool = False) -> str:
     cells = [float(cell) for run in runs for row in run.gradients if (cell := row.get(column, ""))]
     if not cells or not any(cells):
         return "-"
     return f"{np.mean(cells) if mean else np.exp(np.mean(np.log([c for c in cells if c > 0]))):.2g}"
 
 
-def _pictures(runs: Mapping[str, Sequence[Run]], report: Path) -> list[str]:
+def _draw_images(runs: Mapping[str, Sequence[Run]], report: Path) -> list[str]:
     stem = report.with_suffix("")
     scores = {
-        arm: {p: _values(of, _test(f"mAP_{p}")) for p in PATTERNS} for arm, of in runs.items()
-    }
-    draw_scores(scores, Path(f"{stem}-scores.png"))
-    courses = {
-        arm: {name: _course(of, name) for name in ("loss", "accuracy_head", "mAP_3")}
+        arm: {p: _collect_values(of, _test(f"mAP_{p}")) for p in PATTERNS}
         for arm, of in runs.items()
     }
-    draw_curves(courses, Path(f"{stem}-curves.png"))
+    draw_scores(scores, Path(f"{stem}-scores.png"))
+    curves = {
+        arm: {name: _average_epochs(of, name) for name in ("loss", "accuracy_head", "mAP_3")}
+        for arm, of in runs.items()
+    }
+    draw_curves(curves, Path(f"{stem}-curves.png"))
     paths = {
-        arm: {p: _course_of_gradient(of, f"path_{p}") for p in ("tokens", "predictor", "mask")}
+        arm: {p: _average_gradient(of, f"path_{p}") for p in ("tokens", "predictor", "mask")}
         for arm, of in runs.items()
     }
     flowing = {
-        arm: of for arm, of in paths.items() if any(any(course.values()) for course in of.values())
+        arm: of for arm, of in paths.items() if any(any(curve.values()) for curve in of.values())
     }
     draw_gradients(flowing, Path(f"{stem}-gradients.png"))
     captions = {
@@ -333,24 +339,24 @@ def _pictures(runs: Mapping[str, Sequence[Run]], report: Path) -> list[str]:
     ]
 
 
-def _values(runs: Sequence[Run], figure: Callable[[Run], float | None]) -> list[float]:
+def _collect_values(runs: Sequence[Run], figure: Callable[[Run], float | None]) -> list[float]:
     return [value for run in runs if (value := figure(run)) is not None]
 
 
-def _course(runs: Sequence[Run], column: str) -> dict[int, float]:
-    return _mean_by_epoch(
+def _average_epochs(runs: Sequence[Run], column: str) -> dict[int, float]:
+    return _average_by_epoch(
         [(int(row["epoch"]), row.get(column, "")) for run in runs for row in run.epochs]
     )
 
 
-def _course_of_gradient(runs: Sequence[Run], column: str) -> dict[int, float]:
-    return _mean_by_epoch(
+def _average_gradient(runs: Sequence[Run], column: str) -> dict[int, float]:
+    return _average_by_epoch(
         [(int(row["epoch"]), row.get(column, "")) for run in runs for row in run.gradients]
     )
 
 
-def _mean_by_epoch(cells: Sequence[tuple[int, str]]) -> dict[int, float]:
-    """Mean over seeds of each epoch that has figures."""
+def _average_by_epoch(cells: Sequence[tuple[int, str]]) -> dict[int, float]:
+    """Mean over seeds of each epoch that has to_percent."""
     held: dict[int, list[float]] = {}
     for epoch, cell in cells:
         if cell:
@@ -358,13 +364,13 @@ def _mean_by_epoch(cells: Sequence[tuple[int, str]]) -> dict[int, float]:
     return {epoch: float(np.mean(values)) for epoch, values in sorted(held.items())}
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def _read_rows(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _format_markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

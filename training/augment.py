@@ -5,11 +5,14 @@ the three modalities.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-Pictures = NDArray[np.uint8]
+Images = NDArray[np.uint8]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -24,20 +27,20 @@ class Augmentation:
     users are. All are off unless asked for.
     """
 
-    flip: float = 0.5
-    pad: int = 10
-    erase: float = 0.5
-    drop_modality: float = 0.0
+    flip: Share = 0.5
+    pad: Annotated[int, Field(ge=0)] = 10
+    erase: Share = 0.5
+    drop_modality: Share = 0.0
     drop_together: bool = False
-    drop_camera: float = 0.0
+    drop_camera: Share = 0.0
 
-    def pictures(self, batch: Pictures, draw: np.random.Generator) -> Pictures:
+    def augment_images(self, batch: Images, draw: np.random.Generator) -> Images:
         """Change a batch uint8 [B, 3, H, W, 3]: the same flip, shift and hole in the three
         modalities of a sample.
         """
-        return np.stack([self._one(triplet, draw) for triplet in batch])
+        return np.stack([self._augment(triplet, draw) for triplet in batch])
 
-    def _one(self, triplet: Pictures, draw: np.random.Generator) -> Pictures:
+    def _augment(self, triplet: Images, draw: np.random.Generator) -> Images:
         if draw.random() < self.flip:
             triplet = triplet[:, :, ::-1]
         triplet = self._shift(triplet, draw)
@@ -45,13 +48,13 @@ class Augmentation:
             self._erase(triplet, draw)
         return triplet
 
-    def _shift(self, triplet: Pictures, draw: np.random.Generator) -> Pictures:
+    def _shift(self, triplet: Images, draw: np.random.Generator) -> Images:
         height, width = triplet.shape[1:3]
         padded = np.pad(triplet, ((0, 0), (self.pad, self.pad), (self.pad, self.pad), (0, 0)))
         top, left = draw.integers(0, 2 * self.pad + 1, 2)
         return padded[:, top : top + height, left : left + width].copy()
 
-    def _erase(self, triplet: Pictures, draw: np.random.Generator) -> None:
+    def _erase(self, triplet: Images, draw: np.random.Generator) -> None:
         """Random erasing (Zhong et al., 2017): 2 to 25 % of the area, aspect 0.3 to 3.3, filled
         with mid grey.
         """
@@ -67,17 +70,19 @@ class Augmentation:
         top, left = draw.integers(0, height - tall + 1), draw.integers(0, width - wide + 1)
         triplet[:, top : top + tall, left : left + wide] = 128
 
-    def presence(self, present: NDArray[np.bool_], draw: np.random.Generator) -> NDArray[np.bool_]:
+    def drop_modalities(
+        self, present: NDArray[np.bool_], draw: np.random.Generator
+    ) -> NDArray[np.bool_]:
         """Which modalities the network is shown of those that are there, bool [B, 3]; one at least."""
         if self.drop_together:
-            return self._shown_together(present, draw)
+            return self._drop_together(present, draw)
         shown = present.copy()
         for row in np.flatnonzero(draw.random(len(present)) < self.drop_modality):
             dropped, there = draw.integers(1, 3), np.flatnonzero(present[row])
             shown[row, draw.permutation(there)[: min(dropped, len(there) - 1)]] = False
         return shown
 
-    def _shown_together(
+    def _drop_together(
         self, present: NDArray[np.bool_], draw: np.random.Generator
     ) -> NDArray[np.bool_]:
         """The same modalities dropped from every row; a row that would have none left keeps what it
@@ -89,6 +94,8 @@ class Augmentation:
         shown[:, draw.permutation(present.shape[1])[: draw.integers(1, 3)]] = False
         return np.where(shown.any(axis=1, keepdims=True), shown, present)
 
-    def cameras(self, cameras: NDArray[np.int64], draw: np.random.Generator) -> NDArray[np.int64]:
+    def drop_cameras(
+        self, cameras: NDArray[np.int64], draw: np.random.Generator
+    ) -> NDArray[np.int64]:
         """Camera numbers [B], some of them replaced by -1."""
         return np.where(draw.random(len(cameras)) < self.drop_camera, -1, cameras)

@@ -9,9 +9,9 @@ from pathlib import Path
 from trireid.samples.errors import TrainingDivergedError
 from trireid.samples.printable import printable
 from trireid.training.data import list_not_used
-from trireid.training.diagnosis import as_mapping, as_text, diagnose_file
-from trireid.training.loop import train
-from trireid.training.settings_file import read_settings
+from trireid.training.diagnosis import diagnose_file, format_diagnosis, to_mapping
+from trireid.training.loop import prepare_training
+from trireid.training.settings import read_settings
 
 
 def train_command(config: str, folder: str | None) -> int:
@@ -19,7 +19,7 @@ def train_command(config: str, folder: str | None) -> int:
     path = Path(config)
     settings = read_settings(path)
     run = Path(folder) if folder else path.parent / "runs" / path.stem
-    training = train(settings, run)
+    training = prepare_training(settings, run)
     try:
         training.run()
     except TrainingDivergedError as error:
@@ -37,5 +37,5 @@ def train_command(config: str, folder: str | None) -> int:
 def diagnose_command(target: str, *, as_json: bool) -> int:
     """Print the diagnosis; 0 when nothing is at fault, 1 when something is."""
     diagnosis = diagnose_file(Path(target))
-    print(json.dumps(as_mapping(diagnosis), indent=1) if as_json else as_text(diagnosis))
-    return 1 if diagnosis.faults else 0
+    print(json.dumps(to_mapping(diagnosis), indent=1) if as_json else format_diagnosis(diagnosis))
+    return 1 if diagnosis.errors else 0

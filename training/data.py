@@ -17,7 +17,7 @@ from trireid.samples import ConfigError, Sample, SourceError
 from trireid.samples.roles import Split
 from trireid.samples.source import NotUsed
 from trireid.samples.sources import open_source
-from trireid.training.image_set import PictureSet
+from trireid.training.image_set import ImageSet
 from trireid.training.settings import BatchSettings, DataSettings
 
 
@@ -27,31 +27,31 @@ class Data:
     source is given).
     """
 
-    train: PictureSet
-    validation: PictureSet
-    test: PictureSet | None
+    train: ImageSet
+    validation: ImageSet
+    test: ImageSet | None
 
     @classmethod
-    def of(
+    def load(
         cls, settings: DataSettings, network: NetworkConfig, batch: BatchSettings, need: int
     ) -> Data:
         """Read, decode and split; `need`: identities that one step takes.
 
         Raises SourceError and ConfigError, naming the count, where the sets are too small for that.
         """
-        whole = _pictures(settings, settings.source, "train", network)
-        train, validation = held_out(whole, settings.validation_identities, settings.source)
+        whole = _load_images(settings, settings.source, "train", network)
+        train, validation = split_validation(whole, settings.validation_identities, settings.source)
         _check_cameras(whole, network, settings.source)
         check_batch(train, batch, need, settings.source)
         test = (
             None
             if settings.test is None
-            else _pictures(settings, settings.test, "gallery", network)
+            else _load_images(settings, settings.test, "gallery", network)
         )
         return cls(train, validation, test)
 
 
-def held_out(whole: PictureSet, identities: int, source: str) -> tuple[PictureSet, PictureSet]:
+def split_validation(whole: ImageSet, identities: int, source: str) -> tuple[ImageSet, ImageSet]:
     """Split off a set's `identities` for validation, the same ones for every seed of a run.
 
     Raises SourceError.
@@ -59,12 +59,14 @@ def held_out(whole: PictureSet, identities: int, source: str) -> tuple[PictureSe
     names = sorted(set(whole.identities.tolist()))
     if len(names) - identities < 2:
         raise SourceError(
-            f"{source}: has {_counted(names, 'identity', 'identities')}, of which {identities} are for validation "
+            f"{source}: has {_format_count(names, 'identity', 'identities')}, of which {identities} are for validation "
             f"(data.validation_identities): two must be left to train on",
             "data.source",
         )
     shuffled = np.random.default_rng(0).permutation(names).tolist()
-    return whole.of_identities(shuffled[identities:]), whole.of_identities(shuffled[:identities])
+    return whole.select_identities(shuffled[identities:]), whole.select_identities(
+        shuffled[:identities]
+    )
 
 
 def list_not_used(settings: DataSettings) -> list[NotUsed]:
@@ -78,7 +80,7 @@ def list_not_used(settings: DataSettings) -> list[NotUsed]:
     return found
 
 
-def check_batch(train: PictureSet, batch: BatchSettings, need: int, source: str) -> None:
+def check_batch(train: ImageSet, batch: BatchSettings, need: int, source: str) -> None:
     """Raise SourceError where a step cannot draw its P x K."""
     names, counts = np.unique(train.identities, return_counts=True)
     if len(names) < need:
@@ -94,13 +96,13 @@ def check_batch(train: PictureSet, batch: BatchSettings, need: int, source: str)
     if few:
         name, count = few[0]
         raise SourceError(
-            f"{source}: identity {name} has {_counted(range(count), 'sample', 'samples')}, fewer than batch.samples = "
+            f"{source}: identity {name} has {_format_count(range(count), 'sample', 'samples')}, fewer than batch.samples = "
             f"{batch.samples} ({len(few)} such)",
             "batch.samples",
         )
 
 
-def _check_cameras(whole: PictureSet, network: NetworkConfig, source: str) -> None:
+def _check_cameras(whole: ImageSet, network: NetworkConfig, source: str) -> None:
     highest = int(whole.cameras.max())
     if network.cameras and highest >= network.cameras:
         raise ConfigError(
@@ -109,22 +111,22 @@ def _check_cameras(whole: PictureSet, network: NetworkConfig, source: str) -> No
         )
 
 
-def _counted(items: range | list[str], one: str, many: str) -> str:
+def _format_count(items: range | list[str], one: str, many: str) -> str:
     return f"{len(items)} {one if len(items) == 1 else many}"
 
 
-def _pictures(
+def _load_images(
     settings: DataSettings, source: str, part: Split, network: NetworkConfig
-) -> PictureSet:
+) -> ImageSet:
     """Decoded pictures of a source, from the cache where they are there."""
     if settings.cache is None:
-        return _decoded(settings, source, part, network)
+        return _decode(settings, source, part, network)
     name = "|".join(map(str, (source, part, settings.world, settings.shots, network.image_size)))
     path = Path(settings.cache) / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.npz"
     if path.exists():
         with np.load(path) as held:
-            return PictureSet(held["images"], held["identities"], held["cameras"], held["present"])
-    pictures = _decoded(settings, source, part, network)
+            return ImageSet(held["images"], held["identities"], held["cameras"], held["present"])
+    pictures = _decode(settings, source, part, network)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     with temporary.open("wb") as file:
@@ -140,14 +142,12 @@ def _pictures(
     return pictures
 
 
-def _decoded(
-    settings: DataSettings, source: str, part: Split, network: NetworkConfig
-) -> PictureSet:
-    samples = _samples(settings, source, part)
-    return PictureSet.of(samples, network.image_size, title=f"reading {source}")
+def _decode(settings: DataSettings, source: str, part: Split, network: NetworkConfig) -> ImageSet:
+    samples = _read_samples(settings, source, part)
+    return ImageSet.decode(samples, network.image_size, title=f"reading {source}")
 
 
-def _samples(settings: DataSettings, source: str, part: Split) -> Iterator[Sample]:
+def _read_samples(settings: DataSettings, source: str, part: Split) -> Iterator[Sample]:
     options = (
         {"world": settings.world, "shots": settings.shots}
         if source.startswith("synthetic:")

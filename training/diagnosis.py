@@ -17,18 +17,17 @@ from trireid.models.sdtps import AttentionGradient, Gumbel
 from trireid.training.batch import Batch, Batches
 from trireid.training.data import Data
 from trireid.training.files import read_own
-from trireid.training.gradients import Gradients, PathGradient, measure
-from trireid.training.initialization import start_network
-from trireid.training.loss_heads import Branches
-from trireid.training.settings import Settings
-from trireid.training.settings_file import read_settings, settings_of
-from trireid.training.validation import embedding
+from trireid.training.gradients import Gradients, PathGradient, measure_gradients
+from trireid.training.initialization import initialize_network
+from trireid.training.loss_heads import LossHeads
+from trireid.training.settings import Settings, parse_settings, read_settings
+from trireid.training.validation import select_embedding
 
 #: A module's gradient norm over this explodes: losses of this kind give 0.01 to 1000.
 EXPLODING: Final = 1e5
 #: So does a path that brings the backbone this many times what the tokens bring.
 TIMES_TOKENS: Final = 1e4
-_ABOUT: Final = {
+_PATH_NAMES: Final = {
     "tokens": "kept and fused patches themselves",
     "predictor": "score predictor",
     "own": "own score",
@@ -42,28 +41,30 @@ _ABOUT: Final = {
 class Diagnosis:
     """`gradients` of one batch;
 
-    `reads`: the branches that each reported pattern's embedding depends on; `faults`, in words.
+    `reads`: the branches that each reported pattern's embedding depends on; `errors`, in words.
     """
 
     gradients: Gradients
     reads: dict[int, tuple[str, ...]]
-    faults: list[str]
+    errors: list[str]
 
 
 def diagnose(
-    network: ReIdNetwork, branches: Branches, batch: Batch, settings: Settings
+    network: ReIdNetwork, loss_heads: LossHeads, batch: Batch, settings: Settings
 ) -> Diagnosis:
     """Measure one batch and name what is dead, what explodes, and what evaluation never shows."""
     with torch.no_grad():
         features = network.eval().features(batch.images, batch.camera, batch.present)
-    reads = {pattern: reading(features, pattern) for pattern in settings.upkeep.patterns}
-    gradients = measure(network, branches, batch)
-    faults = [
-        *_module_faults(gradients.modules),
-        *_path_faults(gradients.paths, settings),
-        *_evaluation_faults(reads, settings),
+    reads = {
+        pattern: find_branches_read(features, pattern) for pattern in settings.logging.patterns
+    }
+    gradients = measure_gradients(network, loss_heads, batch)
+    errors = [
+        *_find_module_errors(gradients.modules),
+        *_find_path_errors(gradients.paths, settings),
+        *_find_evaluation_errors(reads, settings),
     ]
-    return Diagnosis(gradients, reads, faults)
+    return Diagnosis(gradients, reads, errors)
 
 
 def diagnose_file(path: Path) -> Diagnosis:
@@ -73,21 +74,21 @@ def diagnose_file(path: Path) -> Diagnosis:
     else:
         content = read_own(path)
         settings, state = (
-            settings_of({**content["training"], "start": str(path)}),
+            parse_settings({**content["training"], "pretrained": str(path)}),
             content["state_dict"],
         )
-    if settings.machine.threads:
-        torch.set_num_threads(settings.machine.threads)
-    data = Data.of(settings.data, settings.network, settings.batch, settings.identities_per_step)
-    batches, network = Batches(data.train, settings), start_network(settings)
-    branches = Branches(settings.network, int(batches.labels.max()) + 1, settings.loss)
+    if settings.runtime.threads:
+        torch.set_num_threads(settings.runtime.threads)
+    data = Data.load(settings.data, settings.network, settings.batch, settings.identities_per_step)
+    batches, network = Batches(data.train, settings), initialize_network(settings)
+    loss_heads = LossHeads(settings.network, int(batches.labels.max()) + 1, settings.loss)
     if state is not None:
-        branches.load_published(state)
+        loss_heads.load_published_state(state)
     torch.manual_seed(settings.seed)
-    return diagnose(network, branches, batches.at(0), settings)
+    return diagnose(network, loss_heads, batches.make(0), settings)
 
 
-def reading(features: Features, pattern: int) -> tuple[str, ...]:
+def find_branches_read(features: Features, pattern: int) -> tuple[str, ...]:
     """The branches on which a pattern's embedding depends, found by its gradient."""
     parts = {"ori": features.ori, "head": features.head}
     held = {
@@ -95,7 +96,7 @@ def reading(features: Features, pattern: int) -> tuple[str, ...]:
         for name, part in parts.items()
         if part is not None
     }
-    embedded = embedding(
+    embedded = select_embedding(
         Features(held["ori"], held.get("head"), features.selections, features.tokens), pattern
     )
     found = torch.autograd.grad(embedded.sum(), list(held.values()), allow_unused=True)
@@ -104,7 +105,7 @@ def reading(features: Features, pattern: int) -> tuple[str, ...]:
     )
 
 
-def as_text(diagnosis: Diagnosis) -> str:
+def format_diagnosis(diagnosis: Diagnosis) -> str:
     """The tables, for people."""
     gradients = diagnosis.gradients
     lines = [f"loss {gradients.loss:.4f}", "", f"{'gradient norm':>14}  module"]
@@ -113,7 +114,7 @@ def as_text(diagnosis: Diagnosis) -> str:
     lines += [f"{norm:>14.4g}  {name}" for name, norm in gradients.branches.items()]
     if gradients.paths:
         lines += ["", f"{'at backbone':>14}  {'arriving':>12}  through the head's"]
-        lines += [_path_line(name, path) for name, path in gradients.paths.items()]
+        lines += [_format_path(name, path) for name, path in gradients.paths.items()]
     lines += [
         f"{share:>14.4g}  is the mask's share of the {of} at the {name}"
         for of, shares in (
@@ -130,28 +131,29 @@ def as_text(diagnosis: Diagnosis) -> str:
         ),
     ]
     return "\n".join(
-        [*lines, "", *(f"fault: {fault}" for fault in diagnosis.faults or ["none found"])]
+        [*lines, "", *(f"error: {error}" for error in diagnosis.errors or ["none found"])]
     )
 
 
-def as_mapping(diagnosis: Diagnosis) -> dict[str, Any]:
+def to_mapping(diagnosis: Diagnosis) -> dict[str, Any]:
     """The same, for programs."""
     gradients = diagnosis.gradients
     paths = {name: None if path is None else vars(path) for name, path in gradients.paths.items()}
-    return {**vars(gradients), "paths": paths, "reads": diagnosis.reads, "faults": diagnosis.faults}
+    errors = {"errors": diagnosis.errors, "faults": diagnosis.errors}  # the key in version 0.1
+    return {**vars(gradients), "paths": paths, "reads": diagnosis.reads, **errors}
 
 
-def _path_line(name: str, path: PathGradient | None) -> str:
+def _format_path(name: str, path: PathGradient | None) -> str:
     if path is None:
-        return f"{'none':>14}  {'none':>12}  {_ABOUT[name]}"
-    return f"{path.backbone:>14.4g}  {path.arriving:>12.4g}  {_ABOUT[name]}"
+        return f"{'none':>14}  {'none':>12}  {_PATH_NAMES[name]}"
+    return f"{path.backbone:>14.4g}  {path.arriving:>12.4g}  {_PATH_NAMES[name]}"
 
 
 def _flag(norm: float) -> str:
     return "  <- dead" if norm == 0 else "  <- exploding" if not norm < EXPLODING else ""
 
 
-def _module_faults(modules: Mapping[str, float]) -> Iterator[str]:
+def _find_module_errors(modules: Mapping[str, float]) -> Iterator[str]:
     for name, norm in modules.items():
         if norm == 0:
             yield f"{name} is dead: no gradient reaches it"
@@ -159,30 +161,27 @@ def _module_faults(modules: Mapping[str, float]) -> Iterator[str]:
             yield f"{name} explodes: its gradient's norm is {norm:.3g}"
 
 
-def _path_faults(paths: Mapping[str, PathGradient | None], settings: Settings) -> Iterator[str]:
+def _find_path_errors(
+    paths: Mapping[str, PathGradient | None], settings: Settings
+) -> Iterator[str]:
     for name in ("tokens", "predictor", "own", "cross"):
         path = paths.get(name, PathGradient(math.inf, math.inf))
         if path is None or path.arriving == 0:
-            cause = _detached(name, settings.sdtps.attention_gradient)
-            yield f"no gradient passes through the {_ABOUT[name]}{cause}"
+            cause = _explain_detached(name, settings.sdtps.attention_gradient)
+            yield f"no gradient passes through the {_PATH_NAMES[name]}{cause}"
     tokens = paths.get("tokens")
+    advice = ""
+    if settings.sdtps.gumbel is Gumbel.PUBLISHED:
+        advice = " (sdtps.gumbel: published multiplies it by 1e10; take on, or off)"
     for name, path in paths.items():
-        if (
-            path is not None
-            and tokens is not None
-            and not _size(path) <= TIMES_TOKENS * _size(tokens)
-        ):
-            yield (
-                f"the gradient through the {_ABOUT[name]} explodes: {_size(path) / _size(tokens):.3g} times the tokens'"
-                + (
-                    " (sdtps.gumbel: published multiplies it by 1e10; take on, or off)"
-                    if settings.sdtps.gumbel is Gumbel.PUBLISHED
-                    else ""
-                )
-            )
+        if path is None or tokens is None:
+            continue
+        if not _get_size(path) <= TIMES_TOKENS * _get_size(tokens):
+            times = f"{_get_size(path) / _get_size(tokens):.3g} times the tokens'"
+            yield f"the gradient through the {_PATH_NAMES[name]} explodes: {times}{advice}"
 
 
-def _detached(path: str, switch: AttentionGradient) -> str:
+def _explain_detached(path: str, switch: AttentionGradient) -> str:
     stops = {
         "own": (AttentionGradient.NONE,),
         "cross": (AttentionGradient.NONE, AttentionGradient.SELF),
@@ -194,16 +193,18 @@ def _detached(path: str, switch: AttentionGradient) -> str:
     )
 
 
-def _size(path: PathGradient) -> float:
+def _get_size(path: PathGradient) -> float:
     return path.backbone or path.arriving
 
 
-def _evaluation_faults(reads: Mapping[int, tuple[str, ...]], settings: Settings) -> Iterator[str]:
+def _find_evaluation_errors(
+    reads: Mapping[int, tuple[str, ...]], settings: Settings
+) -> Iterator[str]:
     if settings.network.head is Head.NONE:
         return
     for branch, pattern in (("head", 2), ("ori", 1)):
         if (branch,) not in reads.values():
             yield (
                 f"evaluation never shows the {branch} features apart (it reports patterns {list(reads)}): "
-                f"report pattern {pattern} in upkeep.patterns"
+                f"report pattern {pattern} in logging.patterns"
             )

@@ -12,8 +12,8 @@ import torch
 import yaml
 
 import trireid.models.files
-from trireid.models import yaml_of
-from trireid.models.pretrained import is_archive
+from trireid.models import to_research_yaml
+from trireid.models.pretrained import is_torchscript
 from trireid.samples.errors import CheckpointWriteError, ConfigError, NoSpaceError
 from trireid.training.settings import Settings
 
@@ -52,7 +52,7 @@ def write_text(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def check_room(folder: Path, parameters: int) -> None:
+def check_disk_space(folder: Path, parameters: int) -> None:
     """Raise TrireidError where the folder's disk has no room for a run's checkpoints."""
     need = _COPIES * _FLOAT_BYTES * parameters
     free = shutil.disk_usage(folder).free
@@ -69,12 +69,12 @@ def save_checkpoint(
     """A checkpoint that `load_checkpoint` reads, with its own configuration inside and as YAML
     beside it.
     """
-    config = yaml_of(settings.network)
+    config = to_research_yaml(settings.network)
     save(
         {
             "state_dict": dict(state),
             "config": config,
-            "training": settings.as_mapping(),
+            "training": settings.to_mapping(),
             "measured": dict(measured),
         },
         path,
@@ -100,7 +100,7 @@ def read_content(path: Path) -> dict[str, Any]:
     """All that a file of `torch.save` holds; nothing of another, which `save_checkpoint` cannot
     have written.
     """
-    if path.suffix == ".safetensors" or is_archive(path):
+    if path.suffix == ".safetensors" or is_torchscript(path):
         return {}
     content = trireid.models.files.read_content(path)
     return content if isinstance(content, dict) else {}

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from trireid.models import ReIdNetwork
 from trireid.models.sdtps import NAMES, PATHS
 from trireid.training.batch import Batch
-from trireid.training.loss_heads import Branches, total_loss
-from trireid.training.optimizer import BACKBONE, Squares, root_mean_square
+from trireid.training.loss_heads import LossHeads, sum_losses
+from trireid.training.optimizer import BACKBONE, ExpAvgSq, compute_root_mean_square
 
 Vectors = tuple[Tensor, ...]
 
@@ -51,13 +51,13 @@ class Gradients:
     update_share: dict[str, float]
 
 
-def measure(
+def measure_gradients(
     network: ReIdNetwork,
-    branches: Branches,
+    loss_heads: LossHeads,
     batch: Batch,
     *,
     head: bool = True,
-    squares: Squares | None = None,
+    exp_avg_sq: ExpAvgSq | None = None,
 ) -> Gradients:
     """One forward and backward pass in training mode and float32; batch-norm statistics and
     gradients are left changed.
@@ -65,39 +65,41 @@ def measure(
     `head` False: as in the epochs that train `ori` alone. `squares`: what Adam has seen so far;
     None: nothing yet.
     """
-    network.train(), branches.train()
-    with _recorded(network) as taps:
+    network.train(), loss_heads.train()
+    with _record_paths(network) as taps:
         features = network.features(batch.images, batch.camera, batch.present)
-        outcomes = branches.outcomes(features, batch.labels, head=head)
+        outputs = loss_heads.compute_losses(features, batch.labels, head=head)
     parameters = {
-        name: p for name, p in [*network.named_parameters(), *_named(branches)] if p.requires_grad
+        name: p
+        for name, p in [*network.named_parameters(), *_name_parameters(loss_heads)]
+        if p.requires_grad
     }
-    loss = total_loss(outcomes)
-    whole = _gradient([loss], None, parameters)
-    arriving = {path: _arriving(loss, passed) for path, passed in taps.items()}
+    loss = sum_losses(outputs)
+    whole = _compute_gradient([loss], None, parameters)
+    arriving = {path: _compute_arriving(loss, passed) for path, passed in taps.items()}
     backbone = {name: p for name, p in parameters.items() if name.startswith(BACKBONE)}
     predictors = {name: p for name, p in parameters.items() if "score_predictor" in name}
     masked = {
-        name: (
-            _through_vectors(taps["mask"], arriving["mask"], part),
-            {key: whole[key] for key in part},
-        )
+        name: (_propagate(taps["mask"], arriving["mask"], part), {key: whole[key] for key in part})
         for name, part in (("backbone", backbone), ("predictor", predictors))
         if part and any(g is not None for g in arriving.get("mask", ()))
     }
     return Gradients(
         loss=float(loss.detach()),
-        modules=_by_module(whole),
+        modules=_group_by_module(whole),
         branches={
-            name: _norm(_gradient([o.loss], None, backbone).values())
-            for name, o in outcomes.items()
+            name: _compute_norm(_compute_gradient([o.loss], None, backbone).values())
+            for name, o in outputs.items()
         }
         if backbone
         else {},
-        paths={path: _through(taps[path], arriving[path], backbone) for path in taps},
-        mask_share={name: _share(part, list(of.values())) for name, (part, of) in masked.items()},
+        paths={path: _measure_path(taps[path], arriving[path], backbone) for path in taps},
+        mask_share={
+            name: _compute_share(part, list(of.values())) for name, (part, of) in masked.items()
+        },
         update_share={
-            name: _update_share(part, of, squares or {}) for name, (part, of) in masked.items()
+            name: _compute_update_share(part, of, exp_avg_sq or {})
+            for name, (part, of) in masked.items()
         },
     )
 
@@ -111,7 +113,7 @@ class Tap:
 
 
 @contextmanager
-def _recorded(network: ReIdNetwork) -> Iterator[dict[str, list[Tap]]]:
+def _record_paths(network: ReIdNetwork) -> Iterator[dict[str, list[Tap]]]:
     """Hooks on the head's paths; what passes them while the context lasts."""
     taps: dict[str, list[Tap]] = {}
     handles = []
@@ -119,7 +121,7 @@ def _recorded(network: ReIdNetwork) -> Iterator[dict[str, list[Tap]]]:
         taps[path] = []
         for name in NAMES:
             module = network.get_submodule(f"sdtps.{name}_sparse.paths.{path}")
-            handles.append(module.register_forward_hook(_keep_in(taps[path])))
+            handles.append(module.register_forward_hook(_make_hook(taps[path])))
     try:
         yield taps
     finally:
@@ -127,7 +129,7 @@ def _recorded(network: ReIdNetwork) -> Iterator[dict[str, list[Tap]]]:
             handle.remove()
 
 
-def _keep_in(passed: list[Tap]) -> Any:
+def _make_hook(passed: list[Tap]) -> Any:
     def hook(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         copy = output.view_as(output)
         passed.append(Tap(inputs[0], copy))
@@ -136,7 +138,7 @@ def _keep_in(passed: list[Tap]) -> Any:
     return hook
 
 
-def _arriving(loss: Tensor, passed: Sequence[Tap]) -> list[Tensor | None]:
+def _compute_arriving(loss: Tensor, passed: Sequence[Tap]) -> list[Tensor | None]:
     """The loss's gradient at what went down a path; None where none arrives."""
     flowing = [tap.went for tap in passed if tap.went.requires_grad]
     found = iter(
@@ -145,18 +147,18 @@ def _arriving(loss: Tensor, passed: Sequence[Tap]) -> list[Tensor | None]:
     return [next(found) if tap.went.requires_grad else None for tap in passed]
 
 
-def _through(
+def _measure_path(
     passed: Sequence[Tap], arriving: Sequence[Tensor | None], backbone: dict[str, nn.Parameter]
 ) -> PathGradient | None:
     flowing = [g for g in arriving if g is not None]
     return (
-        PathGradient(_norm(flowing), _norm(_through_vectors(passed, arriving, backbone)))
+        PathGradient(_compute_norm(flowing), _compute_norm(_propagate(passed, arriving, backbone)))
         if flowing
         else None
     )
 
 
-def _through_vectors(
+def _propagate(
     passed: Sequence[Tap], arriving: Sequence[Tensor | None], parameters: dict[str, nn.Parameter]
 ) -> list[Tensor]:
     """The part of the parameters' gradient that comes through a path."""
@@ -165,10 +167,12 @@ def _through_vectors(
         for tap, g in zip(passed, arriving, strict=True)
         if g is not None and tap.came.requires_grad
     ]
-    return list(_gradient([came for came, _ in pairs], [g for _, g in pairs], parameters).values())
+    return list(
+        _compute_gradient([came for came, _ in pairs], [g for _, g in pairs], parameters).values()
+    )
 
 
-def _gradient(
+def _compute_gradient(
     outputs: list[Tensor], weights: list[Tensor] | None, parameters: dict[str, nn.Parameter]
 ) -> dict[str, Tensor]:
     """Gradient at each parameter, zeros where none arrives."""
@@ -183,18 +187,18 @@ def _gradient(
     }
 
 
-def _named(branches: Branches) -> list[tuple[str, nn.Parameter]]:
-    return [(f"branches.{name}", parameter) for name, parameter in branches.named_parameters()]
+def _name_parameters(loss_heads: LossHeads) -> list[tuple[str, nn.Parameter]]:
+    return [(f"branches.{name}", parameter) for name, parameter in loss_heads.named_parameters()]
 
 
-def _by_module(gradients: dict[str, Tensor]) -> dict[str, float]:
+def _group_by_module(gradients: dict[str, Tensor]) -> dict[str, float]:
     grouped: dict[str, list[Tensor]] = {}
     for name, gradient in gradients.items():
-        grouped.setdefault(module_of(name), []).append(gradient)
-    return {name: _norm(part) for name, part in grouped.items()}
+        grouped.setdefault(get_module_name(name), []).append(gradient)
+    return {name: _compute_norm(part) for name, part in grouped.items()}
 
 
-def module_of(parameter: str) -> str:
+def get_module_name(parameter: str) -> str:
     """The line of the table that a parameter counts in: a transformer block, a part of the head, a
     branch's classifier.
     """
@@ -207,30 +211,34 @@ def module_of(parameter: str) -> str:
     )
 
 
-def _norm(gradients: Any) -> float:
+def _compute_norm(gradients: Any) -> float:
     """The norm of several tensors' gradient as one vector, in float64: 1e10 squared times a million
     overflows float32.
     """
     return float(sum(float(g.double().square().sum()) for g in gradients) ** 0.5)
 
 
-def _share(part: Sequence[Tensor], whole: Sequence[Tensor]) -> float:
+def _compute_share(part: Sequence[Tensor], whole: Sequence[Tensor]) -> float:
     length = sum(float(g.double().square().sum()) for g in whole)
     along = sum(float((p.double() * g.double()).sum()) for p, g in zip(part, whole, strict=True))
     return along / length if length else 0.0
 
 
-def _update_share(part: Sequence[Tensor], whole: Mapping[str, Tensor], squares: Squares) -> float:
-    """As `_share`, of Adam's step for this gradient alone: its mean of the gradients before is left
+def _compute_update_share(
+    part: Sequence[Tensor], whole: Mapping[str, Tensor], exp_avg_sq: ExpAvgSq
+) -> float:
+    """As `_compute_share`, of Adam's step for this gradient alone: its mean of the gradients before is left
     out.
     """
-    divisors = [root_mean_square(gradient, squares.get(name)) for name, gradient in whole.items()]
+    divisors = [
+        compute_root_mean_square(gradient, exp_avg_sq.get(name)) for name, gradient in whole.items()
+    ]
     pairs = zip(part, whole.values(), divisors, strict=True)
     scaled = [(mine.double() / divisor, of.double() / divisor) for mine, of, divisor in pairs]
-    return _share([mine for mine, _ in scaled], [of for _, of in scaled])
+    return _compute_share([mine for mine, _ in scaled], [of for _, of in scaled])
 
 
-def columns(measured: Gradients) -> dict[str, float]:
+def to_columns(measured: Gradients) -> dict[str, float]:
     """The norms at the backbone as a row of `gradients.csv`; NaN where nothing flows."""
     paths = {
         f"path_{name}": math.nan if path is None else path.backbone

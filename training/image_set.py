@@ -16,7 +16,7 @@ from trireid.samples import Sample, to_batch
 
 
 @dataclass(frozen=True)
-class PictureSet:
+class ImageSet:
     """`images` uint8 [M, 3, H, W, 3];
 
     `identities` (text), `cameras` int64, both [M]; `present` bool [M, 3].
@@ -35,21 +35,21 @@ class PictureSet:
     def __len__(self) -> int:
         return len(self.images)
 
-    def of_identities(self, names: Iterable[str]) -> PictureSet:
+    def select_identities(self, names: Iterable[str]) -> ImageSet:
         """The part of the set that shows these identities."""
         chosen = np.isin(self.identities, list(names))
-        return PictureSet(
+        return ImageSet(
             self.images[chosen], self.identities[chosen], self.cameras[chosen], self.present[chosen]
         )
 
     @classmethod
-    def of(
+    def decode(
         cls,
         samples: Iterable[Sample],
         size: tuple[int, int],
         total: int | None = None,
         title: str = "",
-    ) -> PictureSet:
+    ) -> ImageSet:
         """Decode every sample to `size` (height, width), with a progress bar."""
         images, identities, cameras, present = [], [], [], []
         for sample in tqdm(samples, title, total, unit="triplet", mininterval=1.0):
@@ -63,7 +63,7 @@ class PictureSet:
         )
 
 
-def normalised(images: NDArray[np.uint8], config: NetworkConfig) -> Tensor:
+def normalize_images(images: NDArray[np.uint8], config: NetworkConfig) -> Tensor:
     """uint8 [B, 3, H, W, 3] -> float32 [B, 3, 3, H, W] with the network's mean and std."""
     scaled = torch.from_numpy(images).permute(0, 1, 4, 2, 3).float() / 255
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (config.mean, config.std))

@@ -7,11 +7,17 @@ from typing import Any, Final
 
 import torch
 
-from trireid.models import Head, ReIdNetwork, load_checkpoint, load_start_weights, yaml_of
+from trireid.models import (
+    Head,
+    ReIdNetwork,
+    load_checkpoint,
+    load_pretrained_weights,
+    to_research_yaml,
+)
 from trireid.models.files import read_weights
-from trireid.models.pretrained import take_over
+from trireid.models.pretrained import copy_weights
 from trireid.training.files import read_content
-from trireid.training.loss_heads import Branches
+from trireid.training.loss_heads import LossHeads
 from trireid.training.optimizer import freeze
 from trireid.training.settings import Settings
 
@@ -20,43 +26,43 @@ _FAMILY: Final = "BACKBONE."
 _SAME: Final = ("source", "world", "shots", "validation_identities")
 
 
-def start_network(settings: Settings) -> ReIdNetwork:
+def initialize_network(settings: Settings) -> ReIdNetwork:
     """The network with its start weights, its switches set.
 
     Raises CheckpointError and ConfigError.
     """
     torch.manual_seed(settings.seed)
     network = ReIdNetwork(settings.network)
-    if settings.start is not None:
-        _fill(network, Path(settings.start), settings.start_weights)
+    if settings.pretrained is not None:
+        _load_pretrained(network, Path(settings.pretrained), settings.pretrained_weights)
     if settings.network.head is Head.SDTPS:
         network.sdtps.train_with(
             settings.sdtps.attention_gradient, settings.sdtps.gumbel, settings.sdtps.tau
         )
-    if settings.optimiser.frozen:
+    if settings.optimizer.frozen:
         freeze(network)
     return network
 
 
-def start_branches(branches: Branches, settings: Settings) -> None:
+def initialize_loss_heads(loss_heads: LossHeads, settings: Settings) -> None:
     """Fill necks and classifiers from a start checkpoint that was trained on the same identities;
     else they stay new.
     """
-    content = {} if settings.start is None else read_content(Path(settings.start))
+    content = {} if settings.pretrained is None else read_content(Path(settings.pretrained))
     data = content.get("training", {}).get("data", {})
-    if all(data.get(key) == value for key, value in _identities(settings).items()):
-        branches.load_published(content["state_dict"])
+    if all(data.get(key) == value for key, value in _describe_identities(settings).items()):
+        loss_heads.load_published_state(content["state_dict"])
 
 
-def _identities(settings: Settings) -> dict[str, Any]:
+def _describe_identities(settings: Settings) -> dict[str, Any]:
     return {key: getattr(settings.data, key) for key in _SAME}
 
 
-def _fill(network: ReIdNetwork, path: Path, chosen: str | None) -> None:
+def _load_pretrained(network: ReIdNetwork, path: Path, chosen: str | None) -> None:
     """A checkpoint of the family fills what it holds of the network; any other fills the backbone.
 
     One that carries its own configuration may be of another picture size or head
-    (`trireid.models.pretrained.take_over`); one that does not must be of the same network.
+    (`trireid.models.pretrained.copy_weights`); one that does not must be of the same network.
     """
     if (
         path.is_file()
@@ -64,7 +70,7 @@ def _fill(network: ReIdNetwork, path: Path, chosen: str | None) -> None:
         and any(key.startswith(_FAMILY) for key in read_weights(path, chosen))
     ):
         content = read_content(path)
-        config = content["config"] if "training" in content else yaml_of(network.config)
-        take_over(network, load_checkpoint(path, config, weights=chosen), path)
+        config = content["config"] if "training" in content else to_research_yaml(network.config)
+        copy_weights(network, load_checkpoint(path, config, weights=chosen), path)
     else:
-        load_start_weights(network, path, weights=chosen)
+        load_pretrained_weights(network, path, weights=chosen)

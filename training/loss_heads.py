@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from trireid.models import Features, Head, NetworkConfig
-from trireid.training.losses import batch_hard_triplet, centre_share, identity_loss, segment_triplet
+from trireid.training.losses import batch_hard_triplet, center_share, identity_loss, segment_triplet
 from trireid.training.settings import LossSettings
 
 
-class Outcome(NamedTuple):
+class LossOutput(NamedTuple):
     """A branch's loss, and the share of the batch that its classifier names rightly."""
 
     loss: Tensor
     accuracy: Tensor
 
 
-class Branch(nn.Module):
+class LossHead(nn.Module):
     """A branch's batch-norm neck and classifier."""
 
     def __init__(self, width: int, identities: int, settings: LossSettings, channels: int) -> None:
@@ -32,22 +32,22 @@ class Branch(nn.Module):
         self.classifier = nn.Linear(width, identities, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.001)
 
-    def forward(self, features: Tensor, labels: Tensor) -> Outcome:
+    def forward(self, features: Tensor, labels: Tensor) -> LossOutput:
         """Features [B, D], labels int64 [B]."""
         weight = self.settings
         logits = self.classifier(self.bottleneck(features)).float()
         total = weight.identity * identity_loss(logits, labels, weight.label_smoothing)
         total = total + weight.triplet * batch_hard_triplet(features.float(), labels, weight.margin)
-        if weight.centre:
-            total = total + weight.centre * centre_share(features.float())
+        if weight.center:
+            total = total + weight.center * center_share(features.float())
         if weight.segments:
             total = total + weight.segments * segment_triplet(
                 features.float(), labels, self.channels, weight.margin
             )
-        return Outcome(total, (logits.argmax(dim=1) == labels).float().mean())
+        return LossOutput(total, (logits.argmax(dim=1) == labels).float().mean())
 
 
-class Branches(nn.ModuleDict):
+class LossHeads(nn.ModuleDict):
     """`ori`, and `head` where the network has one."""
 
     def __init__(self, config: NetworkConfig, identities: int, settings: LossSettings) -> None:
@@ -56,14 +56,14 @@ class Branches(nn.ModuleDict):
             widths["head"] = config.head_channels
         super().__init__(
             {
-                name: Branch(width, identities, settings, config.channels)
+                name: LossHead(width, identities, settings, config.channels)
                 for name, width in widths.items()
             }
         )
 
-    def outcomes(
+    def compute_losses(
         self, features: Features, labels: Tensor, *, head: bool = True
-    ) -> dict[str, Outcome]:
+    ) -> dict[str, LossOutput]:
         """Each branch's outcome on its own features; `head` False leaves the head's out."""
         given = {"ori": features.ori, "head": features.head}
         return {
@@ -72,31 +72,34 @@ class Branches(nn.ModuleDict):
             if name == "ori" or head
         }
 
-    def published_state(self) -> dict[str, Tensor]:
+    def get_published_state(self) -> dict[str, Tensor]:
         """Weights under the names that `load_checkpoint` knows as training's own:
 
         `classifier_ori.weight`, ...
         """
-        return {_published(key): value.detach().cpu() for key, value in self.state_dict().items()}
+        return {
+            _to_published_name(key): value.detach().cpu()
+            for key, value in self.state_dict().items()
+        }
 
-    def load_published(self, state: dict[str, Tensor]) -> None:
-        """Take weights back from `published_state`; what it does not hold in the same shape stays
+    def load_published_state(self, state: dict[str, Tensor]) -> None:
+        """Take weights back from `get_published_state`; what it does not hold in the same shape stays
         as it is.
         """
         own = self.state_dict()
         held = {
             key: state[name]
             for key in own
-            if (name := _published(key)) in state and state[name].shape == own[key].shape
+            if (name := _to_published_name(key)) in state and state[name].shape == own[key].shape
         }
         self.load_state_dict(held, strict=False)
 
 
-def total_loss(outcomes: dict[str, Outcome]) -> Tensor:
+def sum_losses(outputs: dict[str, LossOutput]) -> Tensor:
     """The branches' losses, summed."""
-    return torch.stack([outcome.loss for outcome in outcomes.values()]).sum()
+    return torch.stack([outcome.loss for outcome in outputs.values()]).sum()
 
 
-def _published(key: str) -> str:
+def _to_published_name(key: str) -> str:
     branch, part, name = key.split(".", 2)
     return f"{part}_{branch}.{name}"

@@ -22,7 +22,7 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float | None = 
     """Triplet loss over the hardest positive and negative of each anchor; `margin` None: the soft
     one.
 
-    Features [B, D] (not normalised, Euclidean distance), labels int64 [B] -> scalar. Source:
+    Features [B, D] (not normalize_images, Euclidean distance), labels int64 [B] -> scalar. Source:
     Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification" (2017), eq. 5.
     Every label needs a second sample and another label in the batch.
     """
@@ -49,7 +49,7 @@ def segment_triplet(
     return torch.stack([batch_hard_triplet(segment, labels, margin) for segment in segments]).mean()
 
 
-def centre_share(features: Tensor) -> Tensor:
+def center_share(features: Tensor) -> Tensor:
     """How much of the features is common to all of the batch: squared norm of their mean over their
     mean squared norm.
 

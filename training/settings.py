@@ -1,54 +1,38 @@
-"""What a training run is: every setting with its default, from a YAML file that may hold nothing
-else.
+"""The settings of a training run, with their defaults, read from YAML.
+
+pydantic checks types, ranges and unknown keys; each error becomes one line that names the key.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from enum import Enum, StrEnum
-from typing import Any, Final
+import difflib
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from os import PathLike
+from typing import Annotated, Any, ClassVar, Final, Literal, get_type_hints
 
-from trireid.models import Head, NetworkConfig
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails, to_json
+
+from trireid.models import Head, NetworkConfig, read_yaml
 from trireid.models.sdtps import AttentionGradient, Gumbel
 from trireid.samples import ConfigError
-from trireid.training.augment import Augmentation
+from trireid.training.augment import Augmentation, Share
 
-#: What a number may be, both ends included; a key that is None is left alone.
-_RANGES: Final[dict[str, tuple[float, float]]] = {
-    "seed": (0, math.inf),
-    "data.world": (0, math.inf),
-    "data.shots": (1, math.inf),
-    "sdtps.tau": (1e-3, math.inf),
-    "loss.identity": (0, math.inf),
-    "loss.triplet": (0, math.inf),
-    "loss.centre": (0, math.inf),
-    "loss.segments": (0, math.inf),
-    "loss.label_smoothing": (0, 1),
-    "optimiser.rate": (0, math.inf),
-    "optimiser.backbone_rate": (0, math.inf),
-    "optimiser.bias_factor": (0, math.inf),
-    "optimiser.weight_decay": (0, math.inf),
-    "optimiser.clip": (1e-12, math.inf),
-    "schedule.epochs": (1, math.inf),
-    "schedule.warmup_epochs": (0, math.inf),
-    "schedule.warmup_rate": (0, math.inf),
-    "schedule.steps_per_epoch": (1, math.inf),
-    "schedule.sdtps_delay_epochs": (0, math.inf),
-    "augmentation.flip": (0, 1),
-    "augmentation.pad": (0, math.inf),
-    "augmentation.erase": (0, 1),
-    "augmentation.drop_modality": (0, 1),
-    "augmentation.drop_camera": (0, 1),
-    "machine.threads": (1, math.inf),
-    "upkeep.evaluate_every": (0, math.inf),
-    "upkeep.diagnose_every": (0, math.inf),
-    "upkeep.save_every": (1, math.inf),
-}
+log = logging.getLogger(__name__)
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+#: Of these, one is too few: see `_REASONS`.
+AtLeastTwo = Annotated[int, Field(ge=2)]
+#: 1 global, 2 head, 3 both.
+Pattern = Annotated[int, Field(ge=1, le=3)]
+Weight = Annotated[float, Field(ge=0)]
 
 
-class OptimiserName(StrEnum):
+class OptimizerName(StrEnum):
     """Adam, as the research code trains; AdamW for training from scratch."""
 
     ADAM = "adam"
@@ -58,7 +42,7 @@ class OptimiserName(StrEnum):
 class Precision(StrEnum):
     """Of activations and gradients while training.
 
-    `EMULATED` rounds float32 to float16's values (`trireid.training.half`).
+    `EMULATED` rounds float32 to float16's values (`trireid.training.runtime`).
     """
 
     FLOAT32 = "float32"
@@ -69,32 +53,29 @@ class Precision(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """`source`: a SOURCE; `validation_identities` of it are held out; `test`: a SOURCE to measure
-    the best checkpoint on.
+    """`source`: a SOURCE; `validation_identities` of it are for validation; `test`: a SOURCE to
+    measure the best checkpoint on.
 
-    `world`, `shots`: of a synthetic source, its seed and pictures per camera. A synthetic `source`
+    `world`, `shots`: of a synthetic source, its seed and images per camera. A synthetic `source`
     takes the world's training identities, a synthetic `test` its test identities. `cache`: a folder
-    that keeps decoded pictures. `allow_outside`: a manifest's images may lie outside its folder.
+    for decoded images. `allow_outside`: a manifest's images may lie outside its folder.
     """
 
     source: str
-    validation_identities: int = 16
+    validation_identities: AtLeastTwo = 16
     test: str | None = None
-    world: int = 0
-    shots: int = 2
+    world: Count = 0
+    shots: Positive = 2
     cache: str | None = None
     allow_outside: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSettings:
-    """`identities` (P) x `samples` (K);
+    """`identities` (P) x `samples` (K); `size`: samples per step, a multiple of P x K (None: P x K)."""
 
-    `size`: samples per step, a multiple of P x K (None: P x K itself).
-    """
-
-    identities: int = 8
-    samples: int = 4
+    identities: AtLeastTwo = 8
+    samples: AtLeastTwo = 4
     size: int | None = None
 
 
@@ -104,226 +85,277 @@ class SdtpsSettings:
 
     attention_gradient: AttentionGradient = AttentionGradient.FULL
     gumbel: Gumbel = Gumbel.OFF
-    tau: float = 1.0
+    tau: Annotated[float, Field(ge=1e-3)] = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossSettings:
     """Weights of the losses on each branch; `margin`: of the triplet loss, None for the soft one.
 
-    `centre`: weight of the features' common part, which spreads their cosines
-    (`trireid.training.losses.centre_share`). `segments`: weight of the triplet loss on each segment
-    of C channels apart, which is what is compared where modalities are missing.
+    `center`: weight of the features' common part, which spreads their cosines
+    (`trireid.training.losses.center_share`). `segments`: weight of the triplet loss on each segment
+    of C channels apart, which is compared where modalities are missing.
     """
 
-    identity: float = 0.25
-    triplet: float = 1.0
-    centre: float = 0.0
-    segments: float = 0.0
+    identity: Weight = 0.25
+    triplet: Weight = 1.0
+    center: Weight = 0.0
+    segments: Weight = 0.0
     margin: float | None = None
-    label_smoothing: float = 0.1
+    label_smoothing: Share = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimiserSettings:
-    """Learning rates and decay; `backbone_rate` None: the full rate (a backbone from scratch).
-    `frozen`: not trained at all.
+class OptimizerSettings:
+    """Learning rates and decay; `backbone_lr` None: `lr` (a backbone from scratch). `frozen`: the
+    backbone is not trained at all.
 
-    `bias_factor`: on the rate of the biases outside the backbone. `decay_vectors`: weight decay on
-    biases and norms too. `clip`: largest gradient norm of the network, None for no limit.
+    `bias_factor`: on the learning rate of the biases outside the backbone. `decay_vectors`: weight
+    decay on biases and norms too. `clip`: largest gradient norm of the network, None for no limit.
     """
 
-    name: OptimiserName = OptimiserName.ADAM
-    rate: float = 3.5e-4
-    backbone_rate: float | None = 5e-6
+    name: OptimizerName = OptimizerName.ADAM
+    lr: Weight = 3.5e-4
+    backbone_lr: Weight | None = 5e-6
     frozen: bool = False
-    bias_factor: float = 2.0
-    weight_decay: float = 1e-4
+    bias_factor: Weight = 2.0
+    weight_decay: Weight = 1e-4
     decay_vectors: bool = True
-    clip: float | None = None
+    clip: Annotated[float, Field(ge=1e-12)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleSettings:
-    """Linear warm-up from `warmup_rate` (every group's, None: a tenth of its own), then a cosine to
-    0.001 of the rate.
+    """Linear warm-up from `warmup_lr` (every group's, None: a tenth of its own), then a cosine to
+    0.001 of the learning rate.
 
     `steps_per_epoch` None: as many as draw every identity once. `sdtps_delay_epochs`: epochs that
     train `ori` alone.
     """
 
-    epochs: int = 50
-    warmup_epochs: int = 3
-    warmup_rate: float | None = 3.5e-5
-    steps_per_epoch: int | None = None
-    sdtps_delay_epochs: int = 0
+    epochs: Positive = 50
+    warmup_epochs: Count = 3
+    warmup_lr: Weight | None = 3.5e-5
+    steps_per_epoch: Positive | None = None
+    sdtps_delay_epochs: Count = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class MachineSettings:
-    """`device`: auto, cpu, cuda; `threads` of PyTorch on the CPU, None for its own choice."""
+class RuntimeSettings:
+    """`device`; `threads` of PyTorch on the CPU, None for its own choice."""
 
-    device: str = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Precision = Precision.FLOAT32
     compile: bool = False
-    threads: int | None = None
+    threads: Positive | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class UpkeepSettings:
-    """What is done beside training, and how often.
+class LoggingSettings:
+    """`evaluate_every` and `diagnose_every` in epochs (0: never), `save_every` in steps.
 
-    `evaluate_every` and `diagnose_every` in epochs (0: never), `save_every` in steps; `patterns`:
-    what evaluation reports; `loss_limit`: a loss above it counts as diverged; `tensorboard`: write
-    event files, too.
+    `patterns`: of the embedding, that evaluation reports; `loss_limit`: a loss above it counts as
+    diverged; `tensorboard`: write event files, too.
     """
 
-    evaluate_every: int = 5
-    patterns: tuple[int, ...] = (1, 2, 3)
-    diagnose_every: int = 0
-    save_every: int = 50
+    evaluate_every: Count = 5
+    patterns: Annotated[tuple[Pattern, ...], Field(min_length=1)] = (1, 2, 3)
+    diagnose_every: Count = 0
+    save_every: Positive = 50
     loss_limit: float = 1000.0
     tensorboard: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One training run. `start`: start weights (CLIP's, timm's, a checkpoint of the family), None
-    for none.
+    """One training run. `pretrained`: the weights to begin with (CLIP's, timm's, a checkpoint of
+    the family), None for none.
 
-    `start_weights`: which of its sets of weights, if it holds several, as in `ema`.
+    `pretrained_weights`: which of its sets of weights, if it holds several, as in `ema`.
+
+    Raises:
+        ConfigError: Two settings contradict each other, or one makes another idle.
     """
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
 
     network: NetworkConfig
     data: DataSettings
-    start: str | None = None
-    start_weights: str | None = None
+    pretrained: str | None = None
+    pretrained_weights: str | None = None
     batch: BatchSettings = field(default_factory=BatchSettings)
     sdtps: SdtpsSettings = field(default_factory=SdtpsSettings)
     loss: LossSettings = field(default_factory=LossSettings)
-    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     augmentation: Augmentation = field(default_factory=Augmentation)
-    machine: MachineSettings = field(default_factory=MachineSettings)
-    upkeep: UpkeepSettings = field(default_factory=UpkeepSettings)
-    seed: int = 0
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+    logging: LoggingSettings = field(default_factory=LoggingSettings)
+    seed: Count = 0
 
     def __post_init__(self) -> None:
-        _at_least(
-            self.batch.identities, 2, "batch.identities", "the triplet loss needs another identity"
-        )
-        _at_least(self.batch.samples, 2, "batch.samples", "the triplet loss needs a second sample")
-        group = self.batch.identities * self.batch.samples
-        if self.batch.size is not None and (self.batch.size < group or self.batch.size % group):
-            raise ConfigError(
-                f"batch.size: {self.batch.size} is no multiple of {self.batch.identities} identities x {self.batch.samples} "
-                f"samples = {group}",
+        for key, message in self._find_contradictions():
+            raise ConfigError(f"{key}: {message}", key)
+
+    def _find_contradictions(self) -> Iterator[tuple[str, str]]:
+        batch = self.batch
+        group = batch.identities * batch.samples
+        if batch.size is not None and (batch.size < group or batch.size % group):
+            yield (
                 "batch.size",
+                f"{batch.size} is not a multiple of {batch.identities} identities x "
+                f"{batch.samples} samples = {group}",
             )
-        self._check_ranges()
-        _at_least(
-            self.data.validation_identities,
-            2,
-            "data.validation_identities",
-            "retrieval needs a wrong answer",
-        )
-        if not self.upkeep.patterns or not set(self.upkeep.patterns) <= {1, 2, 3}:
-            raise ConfigError(
-                f"upkeep.patterns: must be among 1, 2, 3, not {list(self.upkeep.patterns)}",
-                "upkeep.patterns",
-            )
-        if self.start_weights is not None and self.start is None:
-            raise ConfigError(
-                "start_weights: says which weights of start to take; set start, too",
-                "start_weights",
-            )
-        if self.optimiser.frozen and self.start is None:
-            raise ConfigError(
-                "optimiser.frozen: a frozen backbone needs start weights; set start",
-                "optimiser.frozen",
-            )
-        self._check_head()
-        self._check_read()
-
-    def _check_ranges(self) -> None:
-        flat = self.flat()
-        for key, (low, high) in _RANGES.items():
-            value = flat[key]
-            if value is not None and not low <= value <= high:
-                raise ConfigError(f"{key}: must be {_range(low, high)}, not {value}", key)
-
-    def _check_read(self) -> None:
-        """A key that nobody reads beside the others, where it was changed."""
-        if self.sdtps.gumbel is Gumbel.OFF and self.sdtps.tau != SdtpsSettings.tau:
-            raise ConfigError(
-                "sdtps.tau: sdtps.gumbel is off, so nobody reads this key", "sdtps.tau"
-            )
-        if self.augmentation.drop_together and not self.augmentation.drop_modality:
-            raise ConfigError(
-                "augmentation.drop_together: drop_modality is 0, so nobody reads this key",
-                "augmentation.drop_together",
-            )
-        drawn = any(
-            source and source.startswith("synthetic:")
-            for source in (self.data.source, self.data.test)
-        )
-        for key in ("world", "shots"):
-            if not drawn and getattr(self.data, key) != getattr(DataSettings, key):
-                raise ConfigError(
-                    f"data.{key}: is for drawn pictures, and nothing here is synthetic",
-                    f"data.{key}",
-                )
-
-    def _check_head(self) -> None:
-        if self.network.head is Head.SDTPS:
-            return
-        if self.sdtps != SdtpsSettings():
-            raise ConfigError(
-                f"sdtps: network.head is {self.network.head}, so nobody reads these keys", "sdtps"
-            )
+        if self.pretrained_weights is not None and self.pretrained is None:
+            yield "pretrained_weights", "names a set of weights of pretrained; set pretrained, too"
+        if self.optimizer.frozen and self.pretrained is None:
+            yield "optimizer.frozen", "a frozen backbone needs pretrained weights; set pretrained"
         if self.network.head is Head.NONE and self.schedule.sdtps_delay_epochs:
-            raise ConfigError(
-                "schedule.sdtps_delay_epochs: the network has no head to delay",
-                "schedule.sdtps_delay_epochs",
-            )
+            yield "schedule.sdtps_delay_epochs", "the network has no head to delay"
+        yield from self._find_idle_keys()
+
+    def _find_idle_keys(self) -> Iterator[tuple[str, str]]:
+        """Find keys that have no effect because of another, where they were changed."""
+        if self.network.head is not Head.SDTPS and self.sdtps != SdtpsSettings():
+            yield "sdtps", f"has no effect: network.head is {self.network.head}"
+        if self.sdtps.gumbel is Gumbel.OFF and self.sdtps.tau != SdtpsSettings.tau:
+            yield "sdtps.tau", "has no effect: sdtps.gumbel is off"
+        if self.augmentation.drop_together and not self.augmentation.drop_modality:
+            yield "augmentation.drop_together", "has no effect: augmentation.drop_modality is 0"
+        sources = (self.data.source, self.data.test or "")
+        if not any(source.startswith("synthetic:") for source in sources):
+            for key in ("world", "shots"):
+                if getattr(self.data, key) != getattr(DataSettings, key):
+                    yield f"data.{key}", "has no effect: no source is synthetic"
 
     @property
     def identities_per_step(self) -> int:
         """Identities in one step's batch."""
         return (self.batch.size or self.batch.identities * self.batch.samples) // self.batch.samples
 
-    def as_mapping(self) -> dict[str, Any]:
-        """Plain keys and values, as YAML holds them and `settings_of` reads them back."""
-        plain: dict[str, Any] = _plain(asdict(self))
+    def to_mapping(self) -> dict[str, Any]:
+        """Return plain keys and values, as YAML holds them and `parse_settings` reads them."""
+        plain: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")
         return plain
 
-    def flat(self) -> dict[str, Any]:
-        """The same under dotted keys."""
-        return dict(_flat(self.as_mapping(), ""))
+    def flatten(self) -> dict[str, Any]:
+        """Return the same under dotted keys."""
+        return dict(flatten(self.to_mapping()))
 
 
-def _range(low: float, high: float) -> str:
-    return f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+_ADAPTER: Final = TypeAdapter(Settings)
+#: Names of version 0.1, section before key, and the names in their place.
+_OLD_NAMES: Final = {
+    "upkeep": "logging",
+    "machine": "runtime",
+    "optimiser": "optimizer",
+    "start": "pretrained",
+    "start_weights": "pretrained_weights",
+    "optimizer.rate": "lr",
+    "optimizer.backbone_rate": "backbone_lr",
+    "schedule.warmup_rate": "warmup_lr",
+    "loss.centre": "center",
+}
+_REASONS: Final = {
+    "batch.identities": "the triplet loss needs another identity",
+    "batch.samples": "the triplet loss needs a second sample",
+    "data.validation_identities": "retrieval needs a wrong answer",
+}
+#: Phrases of pydantic's messages, and ours.
+_PHRASES: Final = {
+    "Input should": "must",
+    "Tuple should": "must",
+    "Field required": "must have more values",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+}
 
 
-def _at_least(value: int, least: int, key: str, why: str = "") -> None:
-    if value < least:
-        raise ConfigError(
-            f"{key}: must be at least {least}, not {value}{'; ' + why if why else ''}", key
-        )
+def read_settings(path: str | PathLike[str]) -> Settings:
+    """Read the settings of a YAML file.
+
+    Raises:
+        ConfigError: The file cannot be read, or a key or value cannot be used; names the key.
+    """
+    return parse_settings(read_yaml(path))
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, tuple | list) else value
+def parse_settings(mapping: Mapping[str, Any]) -> Settings:
+    """Check a mapping and make settings of it; names of version 0.1 are accepted with a warning.
+
+    Raises:
+        ConfigError: A key is unknown, missing or idle, or its value cannot be used; names the key.
+    """
+    # pydantic takes lists for tuples and names for enums in strict JSON, not in strict Python
+    text = to_json(rename_old(mapping), inf_nan_mode="constants", bytes_mode="base64", fallback=str)
+    try:
+        return _ADAPTER.validate_json(text, strict=True)
+    except ValidationError as error:
+        raise _convert(error.errors()[0]) from error
 
 
-def _flat(mapping: dict[str, Any], above: str) -> Iterator[tuple[str, Any]]:
+def rename_old(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace section names and keys of version 0.1 by today's, with a warning for each.
+
+    Raises:
+        ConfigError: A key is there under both names.
+    """
+    renamed = dict(mapping)
+    for old, new in _OLD_NAMES.items():
+        section, _, key = old.rpartition(".")
+        part = renamed.get(section) if section else renamed
+        if not isinstance(part, Mapping) or key not in part:
+            continue
+        if new in part:
+            raise ConfigError(f"{old}: is called {new} now, and both are there; remove it", old)
+        log.warning("%s: is called %s now; the old name will go with version 0.3", old, new)
+        changed = {new if each == key else each: value for each, value in part.items()}
+        renamed = {**renamed, section: changed} if section else changed
+    return renamed
+
+
+def rename_flat(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace the dotted keys of version 0.1 by today's."""
+    renamed = {}
+    for key, value in flat.items():
+        section, _, name = key.rpartition(".")
+        section = _OLD_NAMES.get(section, section)
+        dotted = f"{section}.{name}" if section else name
+        name = _OLD_NAMES.get(dotted, name)
+        renamed[f"{section}.{name}" if section else name] = value
+    return renamed
+
+
+def flatten(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested mappings under dotted keys."""
     for key, value in mapping.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{above}{key}.")
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
         else:
-            yield f"{above}{key}", value
+            yield f"{prefix}{key}", value
+
+
+def _convert(error: ErrorDetails) -> ConfigError:
+    """Turn pydantic's error into one line that names the key."""
+    names = [part for part in error["loc"] if isinstance(part, str)]
+    key, cause = ".".join(names), error.get("ctx", {}).get("error")
+    if isinstance(cause, ConfigError):
+        return ConfigError(f"{key}: {cause.message}" if key else cause.message, cause.field)
+    if error["type"] == "missing" and names == list(error["loc"]):
+        return ConfigError(f"{key}: is missing", key)
+    if error["type"] == "unexpected_keyword_argument":
+        return ConfigError(f"{key}: unknown key{_suggest(names)}", key)
+    if error["type"] == "dataclass_type":
+        return ConfigError(f"{key}: expected keys below it, not {error['input']!r}", key)
+    reason = f"; {_REASONS[key]}" if key in _REASONS else ""
+    expected = error["msg"].split(" after ")[0]
+    for theirs, ours in _PHRASES.items():
+        expected = expected.replace(theirs, ours)
+    return ConfigError(f"{key}: {expected}, not {error['input']!r}{reason}", key)
+
+
+def _suggest(names: list[str]) -> str:
+    kind = get_type_hints(Settings)[names[0]] if len(names) > 1 else Settings
+    known = [each.name for each in fields(kind)]
+    near = difflib.get_close_matches(names[-1], known, 1)
+    return f"; is {near[0]} meant?" if near else f"; known: {', '.join(known)}"

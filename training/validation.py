@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from trireid.evaluation import Scores, evaluate
 from trireid.models import Features, ReIdNetwork
-from trireid.training.image_set import PictureSet, normalised
+from trireid.training.image_set import ImageSet, normalize_images
 
 _BATCH = 32
 
 
-def embedding(features: Features, pattern: int) -> torch.Tensor:
+def select_embedding(features: Features, pattern: int) -> torch.Tensor:
     """What a pattern compares: 1 the global features, 2 the head's (the global ones without a
     head), 3 both; [B, D].
     """
@@ -26,12 +26,12 @@ def embedding(features: Features, pattern: int) -> torch.Tensor:
     return features.head if pattern == 2 else features.both
 
 
-def validate(network: ReIdNetwork, data: PictureSet, patterns: Iterable[int]) -> dict[int, Scores]:
+def validate(network: ReIdNetwork, data: ImageSet, patterns: Iterable[int]) -> dict[int, Scores]:
     """Scores of each pattern, in eval mode; the network is left in the mode it was in.
 
     Every sample is a query once; its own camera's pictures of its identity are dropped.
     """
-    described = embeddings(network, data, tuple(patterns))
+    described = embed_images(network, data, tuple(patterns))
     groups = [
         f"sample {row}" if camera < 0 else camera
         for row, camera in enumerate(data.cameras.tolist())
@@ -43,8 +43,8 @@ def validate(network: ReIdNetwork, data: PictureSet, patterns: Iterable[int]) ->
     }
 
 
-def embeddings(
-    network: ReIdNetwork, data: PictureSet, patterns: tuple[int, ...]
+def embed_images(
+    network: ReIdNetwork, data: ImageSet, patterns: tuple[int, ...]
 ) -> dict[int, NDArray[np.float32]]:
     """float32 [M, D] of each pattern."""
     was_training = network.training
@@ -52,22 +52,22 @@ def embeddings(
     parts: dict[int, list[NDArray[np.float32]]] = {pattern: [] for pattern in patterns}
     for start in range(0, len(data), _BATCH):
         rows = slice(start, start + _BATCH)
-        features = _features(network, data, rows)
+        features = _extract_features(network, data, rows)
         for pattern in patterns:
-            parts[pattern].append(embedding(features, pattern).cpu().numpy())
+            parts[pattern].append(select_embedding(features, pattern).cpu().numpy())
     network.train(was_training)
     return {pattern: np.concatenate(part) for pattern, part in parts.items()}
 
 
-def _features(network: ReIdNetwork, data: PictureSet, rows: slice) -> Features:
+def _extract_features(network: ReIdNetwork, data: ImageSet, rows: slice) -> Features:
     device = next(network.parameters()).device
-    images = normalised(data.images[rows], network.config).to(device)
+    images = normalize_images(data.images[rows], network.config).to(device)
     camera, present = (torch.from_numpy(x[rows]).to(device) for x in (data.cameras, data.present))
     with torch.inference_mode():
         return network.features(images, camera, present)
 
 
-def figures(scores: Mapping[int, Scores]) -> dict[str, float]:
+def to_percent(scores: Mapping[int, Scores]) -> dict[str, float]:
     """mAP and Rank-1 of each pattern in percent, under the names that the logs have:
 
     `mAP_1`, `rank1_1`, ...

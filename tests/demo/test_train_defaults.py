@@ -14,9 +14,9 @@ from torch import Tensor
 
 from trireid.demo import train_defaults as recipe
 from trireid.demo.train_defaults import Default, train
-from trireid.models import load_checkpoint, published_state
+from trireid.models import get_published_state, load_checkpoint
 from trireid.models.files import read_weights
-from trireid.training.initialization import start_network
+from trireid.training.initialization import initialize_network
 from trireid.training.loop import Training
 
 STEPS = 2
@@ -68,7 +68,9 @@ def test_a_stage_begins_with_what_the_one_before_has_learned(
     whole_run: Path, tmp_path: Path
 ) -> None:
     half, whole, segments = states(whole_run).values()
-    new = published_state(start_network(SMALL.stage(SMALL.told_network, STEPS, tmp_path)))
+    new = get_published_state(
+        initialize_network(SMALL.make_settings(SMALL.camera_network, STEPS, tmp_path))
+    )
     # one seed: without the first stage it would begin as `new`
     assert 0 < distance(half, whole) < distance(new, whole)
     assert 0 < distance(whole, segments) < distance(half, segments)

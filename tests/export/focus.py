@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from trireid.models import Backbone, NetworkConfig, ReIdNetwork
-from trireid.models.position import resized
+from trireid.models.position import resize_position_embedding
 
 _CONFIG = NetworkConfig(
     backbone=Backbone.IMAGENET,
@@ -76,7 +76,7 @@ def _weights() -> dict[str, NDArray[np.float32]]:
     )
     weights = {
         "cls_token": tensors["backbone.embeddings.cls_token"],
-        "pos_embed": resized(table, _CONFIG.grid).unsqueeze(0).numpy(),
+        "pos_embed": resize_position_embedding(table, _CONFIG.grid).unsqueeze(0).numpy(),
         "patch_embed.proj.weight": tensors[f"{start}weight"],
         "patch_embed.proj.bias": tensors[f"{start}bias"],
         "norm.weight": tensors["backbone.layernorm.weight"],

@@ -85,7 +85,7 @@ def test_top_k_has_a_constant_k(dynamic: tuple[NetworkConfig, onnx.GraphProto]) 
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     top = [node for node in graph.node if node.op_type == "TopK"]
     assert [constants[node.input[1]].item() for node in top] == (
-        [config.kept] * 3 if config.head is Head.SDTPS else []
+        [config.selected_patches] * 3 if config.head is Head.SDTPS else []
     )
 
 

@@ -19,9 +19,9 @@ from trireid.models import (
     Head,
     NetworkConfig,
     ReIdNetwork,
+    get_published_state,
     load_checkpoint,
-    published_state,
-    yaml_of,
+    to_research_yaml,
 )
 
 CONFIG = NetworkConfig(
@@ -32,9 +32,9 @@ CONFIG = NetworkConfig(
 def make(name: str, config: NetworkConfig) -> None:
     """Write NAME.pth, NAME.yml and NAME.npz."""
     torch.manual_seed(7)
-    state = {key: value.half() for key, value in published_state(ReIdNetwork(config)).items()}
+    state = {key: value.half() for key, value in get_published_state(ReIdNetwork(config)).items()}
     torch.save(state, GOLDENS / f"{name}.pth")
-    (GOLDENS / f"{name}.yml").write_text(yaml.safe_dump(yaml_of(config)))
+    (GOLDENS / f"{name}.yml").write_text(yaml.safe_dump(to_research_yaml(config)))
     network = load_checkpoint(GOLDENS / f"{name}.pth", GOLDENS / f"{name}.yml")
     arrays = {
         f"img/{m}": np.stack([make_pixels(10 * i + j) for j in range(3)])

@@ -22,7 +22,7 @@ from trireid.inference.retrieval import ALL, SUBSETS, embed_source, score_retrie
 from trireid.models import load_checkpoint
 from trireid.samples import SourceError
 from trireid.samples.sources import open_source
-from trireid.training.image_set import PictureSet, normalised
+from trireid.training.image_set import ImageSet, normalize_images
 
 
 def manifest(folder: Path, rows: list[str], header: str = "rgb,nir,tir,identity,camera") -> str:
@@ -43,14 +43,17 @@ def test_the_patterns_are_what_the_network_gives(tmp_path: Path, golden: Path) -
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
     embedder = load_artifact(golden)
     source = open_source(manifest(tmp_path, some_rows()))
-    data = PictureSet.of((entry.sample for entry in source if entry.sample), (64, 32))
+    data = ImageSet.decode((entry.sample for entry in source if entry.sample), (64, 32))
     asked = embed_source(embedder, source, SUBSETS)
     rows = score_retrieval(asked, asked, embedder.card)
     assert len(rows) == 7 * 3
     for row in rows:
         present = torch.tensor([[m in row.modalities for m in ALL]] * 8)
         with torch.inference_mode():
-            images, camera = normalised(data.images, network.config), torch.from_numpy(data.cameras)
+            images, camera = (
+                normalize_images(data.images, network.config),
+                torch.from_numpy(data.cameras),
+            )
             features = network(images, camera, present, row.pattern).numpy()
         expected = evaluate(
             features, features, data.identities, data.identities, data.cameras, data.cameras

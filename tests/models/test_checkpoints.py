@@ -11,16 +11,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.goldens.make import CONFIG
-from trireid.models import ReIdNetwork, load_checkpoint, published_state, yaml_of
+from trireid.models import ReIdNetwork, get_published_state, load_checkpoint, to_research_yaml
 from trireid.models.files import read_weights
 from trireid.samples import CheckpointError, ConfigError
 
-SETTINGS = yaml_of(CONFIG)
+SETTINGS = to_research_yaml(CONFIG)
 
 
 @pytest.fixture
 def state() -> dict[str, Tensor]:
-    return published_state(ReIdNetwork(CONFIG))
+    return get_published_state(ReIdNetwork(CONFIG))
 
 
 def save(folder: Path, content: Any) -> Path:
@@ -30,7 +30,7 @@ def save(folder: Path, content: Any) -> Path:
 
 def test_a_network_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     network = ReIdNetwork(CONFIG).eval()
-    loaded = load_checkpoint(save(tmp_path, published_state(network)), SETTINGS)
+    loaded = load_checkpoint(save(tmp_path, get_published_state(network)), SETTINGS)
     assert loaded.config == CONFIG
     assert not loaded.training
     images = torch.randn(1, 3, 3, 64, 32)
@@ -87,7 +87,7 @@ def test_wrappers_and_prefixes(tmp_path: Path, state: dict[str, Tensor], wrap: s
         loaded = load_checkpoint(tmp_path / "best.safetensors", SETTINGS)
     else:
         loaded = load_checkpoint(save(tmp_path, content), SETTINGS)
-    assert all(torch.equal(value, state[key]) for key, value in published_state(loaded).items())
+    assert all(torch.equal(value, state[key]) for key, value in get_published_state(loaded).items())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.goldens.make import CONFIG
-from trireid.models import Head, ReIdNetwork, load_checkpoint, published_state, yaml_of
+from trireid.models import Head, ReIdNetwork, get_published_state, load_checkpoint, to_research_yaml
 from trireid.models.demo_head import SUBSETS, DemoHead, QueryAttention
 
 HDM = replace(CONFIG, channels=128, head=Head.HDM)
@@ -60,8 +60,8 @@ def test_atmoe_gates_what_its_experts_make() -> None:
 
 def test_hdm_alone_loads_and_is_seven_wide(tmp_path: Path) -> None:
     network = ReIdNetwork(HDM).eval()
-    torch.save(published_state(network), tmp_path / "hdm.pth")
-    loaded = load_checkpoint(tmp_path / "hdm.pth", yaml_of(HDM))
+    torch.save(get_published_state(network), tmp_path / "hdm.pth")
+    loaded = load_checkpoint(tmp_path / "hdm.pth", to_research_yaml(HDM))
     assert loaded.config == HDM
     images = torch.randn(2, 3, 3, 64, 32)
     with torch.inference_mode():

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.goldens.make import CONFIG
-from trireid.models import Backbone, NetworkConfig, ReIdNetwork, load_start_weights
-from trireid.models.position import resized
+from trireid.models import Backbone, NetworkConfig, ReIdNetwork, load_pretrained_weights
+from trireid.models.position import resize_position_embedding
 from trireid.samples import CheckpointError
 
 #: A backbone pretrained on 64 x 64 pictures: 4 x 4 patches.
@@ -67,7 +67,7 @@ def test_clip(tmp_path: Path, form: str) -> None:
         torch.save({key: value.half() for key, value in clip.state_dict().items()}, path)
     network = ReIdNetwork(CONFIG)
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    load_start_weights(network, path)
+    load_pretrained_weights(network, path)
     tolerance = 0 if form == "archive" else 2e-3
     base = network.backbone.base.state_dict()
     for key, value in state.items():
@@ -85,7 +85,7 @@ def test_timm(tmp_path: Path) -> None:
         tmp_path / "vit.pth",
     )
     network = ReIdNetwork(replace(IMAGENET, cameras=3, stride=8))
-    load_start_weights(network, tmp_path / "vit.pth")
+    load_pretrained_weights(network, tmp_path / "vit.pth")
     base = network.backbone.base.state_dict()
     assert torch.equal(base["blocks.0.attn.qkv.weight"], state["blocks.0.attn.qkv.weight"])
     assert base["pos_embed"].shape == (1, 1 + 7 * 3, 64)
@@ -104,7 +104,9 @@ def test_positions_of_the_same_aspect_or_of_a_square_fit(
     """A start from the same network on smaller pictures: a plane stays a plane."""
     rows = torch.arange(given[0]).repeat_interleave(given[1]).float()
     columns = torch.arange(given[1]).repeat(given[0]).float()
-    fitted = resized(torch.cat([torch.zeros(1, 2), torch.stack([rows, columns], dim=1)]), grid)
+    fitted = resize_position_embedding(
+        torch.cat([torch.zeros(1, 2), torch.stack([rows, columns], dim=1)]), grid
+    )
     plane = fitted[1:].reshape(*grid, 2)
     assert plane[:, 0, 0].diff().ge(0).all()
     assert plane[0, :, 0].unique().numel() == plane[:, 0, 1].unique().numel() == 1
@@ -119,9 +121,9 @@ def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
         CheckpointError,
         match=r"missing: blocks.0.*unexpected: class_embedding.*looks like a plain CLIP ViT",
     ):
-        load_start_weights(ReIdNetwork(IMAGENET), tmp_path / "clip.pth")
+        load_pretrained_weights(ReIdNetwork(IMAGENET), tmp_path / "clip.pth")
     with pytest.raises(CheckpointError, match=r"has the shape \[64, 32\], the network \[64, 96\]"):
-        load_start_weights(ReIdNetwork(replace(CONFIG, channels=96)), tmp_path / "clip.pth")
+        load_pretrained_weights(ReIdNetwork(replace(CONFIG, channels=96)), tmp_path / "clip.pth")
     torch.save({**state, "positional_embedding": torch.zeros(12, 64)}, tmp_path / "odd.pth")
     with pytest.raises(CheckpointError, match="11 position embeddings fill neither a square"):
-        load_start_weights(ReIdNetwork(CONFIG), tmp_path / "odd.pth")
+        load_pretrained_weights(ReIdNetwork(CONFIG), tmp_path / "odd.pth")

@@ -20,16 +20,16 @@ from trireid.models import (
     Head,
     NetworkConfig,
     ReIdNetwork,
+    get_published_state,
     load_checkpoint,
-    published_state,
     read_research_yaml,
     read_yaml,
-    yaml_of,
+    to_research_yaml,
 )
 from trireid.samples import ConfigError
 
 CHECKPOINT = GOLDENS / "tiny_sdtps.pth"
-SETTINGS = yaml_of(CONFIG)
+SETTINGS = to_research_yaml(CONFIG)
 
 
 def changed(**changes: Any) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def changed(**changes: Any) -> dict[str, Any]:
 
 
 def saved(folder: Path, config: NetworkConfig) -> Path:
-    torch.save(published_state(ReIdNetwork(config)), folder / "net.pth")
+    torch.save(get_published_state(ReIdNetwork(config)), folder / "net.pth")
     return folder / "net.pth"
 
 

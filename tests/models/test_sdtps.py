@@ -26,7 +26,7 @@ def test_the_ratios_of_the_research_code(
     sparse: float, aggregation: float, kept: int, tokens: int
 ) -> None:
     config = NetworkConfig(sparse_ratio=sparse, aggregation_ratio=aggregation)
-    assert (config.patches, config.kept, config.aggregated) == (128, kept, tokens)
+    assert (config.patches, config.selected_patches, config.aggregated) == (128, kept, tokens)
 
 
 def test_ratios_that_leave_no_token_are_refused() -> None:
@@ -39,7 +39,7 @@ def gathered(
 ) -> Tensor:
     """Steps 4 to 7 for one sample [N, C], with the kept and the dropped patches taken out by index."""
     order = torch.argsort(scores, descending=True)
-    kept, dropped = patches[order[: sparse.kept]], order[sparse.kept :]
+    kept, dropped = patches[order[: sparse.selected_patches]], order[sparse.selected_patches :]
     weights = functional.softmax(aggregation.scale[0] * aggregation.weight(kept).T, dim=-1)
     fused = (
         functional.softmax(scores[dropped], dim=0) @ patches[dropped]
@@ -68,8 +68,8 @@ def test_masks_give_what_a_gather_gives(seed: int, sparse_ratio: float, batch: i
             for row in range(batch):
                 expected = gathered(patches[row, index], selection.scores[row], sparse, aggregation)
                 torch.testing.assert_close(selection.feature[row], expected, atol=1e-5, rtol=1e-4)
-                best = torch.topk(selection.scores[row], config.kept).indices
-                assert set(selection.kept[row].tolist()) == set(best.tolist())
+                best = torch.topk(selection.scores[row], config.selected_patches).indices
+                assert set(selection.selected_patches[row].tolist()) == set(best.tolist())
 
 
 def test_a_score_is_what_the_paper_says() -> None:
@@ -77,7 +77,7 @@ def test_a_score_is_what_the_paper_says() -> None:
     1].
     """
     torch.manual_seed(0)
-    sparse = TokenSparse(32, kept=4, beta=0.25)
+    sparse = TokenSparse(32, selected_patches=4, beta=0.25)
     patches, own, first, second = (
         torch.randn(1, 8, 32),
         torch.randn(1, 32),
@@ -94,7 +94,7 @@ def test_a_score_is_what_the_paper_says() -> None:
         similarity(first) + similarity(second) + 2 * similarity(own)
     )
     torch.testing.assert_close(
-        sparse.scores(patches, own, (first, second)), expected, atol=1e-5, rtol=1e-5
+        sparse.score(patches, own, (first, second)), expected, atol=1e-5, rtol=1e-5
     )
 
 

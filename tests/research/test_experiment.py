@@ -15,18 +15,18 @@ import torch
 import yaml
 
 import research.__main__
-from research.arms import ARMS, arm_settings
+from research.arms import ARMS, make_arm_settings
 from research.cost import read_costs
 from research.experiment import (
     Scale,
-    backbone_settings,
-    common_settings,
+    get_run_folder,
+    make_backbone_settings,
+    make_common_settings,
     run_experiment,
-    run_folder,
 )
 from research.report import write_report
 from trireid.samples import ConfigError, TrireidError
-from trireid.training.settings_file import settings_of
+from trireid.training.settings import parse_settings
 
 #: The arms, and what each changes against the common recipe, flat.
 EXPECTED: dict[str, dict[str, Any]] = {
@@ -39,14 +39,14 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "as published": {
         "sdtps.attention_gradient": "none",
         "sdtps.gumbel": "published",
-        "machine.precision": "emulated-float16",
+        "runtime.precision": "emulated-float16",
     },
     "gumbel off": {"sdtps.attention_gradient": "none", "sdtps.gumbel": "off"},
     "full, gumbel off": {"sdtps.gumbel": "off"},
     "warm-up 10": {"sdtps.attention_gradient": "none", "schedule.warmup_epochs": 10},
     "faster backbone": {
         "sdtps.attention_gradient": "none",
-        "optimiser.backbone_rate": pytest.approx(1.4e-4),
+        "optimizer.backbone_lr": pytest.approx(1.4e-4),
     },
     "batch 2 x 4": {"sdtps.attention_gradient": "none", "batch.identities": 2},
     "mask, scores attached": {"sdtps.gumbel": "published"},
@@ -54,16 +54,18 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "failing run": {
         "sdtps.attention_gradient": "none",
         "sdtps.gumbel": "published",
-        "machine.precision": "emulated-float16",
+        "runtime.precision": "emulated-float16",
         "schedule.warmup_epochs": 10,
         "batch.identities": 2,
     },
-    "frozen": {"sdtps.attention_gradient": "none", "optimiser.frozen": True},
+    "frozen": {"sdtps.attention_gradient": "none", "optimizer.frozen": True},
 }
 
 
 def flat(arm: str) -> dict[str, Any]:
-    return settings_of(arm_settings(common_settings(Scale(), Path("runs")), arm, 3)).flat()
+    return parse_settings(
+        make_arm_settings(make_common_settings(Scale(), Path("runs")), arm, 3)
+    ).flatten()
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -75,8 +77,8 @@ def test_an_arm_changes_what_it_says_and_nothing_else(arm: str) -> None:
 
 def test_rates_are_in_the_notes_ratio() -> None:
     own = flat("full")
-    assert own["optimiser.rate"] / own["optimiser.backbone_rate"] == pytest.approx(3.5e-4 / 5e-6)
-    assert own["schedule.warmup_rate"] / own["optimiser.rate"] == pytest.approx(0.1)
+    assert own["optimizer.lr"] / own["optimizer.backbone_lr"] == pytest.approx(3.5e-4 / 5e-6)
+    assert own["schedule.warmup_lr"] / own["optimizer.lr"] == pytest.approx(0.1)
     assert (
         flat("warm-up 10")["schedule.steps_per_epoch"]
         == flat("failing run")["schedule.steps_per_epoch"]
@@ -85,19 +87,19 @@ def test_rates_are_in_the_notes_ratio() -> None:
 
 
 def test_a_share_of_the_heads_rate_follows_it() -> None:
-    settings = settings_of(
-        arm_settings(common_settings(Scale(rate=2e-3), Path("runs")), "faster backbone", 0)
+    settings = parse_settings(
+        make_arm_settings(make_common_settings(Scale(lr=2e-3), Path("runs")), "faster backbone", 0)
     )
-    assert settings.optimiser.backbone_rate == pytest.approx(0.1 * 2e-3)
+    assert settings.optimizer.backbone_lr == pytest.approx(0.1 * 2e-3)
 
 
 def test_the_backbone_is_of_another_world() -> None:
     backbone, common = (
-        backbone_settings(Scale(), Path("runs")),
-        common_settings(Scale(), Path("runs")),
+        make_backbone_settings(Scale(), Path("runs")),
+        make_common_settings(Scale(), Path("runs")),
     )
     assert (backbone["data"]["world"], common["data"].get("world", 0)) == (1, 0)
-    assert settings_of(backbone).network.head == "none"
+    assert parse_settings(backbone).network.head == "none"
 
 
 def test_an_unknown_arm_is_named(tmp_path: Path) -> None:
@@ -153,13 +155,13 @@ def test_what_is_finished_or_in_other_hands_is_passed_over(
 ) -> None:
     prepared(tmp_path)
     started = fake_runs(monkeypatch, 0, "result.json")
-    other = run_folder(tmp_path, "none", 1)
+    other = get_run_folder(tmp_path, "none", 1)
     other.mkdir(parents=True)
     with (other / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         run_experiment(tmp_path, ["full", "none"], 2, Scale())
     assert started == [
-        run_folder(tmp_path, arm, seed) for arm, seed in (("full", 0), ("none", 0), ("full", 1))
+        get_run_folder(tmp_path, arm, seed) for arm, seed in (("full", 0), ("none", 0), ("full", 1))
     ]
     run_experiment(tmp_path, ["full", "none"], 2, Scale())
     assert started[3:] == [other]
@@ -171,7 +173,7 @@ def test_a_run_that_diverges_is_a_result_and_one_that_breaks_is_not(
     prepared(tmp_path)
     started = fake_runs(monkeypatch, 1, "stopped.pt")
     run_experiment(tmp_path, ["full"], 1, Scale())
-    assert (run_folder(tmp_path, "full", 0) / "stopped.txt").read_text() == "why it ended\n"
+    assert (get_run_folder(tmp_path, "full", 0) / "stopped.txt").read_text() == "why it ended\n"
     run_experiment(tmp_path, ["full"], 1, Scale())
     assert len(started) == 1
     fake_runs(monkeypatch, 1, "other")
@@ -181,9 +183,9 @@ def test_a_run_that_diverges_is_a_result_and_one_that_breaks_is_not(
 
 def left(folder: Path, arm: str, seed: int, score: float | None) -> None:
     """What a run leaves, as far as the report reads it."""
-    run = run_folder(folder, arm, seed)
+    run = get_run_folder(folder, arm, seed)
     run.mkdir(parents=True)
-    (run / "train.yml").write_text(yaml.safe_dump(common_settings(Scale(), folder)))
+    (run / "train.yml").write_text(yaml.safe_dump(make_common_settings(Scale(), folder)))
     (run / "epochs.csv").write_text(
         "epoch,step,loss,accuracy_head,mAP_3\n1,16,2.5,0.25,\n4,64,1.5,0.5,60\n"
     )

@@ -57,7 +57,7 @@ def test_grey_and_palette() -> None:
     assert np.array_equal(pixels_of(saved(palette, "PNG")), np.asarray(palette.convert("RGB")))
 
 
-def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
+def test_sixteen_bit_grey_is_scaled_not_clip_gradient() -> None:
     wide = np.linspace(0, 65535, 64 * 32).reshape(64, 32).astype(np.uint16)
     got = pixels_of(saved(Image.fromarray(wide), "PNG"))
     assert np.abs(got[..., 0] - wide / 257).max() <= 0.5

@@ -14,14 +14,14 @@ import torch
 from tests.goldens.make import CONFIG
 from trireid.training.augment import Augmentation
 from trireid.training.data import Data
-from trireid.training.image_set import PictureSet
+from trireid.training.image_set import ImageSet
 from trireid.training.settings import (
     BatchSettings,
     DataSettings,
-    OptimiserSettings,
+    LoggingSettings,
+    OptimizerSettings,
     ScheduleSettings,
     Settings,
-    UpkeepSettings,
 )
 
 torch.set_num_threads(1)  # the networks are tiny: a second thread only waits for a core
@@ -29,7 +29,7 @@ torch.set_num_threads(1)  # the networks are tiny: a second thread only waits fo
 Changed = Callable[..., Settings]
 
 
-def coloured(identities: int, each: int = 4, seed: int = 0, prefix: str = "p") -> PictureSet:
+def coloured(identities: int, each: int = 4, seed: int = 0, prefix: str = "p") -> ImageSet:
     """64 x 32 pictures; identities differ in colour, shots in noise, every shot is another
     camera's.
     """
@@ -39,7 +39,7 @@ def coloured(identities: int, each: int = 4, seed: int = 0, prefix: str = "p") -
     images = (colours[:, None] + noise).clip(0, 255).astype(np.uint8).reshape(-1, 3, 64, 32, 3)
     names = np.repeat([f"{prefix}{i}" for i in range(identities)], each)
     cameras = np.tile(np.arange(each, dtype=np.int64), identities)
-    return PictureSet(images, names, cameras, np.ones((len(images), 3), np.bool_))
+    return ImageSet(images, names, cameras, np.ones((len(images), 3), np.bool_))
 
 
 @pytest.fixture(scope="session")
@@ -55,10 +55,10 @@ def settings() -> Settings:
         network=CONFIG,
         data=DataSettings(source="synthetic:person:9"),
         batch=BatchSettings(identities=2, samples=2),
-        optimiser=OptimiserSettings(backbone_rate=None, rate=1e-3),
+        optimizer=OptimizerSettings(backbone_lr=None, lr=1e-3),
         schedule=ScheduleSettings(epochs=4, warmup_epochs=1),
         augmentation=Augmentation(pad=2),
-        upkeep=UpkeepSettings(evaluate_every=2, save_every=5, diagnose_every=2),
+        logging=LoggingSettings(evaluate_every=2, save_every=5, diagnose_every=2),
     )
 
 
@@ -89,11 +89,11 @@ def run_yaml(tmp_path: Path, drawn: Path) -> Path:
         "data: {source: 'synthetic:person:8', validation_identities: 2, cache: CACHE}\n"
         "batch: {identities: 2, samples: 4}\n"
         "sdtps: {gumbel: on}\n"
-        "optimiser: {backbone_rate: null}\n"
+        "optimizer: {backbone_lr: null}\n"
         "schedule: {epochs: 20, warmup_epochs: 2}\n"
         "augmentation: {drop_modality: 0.3}\n"
-        "machine: {device: cpu, threads: 1}\n"
-        "upkeep: {evaluate_every: 4, save_every: 7, diagnose_every: 6}\n".replace(
+        "runtime: {device: cpu, threads: 1}\n"
+        "logging: {evaluate_every: 4, save_every: 7, diagnose_every: 6}\n".replace(
             "CACHE", str(drawn)
         )
     )

@@ -13,14 +13,14 @@ from trireid.training.data import list_not_used
 from trireid.training.settings import DataSettings
 
 LINES = {
-    "optimiser: {backbone_rat: 1}": "optimiser.backbone_rat: nobody reads this key; is backbone_rate meant?",
-    "batch: {identities: 2, samples: 4, size: 12}": "batch.size: 12 is no multiple of 2 identities x 4 samples = 8",
+    "optimizer: {backbone_l: 1}": "optimizer.backbone_l: unknown key; is backbone_lr meant?",
+    "batch: {identities: 2, samples: 4, size: 12}": "batch.size: 12 is not a multiple of 2 identities x 4 samples = 8",
     "batch: {identities: 2, samples: 9}": "fewer than batch.samples = 9",
     "batch: {identities: 7, samples: 4}": "6 identities are left to train on, and a batch takes 7",
     "data: {source: 'synthetic:person:1', validation_identities: 2}": "has 1 identity",
     "data: {source: 'nowhere'}": "not a SOURCE",
-    "start: nowhere.pth": "nowhere.pth: does not exist",
-    "machine: {device: cuda}": "machine.device: cuda, but PyTorch finds no GPU here",
+    "pretrained: nowhere.pth": "nowhere.pth: does not exist",
+    "runtime: {device: cuda}": "runtime.device: cuda, but PyTorch finds no GPU here",
     "network: {image_size: [64, 32], width: 64, depth: 1, cameras: 3}": "network.cameras: 3, but",
 }
 
@@ -50,16 +50,16 @@ def test_train_then_diagnose(
     assert capsys.readouterr().out.startswith(f"{best}: epoch 1, validation mAP ")
     assert load_checkpoint(best, best.with_suffix(".yml")).config.depth == 1
     assert trireid.cli.main(["diagnose", str(best), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["faults"] == []
+    assert json.loads(capsys.readouterr().out)["errors"] == []
     run_yaml.write_text(run_yaml.read_text().replace("gumbel: on", "gumbel: published"))
     assert trireid.cli.main(["diagnose", str(run_yaml)]) == 1
-    assert "fault: the gradient through the" in capsys.readouterr().out
+    assert "error: the gradient through the" in capsys.readouterr().out
 
 
 def test_a_run_that_diverges_exits_with_1(
     run_yaml: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_yaml.write_text(run_yaml.read_text().replace("upkeep: {", "upkeep: {loss_limit: 0.1, "))
+    run_yaml.write_text(run_yaml.read_text().replace("logging: {", "logging: {loss_limit: 0.1, "))
     assert trireid.cli.main(["train", str(run_yaml)]) == 1
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("trireid: stopped at step 0: the loss is ")

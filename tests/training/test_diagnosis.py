@@ -1,4 +1,4 @@
-"""Where gradient flows: the parts add up to the whole, and the three faults of the notes are caught
+"""Where gradient flows: the parts add up to the whole, and the three errors of the notes are caught
 when planted.
 """
 
@@ -19,12 +19,18 @@ from trireid.models.sdtps import AttentionGradient, Gumbel, Sdtps, TokenAggregat
 from trireid.samples import ConfigError
 from trireid.training.batch import Batch, Batches
 from trireid.training.data import Data
-from trireid.training.diagnosis import Diagnosis, as_mapping, as_text, diagnose, diagnose_file
-from trireid.training.gradients import measure, module_of
-from trireid.training.initialization import start_network
+from trireid.training.diagnosis import (
+    Diagnosis,
+    diagnose,
+    diagnose_file,
+    format_diagnosis,
+    to_mapping,
+)
+from trireid.training.gradients import get_module_name, measure_gradients
+from trireid.training.initialization import initialize_network
 from trireid.training.loop import Training
-from trireid.training.loss_heads import Branches, total_loss
-from trireid.training.optimizer import root_mean_square, squares_of
+from trireid.training.loss_heads import LossHeads, sum_losses
+from trireid.training.optimizer import compute_root_mean_square, get_exp_avg_sq
 from trireid.training.settings import Settings
 
 
@@ -33,31 +39,31 @@ def diagnosed(settings: Settings, data: Data) -> Diagnosis:
     return diagnose(*made(settings, data), settings)
 
 
-def made(settings: Settings, data: Data) -> tuple[ReIdNetwork, Branches, Batch]:
+def made(settings: Settings, data: Data) -> tuple[ReIdNetwork, LossHeads, Batch]:
     batches = Batches(data.train, settings)
-    branches = Branches(settings.network, int(batches.labels.max()) + 1, settings.loss)
-    return start_network(settings), branches, batches.at(0)
+    loss_heads = LossHeads(settings.network, int(batches.labels.max()) + 1, settings.loss)
+    return initialize_network(settings), loss_heads, batches.make(0)
 
 
 def test_nothing_is_at_fault_with_the_default_recipe(
     settings: Settings, changed: Changed, data: Data
 ) -> None:
-    assert diagnosed(settings, data).faults == []
-    assert diagnosed(changed(sdtps={"gumbel": Gumbel.ON}), data).faults == []
+    assert diagnosed(settings, data).errors == []
+    assert diagnosed(changed(sdtps={"gumbel": Gumbel.ON}), data).errors == []
 
 
 def test_norms_are_those_of_a_plain_backward_pass(changed: Changed, data: Data) -> None:
     """Against PyTorch's own `.grad`, with the same noise."""
-    network, branches, batch = made(changed(sdtps={"gumbel": Gumbel.ON}), data)
+    network, loss_heads, batch = made(changed(sdtps={"gumbel": Gumbel.ON}), data)
     torch.manual_seed(1)
-    measured = measure(network, branches, batch)
+    measured = measure_gradients(network, loss_heads, batch)
     torch.manual_seed(1)
     features = network.train().features(batch.images, batch.camera, batch.present)
-    total_loss(branches.train().outcomes(features, batch.labels)).backward()
+    sum_losses(loss_heads.train().compute_losses(features, batch.labels)).backward()
     squares: dict[str, float] = {}
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None
-        squares[module_of(name)] = squares.get(module_of(name), 0) + float(
+        squares[get_module_name(name)] = squares.get(get_module_name(name), 0) + float(
             parameter.grad.square().sum()
         )
     for name, square in squares.items():
@@ -70,17 +76,17 @@ def test_the_paths_add_up_to_the_head(changed: Changed, data: Data) -> None:
     """
     import trireid.training.gradients as module
 
-    network, branches, batch = made(changed(sdtps={"gumbel": Gumbel.ON}), data)
+    network, loss_heads, batch = made(changed(sdtps={"gumbel": Gumbel.ON}), data)
     torch.manual_seed(1)
-    with module._recorded(network.train()) as taps:
+    with module._record_paths(network.train()) as taps:
         features = network.features(batch.images, batch.camera, batch.present)
-        loss = branches.train().outcomes(features, batch.labels)["head"].loss
+        loss = loss_heads.train().compute_losses(features, batch.labels)["head"].loss
     backbone = {
         name: p for name, p in network.named_parameters() if name.startswith("backbone.base.")
     }
-    whole = module._gradient([loss], None, backbone)
+    whole = module._compute_gradient([loss], None, backbone)
     parts = [
-        module._through_vectors(taps[path], module._arriving(loss, taps[path]), backbone)
+        module._propagate(taps[path], module._compute_arriving(loss, taps[path]), backbone)
         for path in ("tokens", "predictor", "own", "cross")
     ]
     for index, (name, gradient) in enumerate(whole.items()):
@@ -92,7 +98,7 @@ def test_the_paths_add_up_to_the_head(changed: Changed, data: Data) -> None:
             msg=name,
         )
     by_score = [
-        module._through_vectors(taps[path], module._arriving(loss, taps[path]), backbone)
+        module._propagate(taps[path], module._compute_arriving(loss, taps[path]), backbone)
         for path in ("extra", "mask")
     ]
     for index, name in enumerate(whole):
@@ -116,25 +122,25 @@ def test_detached_scores_are_caught(
     found = diagnosed(changed(sdtps={"attention_gradient": switch}), data)
     assert {name for name in ("own", "cross") if found.gradients.paths[name] is None} == cut
     assert [
-        fault for fault in found.faults if "detached by sdtps.attention_gradient" in fault
-    ] == found.faults
-    assert len(found.faults) == len(cut)
+        error for error in found.errors if "detached by sdtps.attention_gradient" in error
+    ] == found.errors
+    assert len(found.errors) == len(cut)
 
 
 def test_scores_detached_in_the_code_are_caught(
     settings: Settings, data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fault itself, whatever the switch says: similarities computed under `no_grad`."""
+    """The error itself, whatever the switch says: similarities computed under `no_grad`."""
 
-    attention = trireid.models.sdtps.attention
+    attention = trireid.models.sdtps.score_similarity
 
     def under_no_grad(directions: Tensor, feature: Tensor) -> Tensor:
         with torch.no_grad():
             return attention(directions, feature)
 
-    monkeypatch.setattr(trireid.models.sdtps, "attention", under_no_grad)
-    faults = diagnosed(settings, data).faults
-    assert faults == [
+    monkeypatch.setattr(trireid.models.sdtps, "score_similarity", under_no_grad)
+    errors = diagnosed(settings, data).errors
+    assert errors == [
         "no gradient passes through the own score",
         "no gradient passes through the cross scores",
     ]
@@ -142,12 +148,14 @@ def test_scores_detached_in_the_code_are_caught(
 
 def test_the_published_mask_is_caught(changed: Changed, data: Data) -> None:
     found = diagnosed(changed(sdtps={"gumbel": Gumbel.PUBLISHED}), data)
-    assert any("through the mask of the kept explodes" in fault for fault in found.faults)
-    assert any("score_predictor explodes" in fault for fault in found.faults)
+    assert any("through the mask of the kept explodes" in error for error in found.errors)
+    assert any("score_predictor explodes" in error for error in found.errors)
     assert found.gradients.mask_share["backbone"] == pytest.approx(1, abs=1e-3)
     assert found.gradients.update_share["backbone"] > 0.9
-    assert "is the mask's share of the first step of Adam at the backbone" in as_text(found)
-    assert "<- exploding" in as_text(found)
+    assert "is the mask's share of the first step of Adam at the backbone" in format_diagnosis(
+        found
+    )
+    assert "<- exploding" in format_diagnosis(found)
 
 
 def test_a_sound_mask_has_a_small_share_of_the_update(changed: Changed, data: Data) -> None:
@@ -162,52 +170,53 @@ def test_what_adam_divides_by_is_what_torch_divides_by() -> None:
     adam = torch.optim.Adam(layer.parameters(), lr=1.0, betas=(0.0, 0.999))
     for _ in range(3):
         before = layer.weight.detach().clone()
-        squares = {
-            name: (mean.clone(), steps) for name, (mean, steps) in squares_of(adam, layer).items()
+        exp_avg_sq = {
+            name: (mean.clone(), steps)
+            for name, (mean, steps) in get_exp_avg_sq(adam, layer).items()
         }
         gradient = torch.randn(2, 3, generator=draw)
         layer.weight.grad = gradient
         adam.step()
-        step = gradient.double() / root_mean_square(gradient, squares.get("weight"))
+        step = gradient.double() / compute_root_mean_square(gradient, exp_avg_sq.get("weight"))
         torch.testing.assert_close(before - layer.weight.detach(), step.float())
 
 
 def test_evaluation_that_hides_the_head_is_caught(changed: Changed, data: Data) -> None:
-    found = diagnosed(changed(upkeep={"patterns": (3,)}), data)
+    found = diagnosed(changed(logging={"patterns": (3,)}), data)
     assert found.reads == {3: ("ori", "head")}
-    assert [fault for fault in found.faults if "never shows the head features apart" in fault]
-    assert "evaluation's pattern 3 reads: ori, head" in as_text(found)
+    assert [error for error in found.errors if "never shows the head features apart" in error]
+    assert "evaluation's pattern 3 reads: ori, head" in format_diagnosis(found)
 
 
 def test_evaluation_that_says_pattern_2_and_reads_both_is_caught(
     settings: Settings, data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fault itself: a flag that forgot SDTPS, so that every pattern was the concatenation."""
+    """The error itself: a flag that forgot SDTPS, so that every pattern was the concatenation."""
 
     def concatenated(features: Features, pattern: int) -> Tensor:
         return features.both
 
-    monkeypatch.setattr(trireid.training.diagnosis, "embedding", concatenated)
-    faults = diagnosed(settings, data).faults
+    monkeypatch.setattr(trireid.training.diagnosis, "select_embedding", concatenated)
+    errors = diagnosed(settings, data).errors
     assert any(
-        "never shows the head features apart (it reports patterns [1, 2, 3])" in fault
-        for fault in faults
+        "never shows the head features apart (it reports patterns [1, 2, 3])" in error
+        for error in errors
     )
 
 
 def test_a_dead_module_is_named(settings: Settings, data: Data) -> None:
-    network, branches, batch = made(settings, data)
+    network, loss_heads, batch = made(settings, data)
     with torch.no_grad():
         network.get_parameter("nir_reduce.1.weight").zero_()
         network.get_parameter("nir_reduce.1.bias").zero_()
         network.get_parameter("nir_reduce.0.weight").zero_()
         network.get_parameter("nir_reduce.0.bias").zero_()
         network.get_parameter("tir_reduce.1.weight").fill_(torch.inf)
-    faults = diagnose(
-        network, branches, batch._replace(camera=torch.full_like(batch.camera, -1)), settings
-    ).faults
-    assert "backbone.cv_embed is dead: no gradient reaches it" in faults
-    assert any("tir_reduce explodes: its gradient's norm is nan" in fault for fault in faults)
+    errors = diagnose(
+        network, loss_heads, batch._replace(camera=torch.full_like(batch.camera, -1)), settings
+    ).errors
+    assert "backbone.cv_embed is dead: no gradient reaches it" in errors
+    assert any("tir_reduce explodes: its gradient's norm is nan" in error for error in errors)
 
 
 def test_a_checkpoint_is_diagnosed_with_its_own_settings(run_yaml: Path, tmp_path: Path) -> None:
@@ -216,14 +225,14 @@ def test_a_checkpoint_is_diagnosed_with_its_own_settings(run_yaml: Path, tmp_pat
         .replace("epochs: 20", "epochs: 1")
         .replace("warmup_epochs: 2", "warmup_epochs: 0")
     )
-    from trireid.training.loop import train
-    from trireid.training.settings_file import read_settings
+    from trireid.training.loop import prepare_training
+    from trireid.training.settings import read_settings
 
-    train(read_settings(run_yaml), tmp_path / "run").run()
+    prepare_training(read_settings(run_yaml), tmp_path / "run").run()
     found = diagnose_file(tmp_path / "run" / "best.pth")
     start = diagnose_file(run_yaml)
     assert found.gradients.loss < start.gradients.loss
-    assert as_mapping(found)["reads"] == {1: ("ori",), 2: ("head",), 3: ("ori", "head")}
+    assert to_mapping(found)["reads"] == {1: ("ori",), 2: ("head",), 3: ("ori", "head")}
     foreign = tmp_path / "foreign.pth"
     torch.save({"state_dict": {}}, foreign)
     with pytest.raises(ConfigError, match="carries no training settings"):
@@ -317,9 +326,9 @@ def test_noise_is_for_training_only() -> None:
 def test_a_finished_run_can_be_diagnosed_while_frozen(
     changed: Changed, data: Data, tmp_path: Path
 ) -> None:
-    settings = changed(schedule={"epochs": 1}, upkeep={"diagnose_every": 1})
+    settings = changed(schedule={"epochs": 1}, logging={"diagnose_every": 1})
     training = Training(settings, data, tmp_path)
     training.network.backbone.requires_grad_(False)
-    measured = measure(training.network, training.branches, training.batches.at(0))
+    measured = measure_gradients(training.network, training.loss_heads, training.batches.make(0))
     assert measured.branches == {}
     assert measured.paths["predictor"] is None or measured.paths["predictor"].backbone == 0

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from trireid.training.event_file import EventFile, crc32c
 from trireid.training.log import Log, Table
 
 
@@ -35,29 +34,31 @@ def masked(data: bytes) -> int:
     return (crc >> 15 | crc << 17 & 0xFFFFFFFF) + 0xA282EAD8 & 0xFFFFFFFF
 
 
-def test_checksums_are_those_of_rfc_3720() -> None:
-    assert crc32c(b"123456789") == 0xE3069283
-    assert crc32c(bytes(32)) == 0x8A9136AA
-    assert crc32c(b"\xff" * 32) == 0x62A8AB43
-
-
-def test_a_file_is_what_tensorboard_expects(tmp_path: Path) -> None:
-    file = EventFile(tmp_path, 0)
-    file.scalars(300, {"loss": 0.5, "rate": 0.25})
-    version, event = records(file.path)
+def test_events_are_what_tensorboard_expects(tmp_path: Path) -> None:
+    Log(tmp_path, events=True).add_step(300, {"loss": 0.5, "lr": 0.25})
+    (path,) = (tmp_path / "events").iterdir()
+    version, event = records(path)
     assert version.endswith(b"\x1a\x0dbrain.Event:2")
     assert version[0] == event[0] == 0x09  # field 1, fixed64: wall time
-    loss = b"\x0a\x04loss\x15" + struct.pack("<f", 0.5)
-    rate = b"\x0a\x04rate\x15" + struct.pack("<f", 0.25)
-    summary = b"\x0a" + bytes([len(loss)]) + loss + b"\x0a" + bytes([len(rate)]) + rate
+    loss = b"\x0a\x09step/loss\x15" + struct.pack("<f", 0.5)
+    lr = b"\x0a\x07step/lr\x15" + struct.pack("<f", 0.25)
+    summary = b"\x0a" + bytes([len(loss)]) + loss + b"\x0a" + bytes([len(lr)]) + lr
     # step 300 as a varint, then the summary
     assert event[9:] == b"\x10\xac\x02" + b"\x2a" + bytes([len(summary)]) + summary
 
 
+def test_each_start_of_a_run_has_an_event_file_of_its_own(tmp_path: Path) -> None:
+    for first in (1, 3):
+        log = Log(tmp_path, events=True)
+        for step in (first, first + 1):
+            log.add_step(step, {"loss": 1.0})
+    assert [len(records(path)) for path in (tmp_path / "events").iterdir()] == [3, 3]
+
+
 def test_the_log_writes_csv_and_events_and_leaves_out_what_was_not_measured(tmp_path: Path) -> None:
     log = Log(tmp_path, events=True)
-    log.step(1, {"loss": 2.0, "other": math.nan})
-    log.step(2, {"loss": 1.0, "other": 3.0})
+    log.add_step(1, {"loss": 2.0, "other": math.nan})
+    log.add_step(2, {"loss": 1.0, "other": 3.0})
     assert (tmp_path / "log.csv").read_text() == "step,loss,other\n1,2,\n2,1,3\n"
     (path,) = (tmp_path / "events").iterdir()
     _, first, second = records(path)
@@ -74,6 +75,6 @@ def test_a_cut_table_ends_where_it_is_told(last: int, tmp_path: Path) -> None:
     for step in range(1, 4):
         table.add({"step": step, "value": step / 2})
     table.cut(last)
-    assert [row["step"] for row in table.rows()] == [str(step) for step in range(1, last + 1)]
+    assert [row["step"] for row in table.read_rows()] == [str(step) for step in range(1, last + 1)]
     table.add({"step": 9, "value": 1.0})
-    assert table.rows()[-1] == {"step": "9", "value": "1"}
+    assert table.read_rows()[-1] == {"step": "9", "value": "1"}

@@ -16,6 +16,7 @@ import torch
 from tests.conftest import ROOT
 from tests.training.conftest import Changed
 from trireid.models.files import read_weights
+from trireid.models.sdtps import Gumbel
 from trireid.training.data import Data
 from trireid.training.loop import Training
 
@@ -73,7 +74,7 @@ def test_any_step_is_a_place_to_be_stopped_at(
     stop: int, changed: Changed, data: Data, tmp_path: Path
 ) -> None:
     """Within an epoch and at its end, just after a save and just before one."""
-    settings = changed(sdtps={"gumbel": "on"})
+    settings = changed(sdtps={"gumbel": Gumbel.ON})
     Training(settings, data, tmp_path / "straight").run()
     broken = Training(settings, data, tmp_path / "broken")
     broken._diagnose(0)
@@ -86,7 +87,7 @@ def test_any_step_is_a_place_to_be_stopped_at(
 def test_a_line_that_a_kill_cut_short_is_dropped(
     changed: Changed, data: Data, tmp_path: Path
 ) -> None:
-    settings = changed(upkeep={"save_every": 12})
+    settings = changed(logging={"save_every": 12})
     Training(settings, data, tmp_path).run()
     (tmp_path / "resume.pt").unlink()
     whole = (tmp_path / "log.csv").read_text()

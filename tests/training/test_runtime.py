@@ -9,7 +9,7 @@ import torch
 
 from tests.goldens.make import CONFIG
 from trireid.models import ReIdNetwork
-from trireid.training.half import HalfProducts
+from trireid.training.runtime import Float16Products
 
 
 def test_products_are_rounded_forwards_and_backwards() -> None:
@@ -17,14 +17,14 @@ def test_products_are_rounded_forwards_and_backwards() -> None:
         torch.tensor([[1.0 + 2**-12]], requires_grad=True),
         torch.tensor([[3.0]], requires_grad=True),
     )
-    with HalfProducts():
+    with Float16Products():
         out = torch.nn.functional.linear(x, weight)
     assert out.item() == 3.0
     assert (x @ weight).item() != 3.0
     (1e-9 * out).sum().backward()
     assert x.grad is not None
     assert x.grad.item() == 0  # 1e-9 is under float16's smallest number
-    with HalfProducts():
+    with Float16Products():
         out = x @ weight
     (gradient,) = torch.autograd.grad((1e6 * out).sum(), x)
     assert torch.isinf(gradient).all()
@@ -32,7 +32,7 @@ def test_products_are_rounded_forwards_and_backwards() -> None:
 
 def test_outside_products_and_outside_the_mode_nothing_changes() -> None:
     x = torch.rand(4, 4)
-    with HalfProducts():
+    with Float16Products():
         assert torch.equal(x + 1e-5, x.add(1e-5))
         assert not torch.equal(x @ x, torch.mm(x, x))
     assert torch.equal(x @ x, torch.mm(x, x))
@@ -57,7 +57,7 @@ def test_it_goes_as_real_autocast_goes(seed: int) -> None:
         return both.detach(), gradient.clone()
 
     real = passed(torch.autocast("cpu", torch.float16))
-    emulated, plain = passed(HalfProducts()), passed(torch.autocast("cpu", enabled=False))
+    emulated, plain = passed(Float16Products()), passed(torch.autocast("cpu", enabled=False))
     for a, b, c in zip(real, emulated, plain, strict=True):
         assert float((a - b).norm()) < 0.02 * float(a.norm())
         assert not torch.equal(b, c)

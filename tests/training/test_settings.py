@@ -10,8 +10,14 @@ import pytest
 import yaml
 
 from trireid.samples import ConfigError
-from trireid.training.settings import Precision, Settings
-from trireid.training.settings_file import read_settings, settings_of
+from trireid.training.settings import (
+    Precision,
+    Settings,
+    flatten,
+    parse_settings,
+    read_settings,
+    rename_flat,
+)
 
 MINIMAL: dict[str, Any] = {
     "network": {"image_size": [64, 32], "width": 64},
@@ -30,22 +36,22 @@ def changed(path: str, value: object) -> dict[str, Any]:
 
 
 def test_the_defaults_are_the_notes_recipe() -> None:
-    settings = settings_of(MINIMAL)
-    optimiser, schedule, loss = settings.optimiser, settings.schedule, settings.loss
-    assert (
-        optimiser.rate,
-        optimiser.backbone_rate,
-        optimiser.bias_factor,
-        optimiser.weight_decay,
-    ) == (3.5e-4, 5e-6, 2, 1e-4)
-    assert (schedule.epochs, schedule.warmup_rate) == (50, 3.5e-5)
+    settings = parse_settings(MINIMAL)
+    optimizer, schedule, loss = settings.optimizer, settings.schedule, settings.loss
+    assert (optimizer.lr, optimizer.backbone_lr, optimizer.bias_factor, optimizer.weight_decay) == (
+        3.5e-4,
+        5e-6,
+        2,
+        1e-4,
+    )
+    assert (schedule.epochs, schedule.warmup_lr) == (50, 3.5e-5)
     assert (loss.identity, loss.triplet, loss.margin) == (0.25, 1.0, None)
     assert settings.sdtps.attention_gradient == "full"
 
 
 def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
-    settings = settings_of(changed("augmentation.drop_modality", 0.25))
-    (tmp_path / "run.yml").write_text(yaml.safe_dump(settings.as_mapping()))
+    settings = parse_settings(changed("augmentation.drop_modality", 0.25))
+    (tmp_path / "run.yml").write_text(yaml.safe_dump(settings.to_mapping()))
     assert read_settings(tmp_path / "run.yml") == settings
 
 
@@ -53,11 +59,11 @@ def test_yaml_has_no_trap(tmp_path: Path) -> None:
     """A bare on, off and 5e-6 are a boolean and text to YAML."""
     (tmp_path / "run.yml").write_text(
         "network: {image_size: [64, 32], width: 64}\ndata: {source: 'synthetic:person:20'}\n"
-        "sdtps: {gumbel: on, attention_gradient: none}\noptimiser: {backbone_rate: 5e-6}\nloss: {margin: null}\n"
+        "sdtps: {gumbel: on, attention_gradient: none}\noptimiser: {backbone_lr: 5e-6}\nloss: {margin: null}\n"
     )
     settings = read_settings(tmp_path / "run.yml")
     assert (settings.sdtps.gumbel, settings.sdtps.attention_gradient) == ("on", "none")
-    assert settings.optimiser.backbone_rate == 5e-6
+    assert settings.optimizer.backbone_lr == 5e-6
     (tmp_path / "run.yml").write_text(
         (tmp_path / "run.yml").read_text().replace("gumbel: on", "gumbel: off")
     )
@@ -67,74 +73,111 @@ def test_yaml_has_no_trap(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "key", "words"),
     [
-        (
-            "optimiser.backbone_rat",
-            1.0,
-            "optimiser.backbone_rat",
-            "nobody reads this key; is backbone_rate meant",
-        ),
-        ("optimizer", {}, "optimizer", "is optimiser meant"),
+        ("optimizer.backbone_l", 1.0, "optimizer.backbone_l", "unknown key; is backbone_lr meant"),
+        ("optimizers", {}, "optimizers", "is optimizer meant"),
         ("network.depht", 3, "network.depht", "is depth meant"),
-        ("batch.size", 30, "batch.size", "30 is no multiple of 8 identities x 4 samples = 32"),
-        ("batch.identities", 1, "batch.identities", "at least 2"),
+        ("batch.size", 30, "batch.size", "30 is not a multiple of 8 identities x 4 samples = 32"),
+        (
+            "batch.identities",
+            1,
+            "batch.identities",
+            "at least 2, not 1; the triplet loss needs another",
+        ),
         ("batch.samples", 1, "batch.samples", "at least 2"),
-        ("sdtps.attention_gradient", "some", "sdtps.attention_gradient", "one of none, self, full"),
-        ("optimiser.rate", "fast", "optimiser.rate", "makes no sense"),
-        ("optimiser.frozen", True, "optimiser.frozen", "needs start weights"),
+        (
+            "sdtps.attention_gradient",
+            "some",
+            "sdtps.attention_gradient",
+            "'none', 'self' or 'full', not 'some'",
+        ),
+        ("optimizer.lr", "fast", "optimizer.lr", "must be a valid number, not 'fast'"),
+        ("optimizer.frozen", True, "optimizer.frozen", "needs pretrained weights"),
         ("schedule.epochs", 0, "schedule.epochs", "at least 1"),
         ("schedule.steps_per_epoch", 0, "schedule.steps_per_epoch", "at least 1, not 0"),
-        ("augmentation.drop_modality", 1.5, "augmentation.drop_modality", "from 0 to 1, not 1.5"),
-        ("optimiser.rate", -1.0, "optimiser.rate", "at least 0"),
-        ("optimiser.rate", ".nan", "optimiser.rate", "makes no sense"),
-        ("sdtps.tau", 0.5, "sdtps.tau", "gumbel is off, so nobody reads"),
+        ("augmentation.drop_modality", 1.5, "augmentation.drop_modality", "at most 1, not 1.5"),
+        ("optimizer.lr", -1.0, "optimizer.lr", "at least 0"),
+        ("optimizer.lr", float("nan"), "optimizer.lr", "at least 0, not nan"),
+        ("sdtps.tau", 0.5, "sdtps.tau", "has no effect: sdtps.gumbel is off"),
         (
             "augmentation.drop_together",
             True,
             "augmentation.drop_together",
-            "drop_modality is 0, so nobody reads",
+            "has no effect: augmentation.drop_modality is 0",
         ),
-        ("schedule.epochs", 1.5, "schedule.epochs", "makes no sense"),
-        ("upkeep.patterns", [], "upkeep.patterns", "among 1, 2, 3"),
-        ("upkeep.patterns", [4], "upkeep.patterns", "among 1, 2, 3"),
-        ("network.image_size", [64], "network.image_size", "expected 2 values"),
+        ("schedule.epochs", 1.5, "schedule.epochs", "must be a valid integer"),
+        ("logging.patterns", [], "logging.patterns", "at least 1 item"),
+        ("logging.patterns", [4], "logging.patterns", "at most 3, not 4"),
+        ("network.image_size", [64], "network.image_size", r"must have more values, not \[64\]"),
         ("network.width", 65, "width", "not a multiple of 64"),
         ("data", "synthetic", "data", "expected keys below it"),
         ("data", {}, "data.source", "is missing"),
-        ("machine.precision", "float8", "machine.precision", "one of float32"),
+        ("runtime.precision", "float8", "runtime.precision", "'float32', 'float16', 'bfloat16' or"),
     ],
 )
 def test_what_cannot_be_used_is_named(path: str, value: object, key: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words) as raised:
-        settings_of(changed(path, value))
+        parse_settings(changed(path, value))
     assert raised.value.field == key
 
 
 def test_keys_of_drawn_pictures_are_refused_where_nothing_is_drawn() -> None:
     settings = changed("data.source", "rgbnt201:/data")
     settings["data"]["shots"] = 3
-    with pytest.raises(ConfigError, match=r"data\.shots: is for drawn pictures"):
-        settings_of(settings)
+    with pytest.raises(ConfigError, match=r"data\.shots: has no effect: no source is synthetic"):
+        parse_settings(settings)
     settings["data"]["test"] = "synthetic:person:9"
-    assert settings_of(settings).data.shots == 3
+    assert parse_settings(settings).data.shots == 3
 
 
 def test_keys_of_a_head_that_is_not_there_are_refused() -> None:
     settings = changed("network.head", "hdm")
     settings["sdtps"] = {"gumbel": "on"}
-    with pytest.raises(
-        ConfigError, match=r"sdtps: network\.head is hdm, so nobody reads these keys"
-    ):
-        settings_of(settings)
+    with pytest.raises(ConfigError, match=r"sdtps: has no effect: network\.head is hdm"):
+        parse_settings(settings)
 
 
 def test_a_larger_batch_takes_more_identities() -> None:
-    assert settings_of(changed("batch.size", 64)).identities_per_step == 16
-    assert settings_of(MINIMAL).identities_per_step == 8
+    assert parse_settings(changed("batch.size", 64)).identities_per_step == 16
+    assert parse_settings(MINIMAL).identities_per_step == 8
 
 
 def test_precision_is_a_choice() -> None:
-    assert isinstance(settings_of(changed("machine.precision", "bfloat16")), Settings)
+    assert isinstance(parse_settings(changed("runtime.precision", "bfloat16")), Settings)
     assert (
-        settings_of(changed("machine.precision", "bfloat16")).machine.precision
+        parse_settings(changed("runtime.precision", "bfloat16")).runtime.precision
         is Precision.BFLOAT16
     )
+
+
+OLD: dict[str, Any] = {
+    **MINIMAL,
+    "start": "a.pth",
+    "start_weights": "ema",
+    "loss": {"centre": 0.5},
+    "optimiser": {"rate": 1e-3, "backbone_rate": None, "clip": 5.0},
+    "schedule": {"warmup_rate": 1e-4},
+    "machine": {"threads": 1},
+    "upkeep": {"save_every": 7},
+}
+NEW: dict[str, Any] = {
+    **MINIMAL,
+    "pretrained": "a.pth",
+    "pretrained_weights": "ema",
+    "loss": {"center": 0.5},
+    "optimizer": {"lr": 1e-3, "backbone_lr": None, "clip": 5.0},
+    "schedule": {"warmup_lr": 1e-4},
+    "runtime": {"threads": 1},
+    "logging": {"save_every": 7},
+}
+
+
+def test_names_of_version_0_1_are_accepted_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    assert parse_settings(OLD) == parse_settings(NEW)
+    assert len(caplog.messages) == 9
+    assert "optimizer.rate: is called lr now; the old name will go with" in caplog.text
+    assert rename_flat(dict(flatten(OLD))) == dict(flatten(NEW))
+
+
+def test_a_key_under_both_names_is_refused() -> None:
+    with pytest.raises(ConfigError, match="upkeep: is called logging now, and both are there"):
+        parse_settings({**MINIMAL, "upkeep": {}, "logging": {}})

@@ -22,22 +22,21 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.training.conftest import Changed, coloured
-from trireid.models import Head, ReIdNetwork, load_checkpoint, published_state
+from trireid.models import Head, ReIdNetwork, get_published_state, load_checkpoint
+from trireid.models.sdtps import Gumbel
 from trireid.samples import CheckpointError, ConfigError, SourceError, TrireidError
 from trireid.training.augment import Augmentation
-from trireid.training.batch import Batches
-from trireid.training.data import Data, check_batch, held_out
-from trireid.training.initialization import start_network
+from trireid.training.batch import Batches, IdentitySampler
+from trireid.training.data import Data, check_batch, split_validation
+from trireid.training.initialization import initialize_network
 from trireid.training.loop import Training
-from trireid.training.losses import batch_hard_triplet, centre_share, identity_loss, segment_triplet
-from trireid.training.optimizer import make_optimiser
-from trireid.training.sampler import IdentitySampler
-from trireid.training.schedule import rate_at
+from trireid.training.losses import batch_hard_triplet, center_share, identity_loss, segment_triplet
+from trireid.training.optimizer import compute_lr, make_optimizer
 from trireid.training.settings import (
     BatchSettings,
     DataSettings,
-    OptimiserName,
-    OptimiserSettings,
+    OptimizerName,
+    OptimizerSettings,
     Precision,
     Settings,
 )
@@ -65,10 +64,10 @@ def test_the_triplet_loss_takes_the_hardest_pair() -> None:
 
 def test_the_centre_share_is_the_common_part_of_the_features() -> None:
     common, own = torch.tensor([3.0, 0.0]), torch.tensor([[0.0, 4.0], [0.0, -4.0]])
-    assert float(centre_share(common + own)) == pytest.approx(9 / 25)
-    assert float(centre_share(own)) == 0
-    assert float(centre_share(common.expand(5, 2))) == 1
-    assert float(centre_share(torch.zeros(2, 2))) == 0
+    assert float(center_share(common + own)) == pytest.approx(9 / 25)
+    assert float(center_share(own)) == 0
+    assert float(center_share(common.expand(5, 2))) == 1
+    assert float(center_share(torch.zeros(2, 2))) == 0
 
 
 def test_the_segment_loss_is_the_mean_of_each_segment_by_itself() -> None:
@@ -89,7 +88,7 @@ def test_the_centre_weight_counts_on_each_branch(
     changed: Changed, data: Data, tmp_path: Path
 ) -> None:
     plain, centred = (
-        Training(changed(loss={"centre": weight}), data, tmp_path / str(weight)).take_step()
+        Training(changed(loss={"center": weight}), data, tmp_path / str(weight)).take_step()
         for weight in (0.0, 100.0)
     )
     # features of an untrained network are nearly all alike
@@ -128,8 +127,8 @@ def test_a_batch_is_p_identities_of_k_samples(
 ) -> None:
     labels = np.repeat(np.arange(people), k + more)
     sampler = IdentitySampler(labels, p, k, seed=3)
-    batch = sampler.batch(step)
-    assert np.array_equal(batch, IdentitySampler(labels, p, k, seed=3).batch(step))
+    batch = sampler.draw(step)
+    assert np.array_equal(batch, IdentitySampler(labels, p, k, seed=3).draw(step))
     drawn, counts = np.unique(labels[batch], return_counts=True)
     assert len(drawn) == p
     assert (counts == k).all()
@@ -141,7 +140,7 @@ def test_an_epoch_shows_every_identity_once() -> None:
     sampler = IdentitySampler(labels, 2, 2, seed=0)
     assert sampler.steps_per_epoch == 3
     for epoch in range(2):
-        seen = np.concatenate([labels[sampler.batch(3 * epoch + i)] for i in range(3)])
+        seen = np.concatenate([labels[sampler.draw(3 * epoch + i)] for i in range(3)])
         assert sorted(set(seen.tolist())) == list(range(6))
 
 
@@ -154,7 +153,7 @@ def test_too_few_identities_or_samples_are_said() -> None:
 
 def test_augmentation_treats_the_three_modalities_alike() -> None:
     one = np.random.default_rng(1).integers(0, 256, (64, 32, 3), dtype=np.uint8)
-    changed = Augmentation(erase=1).pictures(
+    changed = Augmentation(erase=1).augment_images(
         np.stack([np.stack([one] * 3)] * 8), np.random.default_rng(2)
     )
     assert (changed[:, 0] == changed[:, 1]).all()
@@ -164,7 +163,7 @@ def test_augmentation_treats_the_three_modalities_alike() -> None:
 
 def test_a_flip_is_a_mirror() -> None:
     one = np.random.default_rng(1).integers(0, 256, (1, 3, 64, 32, 3), dtype=np.uint8)
-    mirrored = Augmentation(flip=1, erase=0, pad=0).pictures(one, np.random.default_rng(2))
+    mirrored = Augmentation(flip=1, erase=0, pad=0).augment_images(one, np.random.default_rng(2))
     assert np.array_equal(mirrored, one[:, :, :, ::-1])
 
 
@@ -172,24 +171,27 @@ def test_some_modality_is_always_shown_and_none_is_made_up() -> None:
     draw = np.random.default_rng(0)
     there = draw.permuted(np.tile([True, True, False], (500, 1)), axis=1)
     there[:100] = [True, False, False]
-    shown = Augmentation(drop_modality=1).presence(there, draw)
+    shown = Augmentation(drop_modality=1).drop_modalities(there, draw)
     assert set(shown.sum(axis=1).tolist()) == {1}
     assert not (shown & ~there).any()
     whole = np.ones((500, 3), np.bool_)
-    assert set(Augmentation(drop_modality=1).presence(whole, draw).sum(axis=1).tolist()) == {1, 2}
-    assert np.array_equal(Augmentation().presence(there, draw), there)
+    assert set(Augmentation(drop_modality=1).drop_modalities(whole, draw).sum(axis=1).tolist()) == {
+        1,
+        2,
+    }
+    assert np.array_equal(Augmentation().drop_modalities(there, draw), there)
 
 
 def test_dropped_together_a_batch_lacks_the_same() -> None:
     draw = np.random.default_rng(0)
     together = Augmentation(drop_modality=0.5, drop_together=True)
-    rows = [together.presence(np.ones((8, 3), np.bool_), draw) for _ in range(300)]
+    rows = [together.drop_modalities(np.ones((8, 3), np.bool_), draw) for _ in range(300)]
     assert all((batch == batch[0]).all() for batch in rows)
     kinds = {tuple(batch[0].tolist()) for batch in rows}
     assert len(kinds) == 7
     assert sum(batch.all() for batch in rows) == pytest.approx(150, abs=30)
     some = np.array([[True, False, False], [True, True, True]])
-    shown = np.array([together.presence(some, draw) for _ in range(100)])
+    shown = np.array([together.drop_modalities(some, draw) for _ in range(100)])
     assert shown[:, 0].tolist() == [[True, False, False]] * 100
     assert not shown[:, 1].all()
 
@@ -198,21 +200,21 @@ def test_the_rate_warms_up_and_falls() -> None:
     """Every group starts at 3.5e-5 as in the research code: the head's rises to its peak, the
     backbone's falls to it.
     """
-    head = [rate_at(step, 3.5e-4, 3.5e-5, 30, 500) for step in range(500)]
-    backbone = [rate_at(step, 5e-6, 3.5e-5, 30, 500) for step in range(500)]
+    head = [compute_lr(step, 3.5e-4, 3.5e-5, 30, 500) for step in range(500)]
+    backbone = [compute_lr(step, 5e-6, 3.5e-5, 30, 500) for step in range(500)]
     assert head[0] == pytest.approx(3.5e-5 + 3.15e-4 / 30)
     assert head[29] == head[30] == max(head) == pytest.approx(3.5e-4)
     assert backbone[29] == pytest.approx(5e-6)
     assert max(backbone) == backbone[0] > 6 * 5e-6
     assert head[265] == pytest.approx(3.5e-4 * 0.5005)
     assert head[499] == pytest.approx(3.5e-7, rel=0.05)
-    assert rate_at(0, 1e-3, None, 10, 100) == pytest.approx(1.9e-4)
+    assert compute_lr(0, 1e-3, None, 10, 100) == pytest.approx(1.9e-4)
 
 
 def test_each_parameter_learns_at_its_own_rate(settings: Settings) -> None:
-    network = start_network(settings)
-    branches = torch.nn.ModuleDict()
-    groups = make_optimiser(network, branches, OptimiserSettings()).param_groups
+    network = initialize_network(settings)
+    loss_heads = torch.nn.ModuleDict()
+    groups = make_optimizer(network, loss_heads, OptimizerSettings()).param_groups
     rates = {
         id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]
     }
@@ -227,10 +229,10 @@ def test_each_parameter_learns_at_its_own_rate(settings: Settings) -> None:
     for name, rate in expected.items():
         assert rates[id(network.get_parameter(name))] == (pytest.approx(rate), 1e-4), name
     assert len(rates) == len(list(network.parameters()))
-    scratch = OptimiserSettings(
-        name=OptimiserName.ADAMW, backbone_rate=None, bias_factor=1, decay_vectors=False
+    scratch = OptimizerSettings(
+        name=OptimizerName.ADAMW, backbone_lr=None, bias_factor=1, decay_vectors=False
     )
-    groups = make_optimiser(network, branches, scratch).param_groups
+    groups = make_optimizer(network, loss_heads, scratch).param_groups
     assert sorted((group["lr"], group["weight_decay"]) for group in groups) == [
         (3.5e-4, 0.0),
         (3.5e-4, 1e-4),
@@ -241,7 +243,7 @@ def test_a_run_learns_and_leaves_what_it_promises(
     settings: Settings, data: Data, tmp_path: Path
 ) -> None:
     trained = Training(settings, data, tmp_path).run()
-    start = start_network(settings).state_dict()
+    start = initialize_network(settings).state_dict()
     moved = {
         name for name, value in trained.state_dict().items() if not torch.equal(value, start[name])
     }
@@ -278,7 +280,7 @@ def test_the_checkpoint_loads_and_carries_its_configuration(
         assert loaded.config == settings.network
         for name, value in trained.state_dict().items():
             assert torch.equal(loaded.state_dict()[name], value), name
-    assert content["training"] == settings.as_mapping()
+    assert content["training"] == settings.to_mapping()
     assert {key for key in content["state_dict"] if key.startswith("classifier")} == {
         "classifier_ori.weight",
         "classifier_head.weight",
@@ -289,7 +291,7 @@ def test_the_best_epoch_is_chosen_on_validation_alone(
     settings: Settings, data: Data, tmp_path: Path
 ) -> None:
     """With a test set that nothing could be right on, the same checkpoint is chosen, with the same
-    figures.
+    to_percent.
     """
     assert data.test is not None
     shuffled = np.random.default_rng(0).permutation(data.test.identities)
@@ -319,7 +321,7 @@ def test_a_delayed_head_does_not_move_until_it_is_due(
     changed: Changed, data: Data, tmp_path: Path
 ) -> None:
     settings = changed(
-        schedule={"sdtps_delay_epochs": 2, "epochs": 3}, upkeep={"evaluate_every": 0}
+        schedule={"sdtps_delay_epochs": 2, "epochs": 3}, logging={"evaluate_every": 0}
     )
     training = Training(settings, data, tmp_path)
     start = {
@@ -342,11 +344,11 @@ def test_a_delayed_head_does_not_move_until_it_is_due(
 def test_a_frozen_backbone_stays(changed: Changed, data: Data, tmp_path: Path) -> None:
     torch.manual_seed(5)
     donor = changed(network={}).network
-    torch.save(published_state(ReIdNetwork(donor)), tmp_path / "start.pth")
+    torch.save(get_published_state(ReIdNetwork(donor)), tmp_path / "start.pth")
     settings = replace(
-        changed(optimiser={}, schedule={"epochs": 1}), start=str(tmp_path / "start.pth")
+        changed(optimizer={}, schedule={"epochs": 1}), pretrained=str(tmp_path / "start.pth")
     )
-    settings = replace(settings, optimiser=replace(settings.optimiser, frozen=True))
+    settings = replace(settings, optimizer=replace(settings.optimizer, frozen=True))
     trained = Training(settings, data, tmp_path / "run").run()
     start = load_checkpoint(
         tmp_path / "start.pth", torch.load(tmp_path / "run" / "best.pth")["config"]
@@ -364,7 +366,7 @@ def test_start_weights_of_a_bare_backbone_fill_it(settings: Settings, tmp_path: 
     torch.manual_seed(5)
     base = ReIdNetwork(settings.network).backbone.base.state_dict()
     torch.save(base, tmp_path / "backbone.pth")
-    network = start_network(replace(settings, start=str(tmp_path / "backbone.pth")))
+    network = initialize_network(replace(settings, pretrained=str(tmp_path / "backbone.pth")))
     for name, value in network.backbone.base.state_dict().items():
         assert torch.equal(value, base[name]), name
 
@@ -373,20 +375,22 @@ def test_start_weights_says_which_of_several_are_meant(settings: Settings, tmp_p
     base = ReIdNetwork(settings.network).backbone.base.state_dict()
     path = tmp_path / "both.pth"
     torch.save({"model": {name: value * 0 for name, value in base.items()}, "ema": base}, path)
-    with pytest.raises(CheckpointError, match="start_weights: NAME"):
-        start_network(replace(settings, start=str(path)))
-    network = start_network(replace(settings, start=str(path), start_weights="ema"))
+    with pytest.raises(CheckpointError, match="pretrained_weights: NAME"):
+        initialize_network(replace(settings, pretrained=str(path)))
+    network = initialize_network(replace(settings, pretrained=str(path), pretrained_weights="ema"))
     assert all(
         torch.equal(value, base[name]) for name, value in network.backbone.base.state_dict().items()
     )
-    with pytest.raises(ConfigError, match="start_weights: says which weights of start"):
-        replace(settings, start=None, start_weights="ema")
+    with pytest.raises(
+        ConfigError, match="pretrained_weights: names a set of weights of pretrained"
+    ):
+        replace(settings, pretrained=None, pretrained_weights="ema")
 
 
 def test_a_start_on_smaller_pictures_brings_all_but_the_head(
     changed: Changed, data: Data, tmp_path: Path
 ) -> None:
-    """The two stages of the embedded defaults: positions are resized, the classifier of the same
+    """The two stages of the embedded defaults: positions are resize_position_embedding, the classifier of the same
     identities comes along.
     """
     small = {"image_size": (32, 16), "head": Head.NONE}
@@ -398,26 +402,28 @@ def test_a_start_on_smaller_pictures_brings_all_but_the_head(
         validation=replace(data.validation, images=data.validation.images[:, :, ::2, ::2].copy()),
         test=None,
     )
-    settings = changed(network=small, schedule={"epochs": 1}, upkeep={"diagnose_every": 0})
+    settings = changed(network=small, schedule={"epochs": 1}, logging={"diagnose_every": 0})
     donor = Training(settings, halves, tmp_path / "half")
     donor.run()
-    whole = replace(changed(schedule={"epochs": 1}), start=str(tmp_path / "half" / "last.pth"))
+    whole = replace(changed(schedule={"epochs": 1}), pretrained=str(tmp_path / "half" / "last.pth"))
     started = Training(whole, data, tmp_path / "whole")
     own, given = started.network.state_dict(), donor.network.state_dict()
     assert own["backbone.base.positional_embedding"].shape[0] == 1 + 8
     for name in given.keys() - {"backbone.base.positional_embedding"}:
         assert torch.equal(own[name], given[name]), name
-    classifier = donor.branches.get_parameter("ori.classifier.weight")
-    assert torch.equal(started.branches.get_parameter("ori.classifier.weight"), classifier)
+    classifier = donor.loss_heads.get_parameter("ori.classifier.weight")
+    assert torch.equal(started.loss_heads.get_parameter("ori.classifier.weight"), classifier)
     other = replace(whole, data=replace(whole.data, world=1))
-    new = Training(other, data, tmp_path / "other").branches.get_parameter("ori.classifier.weight")
+    new = Training(other, data, tmp_path / "other").loss_heads.get_parameter(
+        "ori.classifier.weight"
+    )
     assert not torch.equal(new, classifier)
     wide = replace(whole, network=replace(whole.network, channels=64))
     with pytest.raises(
         CheckpointError,
         match=r"last\.pth: backbone\.base\.proj has the shape \[64, 64\] in the network, and",
     ):
-        start_network(wide)
+        initialize_network(wide)
 
 
 @pytest.mark.parametrize("precision", [Precision.BFLOAT16, Precision.FLOAT16, Precision.EMULATED])
@@ -425,7 +431,7 @@ def test_lower_precisions_train(
     precision: Precision, changed: Changed, data: Data, tmp_path: Path
 ) -> None:
     settings = changed(
-        machine={"precision": precision}, schedule={"epochs": 1}, upkeep={"diagnose_every": 0}
+        runtime={"precision": precision}, schedule={"epochs": 1}, logging={"diagnose_every": 0}
     )
     Training(settings, data, tmp_path).run()
     rows = rows_of(tmp_path / "log.csv")
@@ -435,21 +441,21 @@ def test_lower_precisions_train(
 
 def test_a_step_is_a_pure_function_of_seed_and_step(settings: Settings, data: Data) -> None:
     one, two = Batches(data.train, settings), Batches(data.train, settings)
-    one.at(0), one.at(1)
-    for a, b in zip(one.at(7), two.at(7), strict=True):
+    one.make(0), one.make(1)
+    for a, b in zip(one.make(7), two.make(7), strict=True):
         assert torch.equal(a, b)
     alike = replace(data.train, images=np.repeat(data.train.images[:1], len(data.train), axis=0))
     augmented = Batches(alike, settings)
-    assert not torch.equal(augmented.at(7).images, augmented.at(8).images)
+    assert not torch.equal(augmented.make(7).images, augmented.make(8).images)
 
 
 def test_measuring_gradients_changes_nothing(
     settings: Settings, changed: Changed, data: Data, tmp_path: Path
 ) -> None:
-    with_gumbel = {"sdtps": {"gumbel": "on"}}
+    with_gumbel = {"sdtps": {"gumbel": Gumbel.ON}}
     measured = Training(changed(**with_gumbel), data, tmp_path / "measured").run()
     plain = Training(
-        changed(**with_gumbel, upkeep={"diagnose_every": 0}), data, tmp_path / "plain"
+        changed(**with_gumbel, logging={"diagnose_every": 0}), data, tmp_path / "plain"
     ).run()
     for (name, one), two in zip(
         measured.state_dict().items(), plain.state_dict().values(), strict=True
@@ -466,15 +472,15 @@ def test_measuring_gradients_changes_nothing(
 def test_a_folder_of_another_run_is_refused(changed: Changed, data: Data, tmp_path: Path) -> None:
     settings = changed(schedule={"epochs": 1})
     Training(settings, data, tmp_path).run()
-    other = changed(schedule={"epochs": 1}, optimiser={"rate": 1.0})
-    with pytest.raises(ConfigError, match=r"another run: optimiser\.rate was 0\.001, and is 1\.0"):
+    other = changed(schedule={"epochs": 1}, optimizer={"lr": 1.0})
+    with pytest.raises(ConfigError, match=r"another run: optimizer\.lr was 0\.001, and is 1\.0"):
         Training(other, data, tmp_path)
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run(
     changed: Changed, data: Data, tmp_path: Path
 ) -> None:
-    training = Training(changed(upkeep={"diagnose_every": 0}), data, tmp_path)
+    training = Training(changed(logging={"diagnose_every": 0}), data, tmp_path)
     training.network.get_parameter("rgb_reduce.1.weight").register_hook(
         lambda gradient: gradient * torch.inf
     )
@@ -483,15 +489,15 @@ def test_a_gradient_that_is_not_finite_stops_the_run(
     assert (tmp_path / "stopped.pt").exists()
 
 
-@pytest.mark.parametrize("fault", ["nan", "high"])
+@pytest.mark.parametrize("error", ["nan", "high"])
 def test_divergence_stops_with_its_batch_saved(
-    fault: str, changed: Changed, data: Data, tmp_path: Path
+    error: str, changed: Changed, data: Data, tmp_path: Path
 ) -> None:
     settings = changed(
-        upkeep={"loss_limit": 1000.0 if fault == "nan" else 0.5, "diagnose_every": 0}
+        logging={"loss_limit": 1000.0 if error == "nan" else 0.5, "diagnose_every": 0}
     )
     training = Training(settings, data, tmp_path)
-    if fault == "nan":
+    if error == "nan":
         training.step = 2
         with torch.no_grad():
             training.network.get_parameter("rgb_reduce.1.weight").fill_(torch.nan)
@@ -503,7 +509,7 @@ def test_divergence_stops_with_its_batch_saved(
     assert "\n" not in raised.value.message
     saved = torch.load(tmp_path / "stopped.pt", weights_only=True)
     assert saved["step"] == training.step
-    assert torch.equal(saved["images"], training.batches.at(training.step).images)
+    assert torch.equal(saved["images"], training.batches.make(training.step).images)
 
 
 def test_a_full_disk_is_said_before_the_first_step(
@@ -538,18 +544,19 @@ def test_a_disk_that_fills_up_leaves_the_last_save_whole(
 
 
 def test_held_out_identities_are_in_one_set_only() -> None:
-    train, validation = held_out(coloured(9), 3, "source")
+    train, validation = split_validation(coloured(9), 3, "source")
     names = [set(part.identities.tolist()) for part in (train, validation)]
     assert [len(part) for part in names] == [6, 3]
     assert not names[0] & names[1]
     assert (
-        held_out(coloured(9), 3, "source")[1].identities.tolist() == validation.identities.tolist()
+        split_validation(coloured(9), 3, "source")[1].identities.tolist()
+        == validation.identities.tolist()
     )
 
 
 def test_a_source_of_one_identity_is_refused() -> None:
     with pytest.raises(SourceError, match="has 1 identity, of which 3 are for validation"):
-        held_out(coloured(1), 3, "one.csv")
+        split_validation(coloured(1), 3, "one.csv")
 
 
 def test_a_source_too_small_for_a_batch_is_refused() -> None:
@@ -572,7 +579,7 @@ def test_a_synthetic_source_trains_on_other_identities_than_it_tests(
         shots=1,
         cache=str(tmp_path),
     )
-    data = Data.of(
+    data = Data.load(
         source,
         settings.network.__class__(image_size=(64, 32), cameras=6),
         BatchSettings(identities=2),
@@ -582,7 +589,7 @@ def test_a_synthetic_source_trains_on_other_identities_than_it_tests(
     assert not {p.tobytes() for p in data.test.images} & {
         p.tobytes() for p in [*data.train.images, *data.validation.images]
     }
-    again = Data.of(
+    again = Data.load(
         source,
         settings.network.__class__(image_size=(64, 32), cameras=6),
         BatchSettings(identities=2),
@@ -600,7 +607,7 @@ def test_a_network_without_cameras_is_validated_across_them_all_the_same(
     )
     without, told = (replace(settings.network, cameras=cameras) for cameras in (0, 6))
     for network in (without, told):  # the second reads what the first cached
-        data = Data.of(source, network, BatchSettings(identities=2), 2)
+        data = Data.load(source, network, BatchSettings(identities=2), 2)
         assert len(set(data.validation.cameras.tolist())) >= 4
         assert min(data.train.cameras) >= 0
     assert len(list(tmp_path.glob("*.npz"))) == 1
@@ -612,11 +619,11 @@ def test_a_camera_the_network_does_not_know_is_refused(settings: Settings) -> No
     with pytest.raises(
         ConfigError, match=r"network\.cameras: 2, but synthetic:person:4 has a camera"
     ):
-        Data.of(source, few, BatchSettings(identities=2), 2)
+        Data.load(source, few, BatchSettings(identities=2), 2)
 
 
 def test_validation_leaves_the_mode_and_tells_patterns_apart(settings: Settings) -> None:
-    network = start_network(settings).train()
+    network = initialize_network(settings).train()
     scores = validate(network, coloured(3, seed=1), (1, 2, 3))
     assert network.training
     assert set(scores) == {1, 2, 3}
