@@ -14,7 +14,6 @@ from os import PathLike
 from typing import Annotated, Any, ClassVar, Final, Literal, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails, to_json
 
 from trireid.models import Head, NetworkConfig, read_yaml
 from trireid.models.sdtps import AttentionGradient, Gumbel
@@ -244,6 +243,9 @@ class Settings:
 
 
 _ADAPTER: Final = TypeAdapter(Settings)
+_JSON: Final = TypeAdapter[Any](
+    Any, config=ConfigDict(ser_json_inf_nan="constants", ser_json_bytes="base64")
+)
 #: Names of version 0.1, section before key, and the names in their place.
 _OLD_NAMES: Final = {
     "upkeep": "logging",
@@ -287,7 +289,7 @@ def parse_settings(mapping: Mapping[str, Any]) -> Settings:
         ConfigError: A key is unknown, missing or idle, or its value cannot be used; names the key.
     """
     # pydantic takes lists for tuples and names for enums in strict JSON, not in strict Python
-    text = to_json(rename_old(mapping), inf_nan_mode="constants", bytes_mode="base64", fallback=str)
+    text = _JSON.dump_json(rename_old(mapping), fallback=str)
     try:
         return _ADAPTER.validate_json(text, strict=True)
     except ValidationError as error:
@@ -335,7 +337,7 @@ def flatten(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield f"{prefix}{key}", value
 
 
-def _convert(error: ErrorDetails) -> ConfigError:
+def _convert(error: Mapping[str, Any]) -> ConfigError:
     """Turn pydantic's error into one line that names the key."""
     names = [part for part in error["loc"] if isinstance(part, str)]
     key, cause = ".".join(names), error.get("ctx", {}).get("error")
