@@ -6,7 +6,7 @@ from trireid.lazy import lazy_names
 
 if TYPE_CHECKING:
     from trireid.gallery.gallery import Gallery
-    from trireid.gallery.hits import Answer, Hit
+    from trireid.gallery.hits import Hit, SearchResult
     from trireid.gallery.index_report import IndexReport
     from trireid.gallery.indexing import index_source
     from trireid.gallery.place import SUFFIX, artifact_of, fingerprint_of, gallery_name, is_gallery
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_K",
     "SUFFIX",
-    "Answer",
     "Gallery",
     "Hit",
     "IndexReport",
     "SearchParams",
+    "SearchResult",
     "artifact_of",
     "fingerprint_of",
     "gallery_name",
@@ -30,11 +30,11 @@ __all__ = [
 _MODULES: Final = {
     "MAX_K": "trireid.samples.bounds",
     "SUFFIX": "trireid.gallery.place",
-    "Answer": "trireid.gallery.hits",
     "Gallery": "trireid.gallery.gallery",
     "Hit": "trireid.gallery.hits",
     "IndexReport": "trireid.gallery.index_report",
     "SearchParams": "trireid.gallery.search_params",
+    "SearchResult": "trireid.gallery.hits",
     "artifact_of": "trireid.gallery.place",
     "fingerprint_of": "trireid.gallery.place",
     "gallery_name": "trireid.gallery.place",

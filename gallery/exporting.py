@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from trireid.gallery.items import Known, StoredPicture
+from trireid.gallery.items import ItemRecord, StoredPicture
 from trireid.gallery.store import Store
 from trireid.gallery.where import COLUMNS, Condition
 from trireid.samples import MODALITIES, Modality
@@ -135,7 +135,7 @@ def _write_items(store: Store, draft: Path, condition: Condition, place: Place) 
     return len(rows)
 
 
-def _fields(known: Known, placed: Mapping[Modality, str | None]) -> dict[str, str]:
+def _fields(known: ItemRecord, placed: Mapping[Modality, str | None]) -> dict[str, str]:
     """The cells of an item's fields and images."""
     fields = {name: getattr(known, name) for name in COLUMNS} | {
         str(name): where for name, where in placed.items()

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from trireid.gallery.compaction import compact_store
 from trireid.gallery.enrolling import item_of
 from trireid.gallery.erasure import WAIT, Erasure
-from trireid.gallery.hits import Answer, Hit
+from trireid.gallery.hits import Hit, SearchResult
 from trireid.gallery.index_cache import INDEX_CACHE, save_index_cache
 from trireid.gallery.items import Item, StoredPicture, bytes_of
 from trireid.gallery.limits import check_limits
@@ -371,7 +371,7 @@ class Gallery:
 
     def answer(
         self, sample: Sample | Sequence[Sample], params: SearchParams | None = None, **options: Any
-    ) -> Answer:
+    ) -> SearchResult:
         """As `search`, and what the network made of the query."""
         params = SearchParams.merge(params, options)
         samples = [sample] if isinstance(sample, Sample) else list(sample)
@@ -379,7 +379,7 @@ class Gallery:
             raise GalleryError("a query needs one sample at least", "sample")
         while True:
             segments = self._live.segments
-            search = Search(self.name, self.embedder.card.kind, samples, params)
+            search = Search(self.embedder.card.kind, samples, params)
             with reading_images(self._notes):
                 query = Query.of(samples, *self.embedder.embed_with_tokens(samples), segments)
             with self._enter() as (live, session):
@@ -387,10 +387,12 @@ class Gallery:
                 found = search.find(session, live.calibration, query) if is_same else None
             if found is not None:  # else the gallery has moved to another network since
                 hits = search.rank(session, query, found)
-                return Answer(hits=hits, kept=query.kept, embedding=query.embedding)
+                return SearchResult(
+                    hits=hits, selected_patches=query.selected_patches, embedding=query.embedding
+                )
 
     def picture(self, key: int, modality: str) -> StoredPicture | None:
-        """What is kept of one picture of an item; `key` as in a hit's `images`."""
+        """What is kept of one picture of an item; `key`: of a hit."""
         with self._reading:
             return self._reader.picture(key, modality)
 

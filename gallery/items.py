@@ -49,7 +49,7 @@ def bytes_of(item: Item) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class ItemRecord:
     """What is known of a stored item, without its embedding and pictures.
 
     `present`: its modalities, as a mask.

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from trireid.gallery.items import Item, Known, StoredPicture
+from trireid.gallery.items import Item, ItemRecord, StoredPicture
 from trireid.gallery.store import Store
 from trireid.gallery.stored_values import bounded, check_texts
 from trireid.gallery.where import COLUMNS, instant_of
@@ -53,7 +53,7 @@ class Merged:
 
 @dataclass(frozen=True)
 class _Held:
-    known: Known
+    known: ItemRecord
     digest: str
 
 
@@ -196,12 +196,12 @@ def _held_where(store: Store, condition: str, value: str) -> list[_Held]:
     return [_Held(known[key], digest) for key, digest in rows]
 
 
-def _facts(each: Known) -> dict[str, Any]:
+def _facts(each: ItemRecord) -> dict[str, Any]:
     return {name: getattr(each, name) for name in (*_FACTS, "attributes")}
 
 
 def _merged_facts(
-    known: Known, given: Item | Sample, tells: frozenset[str] | None
+    known: ItemRecord, given: Item | Sample, tells: frozenset[str] | None
 ) -> dict[str, Any]:
     """The facts of an item after its source has spoken: what it tells, and the others as they are
     known.
@@ -218,7 +218,7 @@ def _merged_facts(
     return {**facts, "attributes": _as_stored(attributes)}
 
 
-def _is_expired(known: Known) -> bool:
+def _is_expired(known: ItemRecord) -> bool:
     """Whether an item is past its `expires`: no search finds it, so that bringing it again must not
     leave it so.
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trireid.gallery.exporting import export_person
-from trireid.gallery.items import Known, StoredPicture
+from trireid.gallery.items import ItemRecord, StoredPicture
 from trireid.gallery.store import Store
 from trireid.gallery.where import COLUMNS, condition
 from trireid.samples.errors import GalleryError, UnknownIdentityError
@@ -67,7 +67,7 @@ def _nothing(folder: Path, identity: str) -> GalleryError:
     return UnknownIdentityError(f"{folder}: holds nothing of identity {identity!r}", "identity")
 
 
-def _described(store: Store, known: Known) -> dict[str, Any]:
+def _described(store: Store, known: ItemRecord) -> dict[str, Any]:
     added = store.added_at(known.key)
     return {
         **{name: getattr(known, name) for name in COLUMNS},

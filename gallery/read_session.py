@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from trireid.gallery.attribute_names import AttributeNames
 from trireid.gallery.filters import Filters
 from trireid.gallery.index import IndexSnapshot, Keys
-from trireid.gallery.items import Known, LogPosition
+from trireid.gallery.items import ItemRecord, LogPosition
 from trireid.gallery.modality_search import ModalitySearch
 from trireid.gallery.scoring import Floats, Segments
 from trireid.gallery.store import Store
@@ -82,7 +82,7 @@ class ReadSession:
         with self._lock:
             return self.store.expired(now)
 
-    def known(self, keys: Keys) -> dict[int, Known]:
+    def known(self, keys: Keys) -> dict[int, ItemRecord]:
         """What is known of items by their keys."""
         with self._lock:
             return self.store.known(keys.tolist(), may_omit=True)

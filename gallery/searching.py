@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trireid.evaluation import rerank
 from trireid.gallery.calibration import Calibration
-from trireid.gallery.hits import Hit, first_of_each_identity, hit, ranked
+from trireid.gallery.hits import Hit, make_hit, number_hits, select_best_of_identities
 from trireid.gallery.index import Keys
 from trireid.gallery.limits import limit_answer
 from trireid.gallery.read_session import ReadSession
@@ -29,14 +29,14 @@ Found = Sequence[tuple[int, Hit]]
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """By one network, a query's embedding float32 [D], the modalities it has, as a mask, and the
-    kept patches of its first sample.
+    """A query's embedding float32 [D] by one network, the modalities it has, as a mask, and the
+    selected patches of its first sample.
     """
 
     segments: Segments
     embedding: NDArray[np.float32]
     mask: int
-    kept: dict[Modality, list[int]] = field(default_factory=dict)
+    selected_patches: dict[Modality, list[int]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -55,7 +55,7 @@ class Query:
             segments=segments,
             embedding=mean.astype(np.float32),
             mask=mask,
-            kept=_kept(samples[0], tokens[0]),
+            selected_patches=_select_present(samples[0], tokens[0]),
         )
 
 
@@ -71,7 +71,6 @@ class Search:
     """One search with its parameters, before and while it reads a gallery.
 
     Args:
-        name: The gallery's name.
         kind: The kind of items that have none of their own.
         samples: The query: one sample, or several of one identity.
         params: The options.
@@ -80,10 +79,8 @@ class Search:
         GalleryError: The filter cannot be, or the query has no camera to leave out.
     """
 
-    def __init__(
-        self, name: str, kind: Kind | None, samples: Sequence[Sample], params: SearchParams
-    ) -> None:
-        self._name, self._kind, self._params = name, kind, params
+    def __init__(self, kind: Kind | None, samples: Sequence[Sample], params: SearchParams) -> None:
+        self._kind, self._params = kind, params
         self._filter = None if params.where is None else parse_filter(params.where, kind)
         self._own_cameras = own_cameras(samples) if params.other_cameras else None
 
@@ -95,7 +92,7 @@ class Search:
         while (
             params.by_identity
             and len(found) == shown
-            and len(first_of_each_identity([one for _, one in found])) < params.k
+            and len(select_best_of_identities([one for _, one in found])) < params.k
         ):
             shown *= 2
             found = self._find(session, calibration, query, shown)
@@ -110,8 +107,8 @@ class Search:
         if params.min_score is not None:
             hits = [one for one in hits if one.score >= params.min_score]
         if params.by_identity:
-            hits = first_of_each_identity(hits)
-        return limit_answer(ranked(hits[: params.k]))
+            hits = select_best_of_identities(hits)
+        return limit_answer(number_hits(hits[: params.k]))
 
     def _find(self, session: ReadSession, calibration: Calibration, query: Query, k: int) -> Found:
         """The k best by key."""
@@ -125,7 +122,7 @@ class Search:
         )
         known = session.known(keys)
         hits = [
-            (key, hit(self._name, known[key], score, self._kind))
+            (key, make_hit(known[key], score, self._kind))
             for key, score in zip(keys.tolist(), scores.tolist(), strict=True)
         ]
         probability = calibration.of(session, query.mask)
@@ -159,7 +156,7 @@ class Search:
         return [found[row] for row in order]
 
 
-def _kept(sample: Sample, tokens: NDArray[np.int64]) -> dict[Modality, list[int]]:
-    """The kept patches of the modalities that a sample has, of tokens int64 [3, K]."""
+def _select_present(sample: Sample, tokens: NDArray[np.int64]) -> dict[Modality, list[int]]:
+    """The selected patches of the modalities that a sample has, of tokens int64 [3, K]."""
     of_each = {modality: tokens[MODALITIES.index(modality)].tolist() for modality in sample.present}
     return {modality: patches for modality, patches in of_each.items() if patches}

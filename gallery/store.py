@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from trireid.gallery.actor import current_actor, note_replaced
 from trireid.gallery.index import LAST_KEY
-from trireid.gallery.items import Added, Item, Known, LogPosition, StoredPicture
+from trireid.gallery.items import Added, Item, ItemRecord, LogPosition, StoredPicture
 from trireid.gallery.limits import attributes_text
 from trireid.gallery.opening import BUSY_SECONDS, connect
 from trireid.gallery.reserve import disk_full, is_out_of_room, with_reserve
@@ -255,7 +255,7 @@ class Store:
         rows = self.run(f"SELECT key FROM items INDEXED BY items_expiry WHERE {EXPIRED}", [now])
         return np.sort(np.fromiter((key for (key,) in rows), np.int64, len(rows)))
 
-    def known(self, keys: Sequence[int], *, may_omit: bool = False) -> dict[int, Known]:
+    def known(self, keys: Sequence[int], *, may_omit: bool = False) -> dict[int, ItemRecord]:
         """What is known of the items with these keys; keys that are gone are left out.
 
         Attributes of over 64 KiB, of a store that was filled without a limit, are an error, or left

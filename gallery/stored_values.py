@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trireid.gallery.index import LAST_KEY, Quantization
-from trireid.gallery.items import Known, StoredPicture
+from trireid.gallery.items import ItemRecord, StoredPicture
 from trireid.gallery.scoring import ALL
 from trireid.samples import KINDS, MODALITIES
 from trireid.samples.depth import Depth
@@ -152,7 +152,7 @@ def check_texts(folder: Path, values: Iterable[Any], what: str) -> None:
         raise damaged(folder, f"{what} is not text of at most {MOST_TEXT} characters")
 
 
-def check_known(folder: Path, values: Mapping[str, Any], attributes: Any) -> Known:
+def check_known(folder: Path, values: Mapping[str, Any], attributes: Any) -> ItemRecord:
     """Return what is known of an item.
 
     Raises GalleryError, naming its key and what of it cannot be.
@@ -161,7 +161,7 @@ def check_known(folder: Path, values: Mapping[str, Any], attributes: Any) -> Kno
     if error is not None:
         raise damaged(folder, f"item {values['key']}: {error}")
     try:
-        return Known(**values, attributes=load_object(attributes))
+        return ItemRecord(**values, attributes=load_object(attributes))
     except ValueError as bad:
         raise damaged(folder, f"item {values['key']}: {_NO_ATTRIBUTES}: {bad}") from bad
 

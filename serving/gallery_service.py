@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -96,8 +95,10 @@ class GalleryService:
             gallery=gallery.name,
             model=card.name,
             present=list(sample.present),
-            hits=[HitAnswer(**asdict(hit)) for hit in found.hits],
-            selected_patches={str(name): patches for name, patches in found.kept.items()},
+            hits=[HitAnswer.from_hit(gallery.name, hit) for hit in found.hits],
+            selected_patches={
+                str(name): patches for name, patches in found.selected_patches.items()
+            },
             grid=card.grid if card.selected_patches else None,
             image_size=card.image_size,
             timings={name: round(1000 * seconds, 2) for name, seconds in timings.items()},

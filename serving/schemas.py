@@ -5,13 +5,17 @@ Names are the contract.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
+from urllib.parse import quote
 
 from pydantic import BaseModel, BeforeValidator, Field, Json, computed_field, model_validator
 
 from trireid.gallery.search_params import SearchParams
 from trireid.samples import Kind, TrireidError
 from trireid.samples.distinct_json import parse_distinct
+
+if TYPE_CHECKING:
+    from trireid.gallery import Hit
 
 _INT64 = 2**63
 
@@ -163,6 +167,14 @@ class HitAnswer(BaseModel):
         description="Modality: path of its small JPEG on this server.",
         examples=[{"rgb": "/images/people/17/rgb"}],
     )
+
+    @classmethod
+    def from_hit(cls, gallery: str, hit: Hit) -> Self:
+        """Return the answer for a hit in a gallery, with the paths of its images."""
+        path = f"/images/{quote(gallery, safe='')}/{hit.key}"
+        images = {str(modality): f"{path}/{modality}" for modality in hit.present}
+        known = {name: value for name, value in vars(hit).items() if name in cls.model_fields}
+        return cls(**known, images=images)
 
 
 class SearchAnswer(BaseModel):

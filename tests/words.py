@@ -124,7 +124,7 @@ CLASSES = {
     "Partition": "CoarseQuantizer",
     "Look": "Probes",
     "Effort": "OperatingPoint",
-    "Known": "ItemRecord",
+    "ItemRecord": "ItemRecord",
     "Asked": "SearchParams",
     "Answer": "SearchResult",
     "Condition": "Filter",

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from trireid.gallery import Gallery
 from trireid.gallery.erasure import Erasure
 from trireid.gallery.index import serialization
-from trireid.gallery.items import Item, Known, StoredPicture
+from trireid.gallery.items import Item, ItemRecord, StoredPicture
 from trireid.inference import Card, Embedder, Segment
 
 DIMENSION = 12
@@ -85,7 +85,7 @@ def item(
     return Item(id=id_, embedding=embedding(id_), digest=id_, identity=identity, pictures=pictures)
 
 
-def nearest(gallery: Gallery, id_: str, k: int = 1) -> list[tuple[float, Known]]:
+def nearest(gallery: Gallery, id_: str, k: int = 1) -> list[tuple[float, ItemRecord]]:
     """Scores and items nearest to what an id stands for."""
     with gallery.read() as session:
         scores, keys = session.search(embedding(id_), 7, k)

@@ -94,7 +94,8 @@ def test_an_answer_is_bounded_however_many_hits_it_has() -> None:
         time=None,
         kind=None,
         attributes={"note": "x" * (MAX_ATTRIBUTES - 100)},
-        images={},
+        key=1,
+        present=(),
     )
     hits = limit_answer([one] * 1000 + [replace(one, attributes={})])
     assert 60 <= sum(not hit.attributes_omitted for hit in hits) <= 66

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,7 +23,7 @@ from trireid.samples import KINDS, MODALITIES, Sample, ServiceError, TrireidErro
 from trireid.samples.printable import PrintableFormatter, printable
 
 if TYPE_CHECKING:
-    from trireid.gallery import Hit, IndexReport, SearchParams
+    from trireid.gallery import IndexReport, SearchParams
     from trireid.inference import Embedder
     from trireid.samples.source import NotUsed, Source
     from trireid.serving.schemas import HitAnswer
@@ -281,9 +281,7 @@ def _search(given: argparse.Namespace) -> int:
         message = error.message.removeprefix(name)
         raise TrireidError(_flag(name) + message, error.field) from error
     sample = Sample(rgb=given.rgb, nir=given.nir, tir=given.tir, camera=given.camera)
-    search: Callable[..., Sequence[Hit | HitAnswer]] = (
-        _search_server if given.url else _search_folder
-    )
+    search = _search_server if given.url else _search_folder
     hits = search(given, sample, params)
     if given.json:
         _print_json({"hits": [vars(hit) for hit in hits]})
@@ -293,13 +291,16 @@ def _search(given: argparse.Namespace) -> int:
     return 0
 
 
-def _search_folder(given: argparse.Namespace, sample: Sample, params: SearchParams) -> list[Hit]:
+def _search_folder(
+    given: argparse.Namespace, sample: Sample, params: SearchParams
+) -> list[HitAnswer]:
     from trireid.gallery import Gallery
+    from trireid.serving.schemas import HitAnswer
 
     model = given.model or _recorded_model(given)
     embedder = _load_model(given, model) if model else None
     with Gallery.open(given.gallery, embedder, create=False) as gallery:
-        return gallery.search(sample, params)
+        return [HitAnswer.from_hit(gallery.name, hit) for hit in gallery.search(sample, params)]
 
 
 def _search_server(
@@ -349,7 +350,7 @@ def _check_where_to_search(given: argparse.Namespace) -> None:
             )
 
 
-def _table(hits: Sequence[Hit | HitAnswer]) -> list[str]:
+def _table(hits: Sequence[HitAnswer]) -> list[str]:
     if not hits:
         return ["no hits"]
     lines = [f"{'rank':>4}  {'score':>6}  {'prob.':>5}  {'identity':<12}  {'camera':>6}  id"]
