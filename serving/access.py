@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -133,18 +133,16 @@ class TokenStore:
         return {grant.gallery for grant in grants if grant.gallery is not None}
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read the tokens that TRIREID_TOKENS_FILE or TRIREID_TOKENS gives; none where neither is
-        set.
+    def load(cls, file: Path | None = None, lines: str | None = None) -> Self:
+        """Read the tokens of a file, or lines separated by `;`; none if there are neither.
 
         Raises:
             ConfigError: naming file and line but no token, for what cannot be used.
         """
-        file, lines = environment.get(TOKENS_FILE), environment.get(TOKENS)
         if file and lines:
             raise ConfigError(f"{TOKENS_FILE} and {TOKENS} are both set; set one of them", TOKENS)
         if file:
-            return cls.parse(_read_lines(Path(file)), file)
+            return cls.parse(_read_lines(file), str(file))
         return cls.parse(lines.split(";"), TOKENS) if lines else cls()
 
     @classmethod

@@ -25,9 +25,9 @@ from trireid.samples.errors import (
     UnknownGalleryError,
 )
 from trireid.serving.access import ANONYMOUS, LOCAL_USER, Principal, Scope, TokenStore, has_expired
-from trireid.serving.limits import Limits, MetricsAccess
 from trireid.serving.logs import event, log
 from trireid.serving.rate import RateLimit
+from trireid.serving.settings import MetricsAccess, ServerSettings
 
 #: Where the principal of a request is in its ASGI scope.
 PRINCIPAL: Final = "trireid.principal"
@@ -44,12 +44,12 @@ class AccessControl:
 
     Args:
         tokens: that are known at the start.
-        limits: whether the server is open to all, who may read metrics, and each token's rate.
+        settings: whether the server is open to all, who may read metrics, and each token's rate.
     """
 
-    def __init__(self, tokens: TokenStore, limits: Limits) -> None:
-        self.tokens, self.limits = tokens, limits
-        self._rate = RateLimit(limits.rate)
+    def __init__(self, tokens: TokenStore, settings: ServerSettings) -> None:
+        self.tokens, self.settings = tokens, settings
+        self._rate = RateLimit(settings.rate)
 
     def authorize(self, connection: HTTPConnection, scope: Scope | None) -> Principal:
         """Find who sends a request, and check that a scope is granted in some gallery; None: any
@@ -65,21 +65,21 @@ class AccessControl:
             raise lacks_scope(principal, scope)
         wait = self._rate.wait(principal.name)
         if wait:
-            raise RateLimitError(f"over {self.limits.rate:g} requests a second; wait", wait)
+            raise RateLimitError(f"over {self.settings.rate:g} requests a second; wait", wait)
         return principal
 
     def authorize_metrics(self, connection: HTTPConnection) -> Principal:
         """Check that a request may read metrics. Raises AccessError."""
-        if self.limits.metrics is MetricsAccess.OPEN:
+        if self.settings.metrics is MetricsAccess.OPEN:
             return ANONYMOUS
         principal = self.authorize(connection, Scope.ADMIN)
-        if self.limits.metrics is MetricsAccess.OFF:
+        if self.settings.metrics is MetricsAccess.OFF:
             raise ForbiddenError("metrics are off")
         if not principal.may(Scope.ADMIN, None):
             raise lacks_scope(principal, Scope.ADMIN)
         return principal
 
-    def reload(self, read: Callable[[], TokenStore] = TokenStore.from_environment) -> None:
+    def reload(self, read: Callable[[], TokenStore]) -> None:
         """Read the tokens again; those that are known stay where they cannot be read, which is
         logged.
         """
@@ -97,7 +97,7 @@ class AccessControl:
 
     def _authenticate(self, connection: HTTPConnection) -> Principal:
         if self.tokens.is_empty:
-            if not self.limits.open:
+            if not self.settings.open:
                 _check_local(connection.headers, connection.scope.get("client"))
             return LOCAL_USER
         principal = self.tokens.find(connection.headers.get("authorization"))
@@ -109,6 +109,12 @@ class AccessControl:
         if has_expired(principal):
             raise UnauthorizedError(f"the token {principal.name} has expired")
         return principal
+
+
+def load_tokens(settings: ServerSettings) -> TokenStore:
+    """Read the tokens that settings give. Raises ConfigError."""
+    lines = None if settings.tokens is None else settings.tokens.get_secret_value()
+    return TokenStore.load(settings.tokens_file, lines)
 
 
 def lacks_scope(principal: Principal, scope: Scope, gallery: str | None = None) -> ForbiddenError:

@@ -43,7 +43,6 @@ from trireid.serving.deadline import deadline
 from trireid.serving.docs_page import docs_page
 from trireid.serving.errors import answer_to, answer_with_status, error_answer, is_internal
 from trireid.serving.gallery_service import GalleryService, Images
-from trireid.serving.limits import Limits
 from trireid.serving.logs import log
 from trireid.serving.metrics import CONTENT_TYPE
 from trireid.serving.openapi import document
@@ -60,6 +59,7 @@ from trireid.serving.request_form import (
     validate_json,
 )
 from trireid.serving.schemas import EmbedForm, EnrollForm, Form, RemoveForm, SearchForm, WhoAmI
+from trireid.serving.settings import ServerSettings
 
 UI: Final = Path(__file__).parent / "ui"
 #: Requests at work at the same time: enough that a forward pass finds others to share it with.
@@ -99,22 +99,28 @@ class Guarded:
             response = await self.endpoint(request)
             await response(scope, receive, send)
             return
-        limits: Limits = request.app.state.limits
-        most = limits.body_bytes if self.operation.form else min(MAX_JSON_BYTES, limits.body_bytes)
+        settings: ServerSettings = request.app.state.settings
+        most = (
+            settings.body_bytes if self.operation.form else min(MAX_JSON_BYTES, settings.body_bytes)
+        )
         with request.app.state.admission.admit() as take:
-            limited = limit_body(scope, receive, most=most, seconds=limits.body_seconds, take=take)
+            limited = limit_body(
+                scope, receive, most=most, seconds=settings.body_seconds, take=take
+            )
             response = await self.endpoint(Request(scope, limited))
         await response(scope, receive, send)
 
 
 def create_app(
-    limits: Limits | None = None, audit: Audit | None = None, access: AccessControl | None = None
+    settings: ServerSettings | None = None,
+    audit: Audit | None = None,
+    access: AccessControl | None = None,
 ) -> Starlette:
     """The application; its `state.galleries` must be set before the first request.
 
     Without `access` there are no tokens.
     """
-    limits = limits or Limits()
+    settings = settings or ServerSettings()
     endpoints: dict[str, Endpoint] = {
         "/search": _with_images(SearchForm, GalleryService.search),
         "/embed": _with_images(EmbedForm, GalleryService.embed),
@@ -139,9 +145,9 @@ def create_app(
     }
     app = Starlette(routes=[*asked, *_pages()], exception_handlers=handlers)
     app.router.redirect_slashes, app.router.default = False, _nowhere
-    app.state.limits, app.state.audit = limits, audit or Audit(None)
-    app.state.access = access or AccessControl(TokenStore(), limits)
-    app.state.admission = AdmissionControl(limits.queue, limits.body_bytes)
+    app.state.settings, app.state.audit = settings, audit or Audit(None)
+    app.state.access = access or AccessControl(TokenStore(), settings)
+    app.state.admission = AdmissionControl(settings.queue, settings.body_bytes)
     return app
 
 
@@ -311,7 +317,7 @@ async def _answer(
         state.limiter = anyio.CapacityLimiter(_THREADS)
 
     async def run() -> BaseModel:
-        with deadline(_seconds(request, state.limits.deadline)):
+        with deadline(_seconds(request, state.settings.deadline)):
             return await anyio.to_thread.run_sync(
                 work, state.galleries, fields, *images, limiter=state.limiter
             )

@@ -14,7 +14,7 @@ import json
 import os
 import stat
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,8 +24,6 @@ from trireid.samples.durable import sync_folder
 from trireid.samples.errors import AuditError, AuditFullError, ConfigError
 from trireid.serving.logs import event, log
 
-#: Environment variable: the file to write to; without it the lines go to the log.
-AUDIT: Final = "TRIREID_AUDIT"
 #: Only the server's own user may read it.
 _MODE: Final = 0o600
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -48,14 +46,8 @@ class Audit:
                 os.close(_open(path))
             except OSError as error:
                 raise ConfigError(
-                    f"{path}: the audit cannot be written: {error.strerror}", AUDIT
+                    f"{path}: the audit cannot be written: {error.strerror}", "TRIREID_AUDIT"
                 ) from error
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Audit:
-        """The audit that the environment names."""
-        path = environment.get(AUDIT)
-        return cls(Path(path) if path else None)
 
     @property
     def has_file(self) -> bool:

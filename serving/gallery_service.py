@@ -20,7 +20,6 @@ from trireid.samples import MODALITIES, Modality, Sample
 from trireid.samples.budget import FILES
 from trireid.samples.errors import GalleryError, ImageError, UnknownGalleryError
 from trireid.serving.batching import BatchingEmbedder
-from trireid.serving.limits import Limits
 from trireid.serving.metrics import Metrics
 from trireid.serving.schemas import (
     CameraCount,
@@ -38,6 +37,7 @@ from trireid.serving.schemas import (
     SearchAnswer,
     SearchForm,
 )
+from trireid.serving.settings import ServerSettings
 from trireid.serving.timings import collect_timings, measure
 
 #: Images as they were uploaded, not read yet: what waits for its turn holds no memory.
@@ -52,8 +52,8 @@ class GalleryService:
     Raises GalleryError or ArtifactError, naming the folder, where one cannot be opened.
     """
 
-    def __init__(self, folders: Sequence[Path], limits: Limits, metrics: Metrics) -> None:
-        self._limits, self._metrics = limits, metrics
+    def __init__(self, folders: Sequence[Path], settings: ServerSettings, metrics: Metrics) -> None:
+        self._settings, self._metrics = settings, metrics
         self._embedders: dict[Path, Embedder] = {}
         self.galleries: dict[str, Gallery] = {}
         for folder in folders:
@@ -180,7 +180,7 @@ class GalleryService:
         """
         inner = load_artifact(artifact)
         embedder = BatchingEmbedder(
-            inner, self._limits.batch, self._limits.passes, self._metrics.observe_batch
+            inner, self._settings.batch, self._settings.passes, self._metrics.observe_batch
         )
         for _ in range(_WARM_UP):
             embedder.run(*pixels([_make_blank_sample(embedder)], embedder.card))

@@ -6,32 +6,22 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from trireid.samples import ConfigError
 from trireid.samples.printable import printable
+from trireid.serving.settings import LogFormat
 
-#: Environment variable.
-FORMAT: Final = "TRIREID_LOG"
-_FORMATS: Final = ("text", "json")
 NAME: Final = "trireid"
 
 log = logging.getLogger(f"{NAME}.serving")
 
 
-def set_up_logs() -> None:
-    """Send this project's log lines to standard error.
-
-    Raises ConfigError for a format that does not exist.
-    """
-    chosen = os.environ.get(FORMAT) or "text"
-    if chosen not in _FORMATS:
-        raise ConfigError(f"{FORMAT}: must be one of {', '.join(_FORMATS)}, not {chosen}", FORMAT)
+def set_up_logs(chosen: LogFormat) -> None:
+    """Send this project's log lines to standard error."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json() if chosen == "json" else _Text())
+    handler.setFormatter(_Json() if chosen is LogFormat.JSON else _Text())
     package = logging.getLogger(NAME)
     package.handlers, package.propagate = [handler], False
     package.setLevel(logging.WARNING)  # of other layers: an error of the start is one line

@@ -5,40 +5,29 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 from trireid.samples import TrireidError
-from trireid.serving.access import TOKENS_FILE
-from trireid.serving.audit import AUDIT
 from trireid.serving.logs import set_up_logs
 from trireid.serving.served_galleries import resolve_galleries
 from trireid.serving.settings import (
     DEFAULT_ENVIRONMENT,
-    ROOT_PATH,
+    ServerSettings,
     check_bentoml_home,
     check_temporary_folder,
-    make_absolute,
-    root_path,
 )
 
 
-def serve(galleries: Sequence[Path], host: str, port: int, prefix: str | None = None) -> int:
-    """Replace this process by BentoML's server, so that signals reach it; without galleries it
-    serves the demo ones.
+def serve(settings: ServerSettings) -> int:
+    """Replace this process by BentoML's server, so that signals reach it.
 
-    `prefix`: of the path of each request, where a proxy does not strip it. Raises TrireidError for
-    what cannot be served.
+    Raises:
+        TrireidError: these settings cannot be served.
     """
-    set_up_logs()
-    if prefix is not None:
-        os.environ[ROOT_PATH] = prefix
-    root_path()
+    set_up_logs(settings.log)
     check_temporary_folder()
-    _check_free(host, port)
+    _check_free(settings.host, settings.port)
     check_bentoml_home()
-    resolve_galleries(galleries)
-    make_absolute(TOKENS_FILE, AUDIT)
+    resolve_galleries(settings)
     command = [
         sys.executable,
         "-m",
@@ -46,9 +35,9 @@ def serve(galleries: Sequence[Path], host: str, port: int, prefix: str | None = 
         "serve",
         "trireid.serving.service:ReIDService",
         "--host",
-        host,
+        settings.host,
         "--port",
-        str(port),
+        str(settings.port),
     ]
     sys.stdout.flush()
     # a folder of the user's is not imported in place of a package

@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+from functools import partial
 from typing import Final, NoReturn
 
 import bentoml
@@ -17,14 +18,13 @@ import bentoml
 from trireid.inference.installation import find_conflicts
 from trireid.samples import TrireidError
 from trireid.samples.printable import printable
-from trireid.serving.access import TOKENS, TOKENS_FILE, TokenStore
-from trireid.serving.access_control import AccessControl
+from trireid.serving.access import TOKENS, TOKENS_FILE
+from trireid.serving.access_control import AccessControl, load_tokens
 from trireid.serving.app import create_app
-from trireid.serving.audit import AUDIT, Audit
+from trireid.serving.audit import Audit
 from trireid.serving.auth_middleware import AuthMiddleware
 from trireid.serving.gallery_service import GalleryService, check_galleries
 from trireid.serving.http_protocol import use_bounded_http
-from trireid.serving.limits import Limits
 from trireid.serving.logs import event, log, set_up_logs
 from trireid.serving.metrics import Metrics, share_metrics
 from trireid.serving.reload import accept_reloads, call_on_reload
@@ -32,10 +32,8 @@ from trireid.serving.served_galleries import resolve_galleries
 from trireid.serving.settings import (
     DEFAULT_ENVIRONMENT,
     check_temporary_folder,
-    make_absolute,
-    named_galleries,
-    root_path,
-    workers,
+    list_unknown_variables,
+    load_settings,
 )
 from trireid.serving.supervisor import become_supervisor, end_with_supervisor, supervise_privately
 
@@ -54,30 +52,25 @@ def _refuse(error: TrireidError) -> NoReturn:
 def _connections() -> int:
     """How many connections a process may hold: open files are for galleries, too."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return (
-        limits.connections if soft == resource.RLIM_INFINITY else min(limits.connections, soft // 2)
-    )
+    most = settings.connections
+    return most if soft == resource.RLIM_INFINITY else min(most, soft // 2)
 
 
 # for the worker processes, which start after this
 for name, value in DEFAULT_ENVIRONMENT.items():
     os.environ.setdefault(name, value)
 try:
-    limits, tokens, audit, number = (
-        Limits.from_environment(),
-        TokenStore.from_environment(),
-        Audit.from_environment(),
-        workers(),
-    )
-    prefix = root_path()
+    settings = load_settings()
+    tokens = load_tokens(settings)
+    audit = Audit(settings.audit)
     check_temporary_folder()
-    set_up_logs()
+    set_up_logs(settings.log)
 except TrireidError as error:
     _refuse(error)
 supervise_privately()
-use_bounded_http(head_seconds=limits.head_seconds, max_connections=_connections())
-access = AccessControl(tokens, limits)
-app = create_app(limits, audit, access)
+use_bounded_http(head_seconds=settings.head_seconds, max_connections=_connections())
+access = AccessControl(tokens, settings)
+app = create_app(settings, audit, access)
 metrics = Metrics()
 app.state.metrics = app.state.admission.metrics = metrics
 
@@ -85,11 +78,11 @@ app.state.metrics = app.state.admission.metrics = metrics
 @bentoml.asgi_app(app, path="/")
 @bentoml.service(
     name="trireid",
-    http={"host": "127.0.0.1", "port": 3000},
-    workers=number,
+    http={"host": settings.host, "port": settings.port},
+    workers=settings.workers,
     # Deadlines, logs and metrics are our own: BentoML's cost time with each request, and its
     # metrics keep a series for each path that a stranger makes up.
-    traffic={"timeout": limits.body_seconds + limits.deadline + _LONGER},
+    traffic={"timeout": settings.body_seconds + settings.deadline + _LONGER},
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": ".*"},
     metrics={"enabled": False},
@@ -100,11 +93,11 @@ class ReIDService:
     def __init__(self) -> None:
         """Open what is served."""
         end_with_supervisor()
-        call_on_reload(access.reload)
+        call_on_reload(partial(access.reload, partial(load_tokens, settings)))
         accept_reloads()
         try:
             app.state.galleries = self.galleries = GalleryService(
-                named_galleries(), limits, metrics
+                settings.galleries, settings, metrics
             )
         except TrireidError as error:
             _stop(error)
@@ -124,9 +117,10 @@ class ReIDService:
         share_metrics()
         become_supervisor()
         _allow_connections()
-        make_absolute(TOKENS_FILE, AUDIT)
+        for variable in list_unknown_variables():
+            log.warning("%s is not a setting, and has no effect", variable)
         try:
-            check_galleries(resolve_galleries())
+            check_galleries(resolve_galleries(settings))
         except TrireidError as error:
             _refuse(error)
         _log_access()
@@ -138,7 +132,7 @@ class ReIDService:
 
 
 ReIDService.add_asgi_middleware(  # type: ignore[attr-defined]
-    AuthMiddleware, app=app, metrics=metrics, root_path=prefix
+    AuthMiddleware, app=app, metrics=metrics, root_path=settings.root_path
 )
 
 
@@ -155,7 +149,7 @@ def _allow_connections() -> None:
 def _log_access() -> None:
     if not tokens.is_empty:
         event("asks for a token", tokens=len(tokens.tokens))
-    elif limits.open:
+    elif settings.open:
         log.warning(
             "OPEN TO EVERYBODY: TRIREID_OPEN is set and there are no tokens. All who reach this address can search, enroll "
             "and remove; name a file of tokens in %s",

@@ -18,8 +18,8 @@ from trireid.samples import ConfigError
 from trireid.serving.access import Scope, TokenStore
 from trireid.serving.access_control import AccessControl
 from trireid.serving.app import create_app
-from trireid.serving.limits import Limits
 from trireid.serving.rate import RateLimit
+from trireid.serving.settings import ServerSettings
 
 
 def bearer(name: str) -> dict[str, str]:
@@ -214,9 +214,9 @@ def test_a_token_may_be_written_as_its_digest(tmp_path: Path) -> None:
     assert (caller.name, caller.granted) == ("ann", ["search", "enroll"])
     assert tokens.find(f"Bearer {digest}") is None
     with pytest.raises(ConfigError, match="cannot be read"):
-        TokenStore.from_environment({"TRIREID_TOKENS_FILE": str(tmp_path)})
-    assert not TokenStore.from_environment(
-        {"TRIREID_TOKENS": "ann search 0123456789abcdef; bob admin 0123456789abcdeX"}
+        TokenStore.load(tmp_path)
+    assert not TokenStore.load(
+        None, "ann search 0123456789abcdef; bob admin 0123456789abcdeX"
     ).is_empty
 
 
@@ -239,7 +239,7 @@ def test_a_rate_holds_in_the_long_run_and_for_each_caller_apart() -> None:
 
 
 def test_over_the_rate_is_429_and_says_when() -> None:
-    limits = Limits(rate=0.5)
+    limits = ServerSettings(rate=0.5)
     tokens = TokenStore.parse(["ann search 0123456789abcdef"], "tokens")
     app = create_app(limits, None, AccessControl(tokens, limits))
 

@@ -31,10 +31,10 @@ from trireid.serving.app import create_app
 from trireid.serving.audit import Audit
 from trireid.serving.auth_middleware import REQUEST_ID
 from trireid.serving.gallery_service import GalleryService
-from trireid.serving.limits import Limits
 from trireid.serving.logs import log
 from trireid.serving.operations import ROUTE
 from trireid.serving.request_audit import RequestAudit
+from trireid.serving.settings import ServerSettings
 
 
 @pytest.fixture
@@ -275,7 +275,9 @@ class Asked:
 
     def __init__(self, folder: Path, audit: Path) -> None:
         self.app = create_app(audit=Audit(audit))
-        self.app.state.galleries = self.galleries = GalleryService([folder], Limits(), SILENT)
+        self.app.state.galleries = self.galleries = GalleryService(
+            [folder], ServerSettings(), SILENT
+        )
         self.app.state.metrics = SILENT
 
     def __call__(self, method: str, path: str, **request: Any) -> httpx.Response:

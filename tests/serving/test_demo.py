@@ -21,7 +21,7 @@ from trireid.inference import Embedder, load_artifact
 from trireid.samples import KINDS, ConfigError, GalleryError
 from trireid.serving.logs import log
 from trireid.serving.served_galleries import resolve_galleries
-from trireid.serving.settings import BENTOML_HOME, GALLERIES, GALLERY_ROOT, check_bentoml_home
+from trireid.serving.settings import BENTOML_HOME, check_bentoml_home, load_settings
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def cache(tmp_path: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     """Where demo galleries go: one drawn identity each, by a small network; the working directory
     is elsewhere.
     """
-    for name in (DEMO_FOLDER, GALLERIES, GALLERY_ROOT):
+    for name in (DEMO_FOLDER, "TRIREID_GALLERIES", "TRIREID_GALLERY_ROOT"):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(demo, "IDENTITIES", 1)
@@ -68,7 +68,7 @@ def test_a_gallery_of_another_network_in_the_working_directory_stays(
     own = filled(Path("galleries/person.gallery"), load_artifact(other_artifact))
     monkeypatch.setattr(log, "propagate", True)
     before = {path: path.read_bytes() for path in own.iterdir()}
-    served = resolve_galleries()
+    served = resolve_galleries(load_settings())
     assert {path: path.read_bytes() for path in own.iterdir()} == before
     assert own.absolute() not in served
     assert "trireid serve galleries/person.gallery" in caplog.text

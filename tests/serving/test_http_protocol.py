@@ -168,15 +168,6 @@ def test_an_answer_before_the_end_of_a_body_is_read_by_an_honest_client(guarded:
     assert guarded.client.post("/search", files=files(5), headers=bearer("ann")).status_code == 200
 
 
-def test_limits_of_connections_and_heads_are_checked_at_the_start() -> None:
-    from trireid.samples import ConfigError
-    from trireid.serving.limits import Limits
-
-    for name in ("TRIREID_HEAD_SECONDS", "TRIREID_CONNECTIONS"):
-        with pytest.raises(ConfigError, match=name):
-            Limits.from_environment({name: "0"})
-
-
 def test_connections_over_the_limit_are_503(tmp_path: Path, embedder: Embedder) -> None:
     environment = {"TRIREID_CONNECTIONS": "5"}
     with running(

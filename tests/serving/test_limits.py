@@ -21,13 +21,12 @@ from tests.serving.test_service import files
 from trireid.samples import ConfigError
 from trireid.serving.app import create_app
 from trireid.serving.deadline import time_left
-from trireid.serving.limits import Limits, MetricsAccess
 from trireid.serving.schemas import EmbedAnswer
-from trireid.serving.settings import workers
+from trireid.serving.settings import MetricsAccess, ServerSettings, load_settings
 from trireid.serving.timings import collect_timings, measure
 
 
-def test_limits_come_from_the_environment() -> None:
+def test_limits_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {
         "TRIREID_QUEUE": "3",
         "TRIREID_RATE": "0.5",
@@ -35,38 +34,46 @@ def test_limits_come_from_the_environment() -> None:
         "TRIREID_OPEN": "true",
         "TRIREID_BATCH": "",
     }
-    limits = Limits.from_environment(given)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    limits = load_settings()
     assert (limits.queue, limits.rate, limits.metrics, limits.open) == (
         3,
         0.5,
         MetricsAccess.OPEN,
         True,
     )
-    assert limits.batch == Limits().batch
+    assert limits.batch == 8
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "fault"),
+    ("name", "value", "wanted"),
     [
         ("TRIREID_QUEUE", "0", "at least 1"),
-        ("TRIREID_QUEUE", "many", "a whole number"),
-        ("TRIREID_DEADLINE", "nan", "over 0"),
-        ("TRIREID_BODY_SECONDS", "-1", "over 0"),
+        ("TRIREID_QUEUE", "many", "a whole number, at least 1"),
+        ("TRIREID_DEADLINE", "nan", "over 0, at most 3600"),
+        ("TRIREID_BODY_SECONDS", "-1", "over 0, at most 3600"),
         ("TRIREID_METRICS", "some", "one of open, admin, off"),
         ("TRIREID_OPEN", "perhaps", "true or false"),
         ("TRIREID_RATE", "-1", "at least 0"),
+        *[
+            ("TRIREID_WORKERS", number, "at least 1, at most 64")
+            for number in ("0", "x", "65", "-1")
+        ],
+        ("TRIREID_PORT", "0", "at most 65535"),
+        ("TRIREID_HEAD_SECONDS", "0", "at most 3600"),
+        ("TRIREID_CONNECTIONS", "0", "at least 1"),
+        ("TRIREID_THREADS", "0", "at least 1"),
+        ("TRIREID_LOG", "xml", "one of text, json"),
     ],
 )
-def test_a_limit_that_is_none_is_refused(name: str, value: str, fault: str) -> None:
-    with pytest.raises(ConfigError, match=f"{name}: must be {fault}"):
-        Limits.from_environment({name: value})
-
-
-@pytest.mark.parametrize("number", ["0", "x", "65", "-1"])
-def test_so_many_workers_cannot_be(number: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRIREID_WORKERS", number)
-    with pytest.raises(ConfigError, match="TRIREID_WORKERS"):
-        workers()
+def test_a_limit_that_does_not_fit_is_refused(
+    name: str, value: str, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=f"{name}: must be .*{wanted}, not {value}$") as caught:
+        load_settings()
+    assert caught.value.field == name
 
 
 class SlowGalleryService:
@@ -89,7 +96,10 @@ class SlowGalleryService:
 
 
 def asked(
-    service: SlowGalleryService, limits: Limits, count: int, headers: dict[str, str] | None = None
+    service: SlowGalleryService,
+    limits: ServerSettings,
+    count: int,
+    headers: dict[str, str] | None = None,
 ) -> list[httpx.Response]:
     """The answers to requests that come at the same time."""
     with pytest.MonkeyPatch.context() as patched:
@@ -109,7 +119,7 @@ def asked(
 
 
 def test_a_full_queue_is_503_with_a_time_to_come_back() -> None:
-    answers = asked(SlowGalleryService(0.2), Limits(queue=3), 8)
+    answers = asked(SlowGalleryService(0.2), ServerSettings(queue=3), 8)
     assert sorted(answer.status_code for answer in answers) == [200] * 3 + [503] * 5
     refused = next(answer for answer in answers if answer.status_code == 503)
     assert refused.json()["error"]["code"] == "busy"
@@ -121,7 +131,9 @@ def test_a_request_has_the_servers_deadline_or_its_own_shorter_one(
     header: str | None, most: float
 ) -> None:
     service = SlowGalleryService(0)
-    (answer,) = asked(service, Limits(), 1, None if header is None else {"X-Deadline": header})
+    (answer,) = asked(
+        service, ServerSettings(), 1, None if header is None else {"X-Deadline": header}
+    )
     assert answer.status_code == 200
     (left,) = service.left
     assert left is not None

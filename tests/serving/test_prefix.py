@@ -17,7 +17,7 @@ from tests.serving.test_scopes import ask
 from tests.serving.test_service import files
 from trireid.inference import Embedder
 from trireid.samples import ConfigError
-from trireid.serving.settings import root_path
+from trireid.serving.settings import load_settings
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_a_prefix_may_be_stripped_or_not(prefixed: Server, prefix: str) -> None:
 def test_a_prefix_that_is_not_a_path_is_refused(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIREID_ROOT_PATH", path)
     with pytest.raises(ConfigError, match="TRIREID_ROOT_PATH"):
-        root_path()
+        load_settings()
 
 
 def test_a_server_without_a_folder_for_temporary_files_says_so_in_one_line() -> None:

@@ -10,8 +10,8 @@ from trireid.gallery import Gallery
 from trireid.gallery.retention import set_keep_days
 from trireid.inference import Embedder
 from trireid.serving.gallery_service import GalleryService
-from trireid.serving.limits import Limits
 from trireid.serving.metrics import Metrics
+from trireid.serving.settings import ServerSettings
 
 
 def test_a_server_removes_what_is_older_than_its_gallery_keeps_items(
@@ -21,7 +21,7 @@ def test_a_server_removes_what_is_older_than_its_gallery_keeps_items(
     set_keep_days(folder, 30)
     with Gallery.open(folder, embedder) as gallery:
         gallery._writer.run("UPDATE items SET added = added - 40 * 86400 WHERE id IN ('s1', 's2')")
-    service = GalleryService([folder], Limits(), Metrics())
+    service = GalleryService([folder], ServerSettings(), Metrics())
     try:
         until = time.monotonic() + 60
         while service.describe_gallery("people").size == 12 and time.monotonic() < until:

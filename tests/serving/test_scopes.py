@@ -286,25 +286,23 @@ def test_a_file_of_tokens_that_others_can_read_is_refused_with_the_command_that_
     file.write_text("ann search 0123456789abcdef\n")
     file.chmod(mode)
     with pytest.raises(ConfigError, match=f"chmod 600 {file}"):
-        TokenStore.from_environment({"TRIREID_TOKENS_FILE": str(file)})
+        TokenStore.load(file)
     file.chmod(0o400)
-    assert len(TokenStore.from_environment({"TRIREID_TOKENS_FILE": str(file)}).tokens) == 1
+    assert len(TokenStore.load(file).tokens) == 1
 
 
 def test_tokens_that_are_set_and_hold_none_are_an_error(tmp_path: Path) -> None:
     for value in (" ; ", ";", "  ", "# none"):
         with pytest.raises(ConfigError, match="TRIREID_TOKENS: holds no token"):
-            TokenStore.from_environment({"TRIREID_TOKENS": value})
-    assert TokenStore.from_environment({"TRIREID_TOKENS": "", "TRIREID_TOKENS_FILE": ""}).is_empty
+            TokenStore.load(None, value)
+    assert TokenStore.load(None, "").is_empty
     with pytest.raises(ConfigError, match="both set"):
-        TokenStore.from_environment(
-            {"TRIREID_TOKENS": "a search 0123456789abcdef", "TRIREID_TOKENS_FILE": "x"}
-        )
+        TokenStore.load(Path("x"), "a search 0123456789abcdef")
     import os
 
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(ConfigError, match="regular file"):
-        TokenStore.from_environment({"TRIREID_TOKENS_FILE": str(tmp_path / "fifo")})
+        TokenStore.load(tmp_path / "fifo")
 
 
 def test_lines_of_tokens() -> None:

@@ -9,10 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from trireid.demo.galleries import DEMO_FOLDER, ensure_demo_galleries
 from trireid.samples import ConfigError
 from trireid.serving.served_galleries import resolve_galleries
-from trireid.serving.settings import GALLERIES, GALLERY_ROOT, make_absolute, named_galleries
+from trireid.serving.settings import (
+    ServerSettings,
+    list_galleries,
+    list_settings,
+    list_unknown_variables,
+    load_settings,
+)
+
+GALLERIES, GALLERY_ROOT = "TRIREID_GALLERIES", "TRIREID_GALLERY_ROOT"
 
 
 @pytest.fixture
@@ -34,14 +43,14 @@ def test_galleries_below_a_root_are_served_wherever_the_next_process_runs(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = [root / "a.gallery", root / "b.gallery"]
-    assert resolve_galleries() == wanted
+    assert resolve_galleries(load_settings()) == wanted
     monkeypatch.chdir("/")
-    assert named_galleries() == wanted
+    assert list_galleries(load_settings()) == wanted
 
 
 def test_named_galleries_go_before_the_root(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(GALLERIES, f"volume/b.gallery{os.pathsep}/x.gallery")
-    assert resolve_galleries() == [root / "b.gallery", Path("/x.gallery")]
+    assert resolve_galleries(load_settings()) == [root / "b.gallery", Path("/x.gallery")]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +62,7 @@ def test_a_root_without_galleries_is_said(
 ) -> None:
     monkeypatch.setenv(GALLERY_ROOT, folder)
     with pytest.raises(ConfigError, match=said) as caught:
-        resolve_galleries()
+        resolve_galleries(load_settings())
     assert "\n" not in caught.value.message
 
 
@@ -65,14 +74,41 @@ def test_demo_galleries_that_cannot_be_made_are_said(
         ensure_demo_galleries()
 
 
-def test_a_path_is_made_absolute_where_there_is_one(
+def test_settings_reach_the_next_process_as_they_are(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TRIREID_X", "volume/tokens")
-    monkeypatch.setenv("TRIREID_Y", "")
-    make_absolute("TRIREID_X", "TRIREID_Y", "TRIREID_Z")
-    assert (os.environ["TRIREID_X"], os.environ["TRIREID_Y"], "TRIREID_Z" in os.environ) == (
-        str(root / "tokens"),
-        "",
-        False,
-    )
+    monkeypatch.setenv("TRIREID_TOKENS_FILE", "volume/tokens")
+    monkeypatch.setenv("TRIREID_AUDIT", "")
+    monkeypatch.setenv("TRIREID_PORT", "4000")
+    given = load_settings(port=5000, galleries=["volume/a.gallery"], rate=0.5, open=True, host=None)
+    assert (given.tokens_file, given.audit, given.port) == (root / "tokens", None, 5000)
+    monkeypatch.chdir("/")
+    for name, value in given.to_environment().items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == given
+
+
+def test_an_option_that_does_not_fit_is_named_as_one() -> None:
+    with pytest.raises(ConfigError, match="--root-path: must be a path such as /reid, not reid"):
+        load_settings(root_path="reid")
+
+
+def test_tokens_are_in_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIREID_TOKENS", "ann search secret-0123456789")
+    assert "secret" not in repr(load_settings())
+
+
+def test_every_setting_is_in_the_table_of_the_docs() -> None:
+    """Made by `python -m trireid.serving.settings`."""
+    docs = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    for each in list_settings():
+        assert each.row in docs
+    assert docs.count("| `TRIREID_") == len(ServerSettings.model_fields)
+
+
+def test_variables_without_a_meaning_are_named() -> None:
+    given = {"TRIREID_WORKER": "2", "TRIREID_TOKEN": "x", "TRIREID_QUEUE": "3", "TRIREID_ZZ": ""}
+    assert list_unknown_variables(given) == [
+        "TRIREID_WORKER (did you mean TRIREID_WORKERS?)",
+        "TRIREID_ZZ",
+    ]

@@ -595,9 +595,12 @@ def _diagnose(given: argparse.Namespace) -> int:
 
 def _serve(given: argparse.Namespace) -> int:
     from trireid.serving.run import serve
+    from trireid.serving.settings import load_settings
 
     return serve(
-        [Path(folder) for folder in given.galleries], given.host, given.port, given.root_path
+        load_settings(
+            galleries=given.galleries, host=given.host, port=given.port, root_path=given.root_path
+        )
     )
 
 
@@ -822,8 +825,8 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         metavar="GALLERY",
         help="gallery folders (default: the demo galleries)",
     )
-    serve.add_argument("--host", default="127.0.0.1")
-    serve.add_argument("--port", type=_port, default=3000)
+    serve.add_argument("--host", help="default: 127.0.0.1")
+    serve.add_argument("--port", type=_port, help="default: 3000")
     serve.add_argument(
         "--root-path",
         metavar="PATH",
