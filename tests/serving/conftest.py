@@ -10,12 +10,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.conftest import ROOT, export_tiny, find_free_port, make_sample
+from tests.conftest import ROOT, export_tiny, find_free_port, make_once, make_sample
 from trireid.gallery import Gallery
 from trireid.inference import Embedder, load_artifact
 
@@ -92,7 +93,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 @pytest.fixture(scope="session")
 def other_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another network than the fixture `artifact`, without camera embedding."""
-    return export_tiny(tmp_path_factory.mktemp("other") / "other.onnx", seed=1, cameras=0)
+    return make_once(tmp_path_factory, "other.onnx", partial(export_tiny, seed=1, cameras=0))
 
 
 @pytest.fixture(scope="session")
