@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import importlib
+import importlib.util
 import json
 import re
 import subprocess
@@ -54,6 +54,17 @@ def test_links_lead_somewhere(name: str) -> None:
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), link
         assert not anchor or anchor in find_anchors(target), link
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_exist(name: str) -> None:
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir()}
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for path in re.findall(r"(?:`|pytest )([\w./-]+/[\w./-]+)", text):
+        if path.split("/")[0] in folders and not re.search("[A-Z]{3}", path):
+            assert (ROOT / path).exists(), path
+    for module in re.findall(r"python -m ((?:trireid|benchmarks|research|tests|docs)[\w.]*)", text):
+        assert importlib.util.find_spec(module), module
 
 
 def import_names(code: str) -> None:
