@@ -21,8 +21,9 @@ import yaml
 from tests.conftest import ROOT, SUBPACKAGES, build_wheel, make_sample
 from tests.serving.conftest import start_command, stop
 from trireid.gallery import Gallery
-from trireid.inference import load_artifact
+from trireid.inference import Embedder, load_artifact
 from trireid.inference.embedded import default_artifact
+from trireid.serving.settings import GALLERY_ROOT
 
 VARIANTS = {"cpu": "bentofile.yaml", "gpu": "bentofile.gpu.yaml"}
 LAYERS = ("trireid", *SUBPACKAGES)
@@ -141,6 +142,17 @@ def test_it_serves_a_gallery_outside_by_its_own_artifact(bento: Bento, tmp_path:
     assert answer.status_code == 200, answer.text
     assert (answer.json()["gallery"], answer.json()["hits"][0]["id"]) == ("people", "s1")
     assert ready.status_code == 200
+
+
+def test_bentoml_serve_alone_serves_from_the_root(tmp_path: Path, embedder: Embedder) -> None:
+    """Without `GALLERY_ROOT` it serves the demo galleries, which take long to make: test_demo."""
+    Gallery.open(tmp_path / "people.gallery", embedder).close()
+    environment = {"BENTOML_HOME": str(tmp_path / "home"), GALLERY_ROOT: str(tmp_path)}
+    process, client = start_command([*BENTOML, "serve"], tmp_path / "log", ROOT, environment)
+    with closing(client):
+        (served,) = client.get("/galleries").json()["galleries"]
+        stop(process)
+    assert served["name"] == "people"
 
 
 def test_the_image_is_made_from_the_packages_and_nothing_else() -> None:
