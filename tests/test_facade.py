@@ -18,7 +18,17 @@ from tests.serving.conftest import start_command, stop
 from trireid.samples import errors
 
 NAMES = {
-    *("AsyncClient", "Card", "Client", "Embedder", "Gallery", "Hit", "Sample", "Scores"),
+    *(
+        "AsyncClient",
+        "Card",
+        "Client",
+        "Embedder",
+        "Gallery",
+        "Hit",
+        "Sample",
+        "Scores",
+        "SearchParams",
+    ),
     *("__version__", "evaluate", "export_onnx", "load_artifact", "load_checkpoint"),
 }
 #: A user's script, and what mypy reveals of it.
