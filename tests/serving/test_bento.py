@@ -23,7 +23,6 @@ from tests.serving.conftest import start_command, stop
 from trireid.gallery import Gallery
 from trireid.inference import Embedder, load_artifact
 from trireid.inference.embedded import default_artifact
-from trireid.serving.settings import GALLERY_ROOT
 
 VARIANTS = {"cpu": "bentofile.yaml", "gpu": "bentofile.gpu.yaml"}
 LAYERS = ("trireid", *SUBPACKAGES)
@@ -145,9 +144,9 @@ def test_it_serves_a_gallery_outside_by_its_own_artifact(bento: Bento, tmp_path:
 
 
 def test_bentoml_serve_alone_serves_from_the_root(tmp_path: Path, embedder: Embedder) -> None:
-    """Without `GALLERY_ROOT` it serves the demo galleries, which take long to make: test_demo."""
+    """Without a root of galleries it serves the demo galleries, which take long to make: test_demo."""
     Gallery.open(tmp_path / "people.gallery", embedder).close()
-    environment = {"BENTOML_HOME": str(tmp_path / "home"), GALLERY_ROOT: str(tmp_path)}
+    environment = {"BENTOML_HOME": str(tmp_path / "home"), "TRIREID_GALLERY_ROOT": str(tmp_path)}
     process, client = start_command([*BENTOML, "serve"], tmp_path / "log", ROOT, environment)
     with closing(client):
         (served,) = client.get("/galleries").json()["galleries"]
