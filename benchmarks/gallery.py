@@ -227,7 +227,7 @@ def built(bench: Bench, quantization: Quantization, target: float) -> tuple[Vect
     index = VectorIndex(bench.flat.d, quantization=quantization, recall=target, rescore=rescore)
 
     def fill() -> None:
-        with index.filling():
+        with index.fill():
             for keys, vectors in bench.blobs.all():
                 index.add(keys, vectors)
 

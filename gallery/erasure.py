@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from trireid.gallery.index_cache import drop_dead_drafts, drop_index_cache
+from trireid.gallery.index_cache import drop_dead_temporaries, drop_index_cache
 from trireid.gallery.reserve import with_reserve
 from trireid.gallery.scrubbing import BUSY, is_large, scrub
 from trireid.gallery.store import FILE, Store
@@ -62,7 +62,7 @@ class Erasure:
         """
         until = time.monotonic() + wait
         try:
-            drop_dead_drafts(self._folder)
+            drop_dead_temporaries(self._folder)
             is_brief = is_brief and is_large(self._folder / FILE)
             while not self._attempt(is_brief):
                 if is_brief:

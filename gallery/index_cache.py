@@ -32,7 +32,7 @@ def load_index_cache(
     """Load the saved index, and how far it has followed the store.
 
     Returns:
-        None if there is none that can be used, which is logged.
+        None if it is absent or unusable; the latter is logged.
     """
     path = folder / INDEX_CACHE
     if not path.is_file():
@@ -83,33 +83,33 @@ def save_index_cache(
         False if anything was removed since: nothing of that may be on the disk again, so the file
         is dropped.
     """
-    draft = folder / f".{INDEX_CACHE}.{os.getpid()}-{threading.get_ident()}"
+    temporary = folder / f".{INDEX_CACHE}.{os.getpid()}-{threading.get_ident()}"
     with writing:
         mark = writer.mark()
     try:
-        serialization.save(draft, snapshot, {"store": mark, "position": asdict(position)})
+        serialization.save(temporary, snapshot, {"store": mark, "position": asdict(position)})
         with writing, writer.transaction():
             now = writer.position()
             if (now.generation, now.removal) != (position.generation, position.removal):
                 return False
-            os.replace(draft, folder / INDEX_CACHE)
+            os.replace(temporary, folder / INDEX_CACHE)
         sync_folder(folder)
-    except FileNotFoundError:  # the draft: another thread or process has dropped it
+    except FileNotFoundError:  # the temporary file: another thread or process has dropped it
         return False
     finally:
-        draft.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return True
 
 
 def drop_index_cache(folder: Path) -> None:
-    """Remove the cache and drafts of it, also of killed processes: they hold vectors of what has
+    """Remove the cache and temporary files of it, also of killed processes: they hold vectors of what has
     been removed since.
     """
     _drop(folder, folder.glob(f"*{INDEX_CACHE}*"))
 
 
-def drop_dead_drafts(folder: Path) -> None:
-    """Remove drafts of the cache that a killed process left: what they hold may have been removed
+def drop_dead_temporaries(folder: Path) -> None:
+    """Remove temporary files of the cache that a killed process left: what they hold may have been removed
     since.
     """
     _drop(folder, [path for path in folder.glob(f".*{INDEX_CACHE}.*") if not _is_alive(path.name)])
@@ -123,11 +123,11 @@ def _drop(folder: Path, paths: Iterable[Path]) -> None:
         sync_folder(folder)
 
 
-def _is_alive(draft: str) -> bool:
-    """Whether the process, and of this process the thread, that a draft is named after may still be
+def _is_alive(temporary: str) -> bool:
+    """Whether the process, and of this process the thread, that a temporary file is named after may still be
     writing it.
     """
-    process, _, thread = draft.rpartition(".")[2].partition("-")
+    process, _, thread = temporary.rpartition(".")[2].partition("-")
     if not (process.isdecimal() and thread.isdecimal()):
         return False
     if int(process) == os.getpid():

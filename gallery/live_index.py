@@ -28,7 +28,7 @@ from trireid.gallery.store import Store
 from trireid.inference import Card
 from trireid.samples.errors import GalleryMovedError
 
-#: While more than so many items are taken in at once, new searches join the latest session.
+#: While more than this many items are taken in at once, new searches join the latest session.
 MUCH: Final = 512
 _POLL_SECONDS: Final = 0.005
 
@@ -61,7 +61,7 @@ class LiveIndex:
             self.index, self.position = saved or (VectorIndex(card.dimension, **options), start)
         finally:
             store.close()
-        with self.index.filling():
+        with self.index.fill():
             self.follow()
 
     def close(self) -> None:
@@ -166,7 +166,7 @@ class LiveIndex:
             raise GalleryMovedError(self._folder)
         self._is_taking_much = now.key - then.key > MUCH
         try:
-            with self.index.changing():
+            with self.index.change():
                 for added in store.added(then, self._dimension):
                     vectors = self.segments.reduced(added.embeddings, added.present)
                     seen = added.present > 0  # an item without modalities is never found

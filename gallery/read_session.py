@@ -63,9 +63,9 @@ class ReadSession:
         """The embeddings [n, D] that the index compares, and their modalities as masks [n]."""
         return self.snapshot.vectors(keys), self.snapshot.tags[keys].astype(np.int64)
 
-    def passing(self, condition: Condition) -> Keys:
-        """The keys int64 [n] that a condition holds for, growing; some that are gone may be among
-        them.
+    def find_keys(self, condition: Condition) -> Keys:
+        """Find the keys int64 [n], ascending, of the items that meet a condition; some of them may be
+        gone.
         """
         with self._lock:
             return self._filters.passing(self.store, condition, self.position)
@@ -75,15 +75,15 @@ class ReadSession:
         with self._lock:
             return self._names.known(self.store, self.snapshot.tags, self.position)
 
-    def expired(self, now: float) -> Keys:
-        """The keys int64 [n], growing, of the items past their `expires` at a time in seconds since
-        1970.
+    def find_expired(self, now: float) -> Keys:
+        """Find the keys int64 [n], ascending, of the items past their `expires` at a time in seconds
+        since 1970.
         """
         with self._lock:
             return self.store.expired(now)
 
-    def known(self, keys: Keys) -> dict[int, ItemRecord]:
-        """What is known of items by their keys."""
+    def load_records(self, keys: Keys) -> dict[int, ItemRecord]:
+        """Load the records of items by their keys."""
         with self._lock:
             return self.store.known(keys.tolist(), may_omit=True)
 

@@ -113,14 +113,14 @@ class Search:
     def _find(self, session: ReadSession, calibration: Calibration, query: Query, k: int) -> Found:
         """The k best by key."""
         passing = None if self._filter is None else self._passing(session, self._filter)
-        without = session.expired(time.time())
+        without = session.find_expired(time.time())
         if self._own_cameras is not None:
-            own = session.passing(condition({"camera": self._own_cameras}))
+            own = session.find_keys(condition({"camera": self._own_cameras}))
             without = np.union1d(without, own)
         scores, keys = session.search(
             query.embedding, query.mask, k, passing, without if len(without) else None
         )
-        known = session.known(keys)
+        known = session.load_records(keys)
         hits = [
             (key, make_hit(known[key], score, self._kind))
             for key, score in zip(keys.tolist(), scores.tolist(), strict=True)
@@ -135,7 +135,7 @@ class Search:
 
         Raises GalleryError for an attribute that no item of the gallery has.
         """
-        passing = session.passing(where.condition)
+        passing = session.find_keys(where.condition)
         # A filter that some item passes asks for nothing unknown, unless it lets pass what lacks an
         # attribute.
         if where.attributes and len(session.snapshot) and (where.passes_absent or not len(passing)):

@@ -16,7 +16,7 @@ Vectors = NDArray[np.float32]
 Keys = NDArray[np.int64]
 #: Vectors as they are stored, uint8 [n, bytes of a code].
 Codes = NDArray[np.uint8]
-#: What the index keeps about each key, uint8 [last key + 1]: 0 if it is gone or was never there.
+#: One number about each key, uint8 [last key + 1]: 0 if the key is gone or was never there.
 Tags = NDArray[np.uint8]
 #: The vectors [n, D] of keys [n] from somewhere else, to rescore by; a row of NaN for a key that is
 #: gone.

@@ -30,7 +30,7 @@ from trireid.samples.errors import GalleryError, ItemNotFoundError
 #: Queries worked on at a time, and the shortlists of those, together.
 QUERY_BATCH: Final = 256
 _PICKED_AT_ONCE: Final = 2_000_000
-#: A filter that at most this share, or so many, pass is answered by comparing all that pass.
+#: A filter that at most this share, or this many, pass is answered by comparing all that pass.
 _FEW: Final = 0.05
 FEW_AT_LEAST: Final = 10_000
 #: Rescored are the k best, half as many more, and these.
@@ -45,11 +45,11 @@ class IndexSnapshot:
         segments: Each has keys above those of the one before. The last one grows: `lock` is held
             while it is read, and later keys in it are not found.
         grown: How many vectors of the last segment count.
-        tags: Of each key, 0 if it is gone: uint8 [last key + 1].
-        removed: Bars the removed keys that segments still hold; None if there are none.
+        tags: One number about each key, 0 if it is gone: uint8 [last key + 1].
+        removed: Excludes the removed keys that segments still hold; None without any.
         operating_point: How far searches go.
         trained_for: How many vectors the coarse quantizer was trained for.
-        quantization, recall: What the index was asked for.
+        quantization, recall: As the index was asked for them.
         lock: Guards the last segment.
     """
 
@@ -120,7 +120,7 @@ class IndexSnapshot:
             k: Neighbours of each query, 1 at least.
             include: Only these keys may be found; None for all.
             exclude: These keys may not be found.
-            rescore: Gives better vectors, by which the best are scored again.
+            rescore: Gives better vectors, by which the best are rescored.
 
         Returns:
             Scores and keys [Q, k], best first; -inf and -1 if there are fewer.
@@ -157,7 +157,7 @@ class IndexSnapshot:
             gone = keys[~known][0]
             raise ItemNotFoundError(f"keys: the index holds no vector under {gone}", "keys")
         found = np.empty((len(keys), self.segments[0].codec.dimension), np.float32)
-        with self.lock.reading():
+        with self.lock.read():
             for segment in self.segments:
                 held = segment.keys
                 positions = np.searchsorted(held, keys)
@@ -168,7 +168,7 @@ class IndexSnapshot:
 
     def freeze(self) -> IndexSnapshot:
         """Copy the last segment, so that no lock is needed to read the snapshot."""
-        with self.lock.reading():
+        with self.lock.read():
             last = self.segments[-1]
             copy = compact([last], self.tags, proceed_always, last.codec, last.coarse)
         return replace(self, segments=(*self.segments[:-1], copy), grown=len(copy))
@@ -187,7 +187,7 @@ class IndexSnapshot:
         """How far to search for the k best that pass a filter.
 
         A narrow filter needs everything. Of another, that one in n passes, the k best are expected
-        among the 2 n k nearest: what a filter bars often lies nearest to a query (the items of its
+        among the 2 n k nearest: often a filter excludes the nearest to a query (the items of its
         own camera).
         """
         if filtered is None:
@@ -209,7 +209,7 @@ class IndexSnapshot:
         wanted = k if rescore is None or is_exact else k + EXTRA + k // 2
         scores, keys = self._scan(queries, wanted, probes, selection)
         if probes.cells is not None and (keys[:, -1] == NOTHING).any():
-            # what was near is barred: look further
+            # the nearest are excluded: look further
             passing = self.held if selection is None else selection.passing
             short = (keys == NOTHING).sum(axis=1) > max(0, wanted - passing)
             if short.any():
@@ -228,7 +228,7 @@ class IndexSnapshot:
         sealed = [segment for segment in self.segments[:-1] if len(segment)]
         found = [segment.search(queries, k, probes, selector) for segment in sealed]
         if self.grown or not found:
-            with self.lock.reading():
+            with self.lock.read():
                 first = -1 if len(last) == self.grown else self.grown
                 found.append(last.search(queries, k, probes, selector, first))
         if len(found) == 1:

@@ -17,7 +17,7 @@ class ReadWriteLock:
         self._readers, self._waiting, self._writing = 0, 0, False
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
+    def read(self) -> Iterator[None]:
         """Hold it together with other readers."""
         with self._changed:
             while self._writing or self._waiting:
@@ -32,7 +32,7 @@ class ReadWriteLock:
                     self._changed.notify_all()
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def write(self) -> Iterator[None]:
         """Hold it alone."""
         with self._changed:
             self._waiting += 1

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 #: The numbers of neighbours that an operating point is measured for.
 NEIGHBOURS: Final = (10, 30, 100, 300, 1000)
-#: Sketches that are picked for each neighbour (ten at least), and so many more.
+#: Sketches that are picked for each neighbour (ten at least), and how many more.
 FACTORS: Final = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)
 MORE: Final = 20
 
@@ -40,7 +40,7 @@ class OperatingPoint:
     def probes_for(self, wanted: int, depth: float) -> Probes:
         """How far to search for `wanted` out of the `depth` nearest neighbours.
 
-        The cells are those measured for the next higher number, all if there is none.
+        The cells are those measured for the next higher number; all, beyond the highest.
         """
         tuned = bisect_left(NEIGHBOURS, depth)
         cells = self.probes[tuned] if tuned < len(self.probes) else self.cells

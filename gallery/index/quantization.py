@@ -1,4 +1,4 @@
-"""Quantization: each coordinate is stored as float32, as float16, or as one of 256 levels (int8)."""
+"""Quantization: a coordinate is stored as float32, as float16, or as one of 256 levels (int8)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trireid.gallery.index.contract import Codes, Vectors
 
 #: Vectors needed before the int8 ranges are fitted.
 SAMPLE: Final = 1_000
-#: The int8 levels of a coordinate span its mean and so many standard deviations on either side.
+#: The int8 levels of a coordinate span its mean and this many standard deviations on either side.
 _SPAN: Final = 5.0
 #: The least deviation of a coordinate, as a share of an even spread over all coordinates: one that
 #: has been constant (a modality that was always missing) may come alive later.
@@ -61,7 +61,7 @@ class Codec:
         return _BYTES[self.quantization] * self.dimension
 
     def new_storage(self, count: int = 0) -> Any:
-        """Make a flat FAISS index with room for `count` codes, which are to be written into it."""
+        """Make a flat FAISS index of `count` codes, which are to be written into it."""
         storage: Any = faiss.IndexFlatIP(self.dimension)
         if self.quantization is not Quantization.FLOAT32:
             is_int8 = self.quantization is Quantization.INT8
@@ -83,7 +83,7 @@ class Codec:
         vectors: Vectors = self._empty.sa_decode(np.ascontiguousarray(codes))
         return vectors
 
-    def clipped_share(self, vectors: Vectors) -> float:
+    def measure_clipping(self, vectors: Vectors) -> float:
         """The share of coordinates at an end of the int8 range; 0 for other quantizations."""
         if self.quantization is not Quantization.INT8:
             return 0.0

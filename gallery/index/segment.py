@@ -2,8 +2,8 @@
 
 The codes lie in a flat index, in the order of the keys. Above the crossover there is a one-bit
 sketch of each vector, too, in the inverted lists of a coarse quantizer: scanning the sketches of
-some cells picks a shortlist, whose codes give the scores (`faiss.IndexRefine`). What both indexes
-call an id is the position of a vector in the segment.
+some cells picks a shortlist, whose codes give the scores (`faiss.IndexRefine`). The id of a vector
+in both indexes is its position in the segment.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from trireid.gallery.index.contract import NOTHING, Codes, Keys, Scores, Vectors
 from trireid.gallery.index.operating_point import Probes
 from trireid.gallery.index.quantization import Codec
 
+#: FAISS' stubs lack the options of its parameters.
+_FAISS: Any = faiss
+
 
 class IndexSegment:
     """Vectors under ascending keys.
@@ -30,7 +33,7 @@ class IndexSegment:
     """
 
     def __init__(self, codec: Codec, coarse: CoarseQuantizer | None, count: int = 0) -> None:
-        """Make room for `count` vectors, which are to be written in (`keys`, `codes`, sketches)."""
+        """Hold `count` vectors, which are to be written in (`keys`, `codes`, sketches)."""
         self.codec, self.coarse = codec, coarse
         self._ids = faiss.Int64Vector()
         self._ids.resize(count)
@@ -118,7 +121,7 @@ class IndexSegment:
             k: Neighbours of each query.
             probes: How far to search.
             selector: A FAISS selector of the keys that may be found; None for all.
-            first: Only the first so many vectors may be found; -1 for all.
+            first: Only this many of the first vectors may be found; -1 for all.
 
         Returns:
             Scores and keys [Q, k], best first; -inf and -1 if there are fewer.
@@ -147,7 +150,7 @@ class IndexSegment:
     def _compare_all(self, queries: Vectors, k: int, chosen: Any) -> tuple[Scores, Keys]:
         if self._on_gpu is not None and chosen is None and k <= gpu.MOST:
             return self._on_gpu.search(queries, k)
-        parameters = None if chosen is None else faiss.SearchParameters(sel=chosen)  # type: ignore[call-arg]
+        parameters = None if chosen is None else _FAISS.SearchParameters(sel=chosen)
         found: tuple[Scores, Keys] = self._storage.search(queries, k, params=parameters)
         return found
 
@@ -156,19 +159,20 @@ class IndexSegment:
         early = None if first < 0 else faiss.IDSelectorRange(0, first)
         if selector is None:
             return early
-        chosen = faiss.IDSelectorTranslated(self._ids, selector)  # type: ignore[arg-type]
+        chosen = _FAISS.IDSelectorTranslated(self._ids, selector)
         return chosen if early is None else faiss.IDSelectorAnd(early, chosen)
 
 
 @lru_cache(64)  # making them takes a fifth of a search
 def _parameters(cells: int, factor: float, chosen: Any) -> Any:
-    """`factor`: FAISS picks so many times k, rounded down."""
-    base = faiss.SearchParametersIVF(nprobe=cells, sel=chosen)  # type: ignore[call-arg]
-    return faiss.IndexRefineSearchParameters(k_factor=factor * (1 + 1e-6), base_index_params=base)  # type: ignore[call-arg]
+    """`factor`: FAISS picks this many times k, rounded down."""
+    base = _FAISS.SearchParametersIVF(nprobe=cells, sel=chosen)
+    factor *= 1 + 1e-6
+    return _FAISS.IndexRefineSearchParameters(k_factor=factor, base_index_params=base)
 
 
 def _view(vector: Any, rows: int, width: int, kind: Any) -> NDArray[Any]:
-    """What a vector of FAISS holds, as an array [rows, width]."""
+    """The content of a vector of FAISS, as an array [rows, width]."""
     if not rows:
         return np.empty((0, width), kind)
     view: NDArray[Any] = faiss.rev_swig_ptr(vector.data(), rows * width)

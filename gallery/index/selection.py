@@ -26,14 +26,15 @@ def select(
     Without `include`, keys after the last of `present` (bool [last key + 1]) pass, too.
     """
     if include is None:
-        barred = ~present | _mark(exclude, len(present))
-        return Selection(faiss.IDSelectorNot(_bitmap(barred)), int((~barred).sum()))
+        hidden = ~present | _mark(exclude, len(present))
+        return Selection(faiss.IDSelectorNot(_bitmap(hidden)), int((~hidden).sum()))
     passes = present & _mark(include, len(present)) & ~_mark(exclude, len(present))
     return Selection(_bitmap(passes), int(passes.sum()))
 
 
 def _bitmap(marks: NDArray[np.bool_]) -> Any:
-    return faiss.IDSelectorBitmap(np.packbits(marks, bitorder="little"))  # type: ignore[call-arg, arg-type]
+    make: Any = faiss.IDSelectorBitmap  # its stub lacks the form with an array
+    return make(np.packbits(marks, bitorder="little"))
 
 
 def _mark(keys: Keys | None, size: int) -> NDArray[np.bool_]:

@@ -30,11 +30,11 @@ from trireid.samples.errors import IndexFileError
 from trireid.samples.files import open_regular
 
 MARK: Final = b"TRIREIDX"
-#: What the header and the arrays are: another number is another form.
+#: The form of the header and the arrays.
 LAYOUT: Final = 3
 _NUMBER: Final = 4
 _MOST_HEADER: Final = 1 << 20
-#: What reading a damaged or foreign file may raise; RuntimeError: FAISS.
+#: Reading a damaged or external file may raise these; RuntimeError: FAISS.
 _DAMAGE: Final = (ValueError, LookupError, TypeError, ArithmeticError, MemoryError, RuntimeError)
 
 
@@ -132,7 +132,7 @@ class _Reader:
         self._total = zlib.crc32(content, self._total)
 
     def require(self, size: int) -> None:
-        """Raise ValueError unless so many bytes are left."""
+        """Raise ValueError unless this many bytes are left."""
         if not 0 <= size <= self._left:
             raise ValueError("it is cut short: it holds less than it says")
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import faiss
 
-#: What FAISS would take by itself: a thread per core, or what OMP_NUM_THREADS says.
+#: FAISS would take this by itself: a thread per core, or the number in OMP_NUM_THREADS.
 ALL: Final = int(faiss.omp_get_max_threads())
 
 

@@ -54,7 +54,7 @@ def measure(
         segment: A segment with a coarse quantizer.
         present: The positions [n] of the vectors that were not removed.
         recall: The share of the neighbours to find, 0 to 1.
-        selector: A FAISS selector that bars the removed keys; None if there are none.
+        selector: A FAISS selector that excludes the removed keys; None without any.
         proceed: Called every now and then; ends the work by raising.
 
     Returns:

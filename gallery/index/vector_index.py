@@ -37,16 +37,16 @@ from trireid.gallery.index.tuning import draw, measure
 from trireid.samples.durable import draft_of
 from trireid.samples.errors import GalleryError
 
-#: Up to so many vectors every one is compared (see docs/gallery-index.md).
+#: Up to this many vectors every one is compared (see docs/gallery-index.md).
 CROSSOVER: Final = 10_000
 #: The coarse quantizer is trained again when the index holds this many times what it was trained
 #: for, or this share of it.
 GROWTH: Final = 2.0
 SHRINKAGE: Final = 0.25
-#: Added and removed vectors are merged in when they are this share of all, and at least so many.
+#: Added and removed vectors are merged in when they are this share of all, and at least this many.
 STALE: Final = 0.05
 STALE_AT_LEAST: Final = 4_096
-#: A writer holds up searches for so many vectors at a time.
+#: A writer holds up searches for this many vectors at a time.
 BATCH: Final = 256
 #: The int8 ranges are fitted again, with a new coarse quantizer, when more than this share of
 #: coordinates lies at their ends.
@@ -67,7 +67,7 @@ class VectorIndex:
     Up to `crossover` vectors, a search compares every one. Above, it looks into the k-means cells
     nearest to the query, as many as its own vectors need to be found with the `recall` asked for
     (of the 10 nearest; other k likewise). Vectors are stored as `quantization` says; if `rescore`
-    is given, the best are scored again by the vectors it loads. Recall below float32 and without
+    is given, the best are rescored by the vectors it loads. Recall below float32 and without
     `rescore` is relative to the vectors as they are stored.
 
     Safe for several threads: searches go on during everything else, each on one snapshot (`now`),
@@ -86,7 +86,7 @@ class VectorIndex:
     ) -> None:
         self.dimension, self.crossover, self.rescore = dimension, crossover, rescore
         self.quantization = Quantization(quantization)
-        #: What was saved along with it.
+        #: JSON that was saved along with it.
         self.extra: dict[str, Any] = {}
         # int8 ranges are fitted once there are enough vectors
         is_int8 = self.quantization is Quantization.INT8
@@ -97,7 +97,7 @@ class VectorIndex:
         #: Changes that are open; vectors added and removed so far, and how many of them it takes
         #: until work that failed is tried again.
         self._open, self._touched, self._try_again = 0, 0, 0
-        #: Tags with room for later keys; those of a snapshot never change.
+        #: Tags, also of later keys; those of a snapshot never change.
         self._tags: Tags = np.zeros(1, np.uint8)
         self._head = IndexSnapshot(
             segments=(IndexSegment(codec, None),),
@@ -112,7 +112,7 @@ class VectorIndex:
 
     @property
     def now(self) -> IndexSnapshot:
-        """What searches see: it stays as it is, whatever is done to the index."""
+        """The snapshot that searches see: it stays as it is, whatever is done to the index."""
         return self._now
 
     @property
@@ -131,7 +131,7 @@ class VectorIndex:
         return self._head.memory
 
     @contextmanager
-    def changing(self) -> Iterator[None]:
+    def change(self) -> Iterator[None]:
         """Let searches see all that is added and removed inside in one step, at the end.
 
         If it ends by raising, nothing of it is ever seen, and the index takes no more changes:
@@ -158,7 +158,7 @@ class VectorIndex:
         Args:
             keys: Int64 [n], each above all before it.
             vectors: Float32 [n, D].
-            tags: What snapshots keep about each: uint8 [n], 1 at least; None for 1.
+            tags: One number about each, which snapshots keep: uint8 [n], 1 at least; None for 1.
 
         Raises:
             GalleryError: The keys do not grow, or the vectors are of another dimension.
@@ -166,7 +166,7 @@ class VectorIndex:
         keys = np.ascontiguousarray(keys, np.int64)
         vectors = np.ascontiguousarray(vectors, np.float32)
         tags = np.ones(len(keys), np.uint8) if tags is None else np.asarray(tags, np.uint8)
-        with self.changing():
+        with self.change():
             self._check(keys, vectors, tags)
             self._fit_codec(vectors)
             for start in range(0, len(keys), BATCH):
@@ -177,7 +177,7 @@ class VectorIndex:
 
     def remove(self, keys: Keys) -> None:
         """Remove the vectors of these keys; keys that are not there are passed over."""
-        with self.changing():
+        with self.change():
             keys = np.unique(np.asarray(keys, np.int64))
             keys = keys[(keys > 0) & (keys < len(self._head.tags))]
             keys = keys[self._head.tags[keys] != 0]
@@ -199,8 +199,8 @@ class VectorIndex:
         return self._now.vectors(keys)
 
     @contextmanager
-    def filling(self) -> Iterator[None]:
-        """Train and merge nothing of what is added inside until the end, and then with all cores."""
+    def fill(self) -> Iterator[None]:
+        """Train and merge nothing that is added inside until the end, and then with all cores."""
         with self._writer:
             self._is_filling = True
         try:
@@ -277,7 +277,7 @@ class VectorIndex:
         with threads(1 if head.held > BATCH else ALL):
             if growing.coarse is not None:
                 cells = growing.coarse.assign(vectors)
-            with head.lock.writing():
+            with head.lock.write():
                 growing.append(keys, vectors, cells)
         self._tags[keys] = tags
         self._head = replace(head, tags=self._tags[:size], grown=len(growing))
@@ -380,7 +380,7 @@ class VectorIndex:
         cells = 1 if is_small else suitable_cells(len(old))
         sample = old.vectors(draw(np.flatnonzero(old.tags), PER_CELL * cells))
         codec = old.segments[0].codec
-        if codec.clipped_share(sample) > CLIPPED:
+        if codec.measure_clipping(sample) > CLIPPED:
             codec = Codec.fit(codec.quantization, sample)
         if is_small:
             return codec, None
@@ -398,7 +398,7 @@ class VectorIndex:
 
     def _take(self, made: IndexSnapshot) -> None:
         """Put a new segment in place of those it was made of; what was added since stays, what was
-        removed is barred.
+        removed is excluded.
         """
         head, (sealed, growing) = self._head, made.segments
         if head.grown:

@@ -89,7 +89,7 @@ def nearest(gallery: Gallery, id_: str, k: int = 1) -> list[tuple[float, ItemRec
     """Scores and items nearest to what an id stands for."""
     with gallery.read() as session:
         scores, keys = session.search(embedding(id_), 7, k)
-        known = session.known(keys)
+        known = session.load_records(keys)
     return [(float(score), known[key]) for key, score in zip(keys.tolist(), scores, strict=True)]
 
 

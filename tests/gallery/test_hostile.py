@@ -240,7 +240,7 @@ def test_a_removal_of_a_key_that_never_was_is_one_clear_error(folder: Path, key:
 
 def nearest_keys(gallery: Gallery) -> list[int]:
     with gallery.read() as session:
-        return sorted(session.known(np.arange(1, 5)))
+        return sorted(session.load_records(np.arange(1, 5)))
 
 
 ITEMS = {

@@ -70,7 +70,7 @@ def make_clustered(count: int, seed: int = 0, dimension: int = D, spread: float 
 def fill_index(vectors: Vectors, **options: Any) -> VectorIndex:
     """An index of vectors under keys 1, 2, ..., with nothing left to do."""
     index = VectorIndex(vectors.shape[1], **options)
-    with index.filling():
+    with index.fill():
         index.add(np.arange(1, len(vectors) + 1), vectors)
     return index
 
@@ -693,16 +693,16 @@ def test_a_writer_waits_for_readers_and_goes_before_those_that_come_later() -> N
     lock, order, held = ReadWriteLock(), [], threading.Event()
 
     def write() -> None:
-        with lock.writing():
+        with lock.write():
             order.append("written")
             held.wait(0.1)
             order.append("still alone")
 
     def read() -> None:
-        with lock.reading():
+        with lock.read():
             order.append("read")
 
-    with lock.reading(), lock.reading():
+    with lock.read(), lock.read():
         writer = threading.Thread(target=write)
         writer.start()
         for _ in range(5_000):
@@ -779,7 +779,7 @@ def test_what_is_seen_changes_in_whole_steps_only(
 
     then = index.now
     before = find(index)
-    with index.changing():
+    with index.change():
         index.add(np.arange(601, 751), vectors[600:750])
         index.remove(np.arange(1, 200, 2))
         assert find(index) == before
@@ -809,7 +809,7 @@ def test_a_change_that_fails_is_never_seen(monkeypatch: pytest.MonkeyPatch) -> N
         raise MemoryError("planted")
 
     def half() -> None:
-        with monkeypatch.context() as patch, index.changing():
+        with monkeypatch.context() as patch, index.change():
             index.add(np.arange(602, 851), vectors[601:850])
             patch.setattr(segment.IndexSegment, "append", full)
             index.add(np.array([851]), vectors[850:851])
