@@ -15,11 +15,11 @@ Features = NDArray[np.float32]
 _PIXEL_BLOCK, _HISTOGRAM_BLOCK = 4, 2
 _STRIPES = 6
 _BINS = 8
-_SPREAD = 1.5  # bins that one standard deviation of a picture's values spans
+_SPREAD = 1.5  # bins that one standard deviation of a image's values spans
 _CHUNK = 16  # images at a time: the float planes of a whole set would fill the memory
 
 
-def raw_pixels(images: Images) -> Features:
+def describe_by_pixels(images: Images) -> Features:
     """The pixels themselves, averaged over 4 x 4 blocks, for images uint8 [B, 3, H, W, 3]: float32
     [B, D].
 
@@ -32,30 +32,30 @@ def raw_pixels(images: Images) -> Features:
         raise ValueError(
             f"height and width must be multiples of {_PIXEL_BLOCK}, not {height} and {width}"
         )
-    return _chunked(images, _pixels)
+    return _map_chunks(images, _pixels)
 
 
-def striped_histogram(images: Images) -> Features:
-    """A tri-modal colour histogram in six horizontal stripes, for images uint8 [B, 3, H, W, 3]:
+def describe_by_histogram(images: Images) -> Features:
+    """A tri-modal color histogram in six horizontal stripes, for images uint8 [B, 3, H, W, 3]:
     float32 [B, D].
 
     Per stripe 8 bins for each channel of RGB, for NIR and for TIR (whose three channels are equal).
     Three things make it several times as accurate as the plain form: each channel's mean and
-    contrast are evened out over the picture, a value between two bins counts in both, and the outer
+    contrast are evened out over the image, a value between two bins counts in both, and the outer
     sixths of the width, mostly background, are left out. Histograms are shares, square-rooted, so
     that the inner product of two rows is their Bhattacharyya coefficient.
     """
-    return _chunked(images, _histograms)
+    return _map_chunks(images, _histograms)
 
 
 def _pixels(images: Images) -> Features:
-    pixels = _averaged(images, _PIXEL_BLOCK).reshape(*images.shape[:2], -1)
+    pixels = _average_blocks(images, _PIXEL_BLOCK).reshape(*images.shape[:2], -1)
     pixels = pixels - pixels.mean(axis=2, keepdims=True)
     return _unit(_unit(pixels).reshape(len(images), -1))
 
 
 def _histograms(images: Images) -> Features:
-    small = _averaged(images, _HISTOGRAM_BLOCK)
+    small = _average_blocks(images, _HISTOGRAM_BLOCK)
     planes = np.concatenate([small[:, 0], small[:, 1, :, :, :1], small[:, 2, :, :, :1]], axis=-1)
     planes -= planes.mean(axis=(1, 2), keepdims=True)
     planes /= planes.std(axis=(1, 2), keepdims=True) + 4
@@ -69,7 +69,7 @@ def _histograms(images: Images) -> Features:
     return _unit(np.sqrt(np.concatenate(counts, axis=1)))
 
 
-def _averaged(images: Images, block: int) -> Features:
+def _average_blocks(images: Images, block: int) -> Features:
     """Means of square blocks: [B, 3, H, W, 3] to float32 [B, 3, H / block, W / block, 3]; a ragged
     edge is left out.
     """
@@ -83,7 +83,7 @@ def _averaged(images: Images, block: int) -> Features:
     return total
 
 
-def _chunked(images: Images, features: Callable[[Images], Features]) -> Features:
+def _map_chunks(images: Images, features: Callable[[Images], Features]) -> Features:
     return np.concatenate(
         [features(images[start : start + _CHUNK]) for start in range(0, len(images), _CHUNK)]
     )

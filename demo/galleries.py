@@ -62,13 +62,17 @@ def ensure_demo_galleries() -> list[Path]:
     with lock:  # several server processes may start at once
         fcntl.flock(lock, fcntl.LOCK_EX)
         made = [_ensure(folder, kind) for kind in KINDS]
-        others = _galleries_in(Path("galleries")), _galleries_in(folder), _changed(folder, made)
+        others = (
+            _list_galleries(Path("galleries")),
+            _list_galleries(folder),
+            _find_changed(folder, made),
+        )
     for found in others:
-        _say_how_to_serve(found)
+        _log_how_to_serve(found)
     return made
 
 
-def named_demo_folder() -> Path | None:
+def find_demo_folder() -> Path | None:
     """Return the absolute folder for demo galleries that the environment names, or None."""
     named = os.environ.get(DEMO_FOLDER)
     return Path(named).absolute() if named else None
@@ -76,19 +80,19 @@ def named_demo_folder() -> Path | None:
 
 def _open_folder() -> tuple[Path, IO[str]]:
     """The demo galleries' folder and its lock, open."""
-    named = named_demo_folder()
+    named = find_demo_folder()
     try:
         folder = named or cache_folder() / "galleries"
         return folder, _open_lock(folder)
     except OSError as error:
         if named:
-            raise _unwritable(error) from error
+            raise _make_folder_error(error) from error
         first = error
     try:
         folder = temporary_folder() / "galleries"
         lock = _open_lock(folder)
     except OSError as error:
-        raise _unwritable(error) from error
+        raise _make_folder_error(error) from error
     log.warning(
         "%s: %s; the demo galleries are in %s, which the system may empty",
         first.filename,
@@ -103,7 +107,7 @@ def _open_lock(folder: Path) -> IO[str]:
     return (folder / ".lock").open("a")
 
 
-def _unwritable(error: OSError) -> ConfigError:
+def _make_folder_error(error: OSError) -> ConfigError:
     return ConfigError(
         f"the demo galleries cannot be made in {error.filename}: {error.strerror}; name your galleries in"
         f" TRIREID_GALLERIES, or a folder that can be written in {DEMO_FOLDER}",
@@ -128,10 +132,10 @@ def _ensure(folder: Path, kind: Kind) -> Path:
         with _build_folder(own) as build:
             with Gallery.open(build / target.name, embedder) as gallery:
                 index_source(open_source(f"synthetic:{kind}:{IDENTITIES}"), gallery)
-            _mark(build / target.name)
+            _mark_finished(build / target.name)
             os.replace(build / target.name, target)
     except OSError as error:
-        raise _unwritable(error) from error
+        raise _make_folder_error(error) from error
     return target
 
 
@@ -155,11 +159,11 @@ def _remove_abandoned(own: Path) -> None:
             shutil.rmtree(build, ignore_errors=True)
 
 
-def _mark(gallery: Path) -> None:
+def _mark_finished(gallery: Path) -> None:
     """Record how far the store of a finished demo gallery is: later, it says whether anything has
     changed.
     """
-    settled(gallery, {MARK: _position(gallery)})
+    settled(gallery, {MARK: _read_position(gallery)})
 
 
 def is_unchanged(gallery: Path) -> bool:
@@ -167,17 +171,17 @@ def is_unchanged(gallery: Path) -> bool:
     network since.
     """
     try:
-        return meta_of(gallery).get(MARK) == _position(gallery)
+        return meta_of(gallery).get(MARK) == _read_position(gallery)
     except GalleryError:
         return False
 
 
-def _position(gallery: Path) -> str:
+def _read_position(gallery: Path) -> str:
     with closing(Store(gallery)) as store:
         return json.dumps(asdict(store.position()))
 
 
-def _galleries_in(folder: Path) -> list[Path]:
+def _list_galleries(folder: Path) -> list[Path]:
     """The galleries in a folder; none where it cannot be read."""
     with suppress(OSError):
         return sorted(
@@ -186,13 +190,13 @@ def _galleries_in(folder: Path) -> list[Path]:
     return []
 
 
-def _changed(folder: Path, served: Sequence[Path]) -> list[Path]:
+def _find_changed(folder: Path, served: Sequence[Path]) -> list[Path]:
     """Demo galleries of other networks than today's that hold more than what was drawn, or less."""
-    found = [path for own in folder.iterdir() if own.is_dir() for path in _galleries_in(own)]
+    found = [path for own in folder.iterdir() if own.is_dir() for path in _list_galleries(own)]
     return sorted(path for path in found if path not in served and not is_unchanged(path))
 
 
-def _say_how_to_serve(galleries: Iterable[Path]) -> None:
+def _log_how_to_serve(galleries: Iterable[Path]) -> None:
     found = [shlex.quote(str(path)) for path in galleries]
     if found:
         more = f" (and {len(found) - _NAMED} more)" if len(found) > _NAMED else ""

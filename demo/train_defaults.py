@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trireid.demo.baselines import raw_pixels, striped_histogram
+from trireid.demo.baselines import describe_by_histogram, describe_by_pixels
 from trireid.demo.synthetic.seeds import Split
 from trireid.demo.synthetic.source import synthetic_samples
 from trireid.evaluation import Scores, evaluate, normalize
@@ -48,7 +48,7 @@ CAMERAS: Final = 6
 TEST_IDENTITIES: Final = 100
 _BATCH: Final = 32
 _EPOCH: Final = 25
-_CENTRE: Final = 1.0
+_CENTER: Final = 1.0
 Describe = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
@@ -57,7 +57,7 @@ class Default:
     """What an embedded default is made of: its kind, how many drawn identities it sees, how often
     each camera draws one.
 
-    Trained from scratch in three stages: on pictures of half the size, whose steps cost a quarter;
+    Trained from scratch in three stages: on images of half the size, whose steps cost a quarter;
     on whole ones, the backbone at half the rate; and at half of all rates with a loss on each
     modality's features apart. AdamW, and loss weights that leave the plateau of equal features
     sooner. Half of the batches lack a modality or two, so that a query which does is found, too; in
@@ -92,7 +92,7 @@ class Default:
 
     @property
     def half_network(self) -> NetworkConfig:
-        """`camera_network` on pictures of half the height and width: 32 patches, all kept, made into
+        """`camera_network` on images of half the height and width: 32 patches, all kept, made into
         25 tokens as of a whole one.
 
         So every weight has the shape it has in the whole network, and the second stage begins with
@@ -128,7 +128,7 @@ class Default:
             ),
             pretrained=None if start is None else str(start),
             batch=BatchSettings(identities=16, samples=4),
-            loss=LossSettings(identity=1.0, triplet=1.0, center=_CENTRE, segments=float(last)),
+            loss=LossSettings(identity=1.0, triplet=1.0, center=_CENTER, segments=float(last)),
             optimizer=OptimizerSettings(
                 name=OptimizerName.ADAMW,
                 lr=rate,
@@ -159,16 +159,16 @@ class Default:
 
 def train(default: Default, folder: Path) -> ReIdNetwork:
     """Train a default in `folder`, or take its run up where it was left."""
-    pictures, half, whole = folder / "pictures", folder / "half", folder / "whole"
+    images, half, whole = folder / "images", folder / "half", folder / "whole"
     prepare_training(
-        default.make_settings(default.half_network, default.half_steps, pictures), half
+        default.make_settings(default.half_network, default.half_steps, images), half
     ).run()
     prepare_training(
-        default.make_settings(default.camera_network, default.steps, pictures, half / "last.pth"),
+        default.make_settings(default.camera_network, default.steps, images, half / "last.pth"),
         whole,
     ).run()
     last = default.make_settings(
-        default.network, default.segment_steps, pictures, whole / "last.pth", last=True
+        default.network, default.segment_steps, images, whole / "last.pth", last=True
     )
     return prepare_training(last, folder / "segments").run()
 
@@ -195,8 +195,8 @@ def measure(network: ReIdNetwork, kind: Kind) -> dict[str, Any]:
             if part != ALL
         },
         "untrained network": _embed_segments(untrained, test, ALL),
-        "raw pixels": _describe_set(test, raw_pixels),
-        "striped histogram": _describe_set(test, striped_histogram),
+        "raw pixels": _describe_set(test, describe_by_pixels),
+        "striped histogram": _describe_set(test, describe_by_histogram),
     }
     flat = {name: rows.reshape(len(rows), -1) for name, rows in features.items()}
     scores = {name: _to_percent(_evaluate(test, rows)) for name, rows in flat.items()}
@@ -219,7 +219,7 @@ def _describe_set(test: ImageSet, describe: Describe) -> NDArray[np.float32]:
 
 
 def _measure_cosines(test: ImageSet, features: NDArray[np.float32]) -> dict[str, dict[str, float]]:
-    """Percentiles of the cosines between pictures of different cameras: of one identity, and of
+    """Percentiles of the cosines between images of different cameras: of one identity, and of
     two.
     """
     cosines, across = features @ features.T, test.cameras[:, None] != test.cameras[None, :]
@@ -232,7 +232,7 @@ def _measure_cosines(test: ImageSet, features: NDArray[np.float32]) -> dict[str,
 
 
 def _evaluate(test: ImageSet, features: NDArray[np.float32]) -> Scores:
-    """Every sample is a query once; its own camera's pictures of its identity are dropped."""
+    """Every sample is a query once; its own camera's images of its identity are dropped."""
     return evaluate(
         features, features, test.identities, test.identities, test.cameras, test.cameras
     )
@@ -271,10 +271,10 @@ def main() -> None:
         "--half-steps",
         type=int,
         default=Default.half_steps,
-        help="of the first stage, on half-size pictures",
+        help="of the first stage, on half-size images",
     )
     parser.add_argument(
-        "--steps", type=int, default=Default.steps, help="of the second stage, on whole pictures"
+        "--steps", type=int, default=Default.steps, help="of the second stage, on whole images"
     )
     parser.add_argument(
         "--segment-steps",
@@ -299,7 +299,7 @@ def main() -> None:
         f"--segment-steps {given.segment_steps} --seed {given.seed} --threads {given.threads}"
     )
     measured = {
-        "training": {"command": command, "seed": given.seed, "data": "drawn pictures"},
+        "training": {"command": command, "seed": given.seed, "data": "drawn images"},
         "test": results,
     }
     card = export_onnx(

@@ -1,4 +1,4 @@
-"""The cameras: where each hangs, what it does to colours and heat, and the moment of one shot."""
+"""The cameras: where each hangs, what it does to colors and heat, and the conditions of one shot."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trireid.demo.synthetic.seeds import generator
+from trireid.demo.synthetic.seeds import make_generator
 from trireid.samples.sample import Kind
 
 CAMERAS = 6
@@ -45,8 +45,8 @@ class Camera:
 
 
 @dataclass(frozen=True)
-class Moment:
-    """What the light was like in one shot; directions are unit steps on the picture."""
+class Conditions:
+    """What the light was like in one shot; directions are unit steps on the image."""
 
     night: bool
     exposure: float
@@ -69,14 +69,14 @@ class Moment:
 
 def place_camera(seed: int, kind: Kind, index: int) -> Camera:
     """The camera of that index; the same for both splits."""
-    rng = generator(seed, "camera", kind, index)
+    rng = make_generator(seed, "camera", kind, index)
     cast = rng.normal(1.0, 0.08, 3)
     return Camera(
         yaw=float(np.radians(_YAWS[kind][index])),
         yaw_spread=float(np.radians(_YAW_SPREAD[kind])),
         pitch=float(np.radians(rng.uniform(3, 16))),
         nights=_NIGHTS[(index + seed) % CAMERAS],
-        cast=_triple(cast / cast.mean()),
+        cast=_to_triple(cast / cast.mean()),
         exposure=float(rng.uniform(0.9, 1.1)),
         gamma=float(rng.uniform(0.88, 1.14)),
         saturation=float(rng.uniform(0.8, 1.1)),
@@ -92,23 +92,23 @@ def place_camera(seed: int, kind: Kind, index: int) -> Camera:
     )
 
 
-def draw_moment(rng: np.random.Generator, camera: Camera) -> Moment:
+def draw_conditions(rng: np.random.Generator, camera: Camera) -> Conditions:
     night = bool(rng.random() < camera.nights)
     warm = rng.normal(0, 0.05)
     turn = rng.uniform(0, 2 * np.pi)
-    return Moment(
+    return Conditions(
         night=night,
         exposure=float(rng.uniform(0.2, 0.55) if night else rng.uniform(0.75, 1.2)),
         cast=(1 + warm + 0.25 * night, 1.0, 1 - warm - 0.25 * night),
         slope=(0.12 * float(np.cos(turn)), 0.12 * float(np.sin(turn))),
         haze=float(rng.choice((0.0, 0.0, 0.05, 0.15))),
         glare=float(rng.uniform(0.4, 1.1)) if rng.random() < camera.glare else 0.0,
-        glare_at=_place(rng),
-        lamp_at=_place(rng),
+        glare_at=_draw_point(rng),
+        lamp_at=_draw_point(rng),
         ambient=float(rng.uniform(0.05, 0.15) if night else rng.uniform(0.1, 0.35)),
         sun=0.0 if night else float(rng.uniform(0.0, 0.3)),
         nir_gain=float(rng.uniform(0.8, 1.15)),
-        nir_at=_place(rng),
+        nir_at=_draw_point(rng),
         tir_gain=float(rng.uniform(0.88, 1.06)),
         tir_offset=float(rng.uniform(-0.04, 0.05)),
         tir_stretch=bool(rng.random() < 0.5),
@@ -117,11 +117,11 @@ def draw_moment(rng: np.random.Generator, camera: Camera) -> Moment:
     )
 
 
-def _place(rng: np.random.Generator) -> tuple[float, float]:
-    """A point of the picture, as shares of its width and height."""
+def _draw_point(rng: np.random.Generator) -> tuple[float, float]:
+    """A point of the image, as shares of its width and height."""
     return float(rng.uniform(0, 1)), float(rng.uniform(0, 1))
 
 
-def _triple(values: np.ndarray) -> tuple[float, float, float]:
+def _to_triple(values: np.ndarray) -> tuple[float, float, float]:
     red, green, blue = (float(value) for value in values)
     return red, green, blue

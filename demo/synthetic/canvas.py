@@ -16,7 +16,7 @@ from trireid.demo.synthetic.palette import Bytes, Floats
 Point = tuple[float, float]
 
 SUPERSAMPLING = 2
-NEUTRAL = 128  # the shading value that leaves a colour as it is
+NEUTRAL = 128  # the shading value that leaves a color as it is
 # share of the radius and the shade there: a cheap cylinder
 _ROUND = ((1.0, -34), (0.74, -4), (0.42, 14))
 
@@ -51,7 +51,7 @@ class Bone:
 
 
 class Canvas:
-    """Draws labelled shapes in pixels of the final picture; later shapes cover earlier ones.
+    """Draws labelled shapes in pixels of the final image; later shapes cover earlier ones.
 
     Label 0 is nothing.
     """
@@ -63,21 +63,22 @@ class Canvas:
 
     def polygon(self, points: Sequence[Point], label: int, shade: float = NEUTRAL) -> None:
         self._draw.polygon(
-            [SUPERSAMPLING * value for point in points for value in point], fill=_ink(label, shade)
+            [SUPERSAMPLING * value for point in points for value in point],
+            fill=_encode_ink(label, shade),
         )
 
     def ellipse(
-        self, centre: Point, rx: float, ry: float, label: int, shade: float = NEUTRAL
+        self, center: Point, rx: float, ry: float, label: int, shade: float = NEUTRAL
     ) -> None:
-        x, y, rx, ry = (SUPERSAMPLING * value for value in (*centre, abs(rx), abs(ry)))
-        self._draw.ellipse((x - rx, y - ry, x + rx, y + ry), fill=_ink(label, shade))
+        x, y, rx, ry = (SUPERSAMPLING * value for value in (*center, abs(rx), abs(ry)))
+        self._draw.ellipse((x - rx, y - ry, x + rx, y + ry), fill=_encode_ink(label, shade))
 
-    def ball(self, centre: Point, rx: float, ry: float, label: int, shade: float = NEUTRAL) -> None:
+    def ball(self, center: Point, rx: float, ry: float, label: int, shade: float = NEUTRAL) -> None:
         """An ellipse shaded as a solid."""
         for share, step in _ROUND:
             lift = 0.2 * (1 - share)
             self.ellipse(
-                (centre[0] - lift * rx, centre[1] - lift * ry),
+                (center[0] - lift * rx, center[1] - lift * ry),
                 share * rx,
                 share * ry,
                 label,
@@ -119,7 +120,7 @@ class Canvas:
     def spindle(
         self, rows: Sequence[tuple[float, float, float]], label: int, shade: float = NEUTRAL
     ) -> None:
-        """A solid turned on a lathe, from top to bottom: rows of (centre x, y, half width)."""
+        """A solid turned on a lathe, from top to bottom: rows of (center x, y, half width)."""
         for share, step in _ROUND:
             lift = 0.25 * (1 - share)
             right = [(x + (share - lift) * half, y) for x, y, half in rows]
@@ -136,20 +137,20 @@ class Canvas:
         """
         source = Image.fromarray(labels)
         codes = (materials * 255 + 0.5).astype(np.uint8)
-        bands = [_shrunk(source.point(codes[:, band].tolist())) for band in range(5)]
+        bands = [_shrink(source.point(codes[:, band].tolist())) for band in range(5)]
         shade = self._image.getchannel(1).reduce(SUPERSAMPLING).filter(ImageFilter.BoxBlur(1.2))
         return Planes(
             visible=np.stack(bands[:3], axis=-1),
             nir=bands[3],
             warmth=bands[4],
             shade=np.asarray(shade, np.float32) / np.float32(NEUTRAL),
-            cover=_shrunk(source.point([0] + [255] * 255)),
+            cover=_shrink(source.point([0] + [255] * 255)),
         )
 
 
-def _shrunk(band: Image.Image) -> Floats:
+def _shrink(band: Image.Image) -> Floats:
     return np.asarray(band.reduce(SUPERSAMPLING), np.float32) / np.float32(255)
 
 
-def _ink(label: int, shade: float) -> tuple[int, int, int]:
+def _encode_ink(label: int, shade: float) -> tuple[int, int, int]:
     return label, min(max(int(shade), 0), 255), 0

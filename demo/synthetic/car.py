@@ -13,7 +13,7 @@ from math import cos, pi, sin, sqrt
 import numpy as np
 
 from trireid.demo.synthetic.canvas import NEUTRAL, Canvas, Point
-from trireid.demo.synthetic.palette import Colour, Material
+from trireid.demo.synthetic.palette import Color, Material
 from trireid.demo.synthetic.traits import CarTraits, Cloth
 
 Vector = tuple[float, float, float]  # x ahead, y up, z to the car's right, in car lengths
@@ -201,8 +201,8 @@ _TWO_TONE: dict[str, tuple[Panel, ...]] = {
 
 
 @dataclass(frozen=True)
-class View:
-    """How a car is seen: yaw 0 shows its right side, front to the right of the picture.
+class CarView:
+    """How a car is seen: yaw 0 shows its right side, front to the right of the image.
 
     Radians and pixels.
     """
@@ -214,7 +214,7 @@ class View:
     y: float = 0.0
 
     def project(self, points: Sequence[Vector]) -> list[Point]:
-        """Points of the picture, with a little perspective."""
+        """Points of the image, with a little perspective."""
         across, ahead = cos(self.yaw), sin(self.yaw)
         level, tilt = cos(self.pitch), sin(self.pitch)
         flat = []
@@ -232,37 +232,37 @@ class View:
 
 def fit_view(
     rng: np.random.Generator, traits: CarTraits, yaw: float, pitch: float, size: tuple[int, int]
-) -> View:
-    """A view in which the car fills the picture about as a detector's crop would."""
+) -> CarView:
+    """A view in which the car fills the image about as a detector's crop would."""
     height, width = size
     top = max(y for _, y in _BODIES[traits.body].outline) + 0.02
     z = traits.width / 2
     corners = [(x, y, side) for x in (-0.5, 0.5) for y in (0.0, top) for side in (-z, z)]
-    box = np.array(View(yaw, pitch).project(corners))
+    box = np.array(CarView(yaw, pitch).project(corners))
     low, high = box.min(axis=0), box.max(axis=0)
     fill = float(rng.uniform(0.84, 0.98))
     scale = fill * min(width / (high[0] - low[0]), height / (high[1] - low[1]))
     middle = (low + high) / 2 * scale
     x = width / 2 + float(rng.normal(0, 0.02)) * width - middle[0]
     y = height / 2 + float(rng.normal(0.02, 0.025)) * height - middle[1]
-    return View(yaw, pitch, float(scale), float(x), float(y))
+    return CarView(yaw, pitch, float(scale), float(x), float(y))
 
 
-def car_materials(traits: CarTraits) -> dict[int, Material]:
+def make_car_materials(traits: CarTraits) -> dict[int, Material]:
     """What each `Panel` of this car is made of."""
     panels = range(Panel.BUMPER_F, Panel.PILLAR + 1)
-    materials: dict[int, Material] = {panel: _paint(traits.paint) for panel in panels}
+    materials: dict[int, Material] = {panel: _make_paint(traits.paint) for panel in panels}
     if traits.dark_bumpers:
         plastic = Material((0.13, 0.13, 0.14), 0.3, 0.2)
         materials |= dict.fromkeys((Panel.BUMPER_F, Panel.BUMPER_R), plastic)
-    materials |= dict.fromkeys(_TWO_TONE.get(traits.two_tone, ()), _paint(traits.second))
+    materials |= dict.fromkeys(_TWO_TONE.get(traits.two_tone, ()), _make_paint(traits.second))
     materials |= _fittings(traits)
     for panel, warmth in _heat(traits).items():
         materials[panel] = replace(materials[panel], warmth=warmth)
     return materials
 
 
-def draw_car_view(canvas: Canvas, traits: CarTraits, view: View) -> None:
+def draw_car_view(canvas: Canvas, traits: CarTraits, view: CarView) -> None:
     """Draw the car, its labels from `Panel`."""
     _Car(canvas, traits, view).draw()
 
@@ -284,12 +284,12 @@ def _fittings(traits: CarTraits) -> dict[int, Material]:
         Panel.TAILLAMP: Material((0.75, 0.05, 0.06), 0.55, 0.4),
         Panel.GRILLE: Material((0.08, 0.08, 0.09), 0.12, 0.5),
         Panel.PLATE: Material(traits.plate, traits.plate_nir, 0.1),
-        Panel.DECAL: _paint(traits.decal_cloth),
-        Panel.LOAD: _paint(traits.roof_cloth),
+        Panel.DECAL: _make_paint(traits.decal_cloth),
+        Panel.LOAD: _make_paint(traits.roof_cloth),
         Panel.EXHAUST: Material((0.2, 0.2, 0.2), 0.2, 1.0),
         Panel.SHADOW: Material((0.06, 0.06, 0.07), 0.06, 0.12),
         Panel.SEAM: Material(
-            _darker(traits.paint.colour), traits.paint.nir * 0.5, traits.paint.warmth * 0.6
+            _darken(traits.paint.color), traits.paint.nir * 0.5, traits.paint.warmth * 0.6
         ),
     }
 
@@ -313,7 +313,7 @@ def _heat(traits: CarTraits) -> dict[Panel, float]:
 
 
 class _Car:
-    def __init__(self, canvas: Canvas, traits: CarTraits, view: View) -> None:
+    def __init__(self, canvas: Canvas, traits: CarTraits, view: CarView) -> None:
         self.canvas, self.traits, self.view = canvas, traits, view
         self.body = _BODIES[traits.body]
         front, rear = (0.49, _CLEARANCE), (-0.49, _CLEARANCE)
@@ -596,25 +596,25 @@ class _Car:
             if seen:
                 self._rim((x, r, z), r * 0.68, rim)
 
-    def _disc(self, centre: Vector, radius: float, label: int, lift: float = 0.0) -> None:
-        self._plate(_arc(centre, radius, _turns(20)), label, lift)
+    def _disc(self, center: Vector, radius: float, label: int, lift: float = 0.0) -> None:
+        self._plate(_arc(center, radius, _turns(20)), label, lift)
 
     def _plate(self, corners: Sequence[Vector], label: int, lift: float = 0.0) -> None:
         """A flat piece that is seen from both of its sides."""
         self.canvas.polygon(self.view.project(corners), label, NEUTRAL + lift)
 
-    def _rim(self, centre: Vector, radius: float, rim: Panel) -> None:
+    def _rim(self, center: Vector, radius: float, rim: Panel) -> None:
         kind = self.traits.rim
         if kind in ("disc", "steel"):
-            self._disc(centre, radius, rim)
-            self._disc(centre, radius * (0.3 if kind == "disc" else 0.72), Panel.HUB)
+            self._disc(center, radius, rim)
+            self._disc(center, radius * (0.3 if kind == "disc" else 0.72), Panel.HUB)
             if kind == "steel":
-                self._disc(centre, radius * 0.45, rim)
+                self._disc(center, radius * 0.45, rim)
             return
-        self._disc(centre, radius, Panel.HUB)
+        self._disc(center, radius, Panel.HUB)
         count, wide = {"spokes": (5, 0.34), "star": (3, 0.6), "mesh": (9, 0.2)}[kind]
         for turn in _turns(count):
-            self._plate([*_arc(centre, radius, (turn - wide, turn, turn + wide)), centre], rim)
+            self._plate([*_arc(center, radius, (turn - wide, turn, turn + wide)), center], rim)
 
     def _shadow(self) -> None:
         z = self.traits.width / 2 * 1.04
@@ -664,7 +664,7 @@ class _Car:
 
 
 def _area(flat: Sequence[Point]) -> float:
-    """Above zero where the corners run clockwise on the picture."""
+    """Above zero where the corners run clockwise on the image."""
     return sum(
         xa * yb - xb * ya for (xa, ya), (xb, yb) in zip(flat, [*flat[1:], flat[0]], strict=True)
     )
@@ -683,15 +683,15 @@ def _turns(count: int) -> list[float]:
     return [2 * pi * step / count for step in range(count)]
 
 
-def _arc(centre: Vector, radius: float, turns: Sequence[float]) -> list[Vector]:
-    """Points around a centre in the plane of the flank."""
-    x, y, z = centre
+def _arc(center: Vector, radius: float, turns: Sequence[float]) -> list[Vector]:
+    """Points around a center in the plane of the flank."""
+    x, y, z = center
     return [(x + radius * cos(turn), y + radius * sin(turn), z) for turn in turns]
 
 
-def _paint(cloth: Cloth) -> Material:
-    return Material(cloth.colour, cloth.nir, cloth.warmth)
+def _make_paint(cloth: Cloth) -> Material:
+    return Material(cloth.color, cloth.nir, cloth.warmth)
 
 
-def _darker(colour: Colour) -> Colour:
-    return colour[0] * 0.5, colour[1] * 0.5, colour[2] * 0.5
+def _darken(color: Color) -> Color:
+    return color[0] * 0.5, color[1] * 0.5, color[2] * 0.5

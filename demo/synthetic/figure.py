@@ -11,7 +11,7 @@ import numpy as np
 
 from trireid.demo.synthetic.canvas import NEUTRAL, Bone, Canvas, Point
 from trireid.demo.synthetic.garment import PLAIN_ZONE, PRINT, PRINT_ZONE, REFLECTIVE, Torso
-from trireid.demo.synthetic.palette import Colour, Material
+from trireid.demo.synthetic.palette import Color, Material
 from trireid.demo.synthetic.traits import Cloth, PersonTraits
 
 Vector = tuple[float, float, float]  # x to the body's left, y up, z ahead, in body heights
@@ -38,7 +38,7 @@ class Part(IntEnum):
     STRAP = 19
 
 
-_BREADTH = 1.15  # crops are stretched to the pictures' shape, most of them sideways
+_BREADTH = 1.15  # crops are stretched to the images' shape, most of them sideways
 PARTS = 20  # a second figure on the same canvas uses labels this much higher
 
 
@@ -56,7 +56,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a figure stands on the picture: its feet and its height, in pixels."""
+    """Where a figure stands on the image: its feet and its height, in pixels."""
 
     x: float
     y: float
@@ -74,29 +74,29 @@ def draw_pose(rng: np.random.Generator, yaw: float, pitch: float) -> Pose:
     )
 
 
-def person_materials(traits: PersonTraits) -> dict[int, Material]:
+def make_person_materials(traits: PersonTraits) -> dict[int, Material]:
     """What each `Part` of this person is made of."""
     zone = traits.heat_step
     return {
-        Part.TORSO: _cloth(traits.upper),
-        Part.TORSO + PRINT: _cloth(traits.print),
-        Part.TORSO + PLAIN_ZONE: _cloth(traits.upper, zone),
-        Part.TORSO + PRINT_ZONE: _cloth(traits.print, zone),
+        Part.TORSO: _make_cloth(traits.upper),
+        Part.TORSO + PRINT: _make_cloth(traits.print),
+        Part.TORSO + PLAIN_ZONE: _make_cloth(traits.upper, zone),
+        Part.TORSO + PRINT_ZONE: _make_cloth(traits.print, zone),
         Part.TORSO + REFLECTIVE: Material((0.78, 0.80, 0.70), 1.0, 0.1),
-        Part.SLEEVE: _cloth(traits.sleeve),
-        Part.SKIN: _skin(traits.skin, 1.0),
-        Part.HAND: _skin(traits.skin, 0.8),
-        Part.HAIR: Material(traits.hair_colour, 0.25 + 0.4 * traits.hair_colour[0], 0.55),
+        Part.SLEEVE: _make_cloth(traits.sleeve),
+        Part.SKIN: _make_skin(traits.skin, 1.0),
+        Part.HAND: _make_skin(traits.skin, 0.8),
+        Part.HAIR: Material(traits.hair_color, 0.25 + 0.4 * traits.hair_color[0], 0.55),
         Part.EYE: Material((0.05, 0.05, 0.06), 0.1, 0.25 if traits.glasses else 0.95),
-        Part.HAT: _cloth(traits.hat, -0.1),
-        Part.SCARF: _cloth(traits.scarf or traits.upper),
-        Part.THIGH: _cloth(traits.lower),
-        Part.SHIN: Material(traits.lower.colour, traits.lower.nir, traits.shin_warmth),
-        Part.TRIM: _cloth(traits.trim_cloth),
-        Part.SHOE: _cloth(traits.shoes, -0.15),
+        Part.HAT: _make_cloth(traits.hat, -0.1),
+        Part.SCARF: _make_cloth(traits.scarf or traits.upper),
+        Part.THIGH: _make_cloth(traits.lower),
+        Part.SHIN: Material(traits.lower.color, traits.lower.nir, traits.shin_warmth),
+        Part.TRIM: _make_cloth(traits.trim_cloth),
+        Part.SHOE: _make_cloth(traits.shoes, -0.15),
         Part.SOLE: Material((0.85, 0.85, 0.83), 0.5, 0.2),
-        Part.BAG: _cloth(traits.bag),
-        Part.STRAP: Material(_darker(traits.bag.colour), traits.bag.nir * 0.6, 0.2),
+        Part.BAG: _make_cloth(traits.bag),
+        Part.STRAP: Material(_darken(traits.bag.color), traits.bag.nir * 0.6, 0.2),
     }
 
 
@@ -145,7 +145,7 @@ class _Figure:
             limbs += self._draw_arm(side)
         if self.traits.cut in ("skirt", "gown"):
             limbs.append(self._skirt())
-        return limbs + self._carried()
+        return limbs + self._draw_carried()
 
     def torso(self) -> Torso:
         return Torso(tuple(self._trunk_rows()), self.pose.yaw, self.first + Part.TORSO)
@@ -260,7 +260,7 @@ class _Figure:
             self._bone(knee, ankle, middle, low, shin),
             self._bone(hip, knee, top, middle, thigh),
         ]
-        hem = self._bone(hip, _between(hip, knee, 0.85), top, middle * 1.35, Part.THIGH)
+        hem = self._bone(hip, _interpolate(hip, knee, 0.85), top, middle * 1.35, Part.THIGH)
 
         def draw() -> None:
             self._foot(ankle, shade)
@@ -269,7 +269,7 @@ class _Figure:
                 self.canvas.limb([hem], shade)
             if self.traits.boots:
                 self._capsule(
-                    _between(knee, ankle, 0.45), ankle, low * 1.35, low * 1.1, Part.SHOE, shade
+                    _interpolate(knee, ankle, 0.45), ankle, low * 1.35, low * 1.1, Part.SHOE, shade
                 )
             self._trim(leg, (top, middle, low), side, shade)
 
@@ -299,8 +299,8 @@ class _Figure:
                     )
             case "cuffs":
                 self._capsule(
-                    _between(knee, ankle, 0.68),
-                    _between(knee, ankle, 0.9),
+                    _interpolate(knee, ankle, 0.68),
+                    _interpolate(knee, ankle, 0.9),
                     low * 1.1,
                     low * 1.1,
                     Part.TRIM,
@@ -308,8 +308,8 @@ class _Figure:
                 )
             case "knees":
                 self._capsule(
-                    _between(hip, knee, 0.9),
-                    _between(knee, ankle, 0.15),
+                    _interpolate(hip, knee, 0.9),
+                    _interpolate(knee, ankle, 0.15),
                     middle,
                     middle,
                     Part.TRIM,
@@ -352,7 +352,7 @@ class _Figure:
             if sleeves == "short":
                 self._capsule(
                     shoulder,
-                    _between(shoulder, elbow, 0.62),
+                    _interpolate(shoulder, elbow, 0.62),
                     0.042 * thick,
                     0.042 * thick,
                     Part.SLEEVE,
@@ -462,7 +462,7 @@ class _Figure:
 
     # -- things carried
 
-    def _carried(self) -> list[Limb]:
+    def _draw_carried(self) -> list[Limb]:
         match self.traits.carried:
             case "backpack":
                 return [
@@ -477,8 +477,8 @@ class _Figure:
                 return [(self.near((0, 0, self.depth + 0.08)), self._parcel)]
         return []
 
-    def _block(self, centre: Vector, half: Vector, part: int = Part.BAG) -> None:
-        x, y = self.at(centre)
+    def _block(self, center: Vector, half: Vector, part: int = Part.BAG) -> None:
+        x, y = self.at(center)
         wide, tall = self.girth(half[0], half[2]), half[1] * self.size
         rows = [
             (x, y - tall, wide * 0.8),
@@ -528,18 +528,18 @@ class _Figure:
             self._block((0, 0.63, self.depth + 0.16), (0.018, 0.07, 0.01), Part.STRAP)
 
 
-def _between(a: Vector, b: Vector, share: float) -> Vector:
+def _interpolate(a: Vector, b: Vector, share: float) -> Vector:
     return a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share, a[2] + (b[2] - a[2]) * share
 
 
-def _cloth(cloth: Cloth, warmer: float = 0.0) -> Material:
-    return Material(cloth.colour, cloth.nir, min(max(cloth.warmth + warmer, 0.0), 1.0))
+def _make_cloth(cloth: Cloth, warmer: float = 0.0) -> Material:
+    return Material(cloth.color, cloth.nir, min(max(cloth.warmth + warmer, 0.0), 1.0))
 
 
-def _skin(colour: Colour, warmth: float) -> Material:
+def _make_skin(color: Color, warmth: float) -> Material:
     # near infrared enters skin: its tones come close
-    return Material(colour, 0.62 + 0.15 * colour[0], warmth)
+    return Material(color, 0.62 + 0.15 * color[0], warmth)
 
 
-def _darker(colour: Colour) -> Colour:
-    return colour[0] * 0.55, colour[1] * 0.55, colour[2] * 0.55
+def _darken(color: Color) -> Color:
+    return color[0] * 0.55, color[1] * 0.55, color[2] * 0.55

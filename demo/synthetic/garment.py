@@ -22,7 +22,7 @@ PLAIN, PRINT, PLAIN_ZONE, PRINT_ZONE, REFLECTIVE = range(5)
 
 @dataclass(frozen=True)
 class Torso:
-    """Where a figure's torso stands on the picture: outline rows (centre x, y, half width), top to
+    """Where a figure's torso stands on the image: outline rows (center x, y, half width), top to
     bottom, and yaw.
     """
 
@@ -46,11 +46,11 @@ def paint_garment(labels: Bytes, torso: Torso, traits: PersonTraits) -> None:
     if not len(ys):
         return
     line = np.arange(y0, y1)
-    centre = np.interp(line, rows[:, 1], rows[:, 0]).astype(np.float32)[ys]
+    center = np.interp(line, rows[:, 1], rows[:, 0]).astype(np.float32)[ys]
     half = np.interp(line, rows[:, 1], rows[:, 2]).astype(np.float32)[ys]
     down = ((line - rows[0, 1]) / (rows[-1, 1] - rows[0, 1])).astype(np.float32)[ys]
     # the angle from the breastbone, radians; `down` is 0 at the shoulders and 1 at the hem
-    around = np.arcsin(np.clip((xs + x0 - centre) / half, -1, 1)) - np.float32(torso.yaw)
+    around = np.arcsin(np.clip((xs + x0 - center) / half, -1, 1)) - np.float32(torso.yaw)
     printed = _PATTERNS[traits.pattern](around, down)
     warm = _ZONES[traits.heat_zone](around, down)
     paint = torso.label + PRINT * printed + PLAIN_ZONE * warm

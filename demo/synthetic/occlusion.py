@@ -11,7 +11,7 @@ FIRST = 100  # the labels from here on are occluders'
 _POLE, _LEAVES, _CRATE, _RAIL = range(FIRST, FIRST + 4)
 
 
-def occluder_materials(rng: np.random.Generator) -> dict[int, Material]:
+def draw_occluder_materials(rng: np.random.Generator) -> dict[int, Material]:
     """Drawn anew for each shot: an occluder tells nothing about who is behind it."""
     tone = float(rng.uniform(0.1, 0.7))
     crate = rng.uniform(0.1, 0.8, 3)
@@ -26,7 +26,7 @@ def occluder_materials(rng: np.random.Generator) -> dict[int, Material]:
 
 
 def occlude(canvas: Canvas, rng: np.random.Generator, height: int, width: int) -> None:
-    """Draw one occluder over what stands on the canvas; it hides about a fifth of the picture at
+    """Draw one occluder over what stands on the canvas; it hides about a fifth of the image at
     most.
     """
     x = float(rng.uniform(0.1, 0.9)) * width
@@ -36,12 +36,12 @@ def occlude(canvas: Canvas, rng: np.random.Generator, height: int, width: int) -
             canvas.spindle([(x, -2, wide), (x, height + 2, wide)], _POLE)
         case 1:
             for _ in range(14):
-                centre = (
+                center = (
                     x + float(rng.normal(0, 0.13)) * width,
                     height * float(rng.uniform(0.82, 1.02)),
                 )
                 radius = float(rng.uniform(0.03, 0.07)) * max(height, width)
-                canvas.ball(centre, radius, radius * 0.8, _LEAVES, float(rng.uniform(90, 150)))
+                canvas.ball(center, radius, radius * 0.8, _LEAVES, float(rng.uniform(90, 150)))
         case 2:
             wide, top = (
                 float(rng.uniform(0.12, 0.22)) * width,

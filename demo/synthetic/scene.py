@@ -10,11 +10,11 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from trireid.demo.synthetic.palette import Bytes, Floats, Material, table
-from trireid.demo.synthetic.seeds import generator
+from trireid.demo.synthetic.palette import Bytes, Floats, Material, make_table
+from trireid.demo.synthetic.seeds import make_generator
 from trireid.samples.sample import Kind
 
-# height, width of a picture
+# height, width of a image
 SIZES: dict[Kind, tuple[int, int]] = {"person": (256, 128), "vehicle": (128, 256)}
 
 _WALLS = (
@@ -56,10 +56,10 @@ class Backdrop:
 
 @lru_cache(maxsize=32)
 def paint_scene(seed: int, kind: Kind, camera: int) -> Floats:
-    """The whole scene before a camera, [H', W', 5], read-only: larger than a picture, so that shots
+    """The whole scene before a camera, [H', W', 5], read-only: larger than a image, so that shots
     differ.
     """
-    rng = generator(seed, "scene", kind, camera)
+    rng = make_generator(seed, "scene", kind, camera)
     height, width = SIZES[kind]
     height, width = int(height * 1.3), int(width * 2.6)
     materials = {
@@ -67,14 +67,14 @@ def paint_scene(seed: int, kind: Kind, camera: int) -> Floats:
         _GROUND: _GROUNDS[int(rng.integers(len(_GROUNDS)))],
         **{_DETAIL + place: material for place, material in enumerate(_DETAILS)},
     }
-    labels = _layout(rng, height, width)
-    scene = table(materials)[labels] * _texture(rng, height, width)[..., None]
-    scene = _distant(scene)
+    labels = _paint_layout(rng, height, width)
+    scene = make_table(materials)[labels] * _make_texture(rng, height, width)[..., None]
+    scene = _defocus(scene)
     scene.setflags(write=False)
     return scene
 
 
-def _distant(scene: Floats) -> Floats:
+def _defocus(scene: Floats) -> Floats:
     """The scene out of focus and paler, as what stands behind a subject is."""
     codes = ((_HAZE + _CONTRAST * (scene - _HAZE)).clip(0, 1) * 255 + 0.5).astype(np.uint8)
     soft = [
@@ -91,7 +91,7 @@ def frame_backdrop(rng: np.random.Generator, scene: Floats, height: int, width: 
     return Backdrop(window[..., :3], window[..., 3], window[..., 4])
 
 
-def _layout(rng: np.random.Generator, height: int, width: int) -> Bytes:
+def _paint_layout(rng: np.random.Generator, height: int, width: int) -> Bytes:
     image = Image.new("L", (width, height), _WALL)
     draw = ImageDraw.Draw(image)
     floor = int(height * rng.uniform(0.5, 0.68))
@@ -142,7 +142,7 @@ def _mark_ground(
         )
 
 
-def _texture(rng: np.random.Generator, height: int, width: int) -> Floats:
+def _make_texture(rng: np.random.Generator, height: int, width: int) -> Floats:
     """Brightness around 1 at three scales."""
     texture = np.ones((height, width), np.float32)
     for scale, strength in ((2, 0.05), (9, 0.06), (60, 0.1)):

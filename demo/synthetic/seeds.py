@@ -17,7 +17,7 @@ SPLITS: tuple[Split, ...] = ("train", "test")
 STREAMS = ("traits", "itinerary", "camera", "scene", "shot")
 
 
-def generator(seed: int, stream: str, kind: Kind, *name: int) -> np.random.Generator:
+def make_generator(seed: int, stream: str, kind: Kind, *name: int) -> np.random.Generator:
     """The generator of one draw: equal names give equal numbers, in every process and order."""
     return np.random.default_rng(
         np.random.SeedSequence([seed, STREAMS.index(stream), KINDS.index(kind), *name])

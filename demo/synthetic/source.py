@@ -40,7 +40,7 @@ def open_synthetic(name: str, split: roles.Split, *, world: int = 0, shots: int 
         for sample in synthetic_samples(kind, identities, split=part, seed=world, shots=shots):
             yield Entry(str(sample.id), sample)
 
-    return Source(name, identities * len(World(kind=kind).cameras_of(0)) * shots, entries)
+    return Source(name, identities * len(World(kind=kind).assign_cameras(0)) * shots, entries)
 
 
 def synthetic_samples(
@@ -55,7 +55,7 @@ def synthetic_samples(
     """Every shot of the first `identities` of a world: four cameras each, `shots` per camera, drawn
     as they are taken.
 
-    `size` (height, width) resizes the pictures. Raises ValueError, when called, for what World or a
+    `size` (height, width) resizes the images. Raises ValueError, when called, for what World or a
     count forbids.
     """
     if identities < 0 or shots < 0:
@@ -64,7 +64,7 @@ def synthetic_samples(
     return (
         _sample(world, identity, camera, shot, size)
         for identity in range(identities)
-        for camera in world.cameras_of(identity)
+        for camera in world.assign_cameras(identity)
         for shot in range(shots)
     )
 
@@ -72,7 +72,7 @@ def synthetic_samples(
 def _sample(
     world: World, identity: int, camera: int, shot: int, size: tuple[int, int] | None
 ) -> Sample:
-    rgb, nir, tir = (_resized(picture, size) for picture in world.render(identity, camera, shot))
+    rgb, nir, tir = (_resize(image, size) for image in world.render(identity, camera, shot))
     name = f"{identity:04d}"
     return Sample(
         id=f"{world.kind}-{name}-c{camera}-s{shot}",
@@ -85,8 +85,8 @@ def _sample(
     )
 
 
-def _resized(picture: Bytes, size: tuple[int, int] | None) -> Bytes:
-    if size is None or picture.shape[:2] == size:
-        return picture
+def _resize(image: Bytes, size: tuple[int, int] | None) -> Bytes:
+    if size is None or image.shape[:2] == size:
+        return image
     height, width = size
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from trireid.demo.synthetic.palette import CLOTH, HAIR, PAINT, PLATE, SKIN, Colour
+from trireid.demo.synthetic.palette import CLOTH, HAIR, PAINT, PLATE, SKIN, Color
 
 T = TypeVar("T")
 
@@ -32,9 +32,9 @@ WARMTHS = (0.15, 0.4, 0.65, 0.9)  # how much of the body's heat comes through th
 
 @dataclass(frozen=True)
 class Cloth:
-    """A textile: its visible colour, near infrared reflectance and how warm it looks."""
+    """A textile: its visible color, near infrared reflectance and how warm it looks."""
 
-    colour: Colour
+    color: Color
     nir: float
     warmth: float
 
@@ -46,9 +46,9 @@ class PersonTraits:
     shoulders: float
     girth: float
     legs: float
-    skin: Colour
+    skin: Color
     hair: str
-    hair_colour: Colour
+    hair_color: Color
     headwear: str
     hat: Cloth
     glasses: bool
@@ -91,7 +91,7 @@ class CarTraits:
     rim_tone: float
     grille: str
     lamp: str
-    plate: Colour
+    plate: Color
     plate_nir: float
     dark_bumpers: bool
     roof: str
@@ -106,20 +106,20 @@ class CarTraits:
 
 def draw_person(rng: np.random.Generator) -> PersonTraits:
     """A person whose traits are drawn one independently of the other."""
-    upper = _cloth(rng, CLOTH)
-    other = _cloth(rng, CLOTH, apart_from=upper.colour)
-    lower = _cloth(rng, CLOTH)
+    upper = _make_cloth(rng, CLOTH)
+    other = _make_cloth(rng, CLOTH, apart_from=upper.color)
+    lower = _make_cloth(rng, CLOTH)
     return PersonTraits(
         shoulders=_pick(rng, (0.095, 0.112, 0.13)),
         girth=_pick(rng, (0.8, 1.0, 1.25)),
         legs=_pick(rng, (0.47, 0.50, 0.53)),
         skin=_pick(rng, SKIN),
         hair=_pick(rng, ("bald", "short", "short", "long", "long", "ponytail", "bun", "afro")),
-        hair_colour=_pick(rng, tuple(HAIR.values())),
+        hair_color=_pick(rng, tuple(HAIR.values())),
         headwear=_pick(rng, ("none", "none", "none", "cap", "beanie", "brim", "helmet")),
-        hat=_cloth(rng, CLOTH),
+        hat=_make_cloth(rng, CLOTH),
         glasses=bool(rng.random() < 0.3),
-        scarf=_cloth(rng, CLOTH) if rng.random() < 0.25 else None,
+        scarf=_make_cloth(rng, CLOTH) if rng.random() < 0.25 else None,
         upper=upper,
         coat=_pick(rng, (0.0, 0.0, 0.06, 0.2)),
         sleeves=_pick(rng, ("none", "short", "long", "long")),
@@ -132,30 +132,30 @@ def draw_person(rng: np.random.Generator) -> PersonTraits:
         lower=lower,
         cut=_pick(rng, ("trousers", "trousers", "wide", "leggings", "shorts", "skirt", "gown")),
         trim=_pick(rng, ("none", "none", "stripe", "cuffs", "knees")),
-        trim_cloth=_cloth(rng, CLOTH, apart_from=lower.colour),
+        trim_cloth=_make_cloth(rng, CLOTH, apart_from=lower.color),
         shin_warmth=_pick(rng, WARMTHS),
-        shoes=_cloth(rng, CLOTH),
+        shoes=_make_cloth(rng, CLOTH),
         boots=bool(rng.random() < 0.3),
         carried=_pick(
             rng,
             ("none", "none", "backpack", "backpack", "satchel", "handbag", "suitcase", "parcel"),
         ),
         carried_side=_pick(rng, (-1, 1)),
-        bag=_cloth(rng, CLOTH, warmths=(0.0, 0.12, 0.25)),
+        bag=_make_cloth(rng, CLOTH, warmths=(0.0, 0.12, 0.25)),
     )
 
 
 def draw_car(rng: np.random.Generator) -> CarTraits:
     """A vehicle whose traits are drawn one independently of the other."""
-    paint = _cloth(rng, PAINT, warmths=(0.1, 0.28, 0.45))
+    paint = _make_cloth(rng, PAINT, warmths=(0.1, 0.28, 0.45))
     return CarTraits(
         body=_pick(rng, ("sedan", "hatch", "suv", "van", "pickup", "coupe", "estate", "lorry")),
         width=_pick(rng, (0.38, 0.42)),
         paint=paint,
-        second=_cloth(rng, PAINT, apart_from=paint.colour, warmths=(0.1, 0.28, 0.45)),
+        second=_make_cloth(rng, PAINT, apart_from=paint.color, warmths=(0.1, 0.28, 0.45)),
         two_tone=_pick(rng, ("none", "none", "roof", "bonnet", "lower", "rear", "door")),
         decal=_pick(rng, ("none", "none", "stripe", "disc", "blocks", "racing", "slash", "checks")),
-        decal_cloth=_cloth(rng, PAINT, apart_from=paint.colour, warmths=(0.1, 0.28, 0.45)),
+        decal_cloth=_make_cloth(rng, PAINT, apart_from=paint.color, warmths=(0.1, 0.28, 0.45)),
         tint=_pick(rng, (0.05, 0.16, 0.32)),
         glass_nir=_pick(rng, (0.05, 0.3, 0.55)),
         rim=_pick(rng, ("spokes", "star", "disc", "steel", "mesh")),
@@ -166,7 +166,7 @@ def draw_car(rng: np.random.Generator) -> CarTraits:
         plate_nir=_pick(rng, (0.2, 0.95)),
         dark_bumpers=bool(rng.random() < 0.35),
         roof=_pick(rng, ("none", "none", "rails", "box", "sign", "beacon", "ladder")),
-        roof_cloth=_cloth(rng, PAINT, warmths=(0.1, 0.28, 0.45)),
+        roof_cloth=_make_cloth(rng, PAINT, warmths=(0.1, 0.28, 0.45)),
         engine=_pick(rng, ("cold", "front", "front", "nose", "rear")),
         brakes=_pick(rng, ("none", "front", "rear", "both")),
         exhaust=_pick(rng, ("none", "left", "right", "both")),
@@ -182,11 +182,11 @@ def _pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
     return choices[int(rng.integers(len(choices)))]
 
 
-def _cloth(
+def _make_cloth(
     rng: np.random.Generator,
-    colours: dict[str, Colour],
-    apart_from: Colour | None = None,
+    colors: dict[str, Color],
+    apart_from: Color | None = None,
     warmths: Sequence[float] = WARMTHS,
 ) -> Cloth:
-    allowed = [colour for colour in colours.values() if colour != apart_from]
+    allowed = [color for color in colors.values() if color != apart_from]
     return Cloth(_pick(rng, allowed), _pick(rng, REFLECTANCES), _pick(rng, warmths))

@@ -7,23 +7,23 @@ from functools import lru_cache
 
 import numpy as np
 
-from trireid.demo.synthetic.camera import CAMERAS, Camera, draw_moment, place_camera
+from trireid.demo.synthetic.camera import CAMERAS, Camera, draw_conditions, place_camera
 from trireid.demo.synthetic.canvas import Canvas
-from trireid.demo.synthetic.car import car_materials, draw_car_view, fit_view
+from trireid.demo.synthetic.car import draw_car_view, fit_view, make_car_materials
 from trireid.demo.synthetic.figure import (
     PARTS,
     Place,
     Pose,
     draw_figure,
     draw_pose,
-    person_materials,
+    make_person_materials,
 )
 from trireid.demo.synthetic.garment import paint_garment
 from trireid.demo.synthetic.light import expose
-from trireid.demo.synthetic.occlusion import occlude, occluder_materials
-from trireid.demo.synthetic.palette import Bytes, Material, table
+from trireid.demo.synthetic.occlusion import draw_occluder_materials, occlude
+from trireid.demo.synthetic.palette import Bytes, Material, make_table
 from trireid.demo.synthetic.scene import SIZES, frame_backdrop, paint_scene
-from trireid.demo.synthetic.seeds import SPLITS, Split, generator
+from trireid.demo.synthetic.seeds import SPLITS, Split, make_generator
 from trireid.demo.synthetic.traits import CarTraits, PersonTraits, draw_car, draw_person
 from trireid.samples.sample import KINDS, Kind
 
@@ -58,17 +58,17 @@ class World:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of a picture."""
+        """Height and width of a image."""
         return SIZES[self.kind]
 
-    def cameras_of(self, identity: int) -> list[int]:
+    def assign_cameras(self, identity: int) -> list[int]:
         """The four cameras that see this identity, ascending."""
-        rng = self._generator("itinerary", _index("identity", identity))
+        rng = self._make_generator("itinerary", _check_index("identity", identity))
         return sorted(int(camera) for camera in rng.permutation(CAMERAS)[:SEEN_BY])
 
     def traits(self, identity: int) -> PersonTraits | CarTraits:
         """What stays with this identity from shot to shot."""
-        rng = self._generator("traits", _index("identity", identity))
+        rng = self._make_generator("traits", _check_index("identity", identity))
         return draw_person(rng) if self.kind == "person" else draw_car(rng)
 
     def render(self, identity: int, camera: int, shot: int) -> Bytes:
@@ -77,23 +77,23 @@ class World:
 
         Equal arguments give equal pixels, in any order and process; `identity` and `shot` have no
         upper end. Any of the cameras can be asked for, also one that is not among
-        `cameras_of(identity)`. Raises ValueError for a negative number and for a camera that is not
+        `assign_cameras(identity)`. Raises ValueError for a negative number and for a camera that is not
         there.
         """
-        _index("identity", identity), _index("shot", shot)
+        _check_index("identity", identity), _check_index("shot", shot)
         if not 0 <= camera < CAMERAS:
             raise ValueError(f"camera must lie in 0..{CAMERAS - 1}, not {camera}")
-        rng = self._generator("shot", identity, camera, shot)
-        place = _camera(self.seed, self.kind, camera)
-        moment = draw_moment(rng, place)
+        rng = self._make_generator("shot", identity, camera, shot)
+        setup = _get_camera(self.seed, self.kind, camera)
+        conditions = draw_conditions(rng, setup)
         canvas = Canvas(*self.size)
-        labels, materials = self._stage(canvas, rng, identity, place)
-        planes = canvas.planes(labels, table(materials))
+        labels, materials = self._stage(canvas, rng, identity, setup)
+        planes = canvas.planes(labels, make_table(materials))
         backdrop = frame_backdrop(rng, paint_scene(self.seed, self.kind, camera), *self.size)
-        return expose(planes, backdrop, place, moment, rng)
+        return expose(planes, backdrop, setup, conditions, rng)
 
-    def _generator(self, stream: str, *name: int) -> np.random.Generator:
-        return generator(self.seed, stream, self.kind, SPLITS.index(self.split), *name)
+    def _make_generator(self, stream: str, *name: int) -> np.random.Generator:
+        return make_generator(self.seed, stream, self.kind, SPLITS.index(self.split), *name)
 
     def _stage(
         self, canvas: Canvas, rng: np.random.Generator, identity: int, camera: Camera
@@ -105,11 +105,11 @@ class World:
 
 
 @lru_cache(maxsize=64)
-def _camera(seed: int, kind: Kind, index: int) -> Camera:
+def _get_camera(seed: int, kind: Kind, index: int) -> Camera:
     return place_camera(seed, kind, index)
 
 
-def _index(name: str, value: int) -> int:
+def _check_index(name: str, value: int) -> int:
     if value < 0:
         raise ValueError(f"{name} must not be negative, not {value}")
     return value
@@ -124,14 +124,14 @@ def _stage_person(
 ) -> tuple[Bytes, dict[int, Material]]:
     """Draw the person, perhaps a passer-by behind or before, perhaps an occluder."""
     height, width = size
-    materials = person_materials(traits) | occluder_materials(rng)
+    materials = make_person_materials(traits) | draw_occluder_materials(rng)
     tall = float(rng.uniform(0.82, 0.97)) * height
     place = Place(
         x=width / 2 + float(rng.normal(0, 0.06)) * width,
         y=height * 0.975 + float(rng.normal(0, 0.014)) * height,
         height=tall,
     )
-    pose = _person_pose(rng, camera)
+    pose = _draw_person_pose(rng, camera)
     drawn = [(traits, pose, place, 0)]
     crowd = float(rng.random())
     if crowd < 0.25:
@@ -142,9 +142,9 @@ def _stage_person(
             place.y + float(rng.normal(0, 6)),
             tall,
         )
-        drawn.insert(int(crowd < 0.08), (other, _person_pose(rng, camera), aside, PARTS))
+        drawn.insert(int(crowd < 0.08), (other, _draw_person_pose(rng, camera), aside, PARTS))
         materials |= {
-            label + PARTS: material for label, material in person_materials(other).items()
+            label + PARTS: material for label, material in make_person_materials(other).items()
         }
     torsos = [
         (draw_figure(canvas, who, how, where, first), who) for who, how, where, first in drawn
@@ -157,7 +157,7 @@ def _stage_person(
     return labels, materials
 
 
-def _person_pose(rng: np.random.Generator, camera: Camera) -> Pose:
+def _draw_person_pose(rng: np.random.Generator, camera: Camera) -> Pose:
     return draw_pose(rng, camera.yaw + float(rng.normal(0, camera.yaw_spread)), camera.pitch)
 
 
@@ -169,7 +169,7 @@ def _stage_car(
     size: tuple[int, int],
 ) -> tuple[Bytes, dict[int, Material]]:
     height, width = size
-    materials = car_materials(traits) | occluder_materials(rng)
+    materials = make_car_materials(traits) | draw_occluder_materials(rng)
     yaw = camera.yaw + float(rng.normal(0, camera.yaw_spread))
     draw_car_view(canvas, traits, fit_view(rng, traits, yaw, camera.pitch, size))
     if rng.random() < camera.occlusion:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trireid.demo.baselines import raw_pixels, striped_histogram
+from trireid.demo.baselines import describe_by_histogram, describe_by_pixels
 from trireid.demo.synthetic.source import synthetic_samples
 from trireid.demo.train_defaults import Default
 from trireid.evaluation import evaluate
@@ -48,8 +48,8 @@ def test_it_beats_raw_pixels_and_histogram_on_unseen_identities(
         return to_batch(part, embedder.card.image_size).images
 
     network = mean_average_precision(samples, embedder.embed)
-    raw = mean_average_precision(samples, lambda part: raw_pixels(pixels(part)))
-    histogram = mean_average_precision(samples, lambda part: striped_histogram(pixels(part)))
+    raw = mean_average_precision(samples, lambda part: describe_by_pixels(pixels(part)))
+    histogram = mean_average_precision(samples, lambda part: describe_by_histogram(pixels(part)))
     assert raw < 35
     assert histogram < 55
     assert network >= raw + 30

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trireid.demo.baselines import raw_pixels, striped_histogram
+from trireid.demo.baselines import describe_by_histogram, describe_by_pixels
 from trireid.demo.synthetic import World
 from trireid.demo.synthetic.source import synthetic_samples
 from trireid.evaluation.metrics import evaluate
@@ -78,7 +78,7 @@ def test_no_identity_of_one_split_or_seed_has_the_traits_of_one_of_another(kind:
 @BOTH
 def test_every_identity_is_seen_by_four_of_the_six_cameras(kind: Kind) -> None:
     world = World(kind=kind)
-    itineraries = [world.cameras_of(identity) for identity in range(200)]
+    itineraries = [world.assign_cameras(identity) for identity in range(200)]
     assert world.cameras == 6
     assert all(len(set(cameras)) == 4 and cameras == sorted(cameras) for cameras in itineraries)
     assert {camera for cameras in itineraries for camera in cameras} == set(range(6))
@@ -87,9 +87,9 @@ def test_every_identity_is_seen_by_four_of_the_six_cameras(kind: Kind) -> None:
 @BOTH
 def test_near_infrared_and_thermal_are_grey_and_rgb_is_not(kind: Kind) -> None:
     rgb, nir, tir = World(kind=kind).render(0, 0, 0)
-    for grey in (nir, tir):
-        assert (grey == grey[..., :1]).all()
-        assert grey.std() > 5
+    for gray in (nir, tir):
+        assert (gray == gray[..., :1]).all()
+        assert gray.std() > 5
     assert (rgb != rgb[..., :1]).any()
 
 
@@ -103,7 +103,7 @@ def test_the_three_modalities_show_one_silhouette(kind: Kind) -> None:
     totals = {(pair, shift): 0.0 for pair in pairs for shift in (-8, 0, 8)}
     for identity in range(12):
         edges = [
-            _edges(picture) for picture in world.render(identity, world.cameras_of(identity)[0], 0)
+            _edges(image) for image in world.render(identity, world.assign_cameras(identity)[0], 0)
         ]
         for (a, b), shift in totals:
             moved = np.roll(edges[b], shift, axis=1)
@@ -127,18 +127,18 @@ def test_a_person_is_warmer_than_what_stands_behind() -> None:
 
 def test_an_identity_keeps_its_traits_under_all_cameras() -> None:
     """The garment of a person in red is redder than that of one in navy, wherever the light leaves
-    colour to see.
+    color to see.
     """
     world = World(kind="person")
     tints: dict[tuple[float, ...], list[float]] = {}
     for identity in range(80):
-        colour = world.traits(identity).upper.colour  # type: ignore[union-attr]
-        if colour in ((0.75, 0.09, 0.10), (0.09, 0.12, 0.34)):
-            for camera in world.cameras_of(identity):
+        color = world.traits(identity).upper.color  # type: ignore[union-attr]
+        if color in ((0.75, 0.09, 0.10), (0.09, 0.12, 0.34)):
+            for camera in world.assign_cameras(identity):
                 chest = (
                     world.render(identity, camera, 0)[0, 70:110, 50:78].reshape(-1, 3).mean(axis=0)
                 )
-                tints.setdefault(colour, []).append(float(chest[0] - chest[2]))
+                tints.setdefault(color, []).append(float(chest[0] - chest[2]))
     red, navy = sorted(tints.items(), reverse=True)
     assert np.median(red[1]) > np.median(navy[1]) + 15
 
@@ -148,10 +148,10 @@ def test_samples_carry_what_is_known_of_them(kind: Kind) -> None:
     samples = list(synthetic_samples(kind, 2, shots=2, size=(64, 64)))
     world = World(kind=kind)
     assert [sample.camera for sample in samples[:8]] == [
-        camera for camera in world.cameras_of(0) for _ in range(2)
+        camera for camera in world.assign_cameras(0) for _ in range(2)
     ]
     assert [sample.identity for sample in samples] == ["0000"] * 8 + ["0001"] * 8
-    assert samples[0].id == f"{kind}-0000-c{world.cameras_of(0)[0]}-s0"
+    assert samples[0].id == f"{kind}-0000-c{world.assign_cameras(0)[0]}-s0"
     assert len({sample.id for sample in samples}) == 16
     assert all(
         sample.kind == kind and sample.present == ("rgb", "nir", "tir") for sample in samples
@@ -162,7 +162,7 @@ def test_samples_carry_what_is_known_of_them(kind: Kind) -> None:
 def test_samples_are_drawn_only_when_taken() -> None:
     world = World(kind="vehicle")
     first = next(synthetic_samples("vehicle", 10**9))
-    assert np.array_equal(np.asarray(first.nir), world.render(0, world.cameras_of(0)[0], 0)[1])
+    assert np.array_equal(np.asarray(first.nir), world.render(0, world.assign_cameras(0)[0], 0)[1])
 
 
 @pytest.mark.parametrize("wrong", [{"kind": "bicycle"}, {"split": "all"}, {"seed": -1}])
@@ -187,7 +187,7 @@ def test_negative_counts_of_samples_are_refused_at_once() -> None:
 
 def test_pictures_that_blocks_of_four_do_not_tile_are_refused() -> None:
     with pytest.raises(ValueError, match="130"):
-        raw_pixels(np.zeros((1, 3, 128, 130, 3), np.uint8))
+        describe_by_pixels(np.zeros((1, 3, 128, 130, 3), np.uint8))
 
 
 @BOTH
@@ -196,17 +196,22 @@ def test_features_without_training_do_not_solve_the_world(kind: Kind) -> None:
     chance (about 1 %).
     """
     world = World(kind=kind)
-    names = [(identity, camera) for identity in range(100) for camera in world.cameras_of(identity)]
+    names = [
+        (identity, camera) for identity in range(100) for camera in world.assign_cameras(identity)
+    ]
     images = np.stack([world.render(identity, camera, 0) for identity, camera in names])
     identities, cameras = (np.array(column) for column in zip(*names, strict=True))
-    for features, bar in ((raw_pixels(images), 0.35), (striped_histogram(images), 0.55)):
+    for features, bar in (
+        (describe_by_pixels(images), 0.35),
+        (describe_by_histogram(images), 0.55),
+    ):
         assert features.dtype == np.float32
         np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
         scores = evaluate(features, features, identities, identities, cameras, cameras)
         assert 0.05 < scores.mAP < bar
 
 
-def _edges(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
-    down, across = np.gradient(picture.mean(axis=2))
+def _edges(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    down, across = np.gradient(image.mean(axis=2))
     edges: NDArray[np.float64] = np.hypot(down, across)
     return edges

@@ -33,7 +33,7 @@ SMALL = Default(
 
 @pytest.fixture(scope="module", autouse=True)
 def small_stages() -> Iterator[None]:
-    """Stages of two steps, on pictures of a sixteenth of the size."""
+    """Stages of two steps, on images of a sixteenth of the size."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recipe, "SIZES", {"person": (64, 32)})
         patch.setattr(recipe, "_EPOCH", STEPS)
@@ -91,7 +91,7 @@ def test_only_the_last_stage_and_what_is_shipped_know_no_cameras(whole_run: Path
 def test_a_killed_run_goes_on_in_the_stage_it_was_in(
     whole_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_in: int
 ) -> None:
-    shutil.copytree(whole_run / "pictures", tmp_path / "pictures")
+    shutil.copytree(whole_run / "images", tmp_path / "images")
     step, taken, left = Training.take_step, 0, killed_in * STEPS - 1
 
     def counted(self: Training) -> dict[str, float]:
