@@ -1,6 +1,4 @@
-"""What a trained network has to beat: features that need no training, each as strong as we could
-make it.
-"""
+"""Baselines for a trained network: features that need no training, each as strong as possible."""
 
 from __future__ import annotations
 

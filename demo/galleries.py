@@ -109,7 +109,8 @@ def _open_lock(folder: Path) -> IO[str]:
 
 def _make_folder_error(error: OSError) -> ConfigError:
     return ConfigError(
-        f"the demo galleries cannot be made in {error.filename}: {error.strerror}; name your galleries in"
+        f"the demo galleries cannot be made in {error.filename}: {error.strerror}; name your "
+        "galleries in"
         f" TRIREID_GALLERIES, or a folder that can be written in {DEMO_FOLDER}",
         DEMO_FOLDER,
     )

@@ -54,13 +54,12 @@ Describe = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 @dataclass(frozen=True, kw_only=True)
 class Default:
-    """What an embedded default is made of: its kind, how many drawn identities it sees, how often
-    each camera draws one.
+    """An embedded default: its kind, the number of synthetic identities, the shots per camera.
 
     Trained from scratch in three stages: on images of half the size, whose steps cost a quarter;
     on whole ones, the backbone at half the rate; and at half of all rates with a loss on each
     modality's features apart. AdamW, and loss weights that leave the plateau of equal features
-    sooner. Half of the batches lack a modality or two, so that a query which does is found, too; in
+    sooner. Half of the batches lack a modality or two, so that such queries are found, too; in
     the last stage all seven subsets are equally frequent.
 
     The first two stages are told the camera of half of the samples. The last has no camera
@@ -115,7 +114,7 @@ class Default:
         *,
         last: bool = False,
     ) -> Settings:
-        """The settings of a stage; an epoch is 25 steps, and steps are rounded up to whole epochs."""
+        """Make the settings of a stage; an epoch is 25 steps, steps are rounded up to epochs."""
         drawn = self.identities + self.validation_identities
         rate = 5e-4 if last else 1e-3
         return Settings(
@@ -174,10 +173,10 @@ def train(default: Default, folder: Path) -> ReIdNetwork:
 
 
 def measure(network: ReIdNetwork, kind: Kind) -> dict[str, Any]:
-    """What the card says of a default, measured on 100 test identities across cameras.
+    """Measure a default on 100 test identities across cameras, for its card.
 
     mAP and Rank-1 in percent: each pattern, each subset of the modalities (compared by the segments
-    that are there, as a gallery does), and what a network has to beat; percentiles of the cosines
+    that are there, as a gallery does), and the baselines; percentiles of the cosines
     of same and other identities.
     """
     test = draw_set(kind, TEST_IDENTITIES, SIZES[kind], split="test", shots=2)
@@ -244,7 +243,8 @@ def _embed_segments(network: ReIdNetwork, test: ImageSet, shown: Subset) -> NDAr
     def describe(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         present = torch.tensor([modality in shown for modality in ALL]).expand(len(images), 3)
         with torch.inference_mode():
-            return network(normalize_images(images, network.config), present=present).numpy()  # type: ignore[no-any-return]
+            pixels = normalize_images(images, network.config)
+            return network(pixels, present=present).numpy()  # type: ignore[no-any-return]
 
     return _describe_set(test, describe).reshape(len(test), -1, len(ALL), network.config.channels)
 
@@ -295,7 +295,8 @@ def main() -> None:
     results = measure(network, given.kind)
     print(json.dumps(results, indent=1))
     command = (
-        f"python -m trireid.demo.train_defaults --kind {given.kind} --half-steps {given.half_steps} --steps {given.steps} "
+        f"python -m trireid.demo.train_defaults --kind {given.kind} --half-steps "
+        f"{given.half_steps} --steps {given.steps} "
         f"--segment-steps {given.segment_steps} --seed {given.seed} --threads {given.threads}"
     )
     measured = {
@@ -310,7 +311,8 @@ def main() -> None:
         measured=measured,
     )
     print(
-        f"{given.output}: {given.output.stat().st_size / 1e6:.1f} MB, fingerprint {card.fingerprint[:12]}"
+        f"{given.output}: {given.output.stat().st_size / 1e6:.1f} MB, fingerprint "
+        f"{card.fingerprint[:12]}"
     )
 
 

@@ -83,7 +83,7 @@ def _select(network: ReIdNetwork, state: dict[str, Tensor], path: Path) -> dict[
     """
     own = network.state_dict()
     state = {key: value for key, value in state.items() if key in own or not is_counter(key)}
-    faults = {
+    errors = {
         "missing": {key for key in own.keys() - state.keys() if not is_counter(key)},
         "unexpected": state.keys() - own.keys(),
         "wrong shape": {
@@ -93,11 +93,12 @@ def _select(network: ReIdNetwork, state: dict[str, Tensor], path: Path) -> dict[
             key for key, value in state.items() if not bool(torch.isfinite(value).all())
         },
     }
-    listed = [f"{name}: {_list_keys(keys)}" for name, keys in faults.items() if keys]
+    listed = [f"{name}: {_list_keys(keys)}" for name, keys in errors.items() if keys]
     if listed:
         what = describe_keys(map(_to_published_name, state))
         raise CheckpointError(
-            f"{path}: does not fit its configuration; {'; '.join(listed)}; the file looks like {what}",
+            f"{path}: does not fit its configuration; {'; '.join(listed)}; the file looks like "
+            f"{what}",
             os.fspath(path),
         )
     return state

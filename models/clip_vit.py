@@ -26,7 +26,7 @@ class QuickGELU(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with CLIP's fused projection; heads of 64 channels, scale 64^-0.5."""
+    """Self-attention with CLIP's fused projection; heads of 64 channels, scale 64^-0.5."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

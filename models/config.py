@@ -1,4 +1,4 @@
-"""What a network of the family is: its sizes and switches."""
+"""The configuration of a network of the family: its sizes and switches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Backbone(StrEnum):
 
 
 class Head(StrEnum):
-    """What stands on the backbone and makes pattern 2."""
+    """The head on the backbone, which makes pattern 2."""
 
     NONE = "none"
     SDTPS = "sdtps"
@@ -78,17 +78,20 @@ class NetworkConfig:
     def _check_sizes(self) -> None:
         if self.patch < 1 or self.stride < 1 or min(self.image_size) < self.patch:
             raise ConfigError(
-                f"image size {self.image_size} holds no patch of {self.patch} at stride {self.stride}",
+                f"image size {self.image_size} holds no patch of {self.patch} at stride "
+                f"{self.stride}",
                 "SIZE_TEST",
             )
         if self.width % HEAD_WIDTH:
             raise ConfigError(
-                f"width {self.width} is not a multiple of {HEAD_WIDTH}, the width of an attention head",
+                f"width {self.width} is not a multiple of {HEAD_WIDTH}, the width of an attention "
+                "head",
                 "width",
             )
         if self.head in (Head.HDM, Head.HDM_ATM) and self.channels % HEAD_WIDTH:
             raise ConfigError(
-                f"{self.channels} channels are not a multiple of {HEAD_WIDTH}, the width of a head of HDM",
+                f"{self.channels} channels are not a multiple of {HEAD_WIDTH}, the width of a "
+                "head of HDM",
                 "HDM",
             )
         if self.backbone is Backbone.IMAGENET and self.channels != self.width:
@@ -112,13 +115,13 @@ class NetworkConfig:
 
     @property
     def selected_patches(self) -> int:
-        """K, the number of patches that SDTPS keeps."""
+        """K, the number of patches that SDTPS selects."""
         return max(1, ceil(self.patches * self.sparse_ratio))
 
     @property
     def aggregated(self) -> int:
-        """N_c, the number of tokens SDTPS makes of the kept patches, which the research code counts
-        by the stride alone.
+        """N_c, the number of tokens that SDTPS makes of the selected patches; the research code
+        counts it by the stride alone.
         """
         by_stride = (self.image_size[0] // self.stride) * (self.image_size[1] // self.stride)
         return int(by_stride * self.aggregation_ratio * self.sparse_ratio)

@@ -98,7 +98,10 @@ def _recognize_zip(path: Path) -> FileKind:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        what = "a zip that is cut short or damaged, as a broken download leaves it; fetch or copy it again"
+        what = (
+            "a zip that is cut short or damaged, as a broken download leaves it; fetch or copy "
+            "it again"
+        )
         raise _reject(path, what) from error
     last = {name.rpartition("/")[2] for name in names}
     if "constants.pkl" in last or any("/code/" in name for name in names):
@@ -118,7 +121,10 @@ def _name_other(head: bytes) -> str:
     if not head:
         return "it is empty (0 bytes); copy or download it again"
     if start[:16].lower().startswith(_PAGE):
-        return "it is a web page (HTML), as a download behind a login or a warning leaves it; download the file itself"
+        return (
+            "it is a web page (HTML), as a download behind a login or a warning leaves it; "
+            "download the file itself"
+        )
     for magic, words in _OTHERS:
         if start.startswith(magic) or head.startswith(magic):
             return f"it is {words}"
@@ -128,7 +134,10 @@ def _name_other(head: bytes) -> str:
         return "it is an ONNX network; it is exported already, and needs no training configuration"
     if start and start.isascii() and all(byte >= 9 for byte in start):
         return f"it is a text, beginning {start[:24].decode('ascii').splitlines()[0]!r}"
-    return "its first bytes are of no kind that is known: it is damaged, or not of PyTorch or safetensors"
+    return (
+        "its first bytes are of no kind that is known: it is damaged, or not of PyTorch or "
+        "safetensors"
+    )
 
 
 def _reject(path: Path, what: str) -> CheckpointError:

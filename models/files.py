@@ -19,8 +19,8 @@ from trireid.models.state import choose_state
 from trireid.models.unpickle import ForbiddenGlobalError, WeightsUnpickler
 from trireid.samples import CheckpointError
 
-#: What the entries of an archive may hold unpacked, as a multiple of the file's size: `torch.save`
-#: does not compress.
+#: The most that the entries of an archive may hold unpacked, as a multiple of the file's size:
+#: `torch.save` does not compress.
 _UNPACKED: Final = 4
 _SHARD: Final = re.compile(r"-\d+-of-(?P<count>\d+)\.")
 _LITTLE: Final = b"little"
@@ -39,14 +39,15 @@ def read_weights(path: Path, chosen: str | None = None) -> dict[str, Tensor]:
         chosen: Which set of weights, if the file holds several, as in `ema`.
 
     Raises:
-        CheckpointError: the file holds no weights that can be read, or several sets and `chosen` is
-            None.
+        CheckpointError: the file holds no weights that can be read, or several sets and no
+            `chosen`.
     """
     state = choose_state(read_content(path), path, chosen)
     held, size = sum(value.nbytes for value in state.values()), path.stat().st_size
     if held > _UNPACKED * size:
         raise CheckpointError(
-            f"{path}: its tensors share storages, and would take {held} bytes for the file's {size}; save them apart",
+            f"{path}: its tensors share storages, and would take {held} bytes for the file's "
+            f"{size}; save them apart",
             os.fspath(path),
         )
     return state
@@ -75,13 +76,15 @@ def read_content(path: Path) -> Any:
             }[kind](file)
     except ForbiddenGlobalError as error:
         raise CheckpointError(
-            f"{path}: cannot be read safely: it needs {error.name}, which could run code; save the weights alone, "
+            f"{path}: cannot be read safely: it needs {error.name}, which could run code; save "
+            "the weights alone, "
             "torch.save(model.state_dict(), FILE), where the file was made",
             os.fspath(path),
         ) from error
     except Exception as error:  # what a damaged pickle raises is not a closed list
         raise CheckpointError(
-            f"{path}: not a checkpoint that can be read: it is cut short or damaged ({_describe(error)}); "
+            f"{path}: not a checkpoint that can be read: it is cut short or damaged "
+            f"({_describe(error)}); "
             "fetch or copy it again",
             os.fspath(path),
         ) from error
@@ -95,7 +98,8 @@ def _refuse_shard(path: Path) -> None:
     if path.name.endswith(".index.json") or (part is not None and int(part["count"]) > 1):
         what = "one of several files" if part else "the index of several files"
         raise CheckpointError(
-            f"{path}: {what} that hold the weights together; save them as one, safetensors.torch.save_file(model.state_dict(),"
+            f"{path}: {what} that hold the weights together; save them as one, "
+            "safetensors.torch.save_file(model.state_dict(),"
             " FILE), where they were made",
             os.fspath(path),
         )
@@ -110,7 +114,8 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: a safetensors file that is cut short or damaged ({_describe(error)}); fetch or copy it again",
+            f"{path}: a safetensors file that is cut short or damaged ({_describe(error)}); fetch "
+            "or copy it again",
             os.fspath(path),
         ) from error
 

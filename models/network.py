@@ -1,4 +1,4 @@
-"""The whole network: three pictures in, one embedding out."""
+"""The whole network: three images in, one embedding out."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ PATTERNS = {1: "global", 2: "head", 3: "both"}
 
 
 class Features(NamedTuple):
-    """What one pass makes:
-
-    `ori` [B, 3C], `head` [B, 3C or 7C] (None without one), SDTPS's selections, all tokens.
+    """The features of one pass: `ori` [B, 3C], `head` [B, 3C or 7C] (None without one), SDTPS's
+    selections, all tokens.
     """
 
     ori: Tensor
@@ -121,7 +120,8 @@ class ReIdNetwork(nn.Module):
         cameras = self.config.cameras
         if cameras and bool(((camera < -1) | (camera >= cameras)).any()):
             raise ValueError(
-                f"camera: this network knows 0 to {cameras - 1}, and -1 for unknown; got {camera.tolist()}"
+                f"camera: this network knows 0 to {cameras - 1}, and -1 for unknown; got "
+                f"{camera.tolist()}"
             )
         return camera
 

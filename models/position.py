@@ -29,7 +29,7 @@ def resize_position_embedding(embedding: Tensor, grid: tuple[int, int]) -> Tenso
     token kept.
 
     As the research code does it for those of a square grid. Others must be of a grid with the new
-    one's aspect, as of the same network on smaller pictures. Raises ValueError where the patches
+    one's aspect, as of the same network on smaller images. Raises ValueError where the patches
     fill neither.
     """
     first, patches = embedding[:1], embedding[1:]
@@ -40,7 +40,7 @@ def resize_position_embedding(embedding: Tensor, grid: tuple[int, int]) -> Tenso
 
 
 def _infer_grid(patches: int, grid: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of a grid of so many patches: a square, or of the aspect of `grid`."""
+    """Infer rows and columns from the number of patches: a square, or of the aspect of `grid`."""
     for aspect in ((1, 1), grid):
         columns = round((patches * aspect[1] / aspect[0]) ** 0.5)
         if (
@@ -50,5 +50,6 @@ def _infer_grid(patches: int, grid: tuple[int, int]) -> tuple[int, int]:
         ):
             return patches // columns, columns
     raise ValueError(
-        f"{patches} position embeddings fill neither a square nor a grid of the aspect {grid[0]} to {grid[1]}"
+        f"{patches} position embeddings fill neither a square nor a grid of the aspect {grid[0]} "
+        f"to {grid[1]}"
     )

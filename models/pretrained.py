@@ -46,8 +46,10 @@ def load_pretrained_weights(
     missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     if missing or unexpected:
         raise CheckpointError(
-            f"{file}: does not fit {network.config.backbone}; missing: {', '.join(missing[:6]) or 'none'};"
-            f" unexpected: {', '.join(unexpected[:6]) or 'none'}; the file looks like {describe_keys(state)}",
+            f"{file}: does not fit {network.config.backbone}; missing: "
+            f"{', '.join(missing[:6]) or 'none'};"
+            f" unexpected: {', '.join(unexpected[:6]) or 'none'}; the file looks like "
+            f"{describe_keys(state)}",
             os.fspath(file),
         )
     name = _POSITIONS[network.config.backbone]
@@ -56,7 +58,8 @@ def load_pretrained_weights(
     if wrong:
         key = wrong[0]
         raise CheckpointError(
-            f"{file}: {key} has the shape {list(state[key].shape)}, the network {list(own[key].shape)}",
+            f"{file}: {key} has the shape {list(state[key].shape)}, the network "
+            f"{list(own[key].shape)}",
             os.fspath(file),
         )
     base.load_state_dict(state, strict=False)
@@ -67,8 +70,8 @@ def copy_weights(network: ReIdNetwork, donor: ReIdNetwork, path: str | PathLike[
     head, in place.
 
     Backbone (position embeddings resized), camera table and reductions must fit; of the head,
-    tensors of the same name and shape are taken, and the rest stays as it is. `path`: where the donor came
-    from. Raises CheckpointError, naming the first key that does not fit.
+    tensors of the same name and shape are taken, and the rest stays as it is. `path`: the donor's
+    file. Raises CheckpointError, naming the first key that does not fit.
     """
     own, state = network.state_dict(), donor.state_dict()
     name = f"backbone.base.{_POSITIONS[network.config.backbone]}"
@@ -79,7 +82,8 @@ def copy_weights(network: ReIdNetwork, donor: ReIdNetwork, path: str | PathLike[
     if wrong:
         has = list(state[wrong[0]].shape) if wrong[0] in state else "none"
         raise CheckpointError(
-            f"{path}: {wrong[0]} has the shape {list(own[wrong[0]].shape)} in the network, and {has} there",
+            f"{path}: {wrong[0]} has the shape {list(own[wrong[0]].shape)} in the network, and "
+            f"{has} there",
             os.fspath(path),
         )
     network.load_state_dict({key: state[key] for key in fits}, strict=False)

@@ -1,4 +1,4 @@
-"""What a checkpoint looks like, by its keys: so that an error can say what was given instead."""
+"""The network that a checkpoint looks like, by its keys, for error messages."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ _SIGNS = (
     ("BACKBONE.", "a backbone of the family without a head (BACKBONE.*)"),
     (
         "visual.",
-        "OpenAI's CLIP, images and texts (visual.*): start weights for training, not a ReID network",
+        "OpenAI's CLIP, images and texts (visual.*): pretrained weights for training, not a ReID "
+        "network",
     ),
     ("image_encoder.", "a CLIP-ReID network (image_encoder.*)"),
     ("base.", "a TransReID network (base.*)"),
     (
         "cls_token",
-        "a plain ViT as timm saves it (cls_token): start weights for training, not a ReID network",
+        "a plain ViT of timm (cls_token): pretrained weights for training, not a ReID network",
     ),
     (
         "class_embedding",
-        "a plain CLIP ViT (class_embedding): start weights for training, not a ReID network",
+        "a plain CLIP ViT (class_embedding): pretrained weights for training, not a ReID network",
     ),
 )
 
 
 def describe_keys(keys: Iterable[str]) -> str:
-    """A few words on what network has these keys."""
+    """Describe the network that has these keys in a few words."""
     names = list(keys)
     return next(
         (words for prefix, words in _SIGNS if any(name.startswith(prefix) for name in names)),

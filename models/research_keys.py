@@ -114,7 +114,8 @@ def check_keys(settings: Settings) -> None:
         _raise_if_like(key, tuple(READ), key)
     if not READ.keys() & settings.keys():
         raise ConfigError(
-            "the configuration holds none of MODEL, INPUT and TEST; expected the YAML that the network was trained with",
+            "the configuration holds none of MODEL, INPUT and TEST; expected the YAML that the "
+            "network was trained with",
             "config",
         )
     for section in READ.keys() & settings.keys():

@@ -1,4 +1,4 @@
-"""The research code's YAML: which of its keys say what network a checkpoint holds, held against the
+"""The research code's YAML: its keys that describe the network of a checkpoint, compared with the
 checkpoint's shapes.
 """
 
@@ -162,7 +162,8 @@ def _check_supported(settings: Settings, shapes: Shapes) -> None:
     norm = _find_value(settings, _NORM)
     if norm is not _ABSENT and _parse_switch(norm) is not True:
         raise ConfigError(
-            f"{_NORM}: {norm!r} compares by distances that are not cosines, and embeddings here are of unit length; "
+            f"{_NORM}: {norm!r} compares by distances that are not cosines, and embeddings here "
+            "are of unit length; "
             f"take that by {_NORM}: 'yes' (--opts {_NORM} yes)",
             _NORM,
         )
@@ -206,7 +207,7 @@ def _read_head(settings: Settings, shapes: Shapes) -> Head:
 
 
 def _read_switch(settings: Settings, shapes: Shapes, key: str) -> bool:
-    """What the YAML says, else whether the checkpoint has the keys that the switch adds."""
+    """Read a switch of the YAML, else infer it from the keys that it adds to a checkpoint."""
     return _read_value(
         settings, key, any(name.startswith(_SHOWN[key]) for name in shapes), _parse_bool
     )

@@ -30,9 +30,9 @@ from trireid.models.config import NetworkConfig
 from trireid.models.layers import normalize
 
 NAMES = ("rgb", "nir", "tir")
-#: The paths on which gradient leaves the head: through the tokens themselves, through the parts of the
-#: scores (predictor, own and cross-modal similarity), and through the use of the scores (the fusion
-#: of the dropped, the mask of the selected). Each is an identity module, for hooks.
+#: The paths on which gradient leaves the head: through the tokens themselves, through the parts of
+#: the scores (predictor, own and cross-modal similarity), and through the use of the scores (the
+#: fusion of the dropped, the mask of the selected). Each is an identity module, for hooks.
 PATHS: Final = ("tokens", "predictor", "own", "cross", "extra", "mask")
 
 
@@ -115,8 +115,8 @@ class TokenSparse(nn.Module):
         return own, cross.detach() if self.attention_gradient is AttentionGradient.SELF else cross
 
     def select(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Step 4. [B, N] -> indices of the selected int64 [B, K], best first, and the mask bool [B, N]
-        that is true on them.
+        """Step 4. [B, N] -> indices of the selected int64 [B, K], best first, and a mask bool
+        [B, N] that is true on them.
         """
         selected = torch.topk(scores, self.selected_patches, dim=-1).indices
         patches = torch.arange(scores.shape[-1], device=scores.device)

@@ -17,7 +17,7 @@ from trireid.samples import CheckpointError
 
 _DEPTH: Final = 6
 _LISTED: Final = 6
-#: What training keeps beside weights: its tensors are none of the network's.
+#: State of training next to weights: its tensors are not the network's.
 _TRAINING: Final = ("optim", "sched", "scaler", "amp", "rng", "metric", "history")
 #: Counters and buffers, by the last part of their name.
 _COUNTERS: Final = (
@@ -61,13 +61,13 @@ def choose_state(content: Any, path: Path, chosen: str | None = None) -> State:
     """Return the weights among what a checkpoint holds.
 
     Args:
-        content: What the file holds.
+        content: The content of the file.
         path: The file, for messages.
         chosen: The name of one set of weights where there are several: its key, or keys joined by
             points.
 
     Raises:
-        CheckpointError: there are none; or several, and `chosen` names none of them.
+        CheckpointError: there are no weights; or several sets, of which `chosen` does not name one.
     """
     sets = _split(dict(_find_states(content)))
     if not sets:
@@ -79,7 +79,8 @@ def choose_state(content: Any, path: Path, chosen: str | None = None) -> State:
     if len(sets) > 1:
         names = ", ".join(name or "(the file itself)" for name in sets)
         raise CheckpointError(
-            f"{path}: holds several sets of weights: {names}; say which one is meant: --weights NAME"
+            f"{path}: holds several sets of weights: {names}; say which one is meant: --weights "
+            "NAME"
             " (in Python weights=NAME, in a training configuration pretrained_weights: NAME)",
             "weights",
         )
@@ -149,7 +150,7 @@ def _split(states: Mapping[str, State]) -> dict[str, State]:
 
 
 def _join(by_prefix: Mapping[tuple[str, ...], State]) -> Mapping[tuple[str, ...], State]:
-    """Join the parts again if no name is in two of them: they are of one network, wrapped in part."""
+    """Join the parts if no name is in two of them: they are one network, wrapped in part."""
     names = [name for part in by_prefix.values() for name in part]
     if len(set(names)) < len(names):
         return by_prefix

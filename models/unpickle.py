@@ -151,7 +151,7 @@ def _reconstruct_record(kind: Any, *_: Any) -> Record:
 def _rebuild_tensor(flat: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
     sides = (*size, *stride, offset)
     if not isinstance(flat, Tensor) or not all(type(side) is int and side >= 0 for side in sides):
-        raise ValueError("a tensor whose storage, size or stride is none")
+        raise ValueError("a tensor whose storage, size or stride is missing")
     if math.prod(size) > flat.numel():
         raise ValueError("a tensor that is larger than its storage")
     return torch.as_strided(flat, tuple(size), tuple(stride), offset)
@@ -175,7 +175,7 @@ def _rebuild_from_type(build: Any, _kind: Any, args: Any, *_: Any) -> Any:
     return build(*args)
 
 
-#: What a pickle may call.
+#: The functions that a pickle may call.
 _CALLABLE: Final[dict[str, Callable[..., Any]]] = {
     "collections.OrderedDict": _dict,
     "collections.Counter": _dict,
@@ -231,7 +231,7 @@ _NAMED: Final = {
     "torch.nn.parameter.Parameter",
     "torch.nn.parameter.Buffer",
 }
-#: What classes of settings are called, in whatever module: their objects become a `Record`.
+#: Names of classes of settings, in whatever module: their objects become a `Record`.
 _SETTINGS: Final = {
     *(
         "AttrDict",

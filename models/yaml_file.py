@@ -178,7 +178,7 @@ def _load(path: Path, text: str) -> Settings:
 
 
 def _explain(error: Exception) -> str:
-    """Where and why, on one line."""
+    """Explain an error in one line: position and reason."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     return f"line {mark.line + 1}: {problem}" if mark is not None and problem else ""
 

@@ -37,7 +37,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--threads", type=positive, metavar="N", help="of PyTorch, in each run (default 1)"
     )
     parser.add_argument(
-        "--report", metavar="FILE.md", help="write the report, and its pictures beside it"
+        "--report", metavar="FILE.md", help="write the report, and its images next to it"
     )
     parser.add_argument(
         "--report-only", action="store_true", help="run nothing: report what is there"
@@ -53,14 +53,14 @@ def positive(text: str) -> int:
 
 
 def compare(given: argparse.Namespace) -> int:
-    """Run the arms, then write the report where asked."""
+    """Run the arms, then write the report if asked to."""
     folder = Path(given.folder)
     arms = [name.strip() for name in given.arms.split(";")] if given.arms else list(ARMS)
     changes = {
         name: value for name in ("epochs", "threads") if (value := getattr(given, name)) is not None
     }
     if given.report_only and not given.report:
-        raise ConfigError("--report-only: say where to, with --report FILE.md", "report")
+        raise ConfigError("--report-only: name the report's file with --report FILE.md", "report")
     if not given.report_only:
         run_experiment(folder, arms, given.seeds, replace(Scale(), **changes))
     if given.report:

@@ -1,6 +1,4 @@
-"""What a step of each arm costs, measured side by side, so that a busy machine does not favour one
-of them.
-"""
+"""The cost of a step of each arm, measured in turns, so that load on the machine is shared."""
 
 from __future__ import annotations
 
@@ -39,13 +37,13 @@ def measure_costs(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> No
 
 
 def read_costs(folder: Path) -> dict[str, float]:
-    """What was measured; empty before."""
+    """Read the measured costs; empty before."""
     path = folder / _FILE
     costs: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
     return costs
 
 
-def missing_costs(folder: Path, arms: Sequence[str]) -> list[str]:
+def find_missing_costs(folder: Path, arms: Sequence[str]) -> list[str]:
     """Arms that were not measured yet."""
     return [arm for arm in arms if arm not in read_costs(folder)]
 

@@ -1,7 +1,7 @@
 """The comparison of arms: one pretrained backbone, the same data, seeds and budget; resumable, one
 process per run.
 
-A folder holds `backbone/` (the pretraining), `backbone.pth`, `cache/` (pictures) and, for each run,
+A folder holds `backbone/` (the pretraining), `backbone.pth`, `cache/` (images) and, for each run,
 `ARM/SEED/` as `trireid train` leaves it. Runs that are finished are passed over.
 """
 
@@ -21,7 +21,7 @@ import yaml
 from tqdm import tqdm
 
 from research.arms import ARMS, make_arm_settings
-from research.cost import measure_costs, missing_costs
+from research.cost import find_missing_costs, measure_costs
 from trireid.samples import ConfigError, TrireidError
 from trireid.training.files import save, write_text
 from trireid.training.settings import parse_settings
@@ -33,7 +33,7 @@ _TENTH: Final = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """How large the comparison is. `rate`: of the head; the backbone's is in the notes' ratio to
+    """How large the comparison is. `lr`: of the head; the backbone's is in the notes' ratio to
     it, 5e-6 to 3.5e-4.
 
     `identities` (train and validation), `validation_identities` of them, and `test_identities` are
@@ -58,7 +58,7 @@ class Scale:
 
 
 def make_common_settings(scale: Scale, folder: Path) -> dict[str, Any]:
-    """What every arm shares: the recipe `full`."""
+    """Make the settings that all arms share: the recipe `full`."""
     return {
         "network": {**_NETWORK, "head": "sdtps"},
         "pretrained": str(folder / "backbone.pth"),
@@ -124,7 +124,7 @@ def run_experiment(folder: Path, arms: Sequence[str], seeds: int, scale: Scale) 
     folder.mkdir(parents=True, exist_ok=True)
     with _lock_run(folder / "backbone"):
         _pretrain(folder, scale)
-    unmeasured = missing_costs(folder, arms)
+    unmeasured = find_missing_costs(folder, arms)
     if unmeasured:
         measure_costs(
             folder,
@@ -145,7 +145,7 @@ def run_experiment(folder: Path, arms: Sequence[str], seeds: int, scale: Scale) 
 
 
 def get_run_folder(folder: Path, arm: str, seed: int) -> Path:
-    """Where a run is kept."""
+    """Get the folder of a run."""
     return folder / arm.replace(",", "").replace(" ", "-") / str(seed)
 
 

@@ -1,4 +1,4 @@
-"""The comparison's pictures."""
+"""The comparison's plots."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Curve = Mapping[int, float]
 
 
 def draw_scores(scores: Mapping[str, Mapping[int, Sequence[float]]], path: Path) -> None:
-    """A row per arm: a dot per seed and a line over their range, for each pattern; mAP in percent."""
+    """Draw a row per arm: for each pattern a dot per seed and a line over their range, in %."""
     with _open_figure(path, (8, 1.2 + 0.42 * len(scores))) as figure:
         axes = figure.add_subplot()
         for shift, (pattern, name) in zip((-0.22, 0, 0.22), _PATTERN_NAMES.items(), strict=True):
@@ -34,16 +34,16 @@ def draw_scores(scores: Mapping[str, Mapping[int, Sequence[float]]], path: Path)
                 if values[pattern]
             ]
             dots = [(value, row) for row, values in rows for value in values]
-            colour = f"C{pattern - 1}"
+            color = f"C{pattern - 1}"
             axes.hlines(
                 [r for r, _ in rows],
                 [min(v) for _, v in rows],
                 [max(v) for _, v in rows],
-                colour,
+                color,
                 linewidth=1.5,
             )
             axes.scatter(
-                [x for x, _ in dots], [y for _, y in dots], 18, colour, label=name, zorder=3
+                [x for x, _ in dots], [y for _, y in dots], 18, color, label=name, zorder=3
             )
         axes.set(
             xlabel="mAP on the test identities, %",
@@ -56,7 +56,7 @@ def draw_scores(scores: Mapping[str, Mapping[int, Sequence[float]]], path: Path)
 
 
 def draw_curves(curves: Mapping[str, Mapping[str, Curve]], path: Path) -> None:
-    """Three panels over the epochs, a line per arm."""
+    """Draw three panels over the epochs, a line per arm."""
     with _open_figure(path, (13, 4.8)) as figure:
         panels = figure.subplots(1, len(_CURVES))
         for axes, (name, title) in zip(panels, _CURVES.items(), strict=True):
@@ -75,7 +75,7 @@ def draw_curves(curves: Mapping[str, Mapping[str, Curve]], path: Path) -> None:
 
 
 def draw_gradients(paths: Mapping[str, Mapping[str, Curve]], path: Path) -> None:
-    """Three panels on a logarithmic scale, a line per arm."""
+    """Draw three panels on a logarithmic scale, a line per arm."""
     with _open_figure(path, (13, 4.8)) as figure:
         panels = figure.subplots(1, len(_PATHS), sharey=True)
         for axes, (name, title) in zip(panels, _PATHS.items(), strict=True):
@@ -91,7 +91,7 @@ def draw_gradients(paths: Mapping[str, Mapping[str, Curve]], path: Path) -> None
 
 
 def _choose_style(arm: str) -> dict[str, Any]:
-    """The same for an arm in every picture: ten colours, then the same again, dashed."""
+    """The same for an arm in every plot: ten colors, then the same again, dashed."""
     index = list(ARMS).index(arm)
     return {"color": f"C{index % 10}", "linestyle": "-" if index < 10 else "--", "linewidth": 1.5}
 

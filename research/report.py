@@ -1,4 +1,4 @@
-"""The comparison's report: tables in Markdown and pictures, from the files that the runs left."""
+"""The comparison's report: tables in Markdown and plots, from the files that the runs left."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trireid.training.files import write_text
 from trireid.training.settings import read_settings
 
 PATTERNS: Final = (1, 2, 3)
-#: Which arms differ in one thing: the arm, and the one that it is held against.
+#: Which arms differ in one thing: the arm, and the one that it is compared with.
 COMPARED: Final = (
     ("full", "none"),
     ("self", "none"),
@@ -57,7 +57,7 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path, arm: str, seed: int) -> Run | None:
-        """What a run left; None where it is not finished."""
+        """Read the files of a run; None if it is not finished."""
         run = get_run_folder(folder, arm, seed)
         result, stopped = run / "result.json", run / "stopped.txt"
         if not result.exists() and not stopped.exists():
@@ -73,7 +73,7 @@ class Run:
 
 
 def write_report(folder: Path, arms: Sequence[str], seeds: int, path: Path) -> None:
-    """Write the tables and pictures; of a file that is there, only the part between the two marks
+    """Write the tables and plots; of an existing file, only the part between the two marks
     of results is replaced.
 
     Raises TrireidError where no run is finished.
@@ -87,11 +87,11 @@ def write_report(folder: Path, arms: Sequence[str], seeds: int, path: Path) -> N
             f"{folder}: no run in it is finished, so there is nothing to report", str(folder)
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    pictures = _draw_images(runs, path)
+    images = _draw_images(runs, path)
     text = (
         _START
         + "\n\n".join(
-            [*_describe(folder, runs, seeds), *_make_tables(runs, read_costs(folder)), *pictures]
+            [*_describe(folder, runs, seeds), *_make_tables(runs, read_costs(folder)), *images]
         )
         + "\n"
         + _END
@@ -156,7 +156,8 @@ def _make_scores_table(runs: Mapping[str, Sequence[Run]], costs: Mapping[str, fl
             ARMS[arm].what,
             str(len(of)),
             *(
-                f"{_format_spread(of, _test(f'mAP_{p}'))} / {_format_spread(of, _test(f'rank1_{p}'))}"
+                f"{_format_spread(of, _test(f'mAP_{p}'))} / "
+                f"{_format_spread(of, _test(f'rank1_{p}'))}"
                 for p in PATTERNS
             ),
             f"{costs[arm]:.3f}" if arm in costs else "-",
@@ -189,7 +190,7 @@ def _make_difference_table(runs: Mapping[str, Sequence[Run]]) -> str:
                 ]
             )
     head = ["what less what", "pairs", *(f"mAP, pattern {p}" for p in PATTERNS)]
-    note = "Difference in mAP between runs of the same seed: mean ± standard deviation, and each seed's."
+    note = "Difference in mAP between runs of the same seed: mean ± deviation, and each seed's."
     return f"{note}\n\n{_format_markdown(head, rows)}" if rows else ""
 
 
@@ -213,11 +214,13 @@ def _make_curve_table(runs: Mapping[str, Sequence[Run]]) -> str:
         [
             arm,
             *(
-                f"{_format_spread(of, _epoch('loss', e))} / {_format_spread(of, _epoch('accuracy_head', e, 100), 0)}"
+                f"{_format_spread(of, _epoch('loss', e))} / "
+                f"{_format_spread(of, _epoch('accuracy_head', e, 100), 0)}"
                 for e in (*epochs, 0)
             ),
             _format_spread(of, _result("best_epoch"), 0),
-            f"{_format_spread(of, _test('mAP_2', 'test_last'))} / {_format_spread(of, _test('mAP_3', 'test_last'))}",
+            f"{_format_spread(of, _test('mAP_2', 'test_last'))} / "
+            f"{_format_spread(of, _test('mAP_3', 'test_last'))}",
             _format_spread(of, _result("skipped"), 0),
             " ".join(
                 f"{run.result['final_scale']:g}"
@@ -230,9 +233,12 @@ def _make_curve_table(runs: Mapping[str, Sequence[Run]]) -> str:
         for arm, of in runs.items()
     ]
     note = (
-        "Training loss and accuracy of the head's classifier (%), means of an epoch; the epoch that validation chose; mAP on "
-        "the test identities of the last epoch's network, patterns 2 and 3; steps that the gradient scaler skipped, the scale "
-        "it ended at, and the share of the network's gradient numbers that were exactly 0 in the last epoch (%)."
+        "Training loss and accuracy of the head's classifier (%), means of an epoch; the epoch "
+        "that validation chose; mAP on "
+        "the test identities of the last epoch's network, patterns 2 and 3; steps that the "
+        "gradient scaler skipped, the scale "
+        "it ended at, and the share of the network's gradient numbers that were exactly 0 in the "
+        "last epoch (%)."
     )
     return f"{note}\n\n{_format_markdown(head, rows)}"
 
@@ -261,9 +267,12 @@ def _make_gradient_table(runs: Mapping[str, Sequence[Run]]) -> str:
         for arm, of in runs.items()
     ]
     note = (
-        "Norm of the gradient at the backbone's parameters, geometric mean over seeds and measured epochs: of the two "
-        "branches' losses, then through each path of the head. *mask's share*: projected on the whole, arithmetic mean; "
-        "*of the update*: of Adam's step for the gradient measured, each number divided by the root of its running mean "
+        "Norm of the gradient at the backbone's parameters, geometric mean over seeds and "
+        "measured epochs: of the two "
+        "branches' losses, then through each path of the head. *mask's share*: projected on the "
+        "whole, arithmetic mean; "
+        "*of the update*: of Adam's step for the gradient measured, each number divided by the "
+        "root of its running mean "
         "square. `-`: nothing flows there."
     )
     return f"{note}\n\n{_format_markdown(head, rows)}"
@@ -331,8 +340,10 @@ def _draw_images(runs: Mapping[str, Sequence[Run]], report: Path) -> list[str]:
     draw_gradients(flowing, Path(f"{stem}-gradients.png"))
     captions = {
         "scores": "mAP on the test identities, a dot per seed",
-        "curves": "Loss, accuracy of the head's classifier, and mAP of pattern 3 on the validation identities, per epoch",
-        "gradients": "Gradient at the backbone through the tokens, the score predictor and the mask, per epoch",
+        "curves": "Loss, accuracy of the head's classifier, and mAP of pattern 3 on the validation "
+        "identities, per epoch",
+        "gradients": "Gradient at the backbone through the tokens, the score predictor and the "
+        "mask, per epoch",
     }
     return [
         f"![{caption}]({stem.name}-{name}.png)\n\n*{caption}*" for name, caption in captions.items()

@@ -73,7 +73,7 @@ class Augmentation:
     def drop_modalities(
         self, present: NDArray[np.bool_], draw: np.random.Generator
     ) -> NDArray[np.bool_]:
-        """Which modalities the network is shown of those that are there, bool [B, 3]; one at least."""
+        """Drop modalities of those that are there, bool [B, 3]; one at least stays."""
         if self.drop_together:
             return self._drop_together(present, draw)
         shown = present.copy()

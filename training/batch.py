@@ -44,7 +44,8 @@ class IdentitySampler:
         self.identities, self.samples, self.seed = identities, samples, seed
         if len(self.members) < identities:
             raise SourceError(
-                f"a batch takes {identities} identities, and {len(self.members)} are there to train "
+                f"a batch takes {identities} identities, and {len(self.members)} are there to "
+                "train "
                 "on",
                 "batch.identities",
             )

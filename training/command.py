@@ -1,4 +1,4 @@
-"""What `trireid train` and `diagnose` do with their arguments."""
+"""The commands `trireid train` and `trireid diagnose`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def train_command(config: str, folder: str | None) -> int:
         return 1
     result = json.loads((run / "result.json").read_text())
     print(
-        f"{run / 'best.pth'}: epoch {result['best_epoch']}, validation mAP {100 * result['validation_mAP']:.1f} %"
+        f"{run / 'best.pth'}: epoch {result['best_epoch']}, validation mAP "
+        f"{100 * result['validation_mAP']:.1f} %"
     )
     for each in list_not_used(settings.data):
         print(printable(f"not used: {each}"), file=sys.stderr)
@@ -35,7 +36,7 @@ def train_command(config: str, folder: str | None) -> int:
 
 
 def diagnose_command(target: str, *, as_json: bool) -> int:
-    """Print the diagnosis; 0 when nothing is at fault, 1 when something is."""
+    """Print the diagnosis; 0 without errors, 1 with."""
     diagnosis = diagnose_file(Path(target))
     print(json.dumps(to_mapping(diagnosis), indent=1) if as_json else format_diagnosis(diagnosis))
     return 1 if diagnosis.errors else 0

@@ -1,6 +1,4 @@
-"""What a run trains on, chooses its best checkpoint by, and is measured on: three sets that share
-no identity.
-"""
+"""The data of a run: sets for training, validation and test that share no identity."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ from trireid.training.settings import BatchSettings, DataSettings
 
 @dataclass(frozen=True)
 class Data:
-    """`train`, `validation` (held-out identities of the same source) and `test` (None where no test
+    """`train`, `validation` (other identities of the same source) and `test` (None where no test
     source is given).
     """
 
@@ -37,7 +35,7 @@ class Data:
     ) -> Data:
         """Read, decode and split; `need`: identities that one step takes.
 
-        Raises SourceError and ConfigError, naming the count, where the sets are too small for that.
+        Raises SourceError and ConfigError, naming the count, if the sets are too small.
         """
         whole = _load_images(settings, settings.source, "train", network)
         train, validation = split_validation(whole, settings.validation_identities, settings.source)
@@ -59,7 +57,8 @@ def split_validation(whole: ImageSet, identities: int, source: str) -> tuple[Ima
     names = sorted(set(whole.identities.tolist()))
     if len(names) - identities < 2:
         raise SourceError(
-            f"{source}: has {_format_count(names, 'identity', 'identities')}, of which {identities} are for validation "
+            f"{source}: has {_format_count(names, 'identity', 'identities')}, of which "
+            f"{identities} are for validation "
             f"(data.validation_identities): two must be left to train on",
             "data.source",
         )
@@ -85,7 +84,8 @@ def check_batch(train: ImageSet, batch: BatchSettings, need: int, source: str) -
     names, counts = np.unique(train.identities, return_counts=True)
     if len(names) < need:
         raise SourceError(
-            f"{source}: {len(names)} identities are left to train on, and a batch takes {need} (batch.identities)",
+            f"{source}: {len(names)} identities are left to train on, and a batch takes {need} "
+            "(batch.identities)",
             "batch.identities",
         )
     few = [
@@ -96,7 +96,8 @@ def check_batch(train: ImageSet, batch: BatchSettings, need: int, source: str) -
     if few:
         name, count = few[0]
         raise SourceError(
-            f"{source}: identity {name} has {_format_count(range(count), 'sample', 'samples')}, fewer than batch.samples = "
+            f"{source}: identity {name} has {_format_count(range(count), 'sample', 'samples')}, "
+            "fewer than batch.samples = "
             f"{batch.samples} ({len(few)} such)",
             "batch.samples",
         )
@@ -106,7 +107,8 @@ def _check_cameras(whole: ImageSet, network: NetworkConfig, source: str) -> None
     highest = int(whole.cameras.max())
     if network.cameras and highest >= network.cameras:
         raise ConfigError(
-            f"network.cameras: {network.cameras}, but {source} has a camera {highest} (they count from 0)",
+            f"network.cameras: {network.cameras}, but {source} has a camera {highest} (they count "
+            "from 0)",
             "network.cameras",
         )
 
@@ -118,7 +120,7 @@ def _format_count(items: range | list[str], one: str, many: str) -> str:
 def _load_images(
     settings: DataSettings, source: str, part: Split, network: NetworkConfig
 ) -> ImageSet:
-    """Decoded pictures of a source, from the cache where they are there."""
+    """Load the decoded images of a source, from the cache if they are there."""
     if settings.cache is None:
         return _decode(settings, source, part, network)
     name = "|".join(map(str, (source, part, settings.world, settings.shots, network.image_size)))
@@ -126,20 +128,20 @@ def _load_images(
     if path.exists():
         with np.load(path) as held:
             return ImageSet(held["images"], held["identities"], held["cameras"], held["present"])
-    pictures = _decode(settings, source, part, network)
+    image_set = _decode(settings, source, part, network)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     with temporary.open("wb") as file:
         np.savez(
             file,
-            images=pictures.images,
-            identities=pictures.identities,
-            cameras=pictures.cameras,
-            present=pictures.present,
+            images=image_set.images,
+            identities=image_set.identities,
+            cameras=image_set.cameras,
+            present=image_set.present,
         )
         os.fsync(file.fileno())
     temporary.replace(path)
-    return pictures
+    return image_set
 
 
 def _decode(settings: DataSettings, source: str, part: Split, network: NetworkConfig) -> ImageSet:

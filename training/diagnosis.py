@@ -1,5 +1,5 @@
-"""What is wrong with a run before it has run: one batch, forward and backward, and what evaluation
-reads.
+"""Errors of a run, found before it starts: by one batch, forward and backward, and by the branches
+that evaluation reads.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ EXPLODING: Final = 1e5
 #: So does a path that brings the backbone this many times what the tokens bring.
 TIMES_TOKENS: Final = 1e4
 _PATH_NAMES: Final = {
-    "tokens": "kept and fused patches themselves",
+    "tokens": "selected and fused patches themselves",
     "predictor": "score predictor",
     "own": "own score",
     "cross": "cross scores",
     "extra": "all scores, through the fusion of the dropped",
-    "mask": "all scores, through the mask of the kept",
+    "mask": "all scores, through the mask of the selected",
 }
 
 
@@ -205,6 +205,7 @@ def _find_evaluation_errors(
     for branch, pattern in (("head", 2), ("ori", 1)):
         if (branch,) not in reads.values():
             yield (
-                f"evaluation never shows the {branch} features apart (it reports patterns {list(reads)}): "
+                f"evaluation never shows the {branch} features apart (it reports patterns "
+                f"{list(reads)}): "
                 f"report pattern {pattern} in logging.patterns"
             )

@@ -1,4 +1,4 @@
-"""The files of a run: written whole or not at all, with room for them known beforehand."""
+"""The files of a run: written whole or not at all, after a check of the disk space."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FLOAT_BYTES = 4
 def save(content: Any, path: Path) -> None:
     """`torch.save` through a temporary file, flushed to disk, renamed.
 
-    Raises TrireidError where there is no room.
+    Raises CheckpointWriteError where the disk is full.
     """
     temporary = path.with_name(f"{path.name}.tmp")
     try:
@@ -53,12 +53,13 @@ def write_text(path: Path, text: str) -> None:
 
 
 def check_disk_space(folder: Path, parameters: int) -> None:
-    """Raise TrireidError where the folder's disk has no room for a run's checkpoints."""
+    """Raise NoSpaceError where the folder's disk is too small for a run's checkpoints."""
     need = _COPIES * _FLOAT_BYTES * parameters
     free = shutil.disk_usage(folder).free
     if free < need:
         raise NoSpaceError(
-            f"{folder}: {free / 1e6:.0f} MB are free, and the run's checkpoints need {need / 1e6:.0f} MB",
+            f"{folder}: {free / 1e6:.0f} MB are free, and the run's checkpoints need "
+            f"{need / 1e6:.0f} MB",
             str(folder),
         )
 
@@ -67,7 +68,7 @@ def save_checkpoint(
     path: Path, settings: Settings, state: Mapping[str, torch.Tensor], measured: Mapping[str, Any]
 ) -> None:
     """A checkpoint that `load_checkpoint` reads, with its own configuration inside and as YAML
-    beside it.
+    next to it.
     """
     config = to_research_yaml(settings.network)
     save(
@@ -83,14 +84,15 @@ def save_checkpoint(
 
 
 def read_own(path: Path) -> dict[str, Any]:
-    """What `save_checkpoint` wrote.
+    """Read a checkpoint of `save_checkpoint`.
 
     Raises ConfigError for a checkpoint that carries no training settings.
     """
     content = read_content(path)
     if "training" not in content:
         raise ConfigError(
-            f"{path}: carries no training settings; give the configuration, with `start: {path}` in it",
+            f"{path}: carries no training settings; give its configuration, with "
+            f"`pretrained: {path}` in it",
             str(path),
         )
     return content

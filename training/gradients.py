@@ -1,4 +1,4 @@
-"""Where gradient flows in one batch: per module, per branch, and per path through the SDTPS head."""
+"""Gradient norms of one batch: per module, per branch, and per path through the SDTPS head."""
 
 from __future__ import annotations
 
@@ -227,8 +227,8 @@ def _compute_share(part: Sequence[Tensor], whole: Sequence[Tensor]) -> float:
 def _compute_update_share(
     part: Sequence[Tensor], whole: Mapping[str, Tensor], exp_avg_sq: ExpAvgSq
 ) -> float:
-    """As `_compute_share`, of Adam's step for this gradient alone: its mean of the gradients before is left
-    out.
+    """As `_compute_share`, of Adam's step for this gradient alone: the mean of earlier gradients is
+    left out.
     """
     divisors = [
         compute_root_mean_square(gradient, exp_avg_sq.get(name)) for name, gradient in whole.items()

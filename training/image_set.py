@@ -1,4 +1,4 @@
-"""The pictures of a training or test set, decoded once and held in memory."""
+"""The images of a training or test set, decoded once and held in memory."""
 
 from __future__ import annotations
 

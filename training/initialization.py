@@ -22,7 +22,7 @@ from trireid.training.optimizer import freeze
 from trireid.training.settings import Settings
 
 _FAMILY: Final = "BACKBONE."
-#: What says which identities a run trains on, in their order.
+#: Settings that determine the identities of a run and their order.
 _SAME: Final = ("source", "world", "shots", "validation_identities")
 
 
@@ -61,7 +61,7 @@ def _describe_identities(settings: Settings) -> dict[str, Any]:
 def _load_pretrained(network: ReIdNetwork, path: Path, chosen: str | None) -> None:
     """A checkpoint of the family fills what it holds of the network; any other fills the backbone.
 
-    One that carries its own configuration may be of another picture size or head
+    One that carries its own configuration may be of another image size or head
     (`trireid.models.pretrained.copy_weights`); one that does not must be of the same network.
     """
     if (

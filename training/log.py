@@ -63,8 +63,8 @@ class Table:
 
 
 class Log:
-    """A run's logs in its folder: `log.csv` by step, `epochs.csv` by epoch, and TensorBoard's events
-    in `events/` if asked for.
+    """A run's logs in its folder: `log.csv` by step, `epochs.csv` by epoch, and `events/` for
+    TensorBoard if asked for.
     """
 
     def __init__(self, folder: Path, *, events: bool) -> None:

@@ -3,8 +3,8 @@ resumable to the bit.
 
 A run's folder holds `log.csv` (steps), `epochs.csv`, `events/` (TensorBoard), `resume.pt` (the last
 save), `best.pth` with `best.yml` (the best epoch on the validation identities), `last.pth`,
-`result.json`. The draws of a step follow from the seed and the step alone, so the last save needs no
-state of any generator.
+`result.json`. The draws of a step follow from the seed and the step alone, so the last save needs
+no state of any generator.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Best:
 class Training:
     """One run: its network, optimizer and position in the schedule.
 
-    Raises TrireidError before the first step if settings and data do not fit, the folder's last save
-    is of another run, or its disk is full.
+    Raises TrireidError before the first step if settings and data do not fit, the folder's last
+    save is of another run, or its disk is full.
     """
 
     def __init__(self, settings: Settings, data: Data, folder: Path) -> None:
@@ -146,8 +146,8 @@ class Training:
         }
 
     def _learn(self, batch: Batch) -> tuple[dict[str, LossOutput], float, bool]:
-        """Run forward, backward and one update; return the outputs, the gradient's norm, and whether
-        the scaler skipped the update.
+        """Run forward, backward and one update; return the outputs, the gradient's norm, and
+        whether the scaler skipped the update.
         """
         self.network.train(), self.loss_heads.train()
         with autocast_to(self.settings.runtime.precision, self.device):
@@ -220,7 +220,7 @@ class Training:
         save_checkpoint(self.folder / name, self.settings, state, measured)
 
     def _diagnose(self, epoch: int) -> None:
-        """Measure gradients on the epoch's first batch, on copies, so that training stays as it is."""
+        """Measure gradients on the epoch's first batch, on copies of network and heads."""
         step = min(epoch * self.steps_per_epoch, self.steps - 1)
         batch = self.batches.make(step).to(self.device)
         torch.manual_seed(_mix_seed(self.settings.seed, step))
@@ -261,7 +261,8 @@ class Training:
         path = self.folder / "stopped.pt"
         save({"step": self.step, **batch.to(torch.device("cpu"))._asdict()}, path)
         raise TrainingDivergedError(
-            f"stopped at step {self.step}: {why}; its batch is in {path}; lower the learning rates, "
+            f"stopped at step {self.step}: {why}; its batch is in {path}; lower the learning "
+            "rates, "
             "or see trireid diagnose",
             "loss",
         )
@@ -297,7 +298,8 @@ class Training:
         other = next((key for key in own if held.get(key) != own[key]), None)
         if other is not None:
             raise ConfigError(
-                f"{path} is of another run: {other} was {held.get(other)!r}, and is {own[other]!r}; "
+                f"{path} is of another run: {other} was {held.get(other)!r}, and is "
+                f"{own[other]!r}; "
                 "give another folder, or remove it to begin again",
                 other,
             )

@@ -1,6 +1,4 @@
-"""The branches' necks and classifiers: what training needs of each feature and an embedding does
-not.
-"""
+"""Loss heads of the branches: batch-norm neck, classifier and losses, for training alone."""
 
 from __future__ import annotations
 
@@ -83,8 +81,8 @@ class LossHeads(nn.ModuleDict):
         }
 
     def load_published_state(self, state: dict[str, Tensor]) -> None:
-        """Take weights back from `get_published_state`; what it does not hold in the same shape stays
-        as it is.
+        """Load weights of `get_published_state`; those missing or of another shape stay as they
+        are.
         """
         own = self.state_dict()
         held = {

@@ -1,9 +1,10 @@
 """The device and the precision of a run.
 
 Float16 is emulated by its rounding. A CPU without float16 arithmetic takes ten times as long under
-real autocast. Training feels the range and the rounding: under autocast the matrix products read and
-write float16, and so do their gradients, which overflow over 65504 and vanish under 6e-8. Here those
-values are rounded to float16 and back; sums within a product stay float32, as on a tensor core.
+real autocast. Training feels the range and the rounding: under autocast the matrix products read
+and write float16, and so do their gradients, which overflow over 65504 and vanish under 6e-8. Here
+those values are rounded to float16 and back; sums within a product stay float32, as on a tensor
+core.
 """
 
 from __future__ import annotations

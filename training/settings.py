@@ -71,7 +71,9 @@ class DataSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSettings:
-    """`identities` (P) x `samples` (K); `size`: samples per step, a multiple of P x K (None: P x K)."""
+    """`identities` (P) x `samples` (K); `size`: samples per step, a multiple of P x K, which is
+    the default.
+    """
 
     identities: AtLeastTwo = 8
     samples: AtLeastTwo = 4

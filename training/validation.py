@@ -18,8 +18,8 @@ _BATCH = 32
 
 
 def select_embedding(features: Features, pattern: int) -> torch.Tensor:
-    """What a pattern compares: 1 the global features, 2 the head's (the global ones without a
-    head), 3 both; [B, D].
+    """Select the embedding of a pattern, [B, D]: 1 the global features, 2 the head's (without a
+    head the global ones), 3 both.
     """
     if pattern == 1 or features.head is None:
         return features.ori
@@ -29,7 +29,7 @@ def select_embedding(features: Features, pattern: int) -> torch.Tensor:
 def validate(network: ReIdNetwork, data: ImageSet, patterns: Iterable[int]) -> dict[int, Scores]:
     """Scores of each pattern, in eval mode; the network is left in the mode it was in.
 
-    Every sample is a query once; its own camera's pictures of its identity are dropped.
+    Every sample is a query once; its own camera's images of its identity are dropped.
     """
     described = embed_images(network, data, tuple(patterns))
     groups = [

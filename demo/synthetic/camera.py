@@ -1,4 +1,4 @@
-"""The cameras: where each hangs, what it does to colors and heat, and the conditions of one shot."""
+"""The cameras: the viewpoint of each, its effect on colors and heat, and the light of a shot."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the light was like in one shot; directions are unit steps on the image."""
+    """The light in one shot; directions are unit steps on the image."""
 
     night: bool
     exposure: float

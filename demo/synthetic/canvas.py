@@ -23,7 +23,7 @@ _ROUND = ((1.0, -34), (0.74, -4), (0.42, 14))
 
 @dataclass(frozen=True)
 class Planes:
-    """What the sensors meet, before light: `visible` [H, W, 3], `nir`, `warmth`, `shade`, `cover`
+    """The surfaces before light: `visible` [H, W, 3], `nir`, `warmth`, `shade`, `cover`
     [H, W], float32.
 
     The first three are already multiplied by `cover`, the share of each pixel that something drawn

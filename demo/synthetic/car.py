@@ -249,7 +249,7 @@ def fit_view(
 
 
 def make_car_materials(traits: CarTraits) -> dict[int, Material]:
-    """What each `Panel` of this car is made of."""
+    """Make the material of each `Panel` of this car."""
     panels = range(Panel.BUMPER_F, Panel.PILLAR + 1)
     materials: dict[int, Material] = {panel: _make_paint(traits.paint) for panel in panels}
     if traits.dark_bumpers:
@@ -361,7 +361,7 @@ class _Car:
         return self._near((xa + xb) / 2, 0.0)
 
     def _face(self, corners: Sequence[Vector], label: int, lift: float = 0.0) -> None:
-        """A flat panel, its corners clockwise as seen from outside; not drawn when it faces away."""
+        """Draw a flat panel, corners clockwise as seen from outside, unless it faces away."""
         flat = self.view.project(corners)
         if _area(flat) > 0:
             self.canvas.polygon(flat, label, self._shade(_normal(*corners[:3])) + lift)

@@ -56,7 +56,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a figure stands on the image: its feet and its height, in pixels."""
+    """The position of a figure on the image: its feet and its height, in pixels."""
 
     x: float
     y: float
@@ -75,7 +75,7 @@ def draw_pose(rng: np.random.Generator, yaw: float, pitch: float) -> Pose:
 
 
 def make_person_materials(traits: PersonTraits) -> dict[int, Material]:
-    """What each `Part` of this person is made of."""
+    """Make the material of each `Part` of this person."""
     zone = traits.heat_step
     return {
         Part.TORSO: _make_cloth(traits.upper),

@@ -1,5 +1,5 @@
-"""What is printed on the upper garment, and where it is warm: painted around the torso, so it turns
-with the body.
+"""The print on the upper garment and its warm zones: painted around the torso, so they turn with
+the body.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PLAIN, PRINT, PLAIN_ZONE, PRINT_ZONE, REFLECTIVE = range(5)
 
 @dataclass(frozen=True)
 class Torso:
-    """Where a figure's torso stands on the image: outline rows (center x, y, half width), top to
+    """The position of a figure's torso on the image: outline rows (center x, y, half width), top to
     bottom, and yaw.
     """
 

@@ -1,4 +1,4 @@
-"""What stands between camera and subject: a pole, a bush, a crate, a rail."""
+"""Occluders between camera and subject: a pole, a bush, a crate, a rail."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _POLE, _LEAVES, _CRATE, _RAIL = range(FIRST, FIRST + 4)
 
 
 def draw_occluder_materials(rng: np.random.Generator) -> dict[int, Material]:
-    """Drawn anew for each shot: an occluder tells nothing about who is behind it."""
+    """Draw materials for one shot: an occluder tells nothing about the identity behind it."""
     tone = float(rng.uniform(0.1, 0.7))
     crate = rng.uniform(0.1, 0.8, 3)
     return {

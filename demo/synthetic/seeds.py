@@ -1,4 +1,4 @@
-"""Where randomness comes from: every draw of the world has its own generator, named by integers.
+"""Random generators: every draw of the world has its own, named by integers.
 
 A name never passes through Python's `hash()`, which differs from process to process.
 """
@@ -18,7 +18,7 @@ STREAMS = ("traits", "itinerary", "camera", "scene", "shot")
 
 
 def make_generator(seed: int, stream: str, kind: Kind, *name: int) -> np.random.Generator:
-    """The generator of one draw: equal names give equal numbers, in every process and order."""
+    """Make the generator of one draw: equal names give equal numbers, in any process and order."""
     return np.random.default_rng(
         np.random.SeedSequence([seed, STREAMS.index(stream), KINDS.index(kind), *name])
     )

@@ -1,4 +1,4 @@
-"""The world: identities, the cameras that see them, and any shot of any of them, drawn on demand."""
+"""The world: identities, the cameras that see them, and any of their shots, drawn on demand."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ class World:
         return SIZES[self.kind]
 
     def assign_cameras(self, identity: int) -> list[int]:
-        """The four cameras that see this identity, ascending."""
+        """Assign this identity its four cameras, ascending."""
         rng = self._make_generator("itinerary", _check_index("identity", identity))
         return sorted(int(camera) for camera in rng.permutation(CAMERAS)[:SEEN_BY])
 
     def traits(self, identity: int) -> PersonTraits | CarTraits:
-        """What stays with this identity from shot to shot."""
+        """Draw the traits of this identity, which are the same in every shot."""
         rng = self._make_generator("traits", _check_index("identity", identity))
         return draw_person(rng) if self.kind == "person" else draw_car(rng)
 
@@ -77,8 +77,8 @@ class World:
 
         Equal arguments give equal pixels, in any order and process; `identity` and `shot` have no
         upper end. Any of the cameras can be asked for, also one that is not among
-        `assign_cameras(identity)`. Raises ValueError for a negative number and for a camera that is not
-        there.
+        `assign_cameras(identity)`. Raises ValueError for a negative number and for a camera that
+        does not exist.
         """
         _check_index("identity", identity), _check_index("shot", shot)
         if not 0 <= camera < CAMERAS:

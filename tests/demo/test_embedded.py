@@ -66,7 +66,10 @@ def test_its_card_says_how_it_was_made(kind: Kind) -> None:
     assert card.image_size == {"person": (256, 128), "vehicle": (128, 256)}[kind]
     assert (card.selected_patches, card.dimension, card.cameras) == (64, 768, 0)
     default = Default(kind=kind)
-    steps = f"--half-steps {default.half_steps} --steps {default.steps} --segment-steps {default.segment_steps}"
+    steps = (
+        f"--half-steps {default.half_steps} --steps {default.steps} "
+        f"--segment-steps {default.segment_steps}"
+    )
     command = f"--kind {kind} {steps} --seed {default.seed}"
     assert command in card.measured["training"]["command"]
     subsets = {

@@ -185,7 +185,7 @@ def test_negative_counts_of_samples_are_refused_at_once() -> None:
         synthetic_samples("person", -1)
 
 
-def test_pictures_that_blocks_of_four_do_not_tile_are_refused() -> None:
+def test_images_that_blocks_of_four_do_not_tile_are_refused() -> None:
     with pytest.raises(ValueError, match="130"):
         describe_by_pixels(np.zeros((1, 3, 128, 130, 3), np.uint8))
 

@@ -48,8 +48,8 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory, small_stages: None) -> P
     return folder
 
 
-def states(folder: Path) -> dict[str, dict[str, Tensor]]:
-    """What each stage has learned, in the stages' order."""
+def read_states(folder: Path) -> dict[str, dict[str, Tensor]]:
+    """Read the weights of each stage, in order."""
     return {
         stage: read_weights(folder / stage / "last.pth") for stage in ("half", "whole", "segments")
     }
@@ -67,7 +67,7 @@ def distance(state: dict[str, Tensor], other: dict[str, Tensor]) -> float:
 def test_a_stage_begins_with_what_the_one_before_has_learned(
     whole_run: Path, tmp_path: Path
 ) -> None:
-    half, whole, segments = states(whole_run).values()
+    half, whole, segments = read_states(whole_run).values()
     new = get_published_state(
         initialize_network(SMALL.make_settings(SMALL.camera_network, STEPS, tmp_path))
     )
@@ -77,7 +77,7 @@ def test_a_stage_begins_with_what_the_one_before_has_learned(
 
 
 def test_only_the_last_stage_and_what_is_shipped_know_no_cameras(whole_run: Path) -> None:
-    assert ["BACKBONE.cv_embed" in state for state in states(whole_run).values()] == [
+    assert ["BACKBONE.cv_embed" in state for state in read_states(whole_run).values()] == [
         True,
         True,
         False,
@@ -94,20 +94,20 @@ def test_a_killed_run_goes_on_in_the_stage_it_was_in(
     shutil.copytree(whole_run / "images", tmp_path / "images")
     step, taken, left = Training.take_step, 0, killed_in * STEPS - 1
 
-    def counted(self: Training) -> dict[str, float]:
+    def count_step(self: Training) -> dict[str, float]:
         nonlocal taken
         if taken == left:
             raise KeyboardInterrupt
         taken += 1
         return step(self)
 
-    monkeypatch.setattr(Training, "take_step", counted)
+    monkeypatch.setattr(Training, "take_step", count_step)
     with pytest.raises(KeyboardInterrupt):
         train(SMALL, tmp_path)
     taken, left = 0, -1
     train(SMALL, tmp_path)
     # finished stages are passed over; of the one begun nothing had been saved
     assert taken == (4 - killed_in) * STEPS
-    expected, found = states(whole_run), states(tmp_path)
+    expected, found = read_states(whole_run), read_states(tmp_path)
     for stage in expected:
         assert all(torch.equal(expected[stage][key], found[stage][key]) for key in expected[stage])

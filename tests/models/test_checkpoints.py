@@ -95,7 +95,7 @@ def test_wrappers_and_prefixes(tmp_path: Path, state: dict[str, Tensor], wrap: s
     [
         (
             {"USE_SDTPS": False},
-            r"MODEL.USE_SDTPS: the YAML says False, the checkpoint True.*looks like an SDTPS network",
+            r"MODEL.USE_SDTPS: the YAML says False, the checkpoint True.*looks like an SDTPS",
         ),
         ({"GLOBAL_LOCAL": False}, "MODEL.GLOBAL_LOCAL: the YAML says False, the checkpoint True"),
         (

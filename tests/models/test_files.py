@@ -62,12 +62,12 @@ def refusal(path: Path, weights: str | None = None) -> str:
     return caught.value.message
 
 
-def prefixed(state: State, prefix: str) -> State:
+def add_prefix(state: State, prefix: str) -> State:
     return {prefix + key: value for key, value in state.items()}
 
 
-def swapped(array: Any) -> Any:
-    """The array with its bytes in the other order."""
+def swap_bytes(array: Any) -> Any:
+    """Swap the bytes of an array."""
     return array.astype(array.dtype.newbyteorder(">"))
 
 
@@ -88,7 +88,9 @@ WRAPPERS: dict[str, Callable[[State], Any]] = {
     "numpy in Fortran's order": lambda s: {
         key: np.asfortranarray(value.numpy()) for key, value in s.items()
     },
-    "numpy of another machine": lambda s: {key: swapped(value.numpy()) for key, value in s.items()},
+    "numpy of another machine": lambda s: {
+        key: swap_bytes(value.numpy()) for key, value in s.items()
+    },
     "numpy that PyTorch lacks": lambda s: {
         **s,
         "when": np.zeros(2, "M8[s]"),
@@ -144,10 +146,10 @@ WRAPPERS: dict[str, Callable[[State], Any]] = {
         "total_ops": torch.zeros(1),
         "BACKBONE.base.position_ids": torch.arange(9),
     },
-    "averaged": lambda s: {"n_averaged": torch.tensor(5), **prefixed(s, "module.")},
-    "compiled": lambda s: prefixed(s, "_orig_mod."),
-    "module.module": lambda s: prefixed(s, "module.module."),
-    "a stack": lambda s: {"state_dict": prefixed(s, "model.module._orig_mod.net.")},
+    "averaged": lambda s: {"n_averaged": torch.tensor(5), **add_prefix(s, "module.")},
+    "compiled": lambda s: add_prefix(s, "_orig_mod."),
+    "module.module": lambda s: add_prefix(s, "module.module."),
+    "a stack": lambda s: {"state_dict": add_prefix(s, "model.module._orig_mod.net.")},
     "within a name": lambda s: {
         key.replace("BACKBONE.", "BACKBONE.module."): value for key, value in s.items()
     },
@@ -191,7 +193,7 @@ def test_every_form_of_file_whatever_its_extension(tmp_path: Path, state: State)
 def test_several_sets_of_weights_are_a_question(tmp_path: Path, state: State) -> None:
     other = {key: value * 0 + 1 for key, value in state.items()}
     path = save(
-        tmp_path, {"model": other, "ema": {"module": prefixed(state, "module.")}, "epoch": 3}
+        tmp_path, {"model": other, "ema": {"module": add_prefix(state, "module.")}, "epoch": 3}
     )
     assert (
         "holds several sets of weights: model, ema.module; say which one is meant: --weights NAME"
@@ -200,7 +202,7 @@ def test_several_sets_of_weights_are_a_question(tmp_path: Path, state: State) ->
     check_loads(path, state, "ema")
     check_loads(path, other, "model")
     assert "has no weights 'teacher'; it holds model, ema.module" in refusal(path, "teacher")
-    path = save(tmp_path, {**prefixed(state, "teacher."), **prefixed(other, "student.")})
+    path = save(tmp_path, {**add_prefix(state, "teacher."), **add_prefix(other, "student.")})
     assert "several sets of weights: teacher, student" in refusal(path)
     check_loads(path, state, "teacher")
 
@@ -254,19 +256,19 @@ def test_what_a_pickle_names_cannot_be_changed(tmp_path: Path) -> None:
     assert not hasattr(torch._utils._rebuild_tensor_v2, "evil")
 
 
-def zip_of(path: Path, entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
+def write_zip(path: Path, entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
     with zipfile.ZipFile(path, "w", compression) as archive:
         for name, content in entries.items():
             archive.writestr(name, content)
     return path
 
 
-def edited(
+def edit_zip(
     path: Path, name: str, change: Callable[[bytes], bytes], compression: int = zipfile.ZIP_STORED
 ) -> Path:
     with zipfile.ZipFile(path) as archive:
         entries = {each: archive.read(each) for each in archive.namelist()}
-    return zip_of(
+    return write_zip(
         path,
         {each: change(data) if each.endswith(name) else data for each, data in entries.items()},
         compression,
@@ -275,7 +277,7 @@ def edited(
 
 def test_sizes_are_known_before_anything_is_allocated(tmp_path: Path) -> None:
     path = save(tmp_path, {"BACKBONE.x": torch.zeros(1 << 24)})
-    assert "unpack to" in refusal(edited(path, "/data/0", bytes, zipfile.ZIP_DEFLATED))
+    assert "unpack to" in refusal(edit_zip(path, "/data/0", bytes, zipfile.ZIP_DEFLATED))
     count = (1 << 24).to_bytes(4, "little")
     path = save(
         tmp_path, {"BACKBONE.x": torch.zeros(1 << 24)}, _use_new_zipfile_serialization=False
@@ -301,7 +303,7 @@ def test_a_value_that_is_named_many_times_is_not_copied_as_often(tmp_path: Path)
 
 def test_tensors_stay_within_their_storage(tmp_path: Path) -> None:
     path = save(tmp_path, {"BACKBONE.x": torch.zeros(64, 3)})
-    assert "cut short or damaged" in refusal(edited(path, "/data/0", lambda data: data[:-4]))
+    assert "cut short or damaged" in refusal(edit_zip(path, "/data/0", lambda data: data[:-4]))
 
 
 def torch_script(path: Path) -> None:
@@ -319,7 +321,7 @@ def onnx_file(path: Path) -> None:
     assert onnx.load(path).producer_name == "pytorch"
 
 
-def tar_of(path: Path) -> None:
+def write_tar(path: Path) -> None:
     with tarfile.open(path, "w") as archive:
         archive.addfile(tarfile.TarInfo("pickle"), io.BytesIO())
 
@@ -340,9 +342,9 @@ OTHERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "gzip": (lambda p: p.write_bytes(b"\x1f\x8b\x08\x00"), "gzip archive"),
     "script": (torch_script, "TorchScript archive"),
     "onnx": (onnx_file, "an ONNX network"),
-    "tar": (tar_of, "tar archive"),
-    "npz": (lambda p: zip_of(p, {"a.npy": b"\x93NUMPY"}), "NumPy arrays"),
-    "zip": (lambda p: zip_of(p, {"readme.txt": b"x"}), "readme.txt"),
+    "tar": (write_tar, "tar archive"),
+    "npz": (lambda p: write_zip(p, {"a.npy": b"\x93NUMPY"}), "NumPy arrays"),
+    "zip": (lambda p: write_zip(p, {"readme.txt": b"x"}), "readme.txt"),
     "torn zip": (lambda p: p.write_bytes(b"PK\x03\x04 torn"), "cut short or damaged"),
     "torn safetensors": (
         lambda p: p.write_bytes(struct.pack("<Q", 900) + json.dumps({}).encode()),

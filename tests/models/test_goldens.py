@@ -20,8 +20,8 @@ def worst_difference(folder: Path, name: str) -> float:
     """
     expected = np.load(folder / f"{name}.npz")
     network = load_checkpoint(folder / f"{name}.pth", folder / f"{name}.yml")
-    pictures = np.stack([expected[f"img/{modality}"] for modality in ("RGB", "NI", "TI")], axis=1)
-    images = (torch.from_numpy(pictures).permute(0, 1, 4, 2, 3).float() / 255 - 0.5) / 0.5
+    pixels = np.stack([expected[f"img/{modality}"] for modality in ("RGB", "NI", "TI")], axis=1)
+    images = (torch.from_numpy(pixels).permute(0, 1, 4, 2, 3).float() / 255 - 0.5) / 0.5
     camera = torch.from_numpy(expected["cam"])
     names = [key for key in expected.files if key.startswith("out/")]
     assert names
@@ -53,7 +53,7 @@ def test_own_goldens(name: str) -> None:
     assert worst_difference(GOLDENS, name) <= TOLERANCE
 
 
-def test_presence_is_the_same_as_a_zero_picture() -> None:
+def test_presence_is_the_same_as_a_zero_image() -> None:
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
     images = torch.randn(2, 3, 3, 64, 32)
     zeroed = images.clone()

@@ -21,7 +21,7 @@ from trireid.samples import ConfigError
 OVERLAPPING = replace(IMAGENET, stride=8, cameras=3, sie_coe=3.0, aggregation_ratio=0.6)
 
 
-def saved(folder: Path, config: NetworkConfig) -> Path:
+def save(folder: Path, config: NetworkConfig) -> Path:
     torch.manual_seed(1)
     torch.save(get_published_state(ReIdNetwork(config)), folder / "best.pth")
     return folder / "best.pth"
@@ -32,7 +32,7 @@ def test_strides_may_overlap(tmp_path: Path) -> None:
 
     N_c is counted by the stride: 8 * 4 * 0.6 * 0.5 = 9.6.
     """
-    loaded = load_checkpoint(saved(tmp_path, OVERLAPPING), to_research_yaml(OVERLAPPING))
+    loaded = load_checkpoint(save(tmp_path, OVERLAPPING), to_research_yaml(OVERLAPPING))
     assert loaded.config == OVERLAPPING
     assert (loaded.config.grid, loaded.config.selected_patches, loaded.config.aggregated) == (
         (7, 3),
@@ -43,7 +43,7 @@ def test_strides_may_overlap(tmp_path: Path) -> None:
 
 
 def test_the_camera_is_on_every_token(tmp_path: Path) -> None:
-    network = load_checkpoint(saved(tmp_path, OVERLAPPING), to_research_yaml(OVERLAPPING))
+    network = load_checkpoint(save(tmp_path, OVERLAPPING), to_research_yaml(OVERLAPPING))
     vit, images = network.backbone.base, torch.randn(1, 3, 64, 32)
     with torch.inference_mode():
         shift = 3.0 * network.get_parameter("backbone.base.sie_embed")[2]
@@ -58,7 +58,7 @@ def test_one_camera_has_no_embedding(tmp_path: Path) -> None:
     config = replace(IMAGENET, cameras=0)
     settings = to_research_yaml(config)
     settings["MODEL"]["SIE_CAMERA"] = True
-    assert load_checkpoint(saved(tmp_path, config), settings).config.cameras == 0
+    assert load_checkpoint(save(tmp_path, config), settings).config.cameras == 0
 
 
 def test_a_table_that_the_yaml_does_not_want_is_refused(tmp_path: Path) -> None:
@@ -67,4 +67,4 @@ def test_a_table_that_the_yaml_does_not_want_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"MODEL\.SIE_CAMERA: the YAML says False, the checkpoint True"
     ):
-        load_checkpoint(saved(tmp_path, OVERLAPPING), settings)
+        load_checkpoint(save(tmp_path, OVERLAPPING), settings)

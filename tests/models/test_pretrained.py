@@ -16,7 +16,7 @@ from trireid.models import Backbone, NetworkConfig, ReIdNetwork, load_pretrained
 from trireid.models.position import resize_position_embedding
 from trireid.samples import CheckpointError
 
-#: A backbone pretrained on 64 x 64 pictures: 4 x 4 patches.
+#: A backbone pretrained on 64 x 64 images: 4 x 4 patches.
 SQUARE = replace(CONFIG, image_size=(64, 64))
 IMAGENET = NetworkConfig(
     backbone=Backbone.IMAGENET,
@@ -28,13 +28,13 @@ IMAGENET = NetworkConfig(
 )
 
 
-def pretrained(config: NetworkConfig) -> dict[str, Tensor]:
+def make_pretrained(config: NetworkConfig) -> dict[str, Tensor]:
     torch.manual_seed(3)
     state = ReIdNetwork(config).backbone.base.state_dict()
     return {key: torch.randn_like(value) for key, value in state.items() if key != "sie_embed"}
 
 
-def expected_positions(given: Tensor) -> Tensor:
+def resize_by_hand(given: Tensor) -> Tensor:
     """Each of the 4 x 2 target patches, bilinear between the columns of the 4 x 4 source
     (half-pixel centres).
     """
@@ -43,7 +43,7 @@ def expected_positions(given: Tensor) -> Tensor:
 
 
 class Clip(nn.Module):
-    """As OpenAI's archive has it: the visual part under `visual`, half precision, text beside it."""
+    """OpenAI's archive: the visual part under `visual`, in half precision, and a text part."""
 
     def __init__(self, state: dict[str, Tensor]) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Clip(nn.Module):
 
 @pytest.mark.parametrize("form", ["archive", "state_dict"])
 def test_clip(tmp_path: Path, form: str) -> None:
-    state = pretrained(SQUARE)
+    state = make_pretrained(SQUARE)
     clip, path = Clip(state), tmp_path / "ViT-B-16.pt"
     if form == "archive":
         with warnings.catch_warnings():
@@ -71,7 +71,7 @@ def test_clip(tmp_path: Path, form: str) -> None:
     tolerance = 0 if form == "archive" else 2e-3
     base = network.backbone.base.state_dict()
     for key, value in state.items():
-        wanted = expected_positions(value) if key == "positional_embedding" else value
+        wanted = resize_by_hand(value) if key == "positional_embedding" else value
         torch.testing.assert_close(base[key], wanted, atol=max(tolerance, 1e-6), rtol=tolerance)
     for key, value in network.state_dict().items():
         if not key.startswith("backbone.base."):
@@ -79,7 +79,7 @@ def test_clip(tmp_path: Path, form: str) -> None:
 
 
 def test_timm(tmp_path: Path) -> None:
-    state = pretrained(replace(IMAGENET, image_size=(64, 64)))
+    state = make_pretrained(replace(IMAGENET, image_size=(64, 64)))
     torch.save(
         {**state, "head.weight": torch.zeros(5, 64), "head.bias": torch.zeros(5)},
         tmp_path / "vit.pth",
@@ -101,7 +101,7 @@ def test_timm(tmp_path: Path) -> None:
 def test_positions_of_the_same_aspect_or_of_a_square_fit(
     given: tuple[int, int], grid: tuple[int, int]
 ) -> None:
-    """A start from the same network on smaller pictures: a plane stays a plane."""
+    """Weights of the same network on smaller images: a plane stays a plane."""
     rows = torch.arange(given[0]).repeat_interleave(given[1]).float()
     columns = torch.arange(given[1]).repeat(given[0]).float()
     fitted = resize_position_embedding(
@@ -115,7 +115,7 @@ def test_positions_of_the_same_aspect_or_of_a_square_fit(
 
 
 def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
-    state = pretrained(SQUARE)
+    state = make_pretrained(SQUARE)
     torch.save(state, tmp_path / "clip.pth")
     with pytest.raises(
         CheckpointError,

@@ -32,7 +32,7 @@ CHECKPOINT = GOLDENS / "tiny_sdtps.pth"
 SETTINGS = to_research_yaml(CONFIG)
 
 
-def changed(**changes: Any) -> dict[str, Any]:
+def change(**changes: Any) -> dict[str, Any]:
     """The settings with keys `SECTION__NAME` in place of their own; None leaves one out."""
     settings = {section: dict(part) for section, part in SETTINGS.items()}
     for key, value in changes.items():
@@ -43,7 +43,7 @@ def changed(**changes: Any) -> dict[str, Any]:
     return settings
 
 
-def saved(folder: Path, config: NetworkConfig) -> Path:
+def save(folder: Path, config: NetworkConfig) -> Path:
     torch.save(get_published_state(ReIdNetwork(config)), folder / "net.pth")
     return folder / "net.pth"
 
@@ -86,12 +86,12 @@ def refusal(settings: Any, checkpoint: Path = CHECKPOINT) -> str:
     ],
 )
 def test_literals_as_yacs_reads_them(changes: dict[str, Any]) -> None:
-    assert load_checkpoint(CHECKPOINT, changed(**changes)).config == CONFIG
+    assert load_checkpoint(CHECKPOINT, change(**changes)).config == CONFIG
 
 
 def test_tuples_as_yacs_writes_them(tmp_path: Path) -> None:
     path = tmp_path / "dump.yml"
-    path.write_text(yaml.dump(changed(INPUT__SIZE_TEST=(64, 32), MODEL__STRIDE_SIZE=(16, 16))))
+    path.write_text(yaml.dump(change(INPUT__SIZE_TEST=(64, 32), MODEL__STRIDE_SIZE=(16, 16))))
     assert "!!python/tuple" in path.read_text()
     assert load_checkpoint(CHECKPOINT, path).config == CONFIG
 
@@ -122,7 +122,7 @@ def test_tuples_as_yacs_writes_them(tmp_path: Path) -> None:
     ],
 )
 def test_values_and_keys_that_cannot_be_are_named(changes: dict[str, Any], words: str) -> None:
-    assert words in refusal(changed(**changes))
+    assert words in refusal(change(**changes))
 
 
 def test_sections_that_are_not_there_or_misspelt() -> None:
@@ -134,7 +134,7 @@ def test_sections_that_are_not_there_or_misspelt() -> None:
 
 
 def test_keys_that_are_not_known_are_named_in_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    settings = changed(
+    settings = change(
         MODEL__DEVICE="cuda",
         MODEL__SDTPS_USE_GUMBEL=True,
         TEST__RE_RANKING="no",
@@ -143,7 +143,7 @@ def test_keys_that_are_not_known_are_named_in_a_warning(caplog: pytest.LogCaptur
     with caplog.at_level(logging.WARNING):
         load_checkpoint(CHECKPOINT, {**settings, "SOLVER": {"BASE_LR": 1}, "OUTPUT_DIR": "x"})
         assert not caplog.messages
-        load_checkpoint(CHECKPOINT, {**changed(MODEL__QUIET=1, TEST__LOUD=2), "EXTRA": 1})
+        load_checkpoint(CHECKPOINT, {**change(MODEL__QUIET=1, TEST__LOUD=2), "EXTRA": 1})
     (line,) = caplog.messages
     assert all(key in line for key in ("EXTRA", "MODEL.QUIET", "TEST.LOUD"))
 
@@ -189,7 +189,7 @@ class TestAbsentKeys:
             moe_heads=2,
         )
         bare = {"INPUT": {"SIZE_TEST": [64, 32]}}
-        assert load_checkpoint(saved(tmp_path, config), bare).config == config
+        assert load_checkpoint(save(tmp_path, config), bare).config == config
         imagenet = NetworkConfig(
             backbone=Backbone.IMAGENET,
             image_size=(64, 32),
@@ -199,7 +199,7 @@ class TestAbsentKeys:
             head=Head.NONE,
             global_local=False,
         )
-        loaded = load_checkpoint(saved(tmp_path, imagenet), bare).config
+        loaded = load_checkpoint(save(tmp_path, imagenet), bare).config
         assert (loaded.backbone, loaded.head, loaded.cameras) == (Backbone.IMAGENET, Head.NONE, 0)
         # Parts that it lacks: their defaults change nothing but the fingerprint, which stays what
         # it was.
@@ -207,12 +207,12 @@ class TestAbsentKeys:
 
     def test_a_message_says_whose_value_it_is(self) -> None:
         assert "INPUT.SIZE_TEST: the research code's default is 128 patches (256x128" in refusal(
-            changed(INPUT__SIZE_TEST=None)
+            change(INPUT__SIZE_TEST=None)
         )
         assert "INPUT.SIZE_TEST: the YAML says 128 patches" in refusal(
-            changed(INPUT__SIZE_TEST=[256, 128])
+            change(INPUT__SIZE_TEST=[256, 128])
         )
-        aggregation = refusal(changed(MODEL__SDTPS_AGGR_RATIO=None))
+        aggregation = refusal(change(MODEL__SDTPS_AGGR_RATIO=None))
         assert (
             "MODEL.SDTPS_AGGR_RATIO: the research code's default is 1 tokens, the checkpoint 2"
             in aggregation
@@ -229,7 +229,7 @@ class TestBases:
 
     def test_a_base_is_followed_and_overruled(self, tmp_path: Path) -> None:
         (tmp_path / "sub").mkdir()
-        self.write(tmp_path, base=changed(MODEL__SIE_COE=7.0))
+        self.write(tmp_path, base=change(MODEL__SIE_COE=7.0))
         path = self.write(
             tmp_path / "sub", top={"_BASE_": "../base.yml", "MODEL": {"SIE_COE": 1.0}}
         )
@@ -268,7 +268,7 @@ class TestOverrides:
             "MODEL.DEVICE_ID",
             "('0')",
         ]
-        settings = changed(MODEL__SIE_COE=2.0, INPUT__SIZE_TEST=None, TEST__FEAT_NORM="no")
+        settings = change(MODEL__SIE_COE=2.0, INPUT__SIZE_TEST=None, TEST__FEAT_NORM="no")
         assert load_checkpoint(CHECKPOINT, read_research_yaml(settings, pairs)).config == CONFIG
         assert settings["MODEL"]["SIE_COE"] == 2.0
 

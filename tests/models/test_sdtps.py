@@ -34,10 +34,10 @@ def test_ratios_that_leave_no_token_are_refused() -> None:
         replace(CONFIG, aggregation_ratio=0.1)
 
 
-def gathered(
+def gather(
     patches: Tensor, scores: Tensor, sparse: TokenSparse, aggregation: TokenAggregation
 ) -> Tensor:
-    """Steps 4 to 7 for one sample [N, C], with the kept and the dropped patches taken out by index."""
+    """Steps 4 to 7 for one sample [N, C], selected and dropped patches gathered by index."""
     order = torch.argsort(scores, descending=True)
     kept, dropped = patches[order[: sparse.selected_patches]], order[sparse.selected_patches :]
     weights = functional.softmax(aggregation.scale[0] * aggregation.weight(kept).T, dim=-1)
@@ -66,7 +66,7 @@ def test_masks_give_what_a_gather_gives(seed: int, sparse_ratio: float, batch: i
         ):
             sparse, aggregation = getattr(head, f"{name}_sparse"), getattr(head, f"{name}_aggr")
             for row in range(batch):
-                expected = gathered(patches[row, index], selection.scores[row], sparse, aggregation)
+                expected = gather(patches[row, index], selection.scores[row], sparse, aggregation)
                 torch.testing.assert_close(selection.feature[row], expected, atol=1e-5, rtol=1e-4)
                 best = torch.topk(selection.scores[row], config.selected_patches).indices
                 assert set(selection.selected_patches[row].tolist()) == set(best.tolist())

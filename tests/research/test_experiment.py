@@ -129,7 +129,7 @@ def test_a_small_comparison_from_end_to_end(tmp_path: Path) -> None:
     assert start["conv1.weight"].shape == (128, 3, 16, 16)
 
 
-def prepared(folder: Path) -> None:
+def prepare(folder: Path) -> None:
     """A folder whose pretraining and costs are there."""
     (folder / "backbone.pth").touch()
     (folder / "cost.json").write_text(json.dumps(dict.fromkeys(ARMS, 0.125)))
@@ -153,7 +153,7 @@ def fake_runs(monkeypatch: pytest.MonkeyPatch, code: int, leaves: str) -> list[P
 def test_what_is_finished_or_in_other_hands_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared(tmp_path)
+    prepare(tmp_path)
     started = fake_runs(monkeypatch, 0, "result.json")
     other = get_run_folder(tmp_path, "none", 1)
     other.mkdir(parents=True)
@@ -170,7 +170,7 @@ def test_what_is_finished_or_in_other_hands_is_passed_over(
 def test_a_run_that_diverges_is_a_result_and_one_that_breaks_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared(tmp_path)
+    prepare(tmp_path)
     started = fake_runs(monkeypatch, 1, "stopped.pt")
     run_experiment(tmp_path, ["full"], 1, Scale())
     assert (get_run_folder(tmp_path, "full", 0) / "stopped.txt").read_text() == "why it ended\n"
@@ -181,8 +181,8 @@ def test_a_run_that_diverges_is_a_result_and_one_that_breaks_is_not(
         run_experiment(tmp_path, ["none"], 1, Scale())
 
 
-def left(folder: Path, arm: str, seed: int, score: float | None) -> None:
-    """What a run leaves, as far as the report reads it."""
+def write_run(folder: Path, arm: str, seed: int, score: float | None) -> None:
+    """Write the files of a run that the report reads."""
     run = get_run_folder(folder, arm, seed)
     run.mkdir(parents=True)
     (run / "train.yml").write_text(yaml.safe_dump(make_common_settings(Scale(), folder)))
@@ -209,11 +209,11 @@ def left(folder: Path, arm: str, seed: int, score: float | None) -> None:
 
 
 def test_the_report_says_what_the_runs_left(tmp_path: Path) -> None:
-    left(tmp_path, "full", 0, 60)
-    left(tmp_path, "full", 1, 64)
-    left(tmp_path, "none", 0, None)
-    left(tmp_path, "none", 1, 61.5)
-    prepared(tmp_path)
+    write_run(tmp_path, "full", 0, 60)
+    write_run(tmp_path, "full", 1, 64)
+    write_run(tmp_path, "none", 0, None)
+    write_run(tmp_path, "none", 1, 61.5)
+    prepare(tmp_path)
     report = tmp_path / "report.md"
     report.write_text(
         "# Title\n\nwords before\n\n<!-- results -->\nold\n<!-- end of results -->\n\nwords after\n"

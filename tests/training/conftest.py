@@ -1,4 +1,4 @@
-"""A small run: a network of one block, pictures of one colour per identity."""
+"""A small run: a network of one block, images of one color per identity."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ torch.set_num_threads(1)  # the networks are tiny: a second thread only waits fo
 Changed = Callable[..., Settings]
 
 
-def coloured(identities: int, each: int = 4, seed: int = 0, prefix: str = "p") -> ImageSet:
-    """64 x 32 pictures; identities differ in colour, shots in noise, every shot is another
+def make_image_set(identities: int, each: int = 4, seed: int = 0, prefix: str = "p") -> ImageSet:
+    """64 x 32 images; identities differ in color, shots in noise, every shot is another
     camera's.
     """
     draw = np.random.default_rng(seed)
@@ -45,7 +45,11 @@ def coloured(identities: int, each: int = 4, seed: int = 0, prefix: str = "p") -
 @pytest.fixture(scope="session")
 def data() -> Data:
     """Six identities to train on, three to validate with, three to test on."""
-    return Data(coloured(6), coloured(3, seed=1, prefix="v"), coloured(3, seed=2, prefix="t"))
+    return Data(
+        make_image_set(6),
+        make_image_set(3, seed=1, prefix="v"),
+        make_image_set(3, seed=2, prefix="t"),
+    )
 
 
 @pytest.fixture
@@ -77,7 +81,7 @@ def changed(settings: Settings) -> Changed:
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of drawn pictures that all runs share: drawing takes longer than these runs do."""
+    """A cache of synthetic images that all runs share: drawing takes longer than these runs do."""
     return tmp_path_factory.mktemp("drawn")
 
 
@@ -85,7 +89,9 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_yaml(tmp_path: Path, drawn: Path) -> Path:
     """A run's configuration in a file: 64 drawn steps, long enough to be killed in."""
     (tmp_path / "run.yml").write_text(
-        "network: {image_size: [64, 32], width: 64, depth: 1, channels: 32, cameras: 6, aggregation_ratio: 0.5}\n"
+        "network: "
+        "{image_size: [64, 32], width: 64, depth: 1, channels: 32, cameras: 6, "
+        "aggregation_ratio: 0.5}\n"
         "data: {source: 'synthetic:person:8', validation_identities: 2, cache: CACHE}\n"
         "batch: {identities: 2, samples: 4}\n"
         "sdtps: {gumbel: on}\n"

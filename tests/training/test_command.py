@@ -1,4 +1,4 @@
-"""The three commands: what cannot be used gets one line and exit code 2, a run that stops itself 1."""
+"""The commands: unusable input gets one line and exit code 2, a run that stops itself 1."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trireid.training.settings import DataSettings
 
 LINES = {
     "optimizer: {backbone_l: 1}": "optimizer.backbone_l: unknown key; is backbone_lr meant?",
-    "batch: {identities: 2, samples: 4, size: 12}": "batch.size: 12 is not a multiple of 2 identities x 4 samples = 8",
+    "batch: {identities: 2, samples: 4, size: 12}": "12 is not a multiple of 2 identities x 4",
     "batch: {identities: 2, samples: 9}": "fewer than batch.samples = 9",
     "batch: {identities: 7, samples: 4}": "6 identities are left to train on, and a batch takes 7",
     "data: {source: 'synthetic:person:1', validation_identities: 2}": "has 1 identity",

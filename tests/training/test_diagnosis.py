@@ -1,4 +1,4 @@
-"""Where gradient flows: the parts add up to the whole, and the three errors of the notes are caught
+"""Gradient flow: the parts add up to the whole, and the three errors of the notes are caught
 when planted.
 """
 
@@ -34,27 +34,25 @@ from trireid.training.optimizer import compute_root_mean_square, get_exp_avg_sq
 from trireid.training.settings import Settings
 
 
-def diagnosed(settings: Settings, data: Data) -> Diagnosis:
+def run_diagnosis(settings: Settings, data: Data) -> Diagnosis:
     torch.manual_seed(0)
-    return diagnose(*made(settings, data), settings)
+    return diagnose(*make_parts(settings, data), settings)
 
 
-def made(settings: Settings, data: Data) -> tuple[ReIdNetwork, LossHeads, Batch]:
+def make_parts(settings: Settings, data: Data) -> tuple[ReIdNetwork, LossHeads, Batch]:
     batches = Batches(data.train, settings)
     loss_heads = LossHeads(settings.network, int(batches.labels.max()) + 1, settings.loss)
     return initialize_network(settings), loss_heads, batches.make(0)
 
 
-def test_nothing_is_at_fault_with_the_default_recipe(
-    settings: Settings, changed: Changed, data: Data
-) -> None:
-    assert diagnosed(settings, data).errors == []
-    assert diagnosed(changed(sdtps={"gumbel": Gumbel.ON}), data).errors == []
+def test_the_default_recipe_has_no_errors(settings: Settings, changed: Changed, data: Data) -> None:
+    assert run_diagnosis(settings, data).errors == []
+    assert run_diagnosis(changed(sdtps={"gumbel": Gumbel.ON}), data).errors == []
 
 
 def test_norms_are_those_of_a_plain_backward_pass(changed: Changed, data: Data) -> None:
     """Against PyTorch's own `.grad`, with the same noise."""
-    network, loss_heads, batch = made(changed(sdtps={"gumbel": Gumbel.ON}), data)
+    network, loss_heads, batch = make_parts(changed(sdtps={"gumbel": Gumbel.ON}), data)
     torch.manual_seed(1)
     measured = measure_gradients(network, loss_heads, batch)
     torch.manual_seed(1)
@@ -76,7 +74,7 @@ def test_the_paths_add_up_to_the_head(changed: Changed, data: Data) -> None:
     """
     import trireid.training.gradients as module
 
-    network, loss_heads, batch = made(changed(sdtps={"gumbel": Gumbel.ON}), data)
+    network, loss_heads, batch = make_parts(changed(sdtps={"gumbel": Gumbel.ON}), data)
     torch.manual_seed(1)
     with module._record_paths(network.train()) as taps:
         features = network.features(batch.images, batch.camera, batch.present)
@@ -119,7 +117,7 @@ def test_the_paths_add_up_to_the_head(changed: Changed, data: Data) -> None:
 def test_detached_scores_are_caught(
     switch: AttentionGradient, cut: set[str], changed: Changed, data: Data
 ) -> None:
-    found = diagnosed(changed(sdtps={"attention_gradient": switch}), data)
+    found = run_diagnosis(changed(sdtps={"attention_gradient": switch}), data)
     assert {name for name in ("own", "cross") if found.gradients.paths[name] is None} == cut
     assert [
         error for error in found.errors if "detached by sdtps.attention_gradient" in error
@@ -139,7 +137,7 @@ def test_scores_detached_in_the_code_are_caught(
             return attention(directions, feature)
 
     monkeypatch.setattr(trireid.models.sdtps, "score_similarity", under_no_grad)
-    errors = diagnosed(settings, data).errors
+    errors = run_diagnosis(settings, data).errors
     assert errors == [
         "no gradient passes through the own score",
         "no gradient passes through the cross scores",
@@ -147,8 +145,8 @@ def test_scores_detached_in_the_code_are_caught(
 
 
 def test_the_published_mask_is_caught(changed: Changed, data: Data) -> None:
-    found = diagnosed(changed(sdtps={"gumbel": Gumbel.PUBLISHED}), data)
-    assert any("through the mask of the kept explodes" in error for error in found.errors)
+    found = run_diagnosis(changed(sdtps={"gumbel": Gumbel.PUBLISHED}), data)
+    assert any("through the mask of the selected explodes" in error for error in found.errors)
     assert any("score_predictor explodes" in error for error in found.errors)
     assert found.gradients.mask_share["backbone"] == pytest.approx(1, abs=1e-3)
     assert found.gradients.update_share["backbone"] > 0.9
@@ -159,7 +157,7 @@ def test_the_published_mask_is_caught(changed: Changed, data: Data) -> None:
 
 
 def test_a_sound_mask_has_a_small_share_of_the_update(changed: Changed, data: Data) -> None:
-    found = diagnosed(changed(sdtps={"gumbel": Gumbel.ON}), data)
+    found = run_diagnosis(changed(sdtps={"gumbel": Gumbel.ON}), data)
     assert abs(found.gradients.mask_share["backbone"]) < 0.01
     assert abs(found.gradients.update_share["backbone"]) < 0.05
 
@@ -182,7 +180,7 @@ def test_what_adam_divides_by_is_what_torch_divides_by() -> None:
 
 
 def test_evaluation_that_hides_the_head_is_caught(changed: Changed, data: Data) -> None:
-    found = diagnosed(changed(logging={"patterns": (3,)}), data)
+    found = run_diagnosis(changed(logging={"patterns": (3,)}), data)
     assert found.reads == {3: ("ori", "head")}
     assert [error for error in found.errors if "never shows the head features apart" in error]
     assert "evaluation's pattern 3 reads: ori, head" in format_diagnosis(found)
@@ -193,11 +191,11 @@ def test_evaluation_that_says_pattern_2_and_reads_both_is_caught(
 ) -> None:
     """The error itself: a flag that forgot SDTPS, so that every pattern was the concatenation."""
 
-    def concatenated(features: Features, pattern: int) -> Tensor:
+    def concatenate(features: Features, pattern: int) -> Tensor:
         return features.both
 
-    monkeypatch.setattr(trireid.training.diagnosis, "select_embedding", concatenated)
-    errors = diagnosed(settings, data).errors
+    monkeypatch.setattr(trireid.training.diagnosis, "select_embedding", concatenate)
+    errors = run_diagnosis(settings, data).errors
     assert any(
         "never shows the head features apart (it reports patterns [1, 2, 3])" in error
         for error in errors
@@ -205,7 +203,7 @@ def test_evaluation_that_says_pattern_2_and_reads_both_is_caught(
 
 
 def test_a_dead_module_is_named(settings: Settings, data: Data) -> None:
-    network, loss_heads, batch = made(settings, data)
+    network, loss_heads, batch = make_parts(settings, data)
     with torch.no_grad():
         network.get_parameter("nir_reduce.1.weight").zero_()
         network.get_parameter("nir_reduce.1.bias").zero_()
@@ -233,38 +231,38 @@ def test_a_checkpoint_is_diagnosed_with_its_own_settings(run_yaml: Path, tmp_pat
     start = diagnose_file(run_yaml)
     assert found.gradients.loss < start.gradients.loss
     assert to_mapping(found)["reads"] == {1: ("ori",), 2: ("head",), 3: ("ori", "head")}
-    foreign = tmp_path / "foreign.pth"
-    torch.save({"state_dict": {}}, foreign)
+    other = tmp_path / "other.pth"
+    torch.save({"state_dict": {}}, other)
     with pytest.raises(ConfigError, match="carries no training settings"):
-        diagnose_file(foreign)
+        diagnose_file(other)
 
 
-def head_of(gumbel: Gumbel) -> Sdtps:
+def make_head(gumbel: Gumbel) -> Sdtps:
     torch.manual_seed(0)
     head = Sdtps(CONFIG).train()
     head.train_with(AttentionGradient.FULL, gumbel, tau=0.7)
     return head
 
 
-def parts_of(head: Sdtps) -> tuple[TokenSparse, TokenAggregation]:
+def get_parts(head: Sdtps) -> tuple[TokenSparse, TokenAggregation]:
     sparse, aggregation = head.get_submodule("rgb_sparse"), head.get_submodule("rgb_aggr")
     assert isinstance(sparse, TokenSparse)
     assert isinstance(aggregation, TokenAggregation)
     return sparse, aggregation
 
 
-def passed(gumbel: Gumbel, patches: Tensor, globals_: Tensor) -> Tensor:
+def embed(gumbel: Gumbel, patches: Tensor, globals_: Tensor) -> Tensor:
     torch.manual_seed(4)
     return torch.cat(
-        [selection.feature for selection in head_of(gumbel)(patches, globals_)], dim=-1
+        [selection.feature for selection in make_head(gumbel)(patches, globals_)], dim=-1
     )
 
 
 def test_no_estimate_changes_a_value() -> None:
     patches, globals_ = torch.randn(2, 3, CONFIG.patches, 32), torch.randn(2, 3, 32)
-    off = passed(Gumbel.OFF, patches, globals_)
+    off = embed(Gumbel.OFF, patches, globals_)
     for gumbel in (Gumbel.ON, Gumbel.PUBLISHED):
-        assert torch.equal(passed(gumbel, patches, globals_), off)
+        assert torch.equal(embed(gumbel, patches, globals_), off)
 
 
 def test_the_estimate_has_the_soft_masks_gradient() -> None:
@@ -272,7 +270,7 @@ def test_the_estimate_has_the_soft_masks_gradient() -> None:
 
     (dL/dmask) J, J the softmax's Jacobian, against autograd.
     """
-    sparse, aggregation = parts_of(head_of(Gumbel.ON))
+    sparse, aggregation = get_parts(make_head(Gumbel.ON))
     patches, scores = (
         torch.randn(1, CONFIG.patches, 32),
         torch.rand(1, CONFIG.patches, requires_grad=True),
@@ -301,7 +299,7 @@ def test_the_estimate_has_the_soft_masks_gradient() -> None:
 
 
 def test_the_published_estimate_is_ten_thousand_million_times_too_large() -> None:
-    sparse, aggregation = parts_of(head_of(Gumbel.PUBLISHED))
+    sparse, aggregation = get_parts(make_head(Gumbel.PUBLISHED))
     patches, scores = (
         torch.randn(1, CONFIG.patches, 32),
         torch.rand(1, CONFIG.patches, requires_grad=True),
@@ -319,7 +317,7 @@ def test_the_published_estimate_is_ten_thousand_million_times_too_large() -> Non
 
 
 def test_noise_is_for_training_only() -> None:
-    sparse, _ = parts_of(head_of(Gumbel.ON).eval())
+    sparse, _ = get_parts(make_head(Gumbel.ON).eval())
     assert sparse.straight_through(torch.rand(1, CONFIG.patches)) is None
 
 

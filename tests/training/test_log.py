@@ -1,4 +1,4 @@
-"""TensorBoard's format: checksums of the standard, records that an independent reader takes apart."""
+"""TensorBoard's event files, read by an independent reader, and the CSV tables."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from trireid.training.log import Log, Table
 
 
 def records(path: Path) -> list[bytes]:
-    """The records of a file, their checksums held against a CRC computed bit by bit."""
+    """The records of a file, their checksums compared with a CRC computed bit by bit."""
     content, found = path.read_bytes(), []
     while content:
         (length,) = struct.unpack("<Q", content[:8])
         data = content[12 : 12 + length]
-        assert struct.unpack("<I", content[8:12])[0] == masked(content[:8])
-        assert struct.unpack("<I", content[12 + length : 16 + length])[0] == masked(data)
+        assert struct.unpack("<I", content[8:12])[0] == compute_checksum(content[:8])
+        assert struct.unpack("<I", content[12 + length : 16 + length])[0] == compute_checksum(data)
         found.append(data)
         content = content[16 + length :]
     return found
 
 
-def masked(data: bytes) -> int:
+def compute_checksum(data: bytes) -> int:
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte

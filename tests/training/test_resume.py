@@ -54,7 +54,7 @@ def same_run(one: Path, two: Path) -> None:
 
 
 def test_a_killed_run_goes_on_to_the_bit(run_yaml: Path, tmp_path: Path) -> None:
-    """Twice `kill -9`, at no particular place, against a run that nobody touched; noise and dropped
+    """Twice `kill -9`, at no particular place, against an uninterrupted run; noise and dropped
     modalities are on.
     """
     straight, broken = tmp_path / "straight", tmp_path / "broken"

@@ -47,7 +47,7 @@ def test_it_goes_as_real_autocast_goes(seed: int) -> None:
     network = ReIdNetwork(CONFIG)
     images, camera = torch.randn(4, 3, 3, 64, 32), torch.zeros(4, dtype=torch.int64)
 
-    def passed(context: object) -> tuple[torch.Tensor, torch.Tensor]:
+    def run_pass(context: object) -> tuple[torch.Tensor, torch.Tensor]:
         network.zero_grad()
         with context:  # type: ignore[attr-defined]
             both = network.features(images, camera).both.float()
@@ -56,8 +56,8 @@ def test_it_goes_as_real_autocast_goes(seed: int) -> None:
         assert gradient is not None
         return both.detach(), gradient.clone()
 
-    real = passed(torch.autocast("cpu", torch.float16))
-    emulated, plain = passed(Float16Products()), passed(torch.autocast("cpu", enabled=False))
+    real = run_pass(torch.autocast("cpu", torch.float16))
+    emulated, plain = run_pass(Float16Products()), run_pass(torch.autocast("cpu", enabled=False))
     for a, b, c in zip(real, emulated, plain, strict=True):
         assert float((a - b).norm()) < 0.02 * float(a.norm())
         assert not torch.equal(b, c)

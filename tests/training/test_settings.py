@@ -25,7 +25,7 @@ MINIMAL: dict[str, Any] = {
 }
 
 
-def changed(path: str, value: object) -> dict[str, Any]:
+def change(path: str, value: object) -> dict[str, Any]:
     settings = deepcopy(MINIMAL)
     *above, key = path.split(".")
     part = settings
@@ -50,7 +50,7 @@ def test_the_defaults_are_the_notes_recipe() -> None:
 
 
 def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
-    settings = parse_settings(changed("augmentation.drop_modality", 0.25))
+    settings = parse_settings(change("augmentation.drop_modality", 0.25))
     (tmp_path / "run.yml").write_text(yaml.safe_dump(settings.to_mapping()))
     assert read_settings(tmp_path / "run.yml") == settings
 
@@ -59,7 +59,8 @@ def test_yaml_has_no_trap(tmp_path: Path) -> None:
     """A bare on, off and 5e-6 are a boolean and text to YAML."""
     (tmp_path / "run.yml").write_text(
         "network: {image_size: [64, 32], width: 64}\ndata: {source: 'synthetic:person:20'}\n"
-        "sdtps: {gumbel: on, attention_gradient: none}\noptimiser: {backbone_lr: 5e-6}\nloss: {margin: null}\n"
+        "sdtps: {gumbel: on, attention_gradient: none}\noptimizer: {backbone_lr: 5e-6}\nloss: "
+        "{margin: null}\n"
     )
     settings = read_settings(tmp_path / "run.yml")
     assert (settings.sdtps.gumbel, settings.sdtps.attention_gradient) == ("on", "none")
@@ -116,12 +117,12 @@ def test_yaml_has_no_trap(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_used_is_named(path: str, value: object, key: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words) as raised:
-        parse_settings(changed(path, value))
+        parse_settings(change(path, value))
     assert raised.value.field == key
 
 
-def test_keys_of_drawn_pictures_are_refused_where_nothing_is_drawn() -> None:
-    settings = changed("data.source", "rgbnt201:/data")
+def test_keys_of_synthetic_images_are_refused_without_a_synthetic_source() -> None:
+    settings = change("data.source", "rgbnt201:/data")
     settings["data"]["shots"] = 3
     with pytest.raises(ConfigError, match=r"data\.shots: has no effect: no source is synthetic"):
         parse_settings(settings)
@@ -130,21 +131,21 @@ def test_keys_of_drawn_pictures_are_refused_where_nothing_is_drawn() -> None:
 
 
 def test_keys_of_a_head_that_is_not_there_are_refused() -> None:
-    settings = changed("network.head", "hdm")
+    settings = change("network.head", "hdm")
     settings["sdtps"] = {"gumbel": "on"}
     with pytest.raises(ConfigError, match=r"sdtps: has no effect: network\.head is hdm"):
         parse_settings(settings)
 
 
 def test_a_larger_batch_takes_more_identities() -> None:
-    assert parse_settings(changed("batch.size", 64)).identities_per_step == 16
+    assert parse_settings(change("batch.size", 64)).identities_per_step == 16
     assert parse_settings(MINIMAL).identities_per_step == 8
 
 
 def test_precision_is_a_choice() -> None:
-    assert isinstance(parse_settings(changed("runtime.precision", "bfloat16")), Settings)
+    assert isinstance(parse_settings(change("runtime.precision", "bfloat16")), Settings)
     assert (
-        parse_settings(changed("runtime.precision", "bfloat16")).runtime.precision
+        parse_settings(change("runtime.precision", "bfloat16")).runtime.precision
         is Precision.BFLOAT16
     )
 

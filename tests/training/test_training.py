@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.training.conftest import Changed, coloured
+from tests.training.conftest import Changed, make_image_set
 from trireid.models import Head, ReIdNetwork, get_published_state, load_checkpoint
 from trireid.models.sdtps import Gumbel
 from trireid.samples import CheckpointError, ConfigError, SourceError, TrireidError
@@ -43,7 +43,7 @@ from trireid.training.settings import (
 from trireid.training.validation import validate
 
 
-def rows_of(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -158,7 +158,7 @@ def test_augmentation_treats_the_three_modalities_alike() -> None:
     )
     assert (changed[:, 0] == changed[:, 1]).all()
     assert (changed[:, 0] == changed[:, 2]).all()
-    assert len({picture.tobytes() for picture in changed[:, 0]}) == 8
+    assert len({image.tobytes() for image in changed[:, 0]}) == 8
 
 
 def test_a_flip_is_a_mirror() -> None:
@@ -255,14 +255,14 @@ def test_a_run_learns_and_leaves_what_it_promises(
     ):
         assert any(name.startswith(part) for name in moved), part
 
-    steps, epochs = rows_of(tmp_path / "log.csv"), rows_of(tmp_path / "epochs.csv")
+    steps, epochs = read_rows(tmp_path / "log.csv"), read_rows(tmp_path / "epochs.csv")
     assert [row["step"] for row in steps] == [str(i) for i in range(1, 13)]
     assert float(steps[-1]["loss"]) < float(steps[0]["loss"])
     assert [bool(row["mAP_2"]) for row in epochs] == [False, True, False, True]
     assert float(epochs[1]["loss"]) == pytest.approx(
         np.mean([float(row["loss"]) for row in steps[3:6]]), rel=1e-4
     )
-    assert [row["epoch"] for row in rows_of(tmp_path / "gradients.csv")] == ["0", "2", "4"]
+    assert [row["epoch"] for row in read_rows(tmp_path / "gradients.csv")] == ["0", "2", "4"]
     result = json.loads((tmp_path / "result.json").read_text())
     best = max(epochs, key=lambda row: float(row["mAP_3"] or -1))
     assert str(result["best_epoch"]) == best["epoch"]
@@ -312,7 +312,7 @@ def test_every_head_trains(head: Head, changed: Changed, data: Data, tmp_path: P
     network = {"head": head, "channels": 64}
     settings = changed(network=network, schedule={"epochs": 1}, augmentation={"drop_modality": 0.5})
     Training(settings, data, tmp_path).run()
-    (row,) = rows_of(tmp_path / "epochs.csv")
+    (row,) = read_rows(tmp_path / "epochs.csv")
     assert math.isfinite(float(row["loss"]))
     assert (row.get("accuracy_head") is None) == (head is Head.NONE)
 
@@ -337,7 +337,7 @@ def test_a_delayed_head_does_not_move_until_it_is_due(
     assert not all(torch.equal(held[name], value) for name, value in start.items())
     again = Training(settings, data, tmp_path / "whole")
     again.run()
-    epochs = rows_of(tmp_path / "whole" / "epochs.csv")
+    epochs = read_rows(tmp_path / "whole" / "epochs.csv")
     assert [bool(row["loss_head"]) for row in epochs] == [False, False, True]
 
 
@@ -387,11 +387,11 @@ def test_start_weights_says_which_of_several_are_meant(settings: Settings, tmp_p
         replace(settings, pretrained=None, pretrained_weights="ema")
 
 
-def test_a_start_on_smaller_pictures_brings_all_but_the_head(
+def test_pretraining_on_smaller_images_brings_all_but_the_head(
     changed: Changed, data: Data, tmp_path: Path
 ) -> None:
-    """The two stages of the embedded defaults: positions are resize_position_embedding, the classifier of the same
-    identities comes along.
+    """The two stages of the embedded defaults: positions are resized, the classifier of the
+    same identities comes along.
     """
     small = {"image_size": (32, 16), "head": Head.NONE}
     halves = replace(
@@ -434,7 +434,7 @@ def test_lower_precisions_train(
         runtime={"precision": precision}, schedule={"epochs": 1}, logging={"diagnose_every": 0}
     )
     Training(settings, data, tmp_path).run()
-    rows = rows_of(tmp_path / "log.csv")
+    rows = read_rows(tmp_path / "log.csv")
     assert all(math.isfinite(float(row["loss"])) for row in rows)
     assert ("scale" in rows[0]) == (precision is not Precision.BFLOAT16)
 
@@ -544,23 +544,23 @@ def test_a_disk_that_fills_up_leaves_the_last_save_whole(
 
 
 def test_held_out_identities_are_in_one_set_only() -> None:
-    train, validation = split_validation(coloured(9), 3, "source")
+    train, validation = split_validation(make_image_set(9), 3, "source")
     names = [set(part.identities.tolist()) for part in (train, validation)]
     assert [len(part) for part in names] == [6, 3]
     assert not names[0] & names[1]
     assert (
-        split_validation(coloured(9), 3, "source")[1].identities.tolist()
+        split_validation(make_image_set(9), 3, "source")[1].identities.tolist()
         == validation.identities.tolist()
     )
 
 
 def test_a_source_of_one_identity_is_refused() -> None:
     with pytest.raises(SourceError, match="has 1 identity, of which 3 are for validation"):
-        split_validation(coloured(1), 3, "one.csv")
+        split_validation(make_image_set(1), 3, "one.csv")
 
 
 def test_a_source_too_small_for_a_batch_is_refused() -> None:
-    few = coloured(4, each=3)
+    few = make_image_set(4, each=3)
     with pytest.raises(
         SourceError, match=r"identity p0 has 3 samples, fewer than batch\.samples = 4 \(4 such\)"
     ):
@@ -624,19 +624,25 @@ def test_a_camera_the_network_does_not_know_is_refused(settings: Settings) -> No
 
 def test_validation_leaves_the_mode_and_tells_patterns_apart(settings: Settings) -> None:
     network = initialize_network(settings).train()
-    scores = validate(network, coloured(3, seed=1), (1, 2, 3))
+    scores = validate(network, make_image_set(3, seed=1), (1, 2, 3))
     assert network.training
     assert set(scores) == {1, 2, 3}
     with torch.no_grad():
         for parameter in network.sdtps.parameters():
             parameter.mul_(-3)
-    later = validate(network, coloured(3, seed=1), (1, 2, 3))
+    later = validate(network, make_image_set(3, seed=1), (1, 2, 3))
     assert later[1].mAP == scores[1].mAP
 
 
 def test_a_process_is_not_charged_with_the_memory_of_the_one_that_started_it() -> None:
-    own = "from trireid.training.memory import peak_megabytes; held = bytearray(30 << 20); print(peak_megabytes())"
-    parent = f"import subprocess, sys; held = bytearray(600 << 20); subprocess.run([sys.executable, '-c', {own!r}], check=True)"
+    own = (
+        "from trireid.training.memory import peak_megabytes; held = bytearray(30 << 20); "
+        "print(peak_megabytes())"
+    )
+    parent = (
+        "import subprocess, sys; held = bytearray(600 << 20); "
+        f"subprocess.run([sys.executable, '-c', {own!r}], check=True)"
+    )
     alone, below = (
         int(subprocess.check_output([sys.executable, "-c", code])) for code in (own, parent)
     )
