@@ -238,7 +238,7 @@ def test_experiment_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFi
     assert research.__main__.main(["--folder", str(tmp_path), "--arms", "full;half"]) == 2
     assert "--arms: there is no half" in capsys.readouterr().err
     assert research.__main__.main(["--folder", str(tmp_path), "--report-only"]) == 2
-    assert "say where to, with --report" in capsys.readouterr().err
+    assert "name the report's file with --report" in capsys.readouterr().err
     report = str(tmp_path / "report.md")
     assert (
         research.__main__.main(["--folder", str(tmp_path), "--report-only", "--report", report])
