@@ -195,12 +195,12 @@ def find_hits(parts: list[str]) -> list[Hit]:
         parts: Paths relative to the repository's root.
     """
     wanted = tuple(part.strip("/") for part in parts)
-    hits = []
+    hits: list[Hit] = []
     for path in sorted(iterate_files()):
         name = path.relative_to(ROOT).as_posix()
         if not wanted or name in wanted or name.startswith(tuple(f"{part}/" for part in wanted)):
             hits += check_file(path, name)
-    return sorted(hits)
+    return sorted(set(hits))
 
 
 def iterate_files() -> Iterator[Path]:
@@ -299,8 +299,19 @@ def _paragraphs(text: str, suffix: str) -> Iterator[tuple[int, str]]:
     if suffix == ".md":
         text = re.sub(r"(?ms)^```.*?^```", lambda match: "\n" * match[0].count("\n"), text)
         yield 1, _without_code(text)
-    else:
-        yield 1, re.sub(r"(?m)^\s*(#|//|\*|<!--)", "", text)
+        return
+    start, block = 0, ""
+    for number, line in enumerate([*text.split("\n"), ""], 1):
+        comment = re.match(r"\s*(?:#:?|//|/?\*+|<!--)\s?(.*)", line)
+        if comment and block:
+            block += f"\n{comment[1]}"
+            continue
+        if block:
+            yield start, _without_code(block)
+        start, block = number, comment[1] if comment else ""
+        if not comment:
+            yield number, re.sub(r"<[^>]*>", " ", line)
+            yield from ((number, part) for part in re.findall(r"[\"'`]([^\"'`]* [^\"'`]*)", line))
 
 
 def _without_code(text: str) -> str:
