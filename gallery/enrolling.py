@@ -17,10 +17,10 @@ from trireid.gallery.where import checked_text, instant_of
 from trireid.inference.embedder import check_directions
 from trireid.samples import Sample
 from trireid.samples.errors import GalleryError, GalleryValueError
+from trireid.samples.metadata import TEXTS
 from trireid.samples.sample import FIELDS
 from trireid.samples.text import normalize_sample
 
-TEXTS: Final = ("id", "identity", "scene", "time", "purpose", "expires")
 _CAMERA_LIMIT: Final = 2**63
 
 
@@ -38,7 +38,7 @@ def item_of(sample: Sample, embedding: NDArray[np.float32], keep: bool) -> Item:
     camera = None if sample.camera is None else operator.index(sample.camera)
     if camera is not None and not -_CAMERA_LIMIT <= camera < _CAMERA_LIMIT:
         raise GalleryError(f"camera: {camera} is out of range", "camera")
-    for name in TEXTS:
+    for name in ("id", *TEXTS):
         if getattr(sample, name) is not None:
             checked_text(getattr(sample, name), name)
     if sample.expires is not None and instant_of(sample.expires) is None:
@@ -51,14 +51,7 @@ def item_of(sample: Sample, embedding: NDArray[np.float32], keep: bool) -> Item:
         id=uuid.uuid4().hex if sample.id is None else sample.id,
         embedding=embedding,
         digest=digest(sample),
-        identity=sample.identity,
-        camera=camera,
-        scene=sample.scene,
-        time=sample.time,
-        kind=sample.kind,
-        purpose=sample.purpose,
-        expires=sample.expires,
-        attributes=sample.attributes,
+        **{**sample.get_metadata(), "camera": camera},
         pictures=stored_pictures(sample, keep),
     )
 

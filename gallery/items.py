@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trireid.samples import Modality
+from trireid.samples.metadata import ItemMetadata
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,12 @@ class StoredPicture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
+class Item(ItemMetadata):
     """A sample as it is stored. `embedding` float32 [D]; `digest`: of its pictures."""
 
     id: str
     embedding: NDArray[np.float32]
     digest: str
-    identity: str | None = None
-    camera: int | None = None
-    scene: str | None = None
-    time: str | None = None
-    kind: str | None = None
-    purpose: str | None = None
-    expires: str | None = None
-    attributes: Mapping[str, Any] = field(default_factory=dict)
     pictures: Sequence[StoredPicture] = ()
 
 
@@ -49,22 +41,13 @@ def bytes_of(item: Item) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ItemRecord:
-    """What is known of a stored item, without its embedding and pictures.
-
-    `present`: its modalities, as a mask.
+class ItemRecord(ItemMetadata):
+    """A stored item's metadata, without its embedding and images; `present`: its modalities, as a
+    mask.
     """
 
     key: int
     id: str
-    identity: str | None
-    camera: int | None
-    scene: str | None
-    time: str | None
-    kind: str | None
-    purpose: str | None
-    expires: str | None
-    attributes: dict[str, Any]
     present: int
     #: Whether they are over the limit that is set today, and were not read.
     attributes_omitted: bool = False

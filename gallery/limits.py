@@ -13,6 +13,7 @@ from trireid.gallery.items import Item
 from trireid.gallery.where import checked_text, instant_of
 from trireid.samples import Sample
 from trireid.samples.errors import GalleryError, GalleryValueError
+from trireid.samples.metadata import TEXTS
 
 #: Characters of an id, an identity and every other text of an item.
 MAX_TEXT: Final = 1000
@@ -22,7 +23,6 @@ MAX_ATTRIBUTES: Final = 16 * 1024
 MAX_ANSWER: Final = 2**20
 #: Seconds that an item's time may be ahead of this machine's clock.
 MAX_AHEAD: Final = 86_400.0
-_TEXTS: Final = ("id", "identity", "scene", "time", "purpose", "expires")
 
 
 def check_limits(given: Sample | Item) -> None:
@@ -32,7 +32,7 @@ def check_limits(given: Sample | Item) -> None:
         GalleryError: Names the field: a text over 1000 characters, attributes over 16 KiB as JSON,
             or a time more than a day after this machine's clock.
     """
-    for name in _TEXTS:
+    for name in ("id", *TEXTS):
         text = getattr(given, name)
         if text is not None and len(text) > MAX_TEXT:
             raise GalleryValueError(

@@ -24,6 +24,7 @@ from trireid.gallery.scoring import ALL
 from trireid.samples import KINDS, MODALITIES
 from trireid.samples.depth import Depth
 from trireid.samples.errors import ConfigError, GalleryError, StoreError
+from trireid.samples.metadata import TEXTS
 
 #: Characters of an id, identity or other field, of a path, and of what is recorded of the gallery.
 MOST_TEXT: Final = 4096
@@ -44,7 +45,6 @@ _META_NUMBERS: Final = {
 _NO_ATTRIBUTES: Final = (
     f"its attributes are not an object in JSON of at most {MOST_ATTRIBUTES} characters"
 )
-_TEXTS: Final = ("identity", "scene", "time", "kind", "purpose", "expires")
 
 
 def bounded(column: str, most: int = MOST_TEXT, instead: str = "x''") -> str:
@@ -178,7 +178,7 @@ def item_errors(values: Mapping[str, Any], attributes: Any) -> Iterator[str]:
 def _field_errors(values: Mapping[str, Any]) -> Iterator[str]:
     if not _is_text(values["id"]):
         yield f"its id is not text of at most {MOST_TEXT} characters"
-    for name in _TEXTS:
+    for name in (*TEXTS, "kind"):
         if values[name] is not None and not _is_text(values[name]):
             yield f"its {name} is not text of at most {MOST_TEXT} characters"
     if values["camera"] is not None and not isinstance(values["camera"], int):

@@ -20,10 +20,12 @@ from typing import Any, Final
 from trireid.gallery.attribute_filters import as_number, equals, is_plain_number, ranges
 from trireid.samples import KINDS, Kind
 from trireid.samples.errors import GalleryError, GalleryValueError
+from trireid.samples.metadata import METADATA
 from trireid.samples.sample import FIELDS
 from trireid.samples.text import forms_of, normalize_text
 
-COLUMNS: Final = ("id", "identity", "camera", "scene", "time", "kind", "purpose", "expires")
+#: The columns of an item that can be filtered by.
+COLUMNS: Final = ("id", *(name for name in METADATA if name != "attributes"))
 MAX_KEYS: Final = 64
 COMPARISONS: Final = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 #: The columns that hold times as instants.

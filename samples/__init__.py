@@ -12,12 +12,14 @@ from trireid.samples.errors import PictureError as PictureError
 
 if TYPE_CHECKING:
     from trireid.samples.decoding import Batch, decode, pixels, to_batch
-    from trireid.samples.sample import KINDS, MODALITIES, Kind, Modality, Picture, Sample
+    from trireid.samples.metadata import KINDS, ItemMetadata, Kind
+    from trireid.samples.sample import MODALITIES, Modality, Picture, Sample
 
 __all__ = [
     "KINDS",
     "MODALITIES",
     "Batch",
+    "ItemMetadata",
     "Kind",
     "Modality",
     "Picture",
@@ -29,8 +31,9 @@ __all__ = [
 __all__ += errors.__all__
 _MODULES: Final = {
     "Batch": "trireid.samples.decoding",
-    "KINDS": "trireid.samples.sample",
-    "Kind": "trireid.samples.sample",
+    "KINDS": "trireid.samples.metadata",
+    "ItemMetadata": "trireid.samples.metadata",
+    "Kind": "trireid.samples.metadata",
     "MODALITIES": "trireid.samples.sample",
     "Modality": "trireid.samples.sample",
     "Picture": "trireid.samples.sample",

@@ -1,15 +1,18 @@
-"""The sample: up to three pictures of one person or vehicle, and what is known of them."""
+"""The sample: up to three images of one person or vehicle, and their metadata."""
 
 from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, get_args
 
-from trireid.samples.errors import ImageFormatError, ImageTooSmallError, TrireidError
+from trireid.samples.errors import ImageFormatError, ImageTooSmallError
+from trireid.samples.metadata import KINDS as KINDS
+from trireid.samples.metadata import ItemMetadata
+from trireid.samples.metadata import Kind as Kind
 
 if TYPE_CHECKING:  # the client needs a sample, and neither of these
     import numpy as np
@@ -17,9 +20,7 @@ if TYPE_CHECKING:  # the client needs a sample, and neither of these
     from PIL import Image
 
 Modality = Literal["rgb", "nir", "tir"]
-Kind = Literal["person", "vehicle"]
 MODALITIES: Final[tuple[Modality, ...]] = get_args(Modality)
-KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 #: A path, the bytes of an image file, a PIL image, or an array [H, W, 3] or [H, W] of uint8 or
 #: uint16.
@@ -29,33 +30,17 @@ Picture: TypeAlias = (
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Sample:
-    """Up to three pictures of one person or vehicle, and what is known of them.
+class Sample(ItemMetadata):
+    """Up to three images of one person or vehicle, and their metadata.
 
     `rgb`, `nir`, `tir`: a path, the bytes of an image file, a PIL image or an array [H, W, 3] or
-    [H, W] of uint8 or uint16; None where the modality is missing. `camera` is any integer (0-based
-    where a reader knows its data set's convention). `time` is ISO 8601 text. `attributes` holds
-    whatever else is known, by name. `purpose` says what the sample is kept for; `expires`, ISO
-    8601, until when: a gallery does not find it any more from then on. Raises TrireidError for a
-    `kind` that does not exist.
+    [H, W] of uint8 or uint16; None where the modality is missing.
     """
 
     id: str | None = None
     rgb: Picture | None = None
     nir: Picture | None = None
     tir: Picture | None = None
-    identity: str | None = None
-    camera: int | None = None
-    scene: str | None = None
-    time: str | None = None
-    kind: Kind | None = None
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    purpose: str | None = None
-    expires: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind is not None and self.kind not in KINDS:
-            raise TrireidError(f"kind must be one of {', '.join(KINDS)}, not {self.kind!r}", "kind")
 
     @classmethod
     def from_bgr(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from trireid.samples.errors import TrireidError
+from trireid.samples.metadata import TEXTS
 from trireid.samples.sample import Sample
 
-_TEXTS: Final = ("id", "identity", "scene", "time", "purpose", "expires")
 S = TypeVar("S", bound=Sample)
 
 
@@ -19,7 +19,7 @@ def normalize_sample(sample: S) -> S:
 
     Raises TrireidError for two attributes whose names are then the same.
     """
-    texts = {name: getattr(sample, name) for name in _TEXTS}
+    texts = {name: getattr(sample, name) for name in ("id", *TEXTS)}
     changed = {name: normalize_text(text) for name, text in texts.items() if not _is_normal(text)}
     try:
         if not _is_normal(sample.attributes):

@@ -19,6 +19,7 @@ from trireid.inference.embedder import pixels
 from trireid.samples import MODALITIES, Modality, Sample
 from trireid.samples.budget import FILES
 from trireid.samples.errors import GalleryError, ImageError, UnknownGalleryError
+from trireid.samples.metadata import METADATA
 from trireid.serving.batching import BatchingEmbedder
 from trireid.serving.metrics import Metrics
 from trireid.serving.schemas import (
@@ -243,9 +244,7 @@ def _open_sample(form: EmbedForm, images: Images) -> Iterator[Sample]:
     """A request's images and fields as a sample, whose bytes count in the process's budget while
     the block runs.
     """
-    known = form.model_dump(
-        include={"id", "identity", "camera", "time", "kind", "purpose", "expires", "attributes"}
-    )
+    known = form.model_dump(include={"id", *METADATA})
     with FILES.part(sum(file.seek(0, os.SEEK_END) for file in images.values())):
         read = {modality: _read_content(file) for modality, file in images.items()}
         rgb, nir, tir = (read.get(modality) for modality in MODALITIES)

@@ -75,21 +75,12 @@ def search(
 
 def enroll(sample: Sample, gallery: str | None = None) -> ApiRequest[EnrollAnswer]:
     """Add a sample, images included; durable when it returns. A sample without an id gets a
-    random one here, so that what has to be sent again is the same item. Raises TrireidError for a
-    scene, which the service has no field for.
+    random one here, so that what has to be sent again is the same item.
     """
-    if sample.scene is not None:
-        raise TrireidError("scene: the service takes none; put it into the attributes", "scene")
     fields = _fields(
         gallery=gallery,
         id=uuid.uuid4().hex if sample.id is None else sample.id,
-        identity=sample.identity,
-        camera=sample.camera,
-        time=sample.time,
-        kind=sample.kind,
-        purpose=sample.purpose,
-        expires=sample.expires,
-        attributes=_json(sample.attributes or None, "attributes"),
+        **{**sample.get_metadata(), "attributes": _json(sample.attributes or None, "attributes")},
     )
     return ApiRequest(path="/enroll", answer=EnrollAnswer, files=_files(sample), fields=fields)
 

@@ -5,14 +5,25 @@ Names are the contract.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING, Annotated, Any, Self, get_type_hints
 from urllib.parse import quote
 
-from pydantic import BaseModel, BeforeValidator, Field, Json, computed_field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    Json,
+    computed_field,
+    create_model,
+    model_validator,
+)
 
 from trireid.gallery.search_params import SearchParams
 from trireid.samples import Kind, TrireidError
 from trireid.samples.distinct_json import parse_distinct
+from trireid.samples.metadata import ItemMetadata
 
 if TYPE_CHECKING:
     from trireid.gallery import Hit
@@ -84,29 +95,39 @@ class SearchForm(SearchParams, EmbedForm, frozen=True):
     """Fields of `/search`, besides the images."""
 
 
-class EnrollForm(EmbedForm, frozen=True):
-    """Fields of `/enroll`, besides the images."""
+#: The types of metadata in forms.
+_FORM_TYPES: dict[Any, Any] = {
+    str | None: Text | None,
+    int | None: Camera | None,
+    Mapping[str, Any]: JsonObject,
+}
+
+
+def _make_metadata_form() -> type[EmbedForm]:
+    """Make a form of the fields of `ItemMetadata`."""
+    types, described = get_type_hints(ItemMetadata), dict[str, Any]()
+    for each in fields(ItemMetadata):
+        default: dict[str, Any] = {"default": each.default}
+        if each.default is MISSING:
+            default = {"default_factory": each.default_factory}
+        about = Field(**default, **each.metadata)
+        described[each.name] = _FORM_TYPES.get(types[each.name], types[each.name]), about
+    return create_model("_MetadataForm", __base__=EmbedForm, **described)
+
+
+if TYPE_CHECKING:
+    _MetadataForm = EmbedForm
+else:
+    _MetadataForm = _make_metadata_form()
+
+
+class EnrollForm(_MetadataForm, frozen=True):
+    """Fields of `/enroll`, besides the images: an id, and those of `ItemMetadata`."""
 
     id: Text | None = Field(
         None,
         description="The item's id; one that is there is replaced. Default: a random one.",
         examples=["a1"],
-    )
-    identity: Text | None = _IDENTITY
-    time: Text | None = _TIME
-    kind: Kind | None = _KIND
-    purpose: Text | None = Field(
-        None, description="What the item is kept for.", examples=["access control"]
-    )
-    expires: Text | None = Field(
-        None,
-        description="Until when it is kept: ISO 8601; searches do not find it from then on.",
-        examples=["2027-01-31T12:00:00Z"],
-    )
-    attributes: JsonObject = Field(
-        default_factory=dict,
-        description="Whatever else is known, in JSON.",
-        examples=['{"coat": "red"}'],
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from trireid.samples.cells import is_blank, read_text, write_text
 from trireid.samples.errors import SourceError
+from trireid.samples.metadata import METADATA
 from trireid.samples.readers.modality_names import modality_of
 from trireid.samples.readers.table import Table, looks_like_image
 from trireid.samples.roles import WORDS, part_of
@@ -22,13 +23,7 @@ from trireid.samples.source import NotUsed
 FIELDS: Final = (
     *MODALITIES,
     "id",
-    "identity",
-    "camera",
-    "scene",
-    "time",
-    "kind",
-    "purpose",
-    "expires",
+    *(name for name in METADATA if name != "attributes"),
     "role",
     "split",
 )

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from trireid.samples.cells import is_blank, read_text, read_value, spoiled
 from trireid.samples.errors import SourceError
 from trireid.samples.files import is_regular
+from trireid.samples.metadata import TEXTS
 from trireid.samples.readers.columns import Columns, is_moment
 from trireid.samples.readers.table import Table
 from trireid.samples.roles import WORDS, Part, part_of
@@ -67,17 +68,13 @@ class RowReader:
         }
         if not images:
             raise SourceError("has no image: rgb, nir and tir are all blank", "rgb")
+        others: dict[str, Any] = {name: row.get(name) for name in TEXTS} | images
         return Sample(
             id=row.get("id"),
-            identity=row.get("identity"),
             camera=_integer(row.get("camera")),
-            scene=row.get("scene"),
-            time=row.get("time"),
             kind=_kind(row.get("kind")),
-            purpose=row.get("purpose"),
-            expires=row.get("expires"),
             attributes=self._attributes(cells),
-            **images,
+            **others,
         )
 
     def _refuse_spoiled(self, cells: list[Any]) -> None:

@@ -141,7 +141,7 @@ def waited_for(log: Path, text: str) -> str:
             lambda client: client.enroll(Sample(**images(1), attributes={"a": float("nan")})),
             TrireidError,
         ),
-        (lambda client: client.enroll(Sample(**images(1), scene="yard")), TrireidError),
+        (lambda client: client.enroll(Sample(**images(1), attributes={"a": {1}})), TrireidError),
         (lambda _: Client("127.0.0.1:3000"), TrireidError),
         (lambda _: Client("http://"), TrireidError),
         (lambda _: Client("http://user:word@host"), TrireidError),
