@@ -1,12 +1,14 @@
-"""Importing the package changes nothing outside it, and needs no more than what is used."""
+"""Imports run one way, change nothing outside the package, and need no more than what is used."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
-from tests.conftest import ROOT, SUBPACKAGES
+from tests.conftest import ROOT, SUBPACKAGES, encode_image
 
 #: A program that prints what importing each module of the package changes for the process.
 #: Everything is imported twice: what other packages change at their import is not looked at.
@@ -92,6 +94,24 @@ def run(code: str, *arguments: str) -> str:
     return done.stdout
 
 
+def test_imports_run_one_way(tmp_path: Path) -> None:
+    package = tmp_path / "trireid"  # import-linter finds modules below one folder alone
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "trireid", package, ignore=ignored)
+    for name in SUBPACKAGES:
+        shutil.copytree(ROOT / name, package / name, ignore=ignored)
+    lint = "import sys; from importlinter.cli import lint_imports_command as lint; sys.exit(lint())"
+    done = subprocess.run(
+        [sys.executable, "-c", lint, ROOT / "pyproject.toml", "--no-cache"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_importing_changes_nothing_global() -> None:
     modules = set()
     for folder in ("trireid", *SUBPACKAGES):
@@ -113,3 +133,25 @@ def test_the_package_alone_imports_nothing_heavy() -> None:
 
 def test_the_client_needs_httpx_and_pydantic_alone() -> None:
     run(CLIENT)
+
+
+def test_index_search_and_serve_need_no_torch(tmp_path: Path, artifact: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encode_image(1))
+    (tmp_path / "m.csv").write_text("rgb\na.png\n")
+    code = f"""
+import sys
+for name in ("torch", "onnx", "onnxscript", "yaml_is_fine"):
+    sys.modules[name] = None
+import trireid.cli
+gallery = {str(tmp_path / "g.gallery")!r}
+assert trireid.cli.main(["index", {str(tmp_path / "m.csv")!r}, "--gallery", gallery, "--model", {str(artifact)!r}]) == 0
+assert trireid.cli.main(["search", "--gallery", gallery, "--rgb", {str(tmp_path / "a.png")!r}]) == 0
+import trireid.serving.service
+"""
+    subprocess.run(
+        [sys.executable, "-W", "error::ImportWarning", "-c", code],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
