@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -36,6 +37,15 @@ def test_a_network_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     images = torch.randn(1, 3, 3, 64, 32)
     with torch.inference_mode():
         assert torch.equal(loaded(images), network(images))
+
+
+def test_the_facade_takes_a_path_or_a_mapping(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    from trireid import load_checkpoint as exported
+
+    path, yml = save(tmp_path, state), tmp_path / "best.yml"
+    yml.write_text(yaml.safe_dump(SETTINGS))
+    for config in (str(yml), yml, SETTINGS):
+        assert exported(str(path), config=config).config == CONFIG
 
 
 def test_necks_and_classifiers_are_dropped(tmp_path: Path, state: dict[str, Tensor]) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from tests.conftest import GOLDENS, find_shared
 from trireid.models import load_checkpoint
+from trireid.training.validation import select_embedding
 
 TOLERANCE = 1e-5
 
@@ -26,15 +27,16 @@ def worst_difference(folder: Path, name: str) -> float:
     names = [key for key in expected.files if key.startswith("out/")]
     assert names
     worst = 0.0
-    for key in names:
-        _, missing, pattern = key.split("/")
-        present = torch.tensor(
-            [[missing == "nothing" or letter not in missing for letter in "rnt"]] * len(camera)
-        )
+    for missing in {key.split("/")[1] for key in names}:
+        present = [[missing == "nothing" or letter not in missing for letter in "rnt"]]
         with torch.inference_mode():
-            got = network(images, camera, present, int(pattern)).numpy()
-        assert got.shape == expected[key].shape
-        worst = max(worst, float(np.abs(got - expected[key]).max()))
+            features = network.features(images, camera, torch.tensor(present * len(camera)))
+        for pattern in (1, 2, 3):
+            vectors, key = select_embedding(features, pattern).numpy(), f"out/{missing}/{pattern}"
+            names.remove(key)
+            assert vectors.shape == expected[key].shape
+            worst = max(worst, float(np.abs(vectors - expected[key]).max()))
+    assert not names
     return worst
 
 
@@ -51,6 +53,16 @@ def test_own_goldens(name: str) -> None:
     1e-6.
     """
     assert worst_difference(GOLDENS, name) <= TOLERANCE
+
+
+def test_the_patterns_are_parts_of_the_features() -> None:
+    network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
+    images, camera = torch.randn(2, 3, 3, 64, 32), torch.tensor([0, -1])
+    with torch.inference_mode():
+        features = network.features(images, camera)
+        for pattern in (1, 2, 3):
+            expected = select_embedding(features, pattern)
+            assert torch.equal(network(images, camera, pattern=pattern), expected)
 
 
 def test_presence_is_the_same_as_a_zero_image() -> None:

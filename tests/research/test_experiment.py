@@ -107,6 +107,7 @@ def test_an_unknown_arm_is_named(tmp_path: Path) -> None:
         run_experiment(tmp_path, ["full", "ful"], 1, Scale())
 
 
+@pytest.mark.slow
 def test_a_small_comparison_from_end_to_end(tmp_path: Path) -> None:
     """Pretraining and one arm, in real processes."""
     scale = Scale(

@@ -52,7 +52,7 @@ def data() -> Data:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def settings() -> Settings:
     """Twelve steps in four epochs."""
     return Settings(
@@ -66,7 +66,7 @@ def settings() -> Settings:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def changed(settings: Settings) -> Changed:
     """`changed(schedule={"epochs": 2})`: the small run with some settings replaced."""
 

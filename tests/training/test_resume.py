@@ -18,7 +18,8 @@ from tests.training.conftest import Changed
 from trireid.models.files import read_weights
 from trireid.models.sdtps import Gumbel
 from trireid.training.data import Data
-from trireid.training.loop import Training
+from trireid.training.loop import Training, prepare_training
+from trireid.training.settings import read_settings
 
 
 def trireid_train(config: Path, folder: Path) -> subprocess.Popen[bytes]:
@@ -53,13 +54,15 @@ def same_run(one: Path, two: Path) -> None:
         assert timeless(one / name) == timeless(two / name), name
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_bit(run_yaml: Path, tmp_path: Path) -> None:
     """Twice `kill -9`, at no particular place, against an uninterrupted run; noise and dropped
     modalities are on.
     """
+    run_yaml.write_text(run_yaml.read_text().replace("epochs: 20", "epochs: 12"))
     straight, broken = tmp_path / "straight", tmp_path / "broken"
-    assert trireid_train(run_yaml, straight).wait(300) == 0
-    for rows in (10, 33):
+    prepare_training(read_settings(run_yaml), straight).run()
+    for rows in (8, 19):
         process = trireid_train(run_yaml, broken)
         wait_for_rows(process, broken / "log.csv", rows)
         os.kill(process.pid, signal.SIGKILL)
@@ -69,19 +72,26 @@ def test_a_killed_run_goes_on_to_the_bit(run_yaml: Path, tmp_path: Path) -> None
     same_run(straight, broken)
 
 
+@pytest.fixture(scope="module")
+def straight(changed: Changed, data: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an uninterrupted run."""
+    folder = tmp_path_factory.mktemp("straight")
+    Training(changed(sdtps={"gumbel": Gumbel.ON}), data, folder).run()
+    return folder
+
+
 @pytest.mark.parametrize("stop", [1, 5, 6, 9, 11])
 def test_any_step_is_a_place_to_be_stopped_at(
-    stop: int, changed: Changed, data: Data, tmp_path: Path
+    stop: int, straight: Path, changed: Changed, data: Data, tmp_path: Path
 ) -> None:
     """Within an epoch and at its end, just after a save and just before one."""
     settings = changed(sdtps={"gumbel": Gumbel.ON})
-    Training(settings, data, tmp_path / "straight").run()
     broken = Training(settings, data, tmp_path / "broken")
     broken._diagnose(0)
     while broken.step < stop:
         broken._record(broken.take_step())
     Training(settings, data, tmp_path / "broken").run()
-    same_run(tmp_path / "straight", tmp_path / "broken")
+    same_run(straight, tmp_path / "broken")
 
 
 def test_a_line_that_a_kill_cut_short_is_dropped(
