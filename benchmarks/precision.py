@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.latency import run_in_turns
 from trireid.export import export_onnx
-from trireid.export.precision import PRECISIONS
+from trireid.export.tolerance import PRECISIONS
 from trireid.inference import load_artifact
 from trireid.models import ReIdNetwork, load_checkpoint
 

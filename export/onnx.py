@@ -1,11 +1,10 @@
-"""Export to ONNX: one file with the card inside, left behind only if it has shown that it is the
+"""Export to ONNX: one file with the card inside, which appears only if it has proved to be the
 same network.
 """
 
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
@@ -14,24 +13,24 @@ from typing import Any
 
 import onnx
 
-from trireid.export.graph import ArtifactGraph
-from trireid.export.precision import PRECISIONS, convert
-from trireid.export.target import check_target
-from trireid.export.tracing import trace
-from trireid.export.verification import Report, compare
+from trireid.export.precision import convert
+from trireid.export.report import Report
+from trireid.export.shipping import check_target, ship
+from trireid.export.tolerance import PRECISIONS
+from trireid.export.tracing import ArtifactGraph, trace
+from trireid.export.verification import compare
 from trireid.inference.artifact import CHECKPOINTS, load_artifact
 from trireid.inference.card import METADATA_KEY, Card
 from trireid.inference.content import compute_content
 from trireid.inference.tensorrt.plan import SUFFIXES
 from trireid.inference.torch import TorchEmbedder, compute_fingerprint, describe_network
 from trireid.models import ReIdNetwork
-from trireid.samples import Kind, SourceError, VerificationError
-from trireid.samples.durable import draft_of, write_whole
+from trireid.samples import Kind, SourceError
 from trireid.samples.source import Source
 from trireid.samples.sources import open_source
 
-#: What a precision other than fp32 is measured on where nothing is said.
-TRIAL_SOURCE = "synthetic:{kind}:16"
+#: The SOURCE on which a precision other than fp32 is measured by default.
+PROBE_SOURCE = "synthetic:{kind}:16"
 
 
 def export_onnx(
@@ -47,15 +46,28 @@ def export_onnx(
 ) -> Card:
     """Export a network and verify the artifact against it; the file appears only if it agrees.
 
-    `precision`: `fp32`, `fp16` (for GPUs) or `int8` (for CPUs). `batch`: a fixed batch size, None
-    for a dynamic one. `name`, `kind`, `measured` go into the card. `data`: a SOURCE on which the
-    two are compared beside trial pictures; the others than fp32 take 16 drawn identities where none
-    is given. What they are held to: see `trireid.export.verification`. Beside the artifact,
-    FILE.report.json says all that was found.
+    The tolerances are those of `trireid.export.tolerance`. FILE.report.json, next to the artifact,
+    holds everything that was found.
 
-    Raises VerificationError where they disagree, and then leaves the report alone; ArtifactError
-    where nothing can be written there; SourceError where another precision than fp32 cannot be
-    measured on the data; ValueError for an unknown precision.
+    Args:
+        network: A network of the family.
+        path: The ONNX file.
+        precision: `fp32`, `fp16` (for GPUs) or `int8` (for CPUs).
+        batch: A fixed batch size; None for a dynamic one.
+        name: The card's name; None takes the file's.
+        kind: `person` or `vehicle`; None takes the image's shape.
+        measured: Figures for the card.
+        data: A SOURCE on which the two are compared, too; a precision other than fp32 takes 16
+            drawn identities by default.
+
+    Returns:
+        The card, with the verification's figures in `measured["against_fp32"]`.
+
+    Raises:
+        VerificationError: They disagree; the file that was there stays.
+        ArtifactError: Nothing can be written there.
+        SourceError: A precision other than fp32 cannot be measured on the data.
+        ValueError: The precision is unknown.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision: {precision!r} is not one of {', '.join(PRECISIONS)}")
@@ -63,63 +75,46 @@ def export_onnx(
     check_target(target, ".onnx", (*CHECKPOINTS, *SUFFIXES))
     network.eval()
     card = describe_network(network, name or target.stem, kind, precision)
-    card = replace(card, fingerprint=compute_fingerprint(network, card))
-    source = _source(data, card)
-    # the report of what is there, or neither
-    with draft_of(report_path(target)) as beside, draft_of(target) as draft:
-        model = convert(trace(ArtifactGraph(network).eval(), batch), precision)
-        _write(model, card, draft)
-        report = compare(
-            TorchEmbedder(network, target, "cpu"),
-            load_artifact(draft, provider="cpu"),
-            source,
-            precision,
-        )
+    fingerprint = compute_fingerprint(network, card)
+    card = replace(card, fingerprint=fingerprint, measured=dict(measured or {}))
+    source = _open_source(data, card)
+    model = convert(trace(ArtifactGraph(network).eval(), batch), precision)
+    card = _insert_card(model, card)
+
+    def verify(draft: Path) -> Report:
+        reference = TorchEmbedder(network, target, "cpu")
+        report = compare(reference, load_artifact(draft, provider="cpu"), source, precision)
         _check_measured(report)
-        text = json.dumps(report.to_json(), indent=2).encode()
-        if not report.holds:
-            write_whole(report_path(target), text)
-            raise _failed(target, report)
-        beside.write_bytes(text)
-        card = replace(card, measured={**(measured or {}), "against_fp32": report.figures()})
-        return _write(model, card, draft)
+        return report
 
+    def write(draft: Path) -> None:
+        draft.write_bytes(model.SerializeToString())
 
-def report_path(target: Path) -> Path:
-    """Where the report of an export stands: beside it."""
-    return target.with_suffix(".report.json")
-
-
-def _failed(target: Path, report: Report) -> VerificationError:
-    where = f"; they part at the {report.parts_at}" if report.parts_at else ""
-    return VerificationError(
-        f"{target}: not written, for it is not the same network: {'; '.join(report.faults)}{where};"
-        f" {report_path(target)} says more",
-        str(target),
-    )
+    report = ship(target, write, verify, {"content": card.content})
+    return replace(card, measured={**card.measured, "against_fp32": report.figures()})
 
 
 def _check_measured(report: Report) -> None:
     if report.precision != "fp32" and report.unmeasured:
         raise SourceError(
-            f"{report.data}: {report.precision} is held to its change of mAP, which cannot be measured on it:"
-            f" {report.unmeasured}; give another SOURCE, or none, and drawn identities are taken",
+            f"{report.data}: the change of mAP decides whether {report.precision} is good enough,"
+            f" and cannot be measured on it: {report.unmeasured}; give another SOURCE, or none for"
+            " drawn identities",
             report.data,
         )
 
 
-def _source(data: Source | str | None, card: Card) -> Source | None:
+def _open_source(data: Source | str | None, card: Card) -> Source | None:
     if data is None and card.precision != "fp32":
-        data = TRIAL_SOURCE.format(kind=card.kind)
+        data = PROBE_SOURCE.format(kind=card.kind)
     return open_source(data) if isinstance(data, str) else data
 
 
-def _write(model: onnx.ModelProto, card: Card, path: Path) -> Card:
-    """Write the file; returns its card, which records its content."""
+def _insert_card(model: onnx.ModelProto, card: Card) -> Card:
+    """Put the card into the file's metadata; return it with the digest of the content."""
     onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
     onnx.checker.check_model(model)
     content = compute_content(io.BytesIO(model.SerializeToString()), card.to_json())
     card = replace(card, content=content)
     onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
-    path.write_bytes(model.SerializeToString())
     return card

@@ -1,7 +1,7 @@
 """Precisions: the fp32 graph in half precision for GPUs, or with 8-bit weights for CPUs.
 
-What decides which patches are kept stays in float32 in both: a score that is off by its rounding
-swaps patches, and a swapped patch changes the embedding by far more.
+The modules that select patches stay in float32 in both: a score that is off by its rounding swaps
+patches, and a swapped patch changes the embedding by far more.
 """
 
 from __future__ import annotations
@@ -17,43 +17,42 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-PRECISIONS: Final = ("fp32", "fp16", "int8")
-#: Where scores are made and patches selected; the aggregation of the kept is no part of it.
+#: The modules that score and select patches; the aggregation of the selected ones is not among them.
 _SELECTION: Final = "network.sdtps"
 _AGGREGATION: Final = "_aggr"
-_HALVED: Final = ("MatMul", "Gemm", "Conv", "Attention")
+_HEAVY: Final = ("MatMul", "Gemm", "Conv", "Attention")
 
 
 def convert(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
-    """The graph in another precision; its inputs, outputs and stages keep their types and names."""
+    """Return the graph in another precision; its inputs, outputs and stages keep their types and names."""
     if precision == "fp16":
-        return _halved(model)
-    return _quantised(model) if precision == "int8" else model
+        return _convert_to_fp16(model)
+    return _quantize(model) if precision == "int8" else model
 
 
-def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
+def _convert_to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     """Matrix products, convolutions and attention in float16; the residual stream, norms, softmax,
     scores and selection in float32.
 
     A ViT cast to float16 as a whole breaks: norms and softmax lose their sums (cosine 0.14 was seen
     against 0.9997).
     """
-    halved = onnx.ModelProto()
-    halved.CopyFrom(model)
-    weights = {tensor.name: tensor for tensor in halved.graph.initializer}
+    half = onnx.ModelProto()
+    half.CopyFrom(model)
+    weights = {tensor.name: tensor for tensor in half.graph.initializer}
     nodes: list[NodeProto] = []
-    for node in halved.graph.node:
-        nodes += _half(node, weights) if _is_heavy(node) else [node]
-    del halved.graph.node[:]
-    halved.graph.node.extend(nodes)
-    del halved.graph.initializer[:]
+    for node in half.graph.node:
+        nodes += _wrap_in_casts(node, weights) if _is_heavy(node) else [node]
+    del half.graph.node[:]
+    half.graph.node.extend(nodes)
+    del half.graph.initializer[:]
     used = {name for node in nodes for name in node.input}
-    halved.graph.initializer.extend(tensor for name, tensor in weights.items() if name in used)
-    return halved
+    half.graph.initializer.extend(tensor for name, tensor in weights.items() if name in used)
+    return half
 
 
 def _is_heavy(node: NodeProto) -> bool:
-    return node.op_type in _HALVED and not _selects(node)
+    return node.op_type in _HEAVY and not _selects(node)
 
 
 def _selects(node: NodeProto) -> bool:
@@ -65,7 +64,7 @@ def _selects(node: NodeProto) -> bool:
     )
 
 
-def _half(node: NodeProto, weights: dict[str, TensorProto]) -> list[NodeProto]:
+def _wrap_in_casts(node: NodeProto, weights: dict[str, TensorProto]) -> list[NodeProto]:
     """The node between casts: float16 in, float32 out. A weight is cast here and now."""
     casts = []
     for index, name in enumerate(node.input):
@@ -73,7 +72,7 @@ def _half(node: NodeProto, weights: dict[str, TensorProto]) -> list[NodeProto]:
             continue
         half = f"{name}.half"
         if name in weights:
-            weights.setdefault(half, _half_weight(weights[name], half))
+            weights.setdefault(half, _cast_weight(weights[name], half))
         else:
             half = f"{name}.half.{node.name}"
             casts.append(
@@ -91,12 +90,12 @@ def _half(node: NodeProto, weights: dict[str, TensorProto]) -> list[NodeProto]:
     ]
 
 
-def _half_weight(tensor: TensorProto, name: str) -> TensorProto:
+def _cast_weight(tensor: TensorProto, name: str) -> TensorProto:
     return numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), name)
 
 
-def _quantised(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Weights of matrix products in 8 bits, one scale per channel; activations are quantised as
+def _quantize(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Weights of matrix products in 8 bits, one scale per channel; activations are quantized as
     they come.
 
     `reduce_range` keeps weights to 7 bits: CPUs without VNNI add pairs of products in 16 bits,
@@ -122,7 +121,7 @@ def _quantised(model: onnx.ModelProto) -> onnx.ModelProto:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The quantiser warns, through the root logger, that it was not run on a preprocessed graph;
+    """The quantizer warns, through the root logger, that it was not run on a preprocessed graph;
     ours needs none.
     """
     logging.disable(logging.WARNING)
@@ -133,7 +132,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _without_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph without notes of inner shapes: the quantiser transposes weights and leaves the
+    """The graph without notes of inner shapes: the quantizer transposes weights and leaves the
     notes as they were.
     """
     bare = onnx.ModelProto()

@@ -1,4 +1,4 @@
-"""Kept patches of two networks: equal sets, ties at the boundary, and real differences."""
+"""Selected patches of two networks: equal sets, ties at the boundary, and real differences."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 
 #: Scores that are closer than this are equal, up to rounding in float32.
 TIE: Final = 1e-5
-#: What scores may be off by where the other network does not show its own: a plan, say.
-UNSEEN: Final = 1e-2
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionReport:
-    """`sets` of kept patches (one a picture): `equal`; `tied`, where the two networks score the
-    picture alike and the swapped patches' scores lie closer together than twice what the scores
-    differ by; `different`. `worst`, `mean`: share of patches in common. `margin`: the largest gap
-    between the scores of swapped patches.
+    """`sets` of `size` selected patches (one an image): `equal`; `tied`, if the two networks score
+    the image alike and the swapped patches' scores lie closer together than twice the scores'
+    difference; `different`. `swapped`: the most patches of a set that differ. `worst`, `mean`:
+    share of patches in common. `margin`: the largest gap between the scores of swapped patches.
     """
 
     sets: int
+    size: int
     equal: int
     tied: int
     different: int
+    swapped: int
     worst: float
     mean: float
     margin: float
@@ -37,7 +37,8 @@ class SelectedSets:
 
     def __init__(self, patches: int) -> None:
         self._patches = patches
-        self._overlaps: list[float] = []
+        self._size = 0
+        self._swaps: list[int] = []
         self._margins: list[float] = []
         self._tied = 0
 
@@ -46,53 +47,59 @@ class SelectedSets:
         reference: Mapping[str, NDArray[Any]],
         candidate: Mapping[str, NDArray[Any]],
         alike: NDArray[np.bool_],
-    ) -> NDArray[np.bool_]:
-        """Add a batch of stages: `kept` int64 [B, 3, K] and, where there are any, `scores` [B, 3,
-        N].
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Add a batch.
 
-        `alike` bool [B, 3]: whether the two networks score a picture alike, up to what the
-        precision explains; where they do not, a swapped patch is no tie. -> bool [B]: of which
-        samples a set is tied.
+        Args:
+            reference: Stages, `selected_patches` int64 [B, 3, K] and, if shown, `scores` [B, 3, N].
+            candidate: The same of the other network.
+            alike: [B, 3]: whether the two score an image alike, up to the precision. If they do
+                not, a swapped patch is not a tie.
+
+        Returns:
+            Two masks [B]: the samples of which a set is tied, and those of which a set differs.
         """
-        kept = [stages.get("selected_patches") for stages in (reference, candidate)]
-        tied: NDArray[np.bool_] = np.zeros(alike.shape, bool)
-        if kept[0] is None or kept[1] is None or not 0 < kept[0].shape[-1] < self._patches:
-            return np.zeros(len(alike), bool)  # without selection there is nothing to compare
+        sets = [stages.get("selected_patches") for stages in (reference, candidate)]
+        tied, differs = np.zeros(alike.shape, bool), np.zeros(alike.shape, bool)
+        if sets[0] is None or sets[1] is None or not 0 < sets[0].shape[-1] < self._patches:
+            # without selection there is nothing to compare
+            return np.asarray(tied.any(axis=1)), np.asarray(differs.any(axis=1))
+        self._size = sets[0].shape[-1]
         shown = [stages["scores"] for stages in (reference, candidate) if "scores" in stages]
-        for place in np.ndindex(*alike.shape):
-            scores = [each[place] for each in shown]
-            tied[place] = self._pair(kept[0][place], kept[1][place], scores, bool(alike[place]))
-        return np.asarray(tied.any(axis=1))
+        for image in np.ndindex(*alike.shape):
+            scores = [each[image] for each in shown]
+            tied[image] = self._add_pair(sets[0][image], sets[1][image], scores, bool(alike[image]))
+            differs[image] = self._swaps[-1] > 0
+        return np.asarray(tied.any(axis=1)), np.asarray(differs.any(axis=1))
 
     def report(self) -> SelectionReport | None:
-        """What was found; None where no network selects."""
-        if not self._overlaps:
+        """Return the counts; None if neither network selects."""
+        if not self._swaps:
             return None
-        equal = sum(overlap == 1 for overlap in self._overlaps)
+        equal = self._swaps.count(0)
         return SelectionReport(
-            sets=len(self._overlaps),
+            sets=len(self._swaps),
+            size=self._size,
             equal=equal,
             tied=self._tied,
-            different=len(self._overlaps) - equal - self._tied,
-            worst=min(self._overlaps),
-            mean=float(np.mean(self._overlaps)),
+            different=len(self._swaps) - equal - self._tied,
+            swapped=max(self._swaps),
+            worst=1 - max(self._swaps) / self._size,
+            mean=float(np.mean([1 - swapped / self._size for swapped in self._swaps])),
             margin=max(self._margins, default=0.0),
         )
 
-    def _pair(
+    def _add_pair(
         self, one: NDArray[Any], other: NDArray[Any], scores: list[NDArray[Any]], alike: bool
     ) -> bool:
-        """Add the two sets of a picture; whether they are tied."""
+        """Add the two sets of an image; return whether they are tied."""
         lost, won = np.setdiff1d(one, other), np.setdiff1d(other, one)
-        self._overlaps.append(1 - max(len(lost), len(won)) / len(one))
-        known = (
-            len(lost) == len(won) > 0 and scores and won.min() >= 0 and won.max() < self._patches
-        )
-        if not known:
+        self._swaps.append(max(len(lost), len(won)))
+        is_swap = len(lost) == len(won) > 0 and won.min() >= 0 and won.max() < self._patches
+        if not is_swap or len(scores) < 2:
             return False
         margin = float(scores[0][lost].max() - scores[0][won].min())
         self._margins.append(margin)
-        off = UNSEEN / 2 if len(scores) < 2 else float(np.abs(scores[0] - scores[1]).max())
-        tied = alike and margin <= max(TIE, 2 * off)
-        self._tied += tied
-        return tied
+        is_tied = alike and margin <= max(TIE, 2 * float(np.abs(scores[0] - scores[1]).max()))
+        self._tied += is_tied
+        return is_tied

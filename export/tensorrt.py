@@ -1,27 +1,38 @@
-"""Building TensorRT and TensorRT-RTX engines from ONNX artifacts, left behind only if they proved
-the same network.
+"""Building TensorRT and TensorRT-RTX engines from ONNX artifacts; a plan appears only if it has
+proved to be the same network.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
-from trireid.export import tensorrt_timing as timing
-from trireid.export.target import check_target
-from trireid.export.tensorrt_verification import TOLERANCES, verify
+from trireid.export.report import Report
+from trireid.export.shipping import check_target, ship
+from trireid.export.tolerance import PRECISIONS, name_tolerance
+from trireid.export.verification import compare
 from trireid.inference.artifact import CHECKPOINTS, load_artifact
 from trireid.inference.onnx_runtime import OnnxEmbedder
 from trireid.inference.tensorrt.cuda import probe_gpu
 from trireid.inference.tensorrt.library import Library, load_library, one_line
 from trireid.inference.tensorrt.plan import Gpu, Plan, Profile, write_plan
-from trireid.inference.tensorrt.runtime import TensorRtEmbedder
+from trireid.inference.tensorrt.runtime import load_plan
 from trireid.samples import ArtifactError
+from trireid.samples.cache_folder import cache_folder
+from trireid.samples.durable import write_whole
 
 DEFAULT_PROFILE: Final = Profile(1, 8, 32)
+#: Precisions of which TensorRT builds engines.
+BUILDABLE: Final = tuple(
+    name for name in PRECISIONS if name_tolerance(name, in_tensorrt=True) != name
+)
+
+log = logging.getLogger(__name__)
 
 
 def export_tensorrt(
@@ -33,43 +44,70 @@ def export_tensorrt(
     unverified: bool = False,
     timing_cache: str | PathLike[str] | None = None,
 ) -> Plan:
-    """Build a plan from an ONNX artifact and hold it against it on the GPU; the file appears only
+    """Build a plan from an ONNX artifact and compare it with it on the GPU; the file appears only
     if they agree.
 
-    `batch`: None takes 1,8,32, or the artifact's own where that is fixed. `library`: `tensorrt` or
-    `tensorrt_rtx`; None takes the first that is installed. `unverified`: where there is no GPU,
-    write TensorRT-RTX's plan nonetheless, and marked so. `timing_cache`: TensorRT's; None takes one
-    in the user's cache folder. Raises ArtifactError where something is missing, the artifact is
-    none that TensorRT can take, or the engine differs from it; OSError where the file cannot be
-    written.
+    The tolerances are those of `trireid.export.tolerance`. FILE.report.json, next to the plan,
+    holds everything that was found.
+
+    Args:
+        artifact: An ONNX artifact, fp32 or fp16.
+        path: The plan.
+        batch: None takes 1,8,32, or the artifact's own if that is fixed.
+        library: `tensorrt` or `tensorrt_rtx`; None takes the first that is installed.
+        unverified: If there is no GPU, write TensorRT-RTX's plan nonetheless, and marked so.
+        timing_cache: TensorRT's; None takes one in the user's cache folder.
+
+    Returns:
+        The plan, with the verification's figures in `measured`.
+
+    Raises:
+        VerificationError: The engine differs from the artifact; the file that was there stays.
+        ArtifactError: Something is missing, or TensorRT cannot take the artifact.
+        OSError: The file cannot be written.
     """
     source, target = Path(artifact), Path(path)
     check_target(target, ".plan", CHECKPOINTS)
-    reference = _reference(source)
+    reference = _open_reference(source)
     tools = load_library(library)
-    gpu = _gpu(tools, unverified)
-    cache = (
-        None
-        if tools.is_rtx or gpu is None
-        else Path(timing_cache or timing.default_path(tools, gpu))
-    )
-    engine, profile = _built(tools, source, batch, cache)
+    gpu = _find_gpu(tools, unverified)
+    cache = None
+    if gpu is not None and not tools.is_rtx:
+        cache = Path(timing_cache or _default_cache(tools, gpu))
+    engine, profile = _build(tools, source, batch, cache)
     plan = Plan(
         card=reference.card,
         library=tools.name,
         version=tools.version,
         gpu=None if tools.is_rtx else gpu,
         profile=profile,
-        verified=False,
+        verified=gpu is not None,
     )
-    if gpu is not None:
-        measured = verify(TensorRtEmbedder(target, plan, engine), reference, profile)
-        plan = replace(plan, verified=True, measured={**measured, "gpu": gpu.name})
-    write_plan(target, plan, engine)
-    return plan
+    if gpu is None:
+        write_plan(target, plan, engine)
+        return plan
+    sizes = sorted({profile.minimum, profile.optimum, profile.maximum, profile.maximum + 1})
+
+    def verify(draft: Path) -> Report:
+        return compare(reference, load_plan(draft), sizes=sizes)
+
+    def write(draft: Path) -> None:
+        write_plan(draft, plan, engine)
+
+    report = ship(target, write, verify, {"gpu": gpu.name})
+    return replace(plan, measured={**_collect_figures(report), "gpu": gpu.name})
 
 
-def _reference(source: Path) -> OnnxEmbedder:
+def _collect_figures(report: Report) -> dict[str, Any]:
+    selected = report.selected_patches
+    return {
+        "tensorrt_min_cosine": report.embedding.worst,
+        "tensorrt_max_difference": report.embedding.difference,
+        "tensorrt_swapped": 0 if selected is None else selected.swapped,
+    }
+
+
+def _open_reference(source: Path) -> OnnxEmbedder:
     """The artifact in ONNX Runtime, if it is one that TensorRT can take."""
     if source.suffix in CHECKPOINTS:
         raise ArtifactError(
@@ -82,16 +120,16 @@ def _reference(source: Path) -> OnnxEmbedder:
             f"{source}: TensorRT builds from an ONNX artifact of `trireid export onnx`",
             os.fspath(source),
         )
-    if reference.card.precision not in TOLERANCES:
+    if reference.card.precision not in BUILDABLE:
         raise ArtifactError(
-            f"{source}: has precision {reference.card.precision}, which is for ONNX Runtime on CPUs; "
-            f"build from a {' or '.join(TOLERANCES)} artifact",
+            f"{source}: has precision {reference.card.precision}, which is for ONNX Runtime on CPUs;"
+            f" build from a {' or '.join(BUILDABLE)} artifact",
             os.fspath(source),
         )
     return reference
 
 
-def _gpu(library: Library, unverified: bool) -> Gpu | None:
+def _find_gpu(library: Library, unverified: bool) -> Gpu | None:
     try:
         return probe_gpu()
     except ArtifactError as error:
@@ -103,36 +141,36 @@ def _gpu(library: Library, unverified: bool) -> Gpu | None:
             ) from error
         if not unverified:
             raise ArtifactError(
-                f"{library.title} can build here, but nothing can verify the engine: {error.message}; "
-                "--unverified writes it nonetheless",
+                f"{library.title} can build here, but nothing can verify the engine:"
+                f" {error.message}; --unverified writes it nonetheless",
                 error.field,
             ) from error
         return None
 
 
-def _built(
+def _build(
     library: Library, source: Path, asked: Profile | None, cache: Path | None
 ) -> tuple[bytes, Profile]:
     """The engine's bytes, and the batch sizes it was built for."""
     builder = library.make("Builder")
-    network = _parsed(library, builder, source)
-    profile = _profile(network, asked, source)
+    network = _parse(library, builder, source)
+    profile = _choose_profile(network, asked, source)
     config = builder.create_builder_config()
     _configure(library.api, config)
     _add_profile(builder, network, config, profile)
     if cache is not None:
-        timing.attach(config, cache)
+        _attach_cache(config, cache)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise ArtifactError(
             f"{source}: {library.title} cannot build it: {library.complaint()}", os.fspath(source)
         )
     if cache is not None:
-        timing.keep(config, cache)
+        _save_cache(config, cache)
     return bytes(engine), profile
 
 
-def _parsed(library: Library, builder: Any, source: Path) -> Any:
+def _parse(library: Library, builder: Any, source: Path) -> Any:
     api = library.api
     # always so where the flag is gone
     strongly = getattr(api.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
@@ -161,7 +199,7 @@ def _let_attention_decompose(api: Any, network: Any) -> None:
             layer.attention.decomposable = True
 
 
-def _profile(network: Any, asked: Profile | None, source: Path) -> Profile:
+def _choose_profile(network: Any, asked: Profile | None, source: Path) -> Profile:
     size = network.get_input(0).shape[0]
     if size < 0:
         return asked or DEFAULT_PROFILE
@@ -191,3 +229,32 @@ def _add_profile(builder: Any, network: Any, config: Any, profile: Profile) -> N
             *((size, *rest) for size in (profile.minimum, profile.optimum, profile.maximum)),
         )
     config.add_optimization_profile(chosen)
+
+
+def _default_cache(library: Library, gpu: Gpu) -> Path:
+    """The timing cache of a GPU and version: in the user's cache folder (XDG_CACHE_HOME)."""
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{library.title} {gpu.name}")
+    return cache_folder() / f"{name}.timing"
+
+
+def _attach_cache(config: Any, path: Path) -> None:
+    """Give a builder's configuration the cache in a file: the times of kernels that earlier builds
+    measured. One that is absent, damaged or another GPU's counts as empty.
+    """
+    found = path.read_bytes() if path.is_file() else b""
+    cache = config.create_timing_cache(found)
+    if cache is None or not config.set_timing_cache(cache, False):
+        log.warning("%s: not a timing cache of this GPU and version; it starts empty", path)
+        config.set_timing_cache(config.create_timing_cache(b""), False)
+
+
+def _save_cache(config: Any, path: Path) -> None:
+    """Write the times that the build has added.
+
+    A cache that cannot be written costs time at the next build, and is not an error.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, bytes(config.get_timing_cache().serialize()))
+    except OSError as error:
+        log.warning("%s: the timing cache cannot be written: %s", path, error.strerror)

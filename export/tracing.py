@@ -11,9 +11,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from trireid.export.graph import ArtifactGraph
 from trireid.inference.card import INNER_STAGES, INPUTS, OUTPUTS
-from trireid.models import Head
+from trireid.models import Head, ReIdNetwork
+from trireid.models.layers import normalize
 from trireid.samples import ArtifactError
 
 #: 23 has Gelu and Attention as single operators: a default network runs in 8.1 ms instead of 12.8
@@ -22,6 +22,49 @@ OPSET: Final = 23
 #: Metadata key of the exporter: the modules that a node came from.
 _WRAPPER: Final = "artifact."
 _SCOPES: Final = "pkg.torch.onnx.name_scopes"
+
+
+class ArtifactGraph(nn.Module):
+    """Normalisation, network (pattern 3) and L2 norm, in one graph with static shapes but for the
+    batch.
+    """
+
+    def __init__(self, network: ReIdNetwork) -> None:
+        super().__init__()
+        self.network = network
+        mean, std = (torch.tensor(values) for values in (network.config.mean, network.config.std))
+        self.scale = nn.Buffer(1 / (255 * std), persistent=False)
+        self.shift = nn.Buffer(-mean / std, persistent=False)
+
+    def forward(self, images: Tensor, camera: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Images uint8 [B, 3, H, W, 3], camera int64 [B], present bool [B, 3] -> embedding [B, D],
+        tokens int64 [B, 3, K].
+
+        A network without SDTPS keeps every patch: its tokens are 0 to N - 1.
+        """
+        stages = self.stages(images, camera, present)
+        return stages["embedding"], stages["selected_patches"]
+
+    def stages(self, images: Tensor, camera: Tensor, present: Tensor) -> dict[str, Tensor]:
+        """Return every stage by name, as in `trireid.inference.card.STAGES`; a network without
+        SDTPS has no scores.
+        """
+        # The cast comes first: TensorRT can do nothing else with bytes.
+        normal = (images.float() * self.scale + self.shift).permute(0, 1, 4, 2, 3)
+        features = self.network.features(normal, camera, present)
+        scores = {}
+        if features.selections is None:
+            tokens = torch.arange(self.network.config.patches).expand(images.shape[0], 3, -1)
+        else:
+            tokens = torch.stack([each.selected_patches for each in features.selections], dim=1)
+            scores["scores"] = torch.stack([each.scores for each in features.selections], dim=1)
+        return {
+            "input": normal,
+            "tokens": features.tokens,
+            **scores,
+            "selected_patches": tokens,
+            "embedding": normalize(features.both),
+        }
 
 
 class _Staged(nn.Module):
@@ -42,11 +85,17 @@ class _Staged(nn.Module):
 
 
 def trace(graph: ArtifactGraph, batch: int | None) -> onnx.ModelProto:
-    """The graph as ONNX; `batch`: fixed, or None for a dynamic one.
+    """Trace a graph as ONNX.
 
     The inner stages are values of known names (`trireid.inference.card.INNER_STAGES`), not outputs.
-    Nodes are named after the modules that they came from. Raises ArtifactError where the exporter
-    fixes the batch.
+    Nodes are named after the modules that they came from.
+
+    Args:
+        graph: The network.
+        batch: A fixed batch size; None for a dynamic one.
+
+    Raises:
+        ArtifactError: The exporter fixed the batch.
     """
     height, width = graph.network.config.image_size
     size = batch or 2
@@ -64,7 +113,7 @@ def trace(graph: ArtifactGraph, batch: int | None) -> onnx.ModelProto:
             _Staged(graph),
             example,
             input_names=INPUTS,
-            output_names=_outputs(graph),
+            output_names=_name_outputs(graph),
             opset_version=OPSET,
             dynamo=True,
             dynamic_shapes=dynamic,
@@ -81,7 +130,7 @@ def trace(graph: ArtifactGraph, batch: int | None) -> onnx.ModelProto:
     return model
 
 
-def _outputs(graph: ArtifactGraph) -> list[str]:
+def _name_outputs(graph: ArtifactGraph) -> list[str]:
     scored = graph.network.config.head is Head.SDTPS
     return [
         *OUTPUTS,

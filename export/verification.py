@@ -1,149 +1,59 @@
-"""Verification: whether two networks are the same, and where on the way from pixels to embedding
-they part.
+"""Verification: whether two networks are the same, and at which stage from pixels to embedding
+they part. Needs no torch.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trireid.evaluation import Scores
-from trireid.export.probe_inputs import SIZES, Batch, draw_probe_inputs
-from trireid.export.selection import SelectedSets, SelectionReport
+from trireid.export.report import Report, Stage
+from trireid.export.selection import SelectedSets
+from trireid.export.tolerance import PRECISIONS, TOLERANCES, name_tolerance
 from trireid.inference.card import STAGES, Card
-from trireid.inference.embedder import Embedder
+from trireid.inference.embedder import Cameras, Embedder, Images, Present, Tokens
+from trireid.inference.onnx_runtime import OnnxEmbedder
 from trireid.inference.retrieval import ALL, Embedded, decode_source, score_retrieval
+from trireid.inference.tensorrt.runtime import TensorRtEmbedder
 from trireid.samples import MODALITIES, ArtifactError, Sample, SourceError
 from trireid.samples.source import Source
 
-#: How alike embeddings must be, by precision: the worst cosine.
-COSINES: Final = {"fp32": 1 - 1e-6, "fp16": 0.9995, "int8": 0.995}
-#: In float32, by how much any element of an embedding may differ.
-DIFFERENCE: Final = 1e-4
-#: By how much mAP may change, as a fraction.
-MAP_CHANGE: Final = 0.005
+#: Batch sizes of the probe inputs.
+SIZES: Final = (1, 2, 5)
+_CELL: Final = 8  # pixels of one colour
+_CHANNELS: Final = 3
+_PRESENT: Final = 0.7
 _TINY: Final = 1e-6
+Batch = tuple[Images, Cameras, Present]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """One stage of the two: worst and mean cosine over pictures (embeddings: samples), largest
-    difference of an element.
+def draw_probe_inputs(card: Card, size: int) -> Batch:
+    """Draw inputs on which two networks are compared, whatever they were trained for.
 
-    Scores are compared without their mean. `holds`: whether no picture is further off than the
-    precision explains, in direction or in length; None where one of the two does not show the
-    stage. A stage that is not finite has no figures and does not hold.
+    Args:
+        card: The network's.
+        size: How many samples.
+
+    Returns:
+        Smooth random images uint8 [B, 3, H, W, 3], cameras int64 [B] (unknown ones among them) and
+        a mask bool [B, 3] with modalities missing; the same for the same card and size.
     """
-
-    name: str
-    worst: float | None = None
-    mean: float | None = None
-    difference: float | None = None
-    holds: bool | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """What a comparison found. `retrieval`: mAP and Rank-1 of both as fractions; where it could not
-    be measured on the samples, `unmeasured` says why. `tied`: how many samples, of which a tie
-    swaps patches, the embedding's figures leave out.
-    """
-
-    candidate: str
-    reference: str
-    data: str
-    samples: int
-    precision: str
-    stages: tuple[Stage, ...]
-    kept: SelectionReport | None
-    tied: int = 0
-    retrieval: dict[str, float] = field(default_factory=dict)
-    unmeasured: str | None = None
-
-    @property
-    def embedding(self) -> Stage:
-        """The last stage, which decides."""
-        return self.stages[-1]
-
-    @property
-    def faults(self) -> list[str]:
-        """What keeps the two from being the same network, a line each; empty where they are."""
-        found = []
-        embedding = self.embedding
-        if embedding.worst is None:
-            found.append("embeddings are not finite")
-        elif not embedding.holds:
-            found.append(
-                f"embeddings have a cosine of {embedding.worst:.6f} at worst (at least {COSINES[self.precision]:.6g})"
-            )
-            found[-1] += f" and differ by {embedding.difference:.2g}"
-            if self.precision == "fp32":
-                found[-1] += f" (at most {DIFFERENCE})"
-        if self.kept is not None and self._selects_otherwise:
-            found.append(
-                f"{self.kept.different} of {self.kept.sets} sets of kept patches differ by more than ties"
-            )
-        change = self.retrieval.get("mAP", 0) - self.retrieval.get("reference_mAP", 0)
-        if abs(change) > MAP_CHANGE:
-            found.append(f"mAP changes by {100 * change:+.2f} points (at most {100 * MAP_CHANGE})")
-        return found
-
-    @property
-    def holds(self) -> bool:
-        """Whether the two are the same network, as far as the precision lets them."""
-        return not self.faults
-
-    @property
-    def parts_at(self) -> str | None:
-        """The first stage that does not hold, where any does not;
-
-        `kept` stands between the scores and the embedding.
-        """
-        off = {stage.name for stage in self.stages if stage.holds is False}
-        if self.kept is not None and self.kept.different:
-            off.add("selected_patches")
-        return next((name for name in STAGES if name in off), None)
-
-    @property
-    def _selects_otherwise(self) -> bool:
-        """Whether patches are kept that the scores do not explain; coarse precisions may move the
-        scores themselves.
-        """
-        scores = next(stage for stage in self.stages if stage.name == "scores")
-        return bool(self.kept and self.kept.different) and (
-            self.precision == "fp32" or scores.holds is not False
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything, as JSON has it."""
-        return {
-            **asdict(self),
-            "holds": self.holds,
-            "faults": self.faults,
-            "parts_at": self.parts_at,
-        }
-
-    def figures(self) -> dict[str, Any]:
-        """What of it goes into a card: what was measured, on what."""
-        embedding = self.embedding
-        kept = (
-            {}
-            if self.kept is None
-            else {"kept_overlap_worst": self.kept.worst, "kept_overlap_mean": self.kept.mean}
-        )
-        return {
-            "data": self.data,
-            "samples": self.samples,
-            "cosine_worst": embedding.worst,
-            "cosine_mean": embedding.mean,
-            "max_difference": embedding.difference,
-            "tied": self.tied,
-            **kept,
-            **self.retrieval,
-        }
+    draw = np.random.default_rng(size)
+    height, width = card.image_size
+    count = len(MODALITIES)
+    cells = draw.integers(
+        0, 256, (size, count, -(-height // _CELL), -(-width // _CELL), _CHANNELS), dtype=np.uint8
+    )
+    coarse = cells.repeat(_CELL, axis=2).repeat(_CELL, axis=3)[:, :, :height, :width]
+    images = coarse ^ draw.integers(0, 32, coarse.shape, dtype=np.uint8)
+    present = draw.random((size, count)) < _PRESENT
+    present[~present.any(axis=1), 0] = True
+    return images, draw.integers(-1, max(1, card.cameras), size), present
 
 
 def compare(
@@ -151,30 +61,47 @@ def compare(
     candidate: Embedder,
     source: Source | None = None,
     precision: str | None = None,
+    sizes: Sequence[int] = SIZES,
 ) -> Report:
-    """Hold a network against another, stage by stage, on trial pictures (modalities and cameras
-    missing among them) and on a source's samples, on which both are evaluated, too.
+    """Compare a network with a reference, stage by stage.
 
-    `precision`: what they are held to, `fp32`, `fp16` or `int8`; None takes the coarser of the two
-    cards. Raises ArtifactError where they do not see the same pictures, SourceError where the
-    source has no sample that can be used.
+    They are compared on probe inputs (modalities and cameras missing among them) and on a source's
+    samples, on which both are evaluated, too.
+
+    Args:
+        reference: The network that is right.
+        candidate: The network in question.
+        source: Samples, or None.
+        precision: A row of `trireid.export.tolerance.TOLERANCES`; None takes that of the coarser
+            of the two cards, in TensorRT if one of them is a plan.
+        sizes: Batch sizes of the probe inputs.
+
+    Returns:
+        The report, whose `holds` is the verdict.
+
+    Raises:
+        ArtifactError: They do not see the same images.
+        SourceError: No sample of the source can be used.
     """
-    _check_alike(reference.card, candidate.card)
-    held_to = precision or _coarser(reference.card, candidate.card)
-    seen = _Seen(held_to, reference, candidate)
-    for batch in (draw_probe_inputs(reference.card, size) for size in SIZES):
-        seen.add(batch)
-    samples, pairs = _on_source(seen, source) if source else ([], [])
-    figures, unmeasured = _retrieval(samples, pairs, reference.card) if samples else ({}, None)
+    _check_comparable(reference.card, candidate.card)
+    in_tensorrt = any(isinstance(each, TensorRtEmbedder) for each in (reference, candidate))
+    row = name_tolerance(
+        precision or _find_coarser(reference.card, candidate.card), in_tensorrt=in_tensorrt
+    )
+    comparison = _Comparison(row, reference, candidate, shows_stages=not in_tensorrt)
+    for size in sizes:
+        comparison.add(draw_probe_inputs(reference.card, size), also_plain=True)
+    samples, pairs = _compare_on_source(comparison, source) if source else ([], [])
+    figures, unmeasured = _measure(samples, pairs, reference.card) if samples else ({}, None)
     return Report(
-        candidate=_said(candidate),
-        reference=_said(reference),
-        data=source.name if source else "trial pictures",
+        candidate=_describe(candidate),
+        reference=_describe(reference),
+        data=source.name if source else "probe inputs",
         samples=len(samples),
-        precision=held_to,
-        stages=seen.stages(),
-        kept=seen.kept.report(),
-        tied=seen.tied,
+        precision=row,
+        stages=comparison.stages(),
+        selected_patches=comparison.selected.report(),
+        tied=comparison.tied,
         retrieval=figures,
         unmeasured=unmeasured,
     )
@@ -182,86 +109,121 @@ def compare(
 
 @dataclass
 class _Rows:
-    """What was seen of a stage: of each picture the cosine and the likeness, of each batch the
-    largest difference.
+    """The figures of a stage: of each image the cosine and the likeness, of each batch the largest
+    difference.
     """
 
     cosines: list[NDArray[np.float64]] = field(default_factory=list)
     likenesses: list[NDArray[np.float64]] = field(default_factory=list)
     differences: list[float] = field(default_factory=list)
 
+    def __len__(self) -> int:
+        return sum(map(len, self.cosines))
+
     def add(self, name: str, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float64]:
         """Add a batch of the stage; returns the likenesses, [B] for embeddings, else [3B]."""
-        rows = _rows(name, one), _rows(name, other)
-        self.cosines.append(_cosine(*rows))
-        self.likenesses.append(_likeness(*rows))
+        rows = _flatten(name, one), _flatten(name, other)
+        self.cosines.append(_compute_cosines(*rows))
+        self.likenesses.append(_compute_likenesses(*rows))
         self.differences.append(float(np.abs(one - other).max(initial=0)))
         return self.likenesses[-1]
 
+    def extend(self, others: _Rows) -> None:
+        self.cosines += others.cosines
+        self.likenesses += others.likenesses
+        self.differences += others.differences
 
-class _Seen:
-    """Holds two networks against each other, batch by batch, and gathers what was seen of each
-    stage.
-    """
 
-    def __init__(self, precision: str, reference: Embedder, candidate: Embedder) -> None:
-        self.precision, self.reference, self.candidate = precision, reference, candidate
-        self.kept, self.tied = SelectedSets(reference.card.patches), 0
+class _Comparison:
+    """Compares two networks, batch by batch, and gathers the figures of each stage."""
+
+    def __init__(
+        self, row: str, reference: Embedder, candidate: Embedder, *, shows_stages: bool
+    ) -> None:
+        self.reference, self.candidate = reference, candidate
+        self.selected, self.tied = SelectedSets(reference.card.patches), 0
+        self._tolerance, self._shows_stages = TOLERANCES[row], shows_stages
         self._rows = {name: _Rows() for name in STAGES if name != "selected_patches"}
-        self._swapped = _Rows()  # embeddings of the samples in which a tie swaps patches
+        self._ignored = _Rows()
 
-    def add(self, batch: Batch) -> tuple[Any, Any]:
-        """Compare one batch; returns both embeddings.
+    def add(self, batch: Batch, *, also_plain: bool = False) -> tuple[Any, Any]:
+        """Compare one batch.
 
-        Raises ArtifactError where a stage has another shape.
+        Args:
+            batch: The inputs.
+            also_plain: Run the artifact as it is, too, without its stages as further outputs.
+
+        Returns:
+            Both embeddings.
+
+        Raises:
+            ArtifactError: A stage has another shape.
         """
-        one, other = self.reference.stages(*batch), self.candidate.stages(*batch)
-        for name in one.keys() & other.keys():
-            if one[name].shape != other[name].shape:
-                raise ArtifactError(
-                    f"{self.candidate.card.name} has {name} of the shape {list(other[name].shape)},"
-                    f" {self.reference.card.name} of {list(one[name].shape)}: they are not one network"
-                )
+        one, other = self._run(self.reference, batch), self._run(self.candidate, batch)
+        self._check_shapes(one, other)
         alike = np.ones((len(batch[0]), len(MODALITIES)), bool)
         for name in ("input", "tokens", "scores"):
             if name in one and name in other:
                 likeness = self._rows[name].add(name, one[name], other[name])
                 if name == "scores":
-                    alike = likeness.reshape(alike.shape) >= COSINES[self.precision]
-        tied = self.kept.add(one, other, alike)
-        self._add_embeddings(one["embedding"], other["embedding"], tied)
+                    alike = likeness.reshape(alike.shape) >= self._tolerance.cosine
+        tied, swapped = self.selected.add(one, other, alike)
+        masks = {"none": np.zeros_like(tied), "ties": tied, "swaps": swapped}
+        ignored = masks[self._tolerance.ignored]
+        self._add_embeddings(one["embedding"], other["embedding"], ignored)
+        self.tied += int(ignored.sum())
+        if also_plain and self._shows_stages and isinstance(self.candidate, OnnxEmbedder):
+            embedding, tokens = self.candidate.run(*batch)
+            same = _select_alike(tokens, other["selected_patches"])
+            rows = same if same.any() else np.ones_like(same)
+            self._add_embeddings(one["embedding"][rows], embedding[rows], ignored[rows])
         return one["embedding"], other["embedding"]
 
     def stages(self) -> tuple[Stage, ...]:
-        """What was seen of each stage but the kept patches."""
-        # nothing else to judge by
-        if not self._rows["embedding"].cosines and self._swapped.cosines:
-            self._rows["embedding"], self.tied = self._swapped, 0
-        return tuple(self._stage(name, rows) for name, rows in self._rows.items())
+        """Return the figures of each stage but the selected patches."""
+        judged, ignored = len(self._rows["embedding"]), len(self._ignored)
+        # not that many are left out that little is left to judge by
+        is_little = judged < ignored if self._tolerance.ignored == "swaps" else judged == 0
+        if ignored and is_little:
+            self._rows["embedding"].extend(self._ignored)
+            self.tied = 0
+        return tuple(self._summarize(name, rows) for name, rows in self._rows.items())
+
+    def _run(self, embedder: Embedder, batch: Batch) -> dict[str, NDArray[Any]]:
+        if self._shows_stages:
+            return embedder.stages(*batch)
+        embedding, tokens = embedder.run(*batch)
+        return {"selected_patches": tokens, "embedding": embedding}
+
+    def _check_shapes(self, one: dict[str, NDArray[Any]], other: dict[str, NDArray[Any]]) -> None:
+        for name in one.keys() & other.keys():
+            if one[name].shape != other[name].shape:
+                raise ArtifactError(
+                    f"{self.candidate.card.name} has {name} of the shape"
+                    f" {list(other[name].shape)}, {self.reference.card.name} of"
+                    f" {list(one[name].shape)}: they are not one network"
+                )
 
     def _add_embeddings(
-        self, one: NDArray[Any], other: NDArray[Any], tied: NDArray[np.bool_]
+        self, one: NDArray[Any], other: NDArray[Any], ignored: NDArray[np.bool_]
     ) -> None:
-        """At a tie either patch is right, and the embedding is another: float32's bounds say
-        nothing of such a sample.
+        """At a tie either patch is right, and the embedding is another one: the bounds of float32
+        do not apply to such a sample.
         """
-        if self.precision != "fp32":
-            tied = np.zeros_like(tied)
-        for rows, chosen in ((self._rows["embedding"], ~tied), (self._swapped, tied)):
+        for rows, chosen in ((self._rows["embedding"], ~ignored), (self._ignored, ignored)):
             if chosen.any():
                 rows.add("embedding", one[chosen], other[chosen])
-        self.tied += int(tied.sum())
 
-    def _stage(self, name: str, rows: _Rows) -> Stage:
+    def _summarize(self, name: str, rows: _Rows) -> Stage:
         if not rows.cosines:
             return Stage(name=name)
         # NaN wins
         cosines, difference = np.concatenate(rows.cosines), float(np.max(rows.differences))
         if not np.isfinite(difference):
             return Stage(name=name, holds=False)
-        holds = bool(np.concatenate(rows.likenesses).min() >= COSINES[self.precision])
-        if name == "embedding" and self.precision == "fp32":
-            holds = holds and difference <= DIFFERENCE
+        holds = bool(np.concatenate(rows.likenesses).min() >= self._tolerance.cosine)
+        if name == "embedding" and self._tolerance.difference is not None:
+            holds = holds and difference <= self._tolerance.difference
         return Stage(
             name=name,
             worst=float(cosines.min()),
@@ -271,67 +233,72 @@ class _Seen:
         )
 
 
-def _on_source(seen: _Seen, source: Source) -> tuple[list[Sample], list[tuple[Any, Any]]]:
+def _select_alike(one: Tokens, other: Tokens) -> NDArray[np.bool_]:
+    """Whether two runs select the same patches for a sample, bool [B]."""
+    return np.asarray((np.sort(one, axis=2) == np.sort(other, axis=2)).all(axis=(1, 2)))
+
+
+def _compare_on_source(
+    comparison: _Comparison, source: Source
+) -> tuple[list[Sample], list[tuple[Any, Any]]]:
     samples: list[Sample] = []
     pairs = []
-    for part, batch in decode_source(source, seen.reference.card, f"verifying on {source.name}"):
-        pairs.append(seen.add(batch))
+    card = comparison.reference.card
+    for part, batch in decode_source(source, card, f"verifying on {source.name}"):
+        pairs.append(comparison.add(batch))
         samples += [entry.sample for entry in part if entry.sample is not None]
     if not samples:
         raise SourceError(f"{source.name}: no sample in it can be used", source.name)
     return samples, pairs
 
 
-def _retrieval(
+def _measure(
     samples: list[Sample], pairs: list[tuple[Any, Any]], card: Card
 ) -> tuple[dict[str, float], str | None]:
     """mAP and Rank-1 of both, every sample against all; or why they cannot be measured on these
     samples.
     """
     figures: dict[str, float] = {}
+    everything = np.ones((len(samples), len(MODALITIES)), bool)
+    names = [str(sample.id) for sample in samples]
     for prefix, parts in zip(("reference_", ""), zip(*pairs, strict=True), strict=True):
-        everything = np.ones((len(samples), len(MODALITIES)), bool)
-        embedded = Embedded(
-            samples,
-            {ALL: np.concatenate(parts)},
-            [],
-            everything,
-            [str(sample.id) for sample in samples],
-        )
+        embedded = Embedded(samples, {ALL: np.concatenate(parts)}, [], everything, names)
         try:
             scores: Scores = score_retrieval(embedded, embedded, card)[-1].scores
         except SourceError as error:
             return {}, error.message
-        figures |= {f"{prefix}mAP": scores.mAP, f"{prefix}rank1": float(scores.cmc[0])}
+        figures |= {f"{prefix}mAP": scores.mAP, f"{prefix}rank1": scores.rank1}
     return figures, None
 
 
-def _rows(name: str, values: NDArray[Any]) -> NDArray[np.float64]:
-    """A row for each picture, or each sample where the stage joins its pictures."""
+def _flatten(name: str, values: NDArray[Any]) -> NDArray[np.float64]:
+    """A row for each image, or each sample if the stage joins its images."""
     parts = 1 if name == "embedding" else 2
     rows = values.reshape(int(np.prod(values.shape[:parts])), -1).astype(np.float64)
     return rows - rows.mean(axis=1, keepdims=True) if name == "scores" else rows
 
 
-def _cosine(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+def _compute_cosines(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
     lengths = np.linalg.norm(one, axis=1), np.linalg.norm(other, axis=1)
     nothing = (lengths[0] < _TINY) & (lengths[1] < _TINY)  # two rows of zeros are alike
     cosine = (one * other).sum(axis=1) / np.maximum(lengths[0] * lengths[1], _TINY**2)
     return np.where(np.isfinite(cosine), np.where(nothing, 1.0, cosine), -1.0)
 
 
-def _likeness(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The cosine of rows of equal length, less where lengths differ, too: 1 - d^2 / 2, d their
+def _compute_likenesses(
+    one: NDArray[np.float64], other: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The cosine of rows of equal length, less if lengths differ, too: 1 - d^2 / 2, d their
     distance by the longer's length.
 
-    A cosine alone does not see pictures that were normalised to another contrast.
+    A cosine alone does not see images that were normalised to another contrast.
     """
     longer = np.maximum(np.linalg.norm(one, axis=1), np.linalg.norm(other, axis=1))
     likeness = 1 - (np.linalg.norm(one - other, axis=1) / np.maximum(longer, _TINY)) ** 2 / 2
     return np.where(np.isfinite(likeness), likeness, -1.0)
 
 
-def _check_alike(one: Card, other: Card) -> None:
+def _check_comparable(one: Card, other: Card) -> None:
     for name in ("image_size", "modalities", "dimension"):
         has, wants = getattr(other, name), getattr(one, name)
         if has != wants:
@@ -340,13 +307,13 @@ def _check_alike(one: Card, other: Card) -> None:
             )
 
 
-def _coarser(one: Card, other: Card) -> str:
-    """What two cards are held to: a network of a precision of its own, as foreign ones are, is held
-    to float32's.
+def _find_coarser(one: Card, other: Card) -> str:
+    """The coarser precision of two cards; a network of a precision of its own, as external ones
+    are, counts as float32.
     """
-    held = {card.precision for card in (one, other)}
-    return next((name for name in reversed(COSINES) if name in held), "fp32")
+    found = {card.precision for card in (one, other)}
+    return next((name for name in reversed(PRECISIONS) if name in found), "fp32")
 
 
-def _said(embedder: Embedder) -> str:
+def _describe(embedder: Embedder) -> str:
     return f"{embedder.card.name} ({embedder.card.precision}, {embedder.runtime})"

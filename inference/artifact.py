@@ -1,19 +1,19 @@
-"""Opening an artifact, whatever it is: the one door to every runtime.
+"""Opening an artifact, whatever it is: the table of runtimes.
 
-Needs torch for checkpoints only.
+A new runtime is a module with `load(file, options) -> Embedder`, and a row of `RUNTIMES`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from trireid.inference.embedder import Embedder
-from trireid.inference.external import ExternalEmbedder, card_path
-from trireid.inference.onnx_runtime import PROVIDERS, OnnxEmbedder, has_card, session
+from trireid.inference.embedder import Embedder, LoadOptions
+from trireid.inference.onnx_file import external_card_path, has_card
 from trireid.inference.tensorrt.plan import is_plan
 from trireid.samples import ArtifactError
 
@@ -33,8 +33,7 @@ def load_artifact(
     config: str | PathLike[str] | Mapping[str, Any] | None = None,
     weights: str | None = None,
 ) -> Embedder:
-    """Open a network in the runtime that fits its file: `.card` says what it is, `.embed(samples)`
-    gives float32 [B, D], L2-normalised.
+    """Open a network in the runtime that fits its file.
 
     Args:
         path: An ONNX artifact; an external ONNX with its JSON card next to it; a TensorRT plan; or
@@ -46,22 +45,23 @@ def load_artifact(
         config: The training configuration of a checkpoint.
         weights: Which weights of a checkpoint that holds several, as in `ema`.
 
+    Returns:
+        An embedder: `.card` describes the network, `.embed(samples)` gives float32 [B, D],
+        L2-normalised.
+
     Raises:
-        ArtifactError: the file cannot be opened; for a checkpoint as `load_checkpoint`.
+        ArtifactError: The file cannot be opened; for a checkpoint as `load_checkpoint`.
     """
     file = Path(path)
     _check_file(file)
-    provider, threads = _provider(provider), _threads(threads)
-    if is_checkpoint(file):
-        return _load_checkpoint(file, config, provider, weights)
-    if is_plan(file):
-        return _load_plan(file, provider)
-    made = session(file, threads, provider)
-    return (
-        ExternalEmbedder(file, made)
-        if not has_card(made) and card_path(file).is_file()
-        else OnnxEmbedder(file, made)
+    options = LoadOptions(
+        threads=_choose_threads(threads),
+        provider=_choose_provider(provider),
+        config=config,
+        weights=weights,
     )
+    embedder: Embedder = import_module(_choose_runtime(file, options).module).load(file, options)
+    return embedder
 
 
 def is_checkpoint(file: Path) -> bool:
@@ -74,53 +74,61 @@ def is_checkpoint(file: Path) -> bool:
         return opened.read(4).startswith(_TORCH_SAVE)
 
 
-def _load_checkpoint(
-    file: Path,
-    config: str | PathLike[str] | Mapping[str, Any] | None,
-    provider: str | None,
-    weights: str | None,
-) -> Embedder:
-    if config is None:
-        raise ArtifactError(
-            f"{file}: is a checkpoint; add its training configuration (--config YML), or export it once by"
-            " `trireid export onnx` and give the ONNX file",
-            "config",
-        )
-    from trireid.inference.torch import load_torch
-
-    return load_torch(file, config, provider, weights)
+def _is_external(file: Path) -> bool:
+    return external_card_path(file).is_file() and not has_card(file)
 
 
-def _load_plan(file: Path, provider: str | None) -> Embedder:
-    if provider == "cpu":
-        raise ArtifactError(
-            f"{file}: a TensorRT plan runs on a GPU only; for the CPU take the ONNX it was built from",
-            PROVIDER,
-        )
-    from trireid.inference.tensorrt.runtime import load_plan
+def _is_onnx(file: Path) -> bool:
+    """Anything else: ONNX Runtime says what it is not."""
+    return file.is_file()
 
-    return load_plan(file)
+
+class Runtime(NamedTuple):
+    """One way to open a file.
+
+    `opens`: whether it takes a file; `providers`: those it runs on; `module`: imported on use.
+    """
+
+    opens: Callable[[Path], bool]
+    providers: tuple[str, ...]
+    module: str
+
+
+#: The first row that takes both file and provider opens the file.
+RUNTIMES: Final = (
+    Runtime(is_checkpoint, ("cuda", "cpu"), "trireid.inference.torch"),
+    Runtime(is_plan, ("cuda",), "trireid.inference.tensorrt.runtime"),
+    Runtime(_is_external, ("cuda", "cpu"), "trireid.inference.external"),
+    Runtime(_is_onnx, ("cuda", "cpu"), "trireid.inference.onnx_runtime"),
+)
+PROVIDERS: Final = tuple(dict.fromkeys(each for row in RUNTIMES for each in row.providers))
+
+
+def _choose_runtime(file: Path, options: LoadOptions) -> Runtime:
+    """The row for a file; if none has the provider, the file's first row, which says so."""
+    rows = [row for row in RUNTIMES if row.opens(file)]
+    # a checkpoint or plan that is named as such is not tried as ONNX
+    rows = [row for row in rows if row.opens is rows[0].opens]
+    return next((row for row in rows if options.provider in (None, *row.providers)), rows[0])
 
 
 def _check_file(file: Path) -> None:
     name = os.fspath(file)
     if not file.is_file():
-        raise ArtifactError(
-            f"{name}: {'is a directory' if file.is_dir() else 'does not exist'}; expected a network's file",
-            name,
-        )
+        problem = "is a directory" if file.is_dir() else "does not exist"
+        raise ArtifactError(f"{name}: {problem}; expected a network's file", name)
     if not file.stat().st_size:
-        raise ArtifactError(f"{name}: is empty; export or copy it anew", name)
+        raise ArtifactError(f"{name}: is empty; export or copy it again", name)
 
 
-def _provider(asked: str | None) -> str | None:
+def _choose_provider(asked: str | None) -> str | None:
     chosen = asked or os.environ.get(PROVIDER) or None
     if chosen not in (None, *PROVIDERS):
         raise ArtifactError(f"provider: {chosen!r} is not one of {', '.join(PROVIDERS)}", PROVIDER)
     return chosen
 
 
-def _threads(asked: int | None) -> int | None:
+def _choose_threads(asked: int | None) -> int | None:
     chosen = asked if asked is not None else os.environ.get(THREADS) or None
     if chosen is None:
         return None

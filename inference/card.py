@@ -33,6 +33,9 @@ FitMode = Literal["stretch", "letterbox"]
 #: How cards are validated: no conversions, no unknown keys, no NaN.
 STRICT: Final = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 _MAX_SHOWN: Final = 60
+_MESSAGES: Final = {"missing": "is missing", "unexpected_keyword_argument": "is not a known key"}
+#: Types of validation errors whose message says all.
+_COMPLETE: Final = (*_MESSAGES, "json_invalid", "card")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -143,11 +146,15 @@ _ADAPTER: Final = TypeAdapter(Card)
 def explain(error: ValidationError) -> str:
     """Return the first problem of a validation in one line: the key, the problem, the value."""
     problem = error.errors(include_url=False)[0]
-    key = ".".join(map(str, problem["loc"]))
-    value = repr(problem["input"])
-    shown = value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}..."
-    given = "" if problem["type"] in ("missing", "json_invalid") else f", not {shown}"
-    return f"{key}: {problem['msg']}{given}" if key else f"{problem['msg']}{given}"
+    inner = problem.get("ctx", {}).get("key")
+    key = ".".join(map(str, (*problem["loc"], *([inner] if inner else []))))
+    message = _MESSAGES.get(problem["type"], problem["msg"])
+    message = message.replace("Input should be", "expected").replace("Invalid JSON", "not JSON")
+    if problem["type"] not in _COMPLETE:
+        value = repr(problem["input"])
+        shown = value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}..."
+        message = f"{message}, not {shown}"
+    return f"{key}: {message}" if key else message
 
 
 def _to_mapping(card: Card) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The content digest of an artifact: the weights and the card of an ONNX file are the ones that
-were exported together.
+were exported together; and the figures of its export, which stand next to it.
 
 SHA-256 over the card without its name, its measurements and the digest itself, and over every byte
 of the file but the card. It finds damage, and a card that was put on other weights. It does not
-make a stranger's file safe: whoever writes a whole file can also write its digest.
+make a stranger's file safe: a person who writes a whole file can also write its digest.
 """
 
 from __future__ import annotations
@@ -12,21 +12,18 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from trireid.inference.card import METADATA_KEY, Card
+from trireid.inference.card import Card
 from trireid.inference.digest_cache import remember_digest
 from trireid.inference.embedded import DEFAULT_CONTENT
-from trireid.inference.protobuf import Field, ProtobufError, iterate_fields
+from trireid.inference.onnx_file import ProtobufError, find_cards
 from trireid.samples import ArtifactError
+from trireid.samples.files import MAX_TEXT_BYTES, read_regular
 
-#: What of the card may differ: what it is called, what was measured, and the digest itself.
+#: Keys of the card that may differ: the name, the figures, and the digest itself.
 _FREE: Final = ("name", "measured", "content")
-_METADATA: Final = 14
-_KEY: Final = 1
-_MOST_FIELDS: Final = 100_000
 _CHUNK: Final = 1 << 20
 _SHOWN: Final = 12
 
@@ -48,7 +45,7 @@ def compute_content(file: BinaryIO, text: str) -> str:
     digest = hashlib.sha256(json.dumps(fixed, sort_keys=True).encode())
     size = file.seek(0, os.SEEK_END)
     start = 0
-    for card in _find_cards(file, size):
+    for card in find_cards(file, size):
         _hash_range(digest, file, start, card.begin)
         start = card.stop
     _hash_range(digest, file, start, size)
@@ -80,27 +77,36 @@ def check_content(path: Path, text: str, card: Card) -> None:
         raise ArtifactError(f"{name}: its content cannot be read: {error}", name) from error
     if found != recorded:
         raise ArtifactError(
-            f"{name}: its weights, graph or card were changed after it was exported (content {found[:_SHOWN]}, recorded"
-            f" {recorded[:_SHOWN]}); copy it again, or export it again with `trireid export onnx`",
+            f"{name}: its weights, graph or card were changed after it was exported (content"
+            f" {found[:_SHOWN]}, recorded {recorded[:_SHOWN]}); copy it again, or export it again"
+            " with `trireid export onnx`",
             name,
         )
 
 
-def _find_cards(file: BinaryIO, size: int) -> Sequence[Field]:
-    found = []
-    for count, field in enumerate(iterate_fields(file, 0, size)):
-        if count == _MOST_FIELDS:
-            raise ProtobufError(f"it has over {_MOST_FIELDS} fields")
-        if field.number == _METADATA and _is_card(file, field):
-            found.append(field)
-    return found
+def report_path(artifact: Path) -> Path:
+    """Return the file of an export's report: next to the artifact or plan."""
+    stem = artifact.stem if artifact.suffix == ".onnx" else artifact.name
+    return artifact.with_name(f"{stem}.report.json")
 
 
-def _is_card(file: BinaryIO, entry: Field) -> bool:
-    keys = [
-        field for field in iterate_fields(file, entry.start, entry.stop) if field.number == _KEY
-    ]
-    return bool(keys) and keys[-1].read(file) == METADATA_KEY.encode()
+def read_figures(path: Path, card: Card) -> dict[str, Any]:
+    """Read the figures of an export from the report next to an artifact.
+
+    Args:
+        path: The artifact.
+        card: Its card; the report counts if it names the card's content digest.
+
+    Returns:
+        `{"against_fp32": ...}`, or nothing.
+    """
+    try:
+        report = json.loads(read_regular(report_path(path), MAX_TEXT_BYTES))
+        is_its_own = bool(card.content) and report["artifact"]["content"] == card.content
+        figures = report["figures"]
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return {}
+    return {"against_fp32": figures} if is_its_own and isinstance(figures, dict) else {}
 
 
 def _hash_range(digest: Any, file: BinaryIO, start: int, stop: int) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +27,18 @@ Images = NDArray[np.uint8]
 Cameras = NDArray[np.int64]
 Present = NDArray[np.bool_]
 Tokens = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """Everything a runtime is told when it opens a file: see `load_artifact`."""
+
+    threads: int | None = None
+    provider: str | None = None
+    config: str | PathLike[str] | Mapping[str, Any] | None = None
+    weights: str | None = None
+
+
 Run = Callable[[Images, Cameras, Present], tuple[Embeddings, Tokens]]
 
 

@@ -18,8 +18,8 @@ REMOVER: Final = "EliminateIdentity"
 
 
 def emulate_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph, changed in place: an Identity stands behind each cast to float16, and before each
-    cast back to float32.
+    """Change a graph in place so that a CPU rounds like a GPU: an Identity stands behind each cast
+    to float16, and before each cast back to float32. Returns the graph.
     """
     nodes: list[onnx.NodeProto] = []
     halves = {
@@ -30,14 +30,14 @@ def emulate_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in model.graph.node:
         kind = _cast_to(node)
         if kind == onnx.TensorProto.FLOAT16:
-            held = _held(node.output[0])
-            nodes += [node, onnx.helper.make_node("Identity", [held], [node.output[0]])]
-            node.output[0] = held
-            halves |= {held, *nodes[-1].output}
+            rounded = _name_identity(node.output[0])
+            nodes += [node, onnx.helper.make_node("Identity", [rounded], [node.output[0]])]
+            node.output[0] = rounded
+            halves |= {rounded, *nodes[-1].output}
         elif kind == onnx.TensorProto.FLOAT and node.input[0] in halves:
-            held = _held(node.output[0])
-            nodes += [onnx.helper.make_node("Identity", [node.input[0]], [held]), node]
-            node.input[0] = held
+            rounded = _name_identity(node.output[0])
+            nodes += [onnx.helper.make_node("Identity", [node.input[0]], [rounded]), node]
+            node.input[0] = rounded
         else:
             nodes.append(node)
             if halves & set(node.input):
@@ -47,8 +47,8 @@ def emulate_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _held(name: str) -> str:
-    return f"{name}.held"
+def _name_identity(name: str) -> str:
+    return f"{name}.rounded"
 
 
 def _cast_to(node: onnx.NodeProto) -> int | None:

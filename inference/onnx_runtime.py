@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trireid.inference.card import INNER_STAGES, INPUTS, METADATA_KEY, OUTPUTS, Card, interface
-from trireid.inference.content import check_content
+from trireid.inference.content import check_content, read_figures
 from trireid.inference.embedder import (
     Cameras,
     Embedder,
     Embeddings,
     Images,
+    LoadOptions,
     Present,
     Tokens,
     iterate_batches,
@@ -45,10 +47,10 @@ def _disable_telemetry() -> Iterator[None]:
 with _disable_telemetry():
     import onnxruntime
 
-#: What a caller calls a provider, and what ONNX Runtime does; the first that works is taken.
+#: A caller's name of a provider, and ONNX Runtime's; the first that works is taken.
 PROVIDERS: Final = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
-#: Which stage an output of the graph is.
-_STAGE_OF: Final = {
+#: The stage of each output of the graph.
+_STAGES: Final = {
     "embedding": "embedding",
     "tokens": "selected_patches",
     **{value: name for name, value in INNER_STAGES.items()},
@@ -65,51 +67,69 @@ _ERRORS_ONLY: Final = 3
 log = logging.getLogger(__name__)
 
 
-class OnnxEmbedder(Embedder):
-    """An ONNX artifact in a session of ONNX Runtime.
+class SessionEmbedder(Embedder):
+    """A graph in a session of ONNX Runtime; a subclass runs one batch of it in `_forward`.
 
-    Raises ArtifactError where it is no artifact of ours.
+    Args:
+        session: Of `open_session`.
     """
 
-    def __init__(self, path: Path, made: Any) -> None:
-        self._session = made
-        self._staged: Any = None
-        text = _card_text(made, path)
-        card = Card.from_json(text, os.fspath(path))
-        super().__init__(path, card if card.name else replace(card, name=path.stem))
-        _check_interface(made, card, path)
-        check_content(path, text, card)
-        batch = self._session.get_inputs()[0].shape[0]
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        batch = session.get_inputs()[0].shape[0]
         self._fixed: int | None = batch if isinstance(batch, int) else None
 
     @property
     def runtime(self) -> str:
-        """ONNX Runtime, its version and where it runs."""
-        return describe_runtime(self._session)
+        """ONNX Runtime, its version and the device."""
+        return _describe_session(self._session)
 
     def run(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
-        """The graph itself: see `Embedder.run`.
+        """Run the graph: see `Embedder.run`.
 
-        An artifact of a fixed batch takes any number of samples, too.
+        A graph of a fixed batch takes any number of samples, too.
         """
         if self._fixed is None:
             return self._forward(images, camera, present)
         return run_in_batches(self._forward, images, camera, present, self._fixed, padded=True)
 
+    @abstractmethod
+    def _forward(
+        self, images: Images, camera: Cameras, present: Present
+    ) -> tuple[Embeddings, Tokens]: ...
+
+
+class OnnxEmbedder(SessionEmbedder):
+    """An ONNX artifact in ONNX Runtime.
+
+    Raises:
+        ArtifactError: The file is not an artifact, or was changed after it was exported.
+    """
+
+    def __init__(self, path: Path, session: Any) -> None:
+        super().__init__(session)
+        self._staged: Any = None
+        text = _read_card(session, path)
+        card = Card.from_json(text, os.fspath(path))
+        _check_interface(session, card, path)
+        check_content(path, text, card)
+        measured = {**card.measured, **read_figures(path, card)}
+        self.path, self.card = path, replace(card, name=card.name or path.stem, measured=measured)
+
     def stages(self, images: Images, camera: Cameras, present: Present) -> dict[str, NDArray[Any]]:
-        """Every stage: see `Embedder.stages`.
+        """Return every stage: see `Embedder.stages`.
 
         Needs the package onnx, to make the inner ones outputs.
         """
         if self._staged is None:
-            self._staged = _with_stages(self.path, self._session)
+            self._staged = _open_staged(self.path, self._session)
         parts = []
         for rows, used in iterate_batches(
             len(images), self._fixed or len(images), padded=self._fixed is not None
         ):
             feeds = {"images": images[rows], "camera": camera[rows], "present": present[rows]}
             parts.append([value[:used] for value in self._staged.run(None, feeds)])
-        names = [_STAGE_OF[each.name] for each in self._staged.get_outputs()]
+        names = [_STAGES[each.name] for each in self._staged.get_outputs()]
         return {
             name: np.concatenate(values)
             for name, values in zip(names, zip(*parts, strict=True), strict=True)
@@ -124,18 +144,22 @@ class OnnxEmbedder(Embedder):
         return embedding, tokens
 
 
-def session(path: Path, threads: int | None = None, provider: str | None = None) -> Any:
-    """An ONNX Runtime session on a file.
+def open_session(path: Path, threads: int | None = None, provider: str | None = None) -> Any:
+    """Open a session of ONNX Runtime on a file.
 
-    `threads`: how many a forward pass may use on the CPU; None leaves it to the runtime.
-    `provider`: `cpu` or `cuda`; None takes CUDA where it is there. Raises ArtifactError where the
-    file is no ONNX, or the provider is not to be had.
+    Args:
+        path: An ONNX file.
+        threads: How many a forward pass may use on the CPU; None leaves it to the runtime.
+        provider: `cpu` or `cuda`; None takes CUDA if there is one.
+
+    Raises:
+        ArtifactError: The file is not ONNX, or the provider is not available.
     """
     name = os.fspath(path)
-    wanted = _wanted(name, provider)
+    wanted = _choose_providers(name, provider)
     try:
-        made = onnxruntime.InferenceSession(
-            name, _options(threads), providers=[PROVIDERS[each] for each in wanted]
+        session = onnxruntime.InferenceSession(
+            name, _make_options(threads), providers=[PROVIDERS[each] for each in wanted]
         )
     except (
         Exception
@@ -143,7 +167,7 @@ def session(path: Path, threads: int | None = None, provider: str | None = None)
         raise ArtifactError(
             f"{name}: not an ONNX file that ONNX Runtime can open ({first_line(error)})", name
         ) from error
-    got = made.get_providers()[0]
+    got = session.get_providers()[0]
     # ONNX Runtime falls back to the CPU where CUDA's libraries or a GPU are missing
     if got != PROVIDERS[wanted[0]]:
         if provider is not None:
@@ -151,20 +175,25 @@ def session(path: Path, threads: int | None = None, provider: str | None = None)
                 f"{name}: CUDA finds no GPU, or lacks its libraries; take provider cpu", "provider"
             )
         log.warning(
-            "%s runs on the CPU: this ONNX Runtime knows CUDA, but finds no GPU or lacks its libraries",
+            "%s runs on the CPU: this ONNX Runtime knows CUDA, but finds no GPU or lacks its"
+            " libraries",
             name,
         )
-    log.info("%s runs in %s", name, describe_runtime(made))
-    return made
+    log.info("%s runs in %s", name, _describe_session(session))
+    return session
 
 
-def describe_runtime(made: Any) -> str:
-    """What a session runs in, as in `ONNX Runtime 1.31.1 on CPU`."""
-    where = made.get_providers()[0].removesuffix("ExecutionProvider")
-    return f"ONNX Runtime {onnxruntime.__version__} on {where}"
+def load(file: Path, options: LoadOptions) -> OnnxEmbedder:
+    """Open an ONNX artifact. Raises as `open_session` and `OnnxEmbedder`."""
+    return OnnxEmbedder(file, open_session(file, options.threads, options.provider))
 
 
-def _wanted(name: str, provider: str | None) -> Sequence[str]:
+def _describe_session(session: Any) -> str:
+    device = session.get_providers()[0].removesuffix("ExecutionProvider")
+    return f"ONNX Runtime {onnxruntime.__version__} on {device}"
+
+
+def _choose_providers(name: str, provider: str | None) -> Sequence[str]:
     there = [
         each
         for each, official in PROVIDERS.items()
@@ -174,61 +203,55 @@ def _wanted(name: str, provider: str | None) -> Sequence[str]:
         return there
     if provider not in there:
         raise ArtifactError(
-            f"{name}: provider {provider} is not to be had; this ONNX Runtime has {', '.join(there)}"
-            " (CUDA comes with trireid's extra gpu)",
+            f"{name}: provider {provider} is not available; this ONNX Runtime has"
+            f" {', '.join(there)} (CUDA comes with trireid's extra gpu)",
             "provider",
         )
     return [provider]
 
 
-def _with_stages(path: Path, made: Any) -> Any:
-    """A session like the one that was made, whose outputs are all the stages that the graph names,
-    and whose float16 is rounded on a CPU, too.
+def _open_staged(path: Path, session: Any) -> Any:
+    """A session like the given one, whose outputs are all the stages that the graph names, and
+    which rounds float16 on a CPU, too.
     """
     import onnx
 
     from trireid.inference.fp16_emulation import REMOVER, emulate_fp16
 
     model = emulate_fp16(onnx.load(path))
-    there = {name for node in model.graph.node for name in node.output}
+    known = {name for node in model.graph.node for name in node.output}
     for value in INNER_STAGES.values():
-        if value in there:
-            model.graph.output.append(
-                onnx.helper.make_tensor_value_info(value, onnx.TensorProto.FLOAT, None)
-            )
-    options = _options(made.get_session_options().intra_op_num_threads)
+        if value in known:
+            info = onnx.helper.make_tensor_value_info(value, onnx.TensorProto.FLOAT, None)
+            model.graph.output.append(info)
     return onnxruntime.InferenceSession(
         model.SerializeToString(),
-        options,
-        providers=made.get_providers(),
+        _make_options(session.get_session_options().intra_op_num_threads),
+        providers=session.get_providers(),
         disabled_optimizers=[REMOVER],
     )
 
 
-def _options(threads: int | None) -> Any:
+def _make_options(threads: int | None) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     # Threads of the runtime that spin while they wait take the cores from decoding, and from
-    # forward passes beside theirs.
+    # other forward passes.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads
     return options
 
 
-def has_card(made: Any) -> bool:
-    """Whether the file of a session carries a card of ours."""
-    return METADATA_KEY in made.get_modelmeta().custom_metadata_map
-
-
-def _check_interface(made: Any, card: Card, path: Path) -> None:
-    given, wanted = (made.get_inputs(), made.get_outputs()), interface(card)
+def _check_interface(session: Any, card: Card, path: Path) -> None:
+    given, wanted = (session.get_inputs(), session.get_outputs()), interface(card)
     names = tuple({each.name for each in part} for part in given)
     if names != (set(INPUTS), set(OUTPUTS)) or not all(
         _fits(each, *wanted[each.name]) for part in given for each in part
     ):
         raise ArtifactError(
-            f"{path}: carries a card, but its graph is not that of an artifact with this card; export it anew",
+            f"{path}: carries a card, but its graph is not that of an artifact with this card;"
+            " export it again",
             os.fspath(path),
         )
 
@@ -244,17 +267,17 @@ def _fits(given: Any, shape: tuple[int, ...], dtype: type[np.generic]) -> bool:
     return sizes and given.type == _TYPE_NAMES[dtype]
 
 
-def _card_text(made: Any, path: Path) -> str:
-    text: str | None = made.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+def _read_card(session: Any, path: Path) -> str:
+    text: str | None = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if text is None:
         raise ArtifactError(
-            f"{path}: an ONNX file without a card; export it with `trireid export onnx`, or describe it in {path.stem}.json"
-            " beside it (see docs/external.md)",
+            f"{path}: an ONNX file without a card; export it with `trireid export onnx`, or"
+            f" describe it in {path.stem}.json next to it (see docs/external.md)",
             os.fspath(path),
         )
     return text
 
 
 def first_line(error: Exception) -> str:
-    """What ONNX Runtime says, on one line of bounded length."""
+    """Return the message of ONNX Runtime on one line of bounded length."""
     return str(error).strip().split("\n")[0][:200]

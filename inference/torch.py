@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from os import PathLike
 from pathlib import Path
@@ -24,6 +23,7 @@ from trireid.inference.embedder import (
     Embedder,
     Embeddings,
     Images,
+    LoadOptions,
     Present,
     Tokens,
     run_in_batches,
@@ -38,9 +38,9 @@ _BATCH = 16
 class TorchEmbedder(Embedder):
     """A network of the family in PyTorch; its card and fingerprint are those of its fp32 export.
 
-    It is what exports are held against, so it shares nothing with the graph that is exported but
-    the network: pictures are normalised and embeddings brought to unit length here, apart.
-    `provider`: `cpu` or `cuda`; None takes CUDA where it is.
+    Exports are compared with it, so it shares nothing with the graph that is exported but the
+    network: images are normalised and embeddings brought to unit length here, apart.
+    `provider`: `cpu` or `cuda`; None takes CUDA if there is one.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class TorchEmbedder(Embedder):
     ) -> None:
         card = describe_network(network, Path(path).stem, None)
         super().__init__(Path(path), replace(card, fingerprint=compute_fingerprint(network, card)))
-        self._device = _device(provider)
+        self._device = _choose_device(provider)
         self.network = network.eval().to(self._device)
 
     @property
@@ -57,11 +57,11 @@ class TorchEmbedder(Embedder):
         return f"PyTorch {torch.__version__} on {self._device.type.upper()}"
 
     def run(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
-        """As of every embedder: see `Embedder.run`."""
+        """Run the network: see `Embedder.run`."""
         return run_in_batches(self._forward, images, camera, present, _BATCH, padded=False)
 
     def stages(self, images: Images, camera: Cameras, present: Present) -> dict[str, NDArray[Any]]:
-        """Every stage: see `Embedder.stages`."""
+        """Return every stage: see `Embedder.stages`."""
         mean, std = (np.array(values, np.float32) for values in (self.card.mean, self.card.std))
         normal = ((images.astype(np.float32) / 255 - mean) / std).transpose(0, 1, 4, 2, 3)
         with torch.inference_mode():
@@ -71,11 +71,11 @@ class TorchEmbedder(Embedder):
         return {
             "input": normal,
             "tokens": features.tokens.cpu().numpy(),
-            **self._selected(features, len(images)),
+            **self._stack_selections(features, len(images)),
             "embedding": normalize(features.both.cpu().numpy()),
         }
 
-    def _selected(self, features: Features, count: int) -> dict[str, NDArray[Any]]:
+    def _stack_selections(self, features: Features, count: int) -> dict[str, NDArray[Any]]:
         if features.selections is None:
             return {"selected_patches": np.tile(np.arange(self.card.patches), (count, 3, 1))}
         kept, scores = (
@@ -91,14 +91,21 @@ class TorchEmbedder(Embedder):
         return stages["embedding"], stages["selected_patches"]
 
 
-def load_torch(
-    path: str | PathLike[str],
-    config: str | PathLike[str] | Mapping[str, Any],
-    provider: str | None = None,
-    weights: str | None = None,
-) -> TorchEmbedder:
-    """Open a checkpoint as an embedder. Raises as `load_checkpoint`."""
-    return TorchEmbedder(load_checkpoint(path, config, weights=weights), path, provider)
+def load(file: Path, options: LoadOptions) -> TorchEmbedder:
+    """Open a checkpoint as an embedder.
+
+    Raises:
+        ArtifactError: It has no training configuration.
+        TrireidError: As `load_checkpoint`.
+    """
+    if options.config is None:
+        raise ArtifactError(
+            f"{file}: is a checkpoint; add its training configuration (--config YML), or export it"
+            " once by `trireid export onnx` and give the ONNX file",
+            "config",
+        )
+    network = load_checkpoint(file, options.config, weights=options.weights)
+    return TorchEmbedder(network, file, options.provider)
 
 
 def describe_network(
@@ -159,7 +166,7 @@ def list_segments(config: NetworkConfig) -> tuple[Segment, ...]:
     )
 
 
-def _device(provider: str | None) -> torch.device:
+def _choose_device(provider: str | None) -> torch.device:
     if provider == "cuda" and not torch.cuda.is_available():
         raise ArtifactError(
             "CUDA was asked for, but this PyTorch finds no GPU; take --provider cpu", "provider"

@@ -180,11 +180,17 @@ EXCEPTIONS: tuple[tuple[str, str], ...] = (
     ("tests/test_facade.py", "PictureError"),
     # the old names of settings and of a JSON key, for one minor version
     ("CHANGELOG.md", "`upkeep`"),
+    # old names of keys and a page, for one minor version
     ("CHANGELOG.md", "`faults`"),
     ("docs/training.md", "`upkeep`"),
     ("training/settings.py", '"upkeep"'),
     ("tests/training/test_settings.py", "upkeep"),
     ("training/diagnosis.py", '"faults"'),
+    ("CHANGELOG.md", "docs/foreign.md"),
+    ("export/report.py", '"faults"'),
+    ("tests/export/test_verification.py", '"faults"'),
+    # a value in the records of galleries
+    ("inference/external.py", '"foreign"'),
 )
 
 

@@ -18,6 +18,7 @@ from trireid.inference.embedder import (
     Embedder,
     Embeddings,
     Images,
+    LoadOptions,
     Present,
     Tokens,
     run_in_batches,
@@ -35,22 +36,22 @@ class TensorRtEmbedder(Embedder):
     """A plan's engine on the GPU. Batches over the profile's maximum are split, those under its
     minimum padded.
 
-    Raises ArtifactError, before any of the engine is touched, where it was built by another library
-    or version or for another GPU, or where there is no GPU. Several threads may call `run`: they
+    Raises ArtifactError, before any of the engine is touched, if it was built by another library or
+    version or for another GPU, or if there is no GPU. Several threads may call `run`: they
     take turns.
     """
 
     def __init__(self, path: Path, plan: Plan, engine: bytes) -> None:
         super().__init__(path, plan.card)
         self._plan, self._lock = plan, Lock()
-        self._library = _library(plan, path)
+        self._library = _load_library(plan, path)
         device = Device()
         try:
             _check_gpu(self._library, device, plan, engine, path)
             self._engine = Engine(
                 self._library,
                 device,
-                _deserialised(self._library, engine, path),
+                _deserialize(self._library, engine, path),
                 plan.card,
                 plan.profile,
             )
@@ -62,7 +63,7 @@ class TensorRtEmbedder(Embedder):
 
     @property
     def plan(self) -> Plan:
-        """What the plan's header says."""
+        """The plan's header."""
         return self._plan
 
     @property
@@ -73,7 +74,7 @@ class TensorRtEmbedder(Embedder):
     def run(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
         """The graph itself: see `Embedder.run`.
 
-        Raises ArtifactError with the code `device` where GPU or driver fail.
+        Raises ArtifactError with the code `device` if GPU or driver fail.
         """
         with self._lock:
             return run_in_batches(
@@ -95,21 +96,32 @@ class TensorRtEmbedder(Embedder):
         return embedding, tokens
 
 
+def load(file: Path, options: LoadOptions) -> TensorRtEmbedder:
+    """Open a plan. Raises as `load_plan`, and ArtifactError for the provider `cpu`."""
+    if options.provider == "cpu":
+        raise ArtifactError(
+            f"{file}: a TensorRT plan runs on a GPU only; for the CPU take the ONNX it was built"
+            " from",
+            "provider",
+        )
+    return load_plan(file)
+
+
 def load_plan(path: Path) -> TensorRtEmbedder:
     """Open a plan on this process's GPU. Raises as `read_plan` and `TensorRtEmbedder`."""
     plan, engine = read_plan(path)
-    made = TensorRtEmbedder(path, plan, engine)
+    embedder = TensorRtEmbedder(path, plan, engine)
     if not plan.verified:
         log.warning(
-            "%s was never held against its ONNX: do so with `trireid verify %s --against FILE.onnx`",
+            "%s was never compared with its ONNX: run `trireid verify %s --against FILE.onnx`",
             path,
             path,
         )
-    log.info("%s runs in %s", path, made.runtime)
-    return made
+    log.info("%s runs in %s", path, embedder.runtime)
+    return embedder
 
 
-def _library(plan: Plan, path: Path) -> Library:
+def _load_library(plan: Plan, path: Path) -> Library:
     built = f"{TITLES.get(plan.library, plan.library)} {plan.version}"
     try:
         library = load_library(plan.library)
@@ -119,7 +131,7 @@ def _library(plan: Plan, path: Path) -> Library:
         ) from error
     if library.version != plan.version:
         raise ArtifactError(
-            f"{path}: was built by {built}, here is {library.title}: plans fit one version; build it anew from the ONNX",
+            f"{path}: was built by {built}, here is {library.title}: plans fit one version; build it again from the ONNX",
             os.fspath(path),
         )
     return library
@@ -131,21 +143,21 @@ def _check_gpu(library: Library, device: Device, plan: Plan, engine: bytes, path
         validity, _ = runtime.get_engine_validity(engine)
         if validity == library.api.EngineValidity.INVALID:
             raise ArtifactError(
-                f"{path}: does not run on this {device.gpu}: {library.complaint()}; build it anew here, or take the ONNX",
+                f"{path}: does not run on this {device.gpu}: {library.complaint()}; build it again here, or take the ONNX",
                 os.fspath(path),
             )
     elif plan.gpu != device.gpu:
         raise ArtifactError(
-            f"{path}: was built for {plan.gpu}, here is {device.gpu}: build it anew here from the ONNX",
+            f"{path}: was built for {plan.gpu}, here is {device.gpu}: build it again here from the ONNX",
             os.fspath(path),
         )
 
 
-def _deserialised(library: Library, engine: bytes, path: Path) -> Any:
-    made = library.make("Runtime").deserialize_cuda_engine(engine)
-    if made is None:
+def _deserialize(library: Library, engine: bytes, path: Path) -> Any:
+    deserialized = library.make("Runtime").deserialize_cuda_engine(engine)
+    if deserialized is None:
         raise ArtifactError(
             f"{path}: {library.title} cannot load its engine: {library.complaint()}",
             os.fspath(path),
         )
-    return made
+    return deserialized

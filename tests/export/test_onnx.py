@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from tests.conftest import GOLDENS, encode_image, export_tiny, find_shared, make_pixels, make_sample
+from tests.export.tolerances import change_tolerance
 from trireid.export import export_onnx
-from trireid.export.graph import ArtifactGraph
+from trireid.export.tracing import ArtifactGraph
 from trireid.inference import Card, Embedder, load_artifact
 from trireid.inference.torch import compute_fingerprint, describe_network
 from trireid.models import Head, NetworkConfig, ReIdNetwork, load_checkpoint
@@ -173,7 +174,7 @@ def test_a_missing_modality_counts_as_zeros_after_normalisation(embedder: Embedd
 def test_a_failing_export_leaves_its_report_and_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trireid.export.verification.DIFFERENCE", -1.0)
+    change_tolerance(monkeypatch, "fp32", difference=-1.0)
     (tmp_path / "a.onnx").write_bytes(b"the one before")
     with pytest.raises(
         VerificationError, match=r"not written.*differ by.*a\.report\.json says more"

@@ -14,10 +14,10 @@ from onnx import TensorProto
 
 from tests.conftest import GOLDENS, encode_image, find_shared, make_sample
 from tests.export.focus import pretrained_network
+from tests.export.tolerances import change_tolerance
 from trireid.export import export_onnx
-from trireid.export.graph import ArtifactGraph
 from trireid.export.precision import convert
-from trireid.export.tracing import trace
+from trireid.export.tracing import ArtifactGraph, trace
 from trireid.inference import load_artifact
 from trireid.inference.fp16_emulation import emulate_fp16
 from trireid.models import load_checkpoint
@@ -154,7 +154,7 @@ def test_a_precision_needs_data_on_which_retrieval_can_be_measured(tmp_path: Pat
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
     with pytest.raises(
         SourceError,
-        match=r"held to its change of mAP.*none of 1 samples has an identity.*another SOURCE",
+        match=r"change of mAP decides.*none of 1 samples has an identity.*another SOURCE",
     ):
         export_onnx(network, tmp_path / "a.onnx", precision="fp16", data=str(tmp_path / "m.csv"))
     assert not list(tmp_path.glob("*.onnx")) + list(tmp_path.glob("*.json"))
@@ -163,7 +163,7 @@ def test_a_precision_needs_data_on_which_retrieval_can_be_measured(tmp_path: Pat
 def test_a_precision_that_changes_retrieval_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trireid.export.verification.MAP_CHANGE", -1.0)
+    change_tolerance(monkeypatch, "int8", map_change=-1.0)
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
     with pytest.raises(VerificationError, match="mAP changes by"):
         export_onnx(network, tmp_path / "a.onnx", precision="int8", data=FEW)

@@ -10,8 +10,7 @@ import onnx
 import pytest
 
 from trireid.export import export_onnx
-from trireid.export.graph import ArtifactGraph
-from trireid.export.tracing import trace
+from trireid.export.tracing import ArtifactGraph, trace
 from trireid.models import Backbone, Head, NetworkConfig, ReIdNetwork
 
 SMALL = NetworkConfig(

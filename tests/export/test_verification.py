@@ -20,11 +20,11 @@ from onnx import numpy_helper
 import trireid.cli
 from tests.conftest import GOLDENS, drop_content, export_tiny
 from tests.inference.test_external import H, W, described, network
-from trireid.export.report_text import format_report
+from trireid.export.report import format_report
 from trireid.export.selection import SelectedSets, SelectionReport
 from trireid.export.verification import compare
 from trireid.inference import Embedder, load_artifact
-from trireid.inference.onnx_runtime import _with_stages
+from trireid.inference.onnx_runtime import _open_staged
 from trireid.inference.retrieval import embed_source, score_retrieval
 from trireid.inference.torch import TorchEmbedder
 from trireid.models import Head, ReIdNetwork, load_checkpoint
@@ -56,9 +56,9 @@ def test_an_artifact_is_its_checkpoint_at_every_stage(reference: Embedder, golde
     assert report.parts_at is None
     assert [stage.name for stage in report.stages] == ["input", "tokens", "scores", "embedding"]
     assert all(stage.difference is not None and stage.difference < 1e-4 for stage in report.stages)
-    assert report.kept is not None
-    assert report.kept.sets == 24  # (1 + 2 + 5) samples of three pictures
-    assert report.kept.different == 0
+    assert report.selected_patches is not None
+    assert report.selected_patches.sets == 24  # (1 + 2 + 5) samples of three pictures
+    assert report.selected_patches.different == 0
 
 
 @pytest.mark.parametrize(
@@ -172,12 +172,12 @@ def test_other_patches_are_a_fault_of_their_own(
 ) -> None:
     report = compare(reference, edited(golden, tmp_path / "other.onnx", change))
     assert report.parts_at == "selected_patches"
-    assert report.kept is not None
-    assert report.kept.different > 12
-    assert any("sets of kept patches" in fault for fault in report.faults)
+    assert report.selected_patches is not None
+    assert report.selected_patches.different > 12
+    assert any("sets of selected patches" in fault for fault in report.errors)
     coarse = compare(reference, load_artifact(tmp_path / "other.onnx"), precision="int8")
     # no precision explains them
-    assert any("sets of kept patches" in fault for fault in coarse.faults)
+    assert any("sets of selected patches" in fault for fault in coarse.errors)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
@@ -193,10 +193,10 @@ def test_an_embedding_of_another_length_is_a_fault(
 def test_patches_that_swap_at_a_tie_are_no_difference(golden: Path, tmp_path: Path) -> None:
     first, last = (edited(golden, tmp_path / f"{order}.onnx", in_steps(order)) for order in (1, -1))
     report = compare(first, last)
-    assert report.kept is not None
-    assert (report.kept.different, report.holds, report.parts_at) == (0, True, None)
+    assert report.selected_patches is not None
+    assert (report.selected_patches.different, report.holds, report.parts_at) == (0, True, None)
     assert 0 < report.tied < 8
-    assert report.kept.margin < 1e-5
+    assert report.selected_patches.margin < 1e-5
     assert f"{report.tied} samples in which a tie swaps patches are left out" in format_report(
         report
     )
@@ -209,7 +209,7 @@ def test_patches_that_swap_at_a_tie_are_no_difference(golden: Path, tmp_path: Pa
 
 
 def test_scores_that_differ_are_no_tie(reference: Embedder) -> None:
-    kept = compare(reference, altered("sdtps.nir_sparse.score_predictor.0.weight")).kept
+    kept = compare(reference, altered("sdtps.nir_sparse.score_predictor.0.weight")).selected_patches
     assert kept is not None
     assert kept.different > 0
 
@@ -263,13 +263,15 @@ def test_the_report_tells_the_two_apart(reference: Embedder) -> None:
         assert report.retrieval[f"{prefix}rank1"] == pytest.approx(scores.cmc[0])
     assert report.retrieval["mAP"] != report.retrieval["reference_mAP"]
     assert report.embedding.worst is not None
-    kept = SelectionReport(sets=4, equal=1, tied=3, different=0, worst=0.5, mean=0.75, margin=0.0)
-    figures = replace(report, kept=kept).figures()
+    kept = SelectionReport(
+        sets=4, size=2, equal=1, tied=3, different=0, swapped=1, worst=0.5, mean=0.75, margin=0.0
+    )
+    figures = replace(report, selected_patches=kept).figures()
     assert (figures["cosine_worst"], figures["cosine_mean"]) == (
         report.embedding.worst,
         report.embedding.mean,
     )
-    assert (figures["kept_overlap_worst"], figures["kept_overlap_mean"]) == (0.5, 0.75)
+    assert (figures["selected_overlap_worst"], figures["kept_overlap_mean"]) == (0.5, 0.75)
     assert (figures["data"], figures["samples"], figures["mAP"]) == (
         source.name,
         16,
@@ -288,7 +290,7 @@ def test_stages_are_made_where_the_network_runs(
     )
     session = embedder.__dict__["_session"]
     monkeypatch.setattr(session, "get_providers", lambda: ["CUDAExecutionProvider"])
-    _with_stages(golden, session)
+    _open_staged(golden, session)
     assert made["providers"] == ["CUDAExecutionProvider"]
     assert made["options"].intra_op_num_threads == 1
 
@@ -298,7 +300,7 @@ def test_two_foreign_networks_are_held_to_float32(tmp_path: Path) -> None:
         network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}]
     )
     report = compare(load_artifact(foreign), load_artifact(foreign))
-    assert (report.holds, report.precision, report.kept) == (True, "fp32", None)
+    assert (report.holds, report.precision, report.selected_patches) == (True, "fp32", None)
 
 
 @pytest.mark.parametrize(
@@ -355,7 +357,9 @@ def test_the_command_prints_json_and_fails_where_networks_differ(
     ]
     assert trireid.cli.main(["verify", str(golden), *given_]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert (report["holds"], report["samples"], report["faults"]) == (True, 16, [])
+    assert (report["holds"], report["samples"], report["errors"]) == (True, 16, [])
+    # the old names are still answered
+    assert (report["faults"], report["kept"]) == ([], report["selected_patches"])
     assert report["retrieval"]["mAP"] == pytest.approx(
         report["retrieval"]["reference_mAP"], abs=1e-6
     )

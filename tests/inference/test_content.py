@@ -20,8 +20,7 @@ from trireid.gallery import Gallery
 from trireid.inference import digest_cache, load_artifact
 from trireid.inference.content import compute_content
 from trireid.inference.embedded import DEFAULTS, default_artifact
-from trireid.inference.external_data import external_files
-from trireid.inference.protobuf import ProtobufError
+from trireid.inference.onnx_file import ProtobufError, find_weight_files
 from trireid.samples import ArtifactError
 
 Change = Callable[[onnx.ModelProto], None]
@@ -157,7 +156,7 @@ def test_weights_outside_are_found_wherever_a_graph_has_tensors(tmp_path: Path) 
         )
     )
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
-    found = {path.stem for path in external_files(tmp_path / "m.onnx")}
+    found = {path.stem for path in find_weight_files(tmp_path / "m.onnx")}
     assert found == {"branch", "constant", "values", "indices", "plain", "f"}
 
 

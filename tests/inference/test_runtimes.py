@@ -75,7 +75,7 @@ def test_cuda_that_is_not_there_is_one_line(
         patch.setenv(PROVIDER, "")  # restored afterwards: the command sets it
         assert trireid.cli.main(arguments) == 2
     error = capsys.readouterr().err
-    assert "provider cuda is not to be had; this ONNX Runtime has cpu" in error
+    assert "provider cuda is not available; this ONNX Runtime has cpu" in error
     assert error.count("\n") == 1
 
 

@@ -32,8 +32,8 @@ from tests.inference.tensorrt_fake import (
     install,
 )
 from trireid.export import export_onnx
-from trireid.export.probe_inputs import draw_probe_inputs
 from trireid.export.tensorrt import export_tensorrt
+from trireid.export.verification import draw_probe_inputs
 from trireid.inference import Embedder, load_artifact
 from trireid.inference.tensorrt import engine as tensorrt_engine
 from trireid.inference.tensorrt.plan import Gpu, Plan, Profile, read_plan, write_plan
@@ -347,7 +347,7 @@ def test_an_unverified_plan_is_loaded_with_a_warning(
         load_artifact(path)
         assert not caplog.records
         load_artifact(rewritten(path, lambda plan: replace(plan, verified=False)))
-    assert "was never held against its ONNX" in caplog.text
+    assert "was never compared with its ONNX" in caplog.text
 
 
 @pytest.fixture(scope="module")

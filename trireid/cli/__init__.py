@@ -100,7 +100,7 @@ def _retrieval_change(found: dict[str, Any]) -> str:
 
 
 def _verify(given: argparse.Namespace) -> int:
-    from trireid.export.report_text import format_report
+    from trireid.export.report import format_report
     from trireid.export.verification import compare
     from trireid.inference import load_artifact
 
