@@ -3,7 +3,6 @@
 Nothing heavy is imported before it is used: `import trireid` takes milliseconds.
 """
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
 from trireid.lazy import lazy_names
@@ -64,6 +63,8 @@ def __getattr__(name: str) -> Any:
 
 
 def _installed_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # 20 ms
+
     try:
         return version("trireid")
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""`--config`, `--opts` and `--weights`: a checkpoint on the command line, without an export before."""
+"""`--config`, `--opts` and `--weights`: a checkpoint on the command line, without an export."""
 
 from __future__ import annotations
 

@@ -149,49 +149,41 @@ def test_export_makes_an_artifact_that_loads(tmp_path: Path) -> None:
 
 def bad_commands(tmp: Path) -> dict[str, tuple[list[object], str]]:
     """Name -> (arguments, what the line must say)."""
-    picture, gallery = tmp / "3.png", tmp / "a.gallery"
+    image, gallery = tmp / "3.png", tmp / "a.gallery"
     (tmp / "text.png").write_text("hello")
     search: list[object] = ["search", "--gallery", gallery]
     return {
         "no command": ([], "required: COMMAND"),
         "unknown command": (["frobnicate"], "invalid choice: 'frobnicate'"),
         "no gallery there": (
-            ["search", "--gallery", tmp / "none", "--rgb", picture],
+            ["search", "--gallery", tmp / "none", "--rgb", image],
             "no gallery there",
         ),
-        "no picture": (search, "at least one of rgb, nir, tir"),
-        "picture that is text": ([*search, "--rgb", tmp / "text.png"], "not a picture we read"),
-        "picture that is absent": ([*search, "--rgb", tmp / "gone.png"], "cannot be read"),
-        "k of 0": ([*search, "--rgb", picture, "-k", 0], "1 to 1000"),
+        "no image": (search, "at least one of rgb, nir, tir"),
+        "image that is text": ([*search, "--rgb", tmp / "text.png"], "we read; send"),
+        "image that is absent": ([*search, "--rgb", tmp / "gone.png"], "cannot be read"),
+        "k of 0": ([*search, "--rgb", image, "-k", 0], "1 to 1000"),
         "k in words": (
-            [*search, "--rgb", picture, "-k", "ten"],
+            [*search, "--rgb", image, "-k", "ten"],
             "-k: must be a whole number from 1 to 1000, not ten",
         ),
         "broken filter": (
-            [*search, "--rgb", picture, "--where", "{x"],
+            [*search, "--rgb", image, "--where", "{x"],
             "--where: not JSON that can be read",
         ),
-        "other cameras than which": ([*search, "--rgb", picture, "--other-cameras"], "camera"),
+        "other cameras than which": ([*search, "--rgb", image, "--other-cameras"], "camera"),
         "unknown source": (["index", "somewhere", "--gallery", gallery], "known forms"),
         "absent manifest": (["index", tmp / "no.csv", "--gallery", gallery], "cannot be read"),
-        "model that is none": (
-            ["index", tmp / "m.csv", "--gallery", gallery, "--model", picture],
+        "a model that is an image": (
+            ["index", tmp / "m.csv", "--gallery", gallery, "--model", image],
             "not an ONNX file",
         ),
         "gallery of another network": (
             ["index", tmp / "m.csv", "--gallery", gallery, "--kind", "vehicle"],
             "filled by network",
         ),
-        "checkpoint that is none": (
-            [
-                "export",
-                "onnx",
-                picture,
-                "--config",
-                GOLDENS / "tiny_sdtps.yml",
-                "-o",
-                tmp / "x.onnx",
-            ],
+        "a checkpoint that is an image": (
+            ["export", "onnx", image, "--config", GOLDENS / "tiny_sdtps.yml", "-o", tmp / "x.onnx"],
             "not a checkpoint",
         ),
         "folder that is absent": (
@@ -206,7 +198,7 @@ def bad_commands(tmp: Path) -> dict[str, tuple[list[object], str]]:
             ],
             "does not exist",
         ),
-        "serve what is no gallery": (
+        "serve a folder without a gallery": (
             ["serve", tmp / "none", "--port", find_free_port()],
             "no gallery there",
         ),
@@ -284,7 +276,7 @@ def test_real_manifest(tmp_path: Path, artifact: Path) -> None:
     assert all(hit["attributes"] == {"role": "pos", "query": 1} for hit in hits)
 
 
-def test_rgb_only_pictures_through_a_manifest(tmp_path: Path, artifact: Path) -> None:
+def test_rgb_only_images_through_a_manifest(tmp_path: Path, artifact: Path) -> None:
     folder = find_shared("real") / "pets09"
     names = sorted(path.name for path in folder.glob("*.jpg"))
     rows = [f"{folder / name},{name.split('_')[0]}" for name in names]

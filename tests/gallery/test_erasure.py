@@ -20,10 +20,11 @@ from pathlib import Path
 
 import pytest
 
-import trireid.cli
 from tests.conftest import ROOT
 from tests.gallery.crash_worker import NoNetwork, embedding, indexed, item
 from tests.gallery.test_durability import contents, filled, wait_until_erased
+from trireid.cli.gallery import check_erased
+from trireid.cli.output import Output
 from trireid.gallery import Gallery
 from trireid.gallery.scrubbing import scrub
 from trireid.gallery.stats import stats
@@ -115,9 +116,9 @@ def test_the_command_line_says_that_an_erasure_is_pending(
     folder = tmp_path / "a.gallery"
     with filled(folder) as gallery, reader(folder):
         gallery.remove(identity="person 1")
-        assert trireid.cli._tell_pending(str(folder)) == 1
+        assert check_erased(folder, Output()) == 1
         assert "a reader is in the way" in capsys.readouterr().err
-    assert trireid.cli._tell_pending(str(folder)) == 0
+    assert check_erased(folder, Output()) == 0
 
 
 @contextmanager
