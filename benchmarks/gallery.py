@@ -11,12 +11,11 @@ map to D dimensions, white noise of 0.2, unit length. `--per` shots an identity,
 look, 8 cameras. Queries are other shots of the same identities. At noise 0.75 shots of one identity
 have a cosine of about 0.6, at 0.5 of about 0.75.
 
-The vectors stand in an SQLite store (a blob by primary key), and the int8 and float16 indexes score
-their shortlist again with what they fetch from there, as the gallery does. `--compare` adds
-FAISS' own `IVF,RaBitQ,Refine(SQ8)`, and hnswlib and usearch if they are installed: building theirs
-takes an hour at a million on two cores.
-Everything runs in a temporary folder; needs about 4 bytes * size * dimension of memory twice, and
-of disk twice.
+The vectors stand in an SQLite store (a blob by primary key), and the int8 and float16 indexes
+rescore their shortlist by what they fetch from there, as the gallery does. `--compare` adds FAISS'
+own `IVF,RaBitQ,Refine(SQ8)`, and hnswlib and usearch if they are installed: building theirs takes
+an hour at a million on two cores. Everything runs in a temporary folder; needs about 4 bytes *
+size * dimension of memory twice, and of disk twice.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ class World:
         self.cameras = 0.25 * self._normal(CAMERAS, rank) * self.scale
 
     def shots(self, count: int) -> tuple[Vectors, NDArray[np.int64]]:
-        """So many vectors [n, D] of random identities, and their cameras [n]."""
+        """Vectors [n, D] of random identities, and their cameras [n]."""
         camera = self.draw.integers(0, CAMERAS, count)
         latent = (
             self.identities[self.draw.integers(0, len(self.identities), count)]
@@ -187,13 +186,14 @@ class Bench:
         return len(self.cameras)
 
     def exactly(self, queries: Vectors, selector: Any = None) -> Keys:
-        """What FAISS's flat index finds; keys count from 1."""
-        parameters = None if selector is None else faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+        """The keys that FAISS' flat index finds, from 1."""
+        make: Any = faiss.SearchParameters
+        parameters = None if selector is None else make(sel=selector)
         found: Keys = self.flat.search(queries, K, params=parameters)[1]
         return np.where(found >= 0, found + 1, -1)
 
 
-def prepared(folder: Path, given: argparse.Namespace) -> Bench:
+def prepare(folder: Path, given: argparse.Namespace) -> Bench:
     """Make the world, the store, the flat index and the truth."""
     world, blobs = (
         World(given.size, given.dimension, given.noise, given.per),
@@ -221,7 +221,7 @@ def prepared(folder: Path, given: argparse.Namespace) -> Bench:
     return bench
 
 
-def built(bench: Bench, quantization: Quantization, target: float) -> tuple[VectorIndex, float]:
+def build(bench: Bench, quantization: Quantization, target: float) -> tuple[VectorIndex, float]:
     """An index of all in the store, and the seconds it took."""
     rescore = None if quantization is Quantization.FLOAT32 else bench.blobs.fetch
     index = VectorIndex(bench.flat.d, quantization=quantization, recall=target, rescore=rescore)
@@ -234,9 +234,9 @@ def built(bench: Bench, quantization: Quantization, target: float) -> tuple[Vect
     return index, seconds(fill)
 
 
-def measured(bench: Bench, quantization: Quantization, targets: list[float]) -> Iterator[Point]:
+def measure(bench: Bench, quantization: Quantization, targets: list[float]) -> Iterator[Point]:
     """Everything about one quantization; the first target is what the index is built for."""
-    index, took = built(bench, quantization, targets[0])
+    index, took = build(bench, quantization, targets[0])
     print(
         f"\n{quantization}: built in {took:.1f} s, "
         f"{index.memory / bench.flat.ntotal / bench.flat.d / 4:.3f} of float32's memory",
@@ -253,18 +253,18 @@ def measured(bench: Bench, quantization: Quantization, targets: list[float]) -> 
         index.rescore = None
         yield point(bench, index, f"recall {targets[0]}")
         index.rescore = bench.blobs.fetch
-    adding(bench, index)
+    measure_adding(bench, index)
     index.close()
 
 
-def searching(index: VectorIndex, **options: Any) -> Search:
+def make_search(index: VectorIndex, **options: Any) -> Search:
     """The index's search as a function of the queries."""
     return lambda queries: index.search(queries, K, **options)[1]
 
 
 def point(bench: Bench, index: VectorIndex, setting: str) -> Point:
     """Recall, memory and speed of the index as it is."""
-    search = searching(index)
+    search = make_search(index)
     found = recall(search(bench.queries), bench.truth)
     memory = index.memory / len(index)
     bare = index.rescore is None and index.quantization is not Quantization.FLOAT32
@@ -291,10 +291,12 @@ def against_flat(bench: Bench, index: VectorIndex, target: float) -> Point:
     )
     ours = sorted((turn[4] for turn in turns), key=lambda one: one.single)[1]
     print(
-        f"  recall@10 {ours.recall:.4f}; one query {ours.single:.2f} ms, flat {single:.1f} ms: {faster_single:.1f} times faster"
+        f"  recall@10 {ours.recall:.4f}; one query {ours.single:.2f} ms, "
+        f"flat {single:.1f} ms: {faster_single:.1f} times faster"
     )
     print(
-        f"  in batches of 64 {ours.batch:.2f} ms a query, flat {batch:.2f} ms: {faster_batch:.1f} times faster",
+        f"  in batches of 64 {ours.batch:.2f} ms a query, flat {batch:.2f} ms: "
+        f"{faster_batch:.1f} times faster",
         flush=True,
     )
     return ours
@@ -311,7 +313,8 @@ def load(bench: Bench, index: VectorIndex, took: float) -> None:
         )
     )
     print(
-        f"  saved in {saving:.2f} s, loaded in {loading:.2f} s: {took / loading:.1f} times faster than building",
+        f"  saved in {saving:.2f} s, loaded in {loading:.2f} s: "
+        f"{took / loading:.1f} times faster than building",
         flush=True,
     )
     path.unlink()
@@ -326,12 +329,13 @@ def filters(bench: Bench, index: VectorIndex) -> None:
         include = 1 + np.flatnonzero(draw.random(bench.size) < share)
         few = bench.queries[:32]
         found = recall(
-            searching(index, include=include)(few),
+            make_search(index, include=include)(few),
             bench.exactly(few, faiss.IDSelectorBatch(include - 1)),
         )
-        taken = latency(searching(index, include=include), bench.queries, 16)
+        taken = latency(make_search(index, include=include), bench.queries, 16)
         print(
-            f"  filter that passes {len(include)} of {bench.size}: recall {found:.4f}, {taken:.2f} ms",
+            f"  filter that passes {len(include)} of {bench.size}: recall {found:.4f}, "
+            f"{taken:.2f} ms",
             flush=True,
         )
     other_cameras(bench, index)
@@ -344,9 +348,9 @@ def other_cameras(bench: Bench, index: VectorIndex) -> None:
         for query, camera in zip(bench.queries[:64, None], bench.query_cameras[:64], strict=True):
             own = bench.cameras == camera
             given = {way: 1 + np.flatnonzero(own if way == "exclude" else ~own)}
-            search = searching(index, **given)
+            search = make_search(index, **given)
             found.append(search(query))
-            taken.append(seconds(lambda search=search, query=query: search(query)))  # type: ignore[misc]
+            taken.append(seconds(partial(search, query)))
             truth.append(
                 bench.exactly(
                     query, faiss.IDSelectorNot(faiss.IDSelectorBatch(np.flatnonzero(own)))
@@ -354,15 +358,16 @@ def other_cameras(bench: Bench, index: VectorIndex) -> None:
             )
         share = recall(np.concatenate(found), np.concatenate(truth))
         print(
-            f"  not the query's own camera ({way}): recall {share:.4f}, {1e3 * np.median(taken):.2f} ms",
+            f"  not the query's own camera ({way}): recall {share:.4f}, "
+            f"{1e3 * np.median(taken):.2f} ms",
             flush=True,
         )
 
 
-def adding(bench: Bench, index: VectorIndex) -> None:
+def measure_adding(bench: Bench, index: VectorIndex) -> None:
     """Latency of single queries while vectors are added, against a quiet index, by turns."""
     vectors, _ = bench.world.shots(ADDED)
-    first, search, rounds = bench.size + 1, searching(index), 4
+    first, search, rounds = bench.size + 1, make_search(index), 4
     quiet: list[float] = []
     busy: list[float] = []
     parts = np.array_split(np.arange(ADDED), rounds)
@@ -382,7 +387,8 @@ def adding(bench: Bench, index: VectorIndex) -> None:
         taken += time.perf_counter() - start
     (q50, q95), (b50, b95) = (1e3 * np.percentile(times, [50, 95]) for times in (quiet, busy))
     print(
-        f"  while {ADDED} are added ({taken:.1f} s): median {b50:.2f} ms, quiet {q50:.2f} ms: {b50 / q50:.2f} times;",
+        f"  while {ADDED} are added ({taken:.1f} s): median {b50:.2f} ms, "
+        f"quiet {q50:.2f} ms: {b50 / q50:.2f} times;",
         end=" ",
     )
     print(f"95th percentile {b95:.2f} against {q95:.2f} ms: {b95 / q95:.2f} times", flush=True)
@@ -390,7 +396,7 @@ def adding(bench: Bench, index: VectorIndex) -> None:
 
 class FaissAlone:
     """A rival of FAISS' own parts: its factory's index, a flat tail for new vectors, rebuilt when
-    the tail is a twentieth of all. It removes nothing, and nobody may search while it changes.
+    the tail is a twentieth of all. It removes nothing, and no thread may search while it changes.
     """
 
     def __init__(self, dimension: int, cells: int) -> None:
@@ -445,20 +451,21 @@ def faiss_alone(bench: Bench) -> Iterator[Point]:
     memory = rival.memory / bench.size
     for rival.probes, rival.factor in ((2, 2), (4, 4), (8, 4), (16, 8), (32, 8), (64, 16)):
         setting = f"probes {rival.probes}, factor {rival.factor}"
-        yield compared(bench, "faiss IVF,RaBitQ,Refine(SQ8)", setting, memory, rival.search)
+        yield measure_rival(bench, "faiss IVF,RaBitQ,Refine(SQ8)", setting, memory, rival.search)
     rival.probes, rival.factor = 16, 8
-    index, _ = built(bench, Quantization.INT8, 0.99)
+    index, _ = build(bench, Quantization.INT8, 0.99)
     for rescores in (True, False):
         index.rescore = bench.blobs.fetch if rescores else None
         turns = [
-            [latency(how, bench.queries, bench.runs) for how in (searching(index), rival.search)]
+            [latency(how, bench.queries, bench.runs) for how in (make_search(index), rival.search)]
             for _ in range(7)
         ]
         ours, theirs = np.median(turns, axis=0)
         print(
             f"  by turns, one query: int8 {'with' if rescores else 'without'} rescoring "
-            f"{ours:.3f} ms (recall {recall(searching(index)(bench.queries), bench.truth):.4f}), "
-            f"theirs {theirs:.3f} ms (recall {recall(rival.search(bench.queries), bench.truth):.4f})",
+            f"{ours:.3f} ms (recall {recall(make_search(index)(bench.queries), bench.truth):.4f}), "
+            f"theirs {theirs:.3f} ms "
+            f"(recall {recall(rival.search(bench.queries), bench.truth):.4f})",
             flush=True,
         )
     index.close()
@@ -494,7 +501,7 @@ def hnsw(bench: Bench) -> Iterator[Point]:
             found: Keys = graph.knn_query(queries, K)[0].astype(np.int64)
             return found
 
-        yield compared(
+        yield measure_rival(
             bench, "hnswlib M16", f"ef {width}", path.stat().st_size / bench.size, search
         )
     for quantization in (Quantization.FLOAT32, Quantization.INT8):
@@ -505,8 +512,8 @@ def by_turns(bench: Bench, quantization: Quantization, graph: Any, search: Searc
     """Ours and hnswlib by turns, seven times each, at the least `ef` that finds as much as ours:
     the ratio of the times.
     """
-    index, _ = built(bench, quantization, 0.99)
-    found = recall(searching(index)(bench.queries), bench.truth)
+    index, _ = build(bench, quantization, 0.99)
+    found = recall(make_search(index)(bench.queries), bench.truth)
     for width in range(10, 320, 2):
         graph.set_ef(width)
         if (theirs := recall(search(bench.queries), bench.truth)) >= found:
@@ -517,13 +524,14 @@ def by_turns(bench: Bench, quantization: Quantization, graph: Any, search: Searc
     for name, timed, runs in (("one query", latency, 60), ("in batches", pace, 5)):
         times = np.array(
             [
-                [timed(how, bench.queries, runs) for how in (searching(index), search)]
+                [timed(how, bench.queries, runs) for how in (make_search(index), search)]
                 for _ in range(7)
             ]
         )
         ratios, ours = np.sort(times[:, 0] / times[:, 1]), np.median(times[:, 0])
         print(
-            f"    {name} {ours:.3f} ms: {ratios[3]:.2f} times hnswlib's ({ratios[0]:.2f} to {ratios[-1]:.2f})",
+            f"    {name} {ours:.3f} ms: {ratios[3]:.2f} times hnswlib's "
+            f"({ratios[0]:.2f} to {ratios[-1]:.2f})",
             flush=True,
         )
     index.close()
@@ -554,7 +562,7 @@ def usearch(bench: Bench) -> Iterator[Point]:
                 found: Keys = np.asarray(graph.search(queries, K).keys).astype(np.int64)
                 return found.reshape(len(queries), -1)
 
-            yield compared(
+            yield measure_rival(
                 bench,
                 f"usearch {kind}",
                 f"expansion {width}",
@@ -563,7 +571,7 @@ def usearch(bench: Bench) -> Iterator[Point]:
             )
 
 
-def compared(bench: Bench, name: str, setting: str, memory: float, search: Search) -> Point:
+def measure_rival(bench: Bench, name: str, setting: str, memory: float, search: Search) -> Point:
     """A point of another library's index."""
     found = recall(search(bench.queries), bench.truth)
     return Point(
@@ -646,11 +654,11 @@ def main() -> None:
     given = parser.parse_args()
     title = f"{given.size} x {given.dimension}, noise {given.noise}"
     with tempfile.TemporaryDirectory() as folder:
-        bench = prepared(Path(folder), given)
+        bench = prepare(Path(folder), given)
         print(title, flush=True)
         points = [flat_point(bench)]
         for quantization in given.quantization:
-            points += measured(bench, quantization, given.recall)
+            points += measure(bench, quantization, given.recall)
         if given.compare:
             points += [*faiss_alone(bench), *hnsw(bench), *usearch(bench)]
     if given.table:

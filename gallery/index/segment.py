@@ -47,12 +47,12 @@ class IndexSegment:
             self._refined = faiss.IndexRefine(self._sketches, self._storage)
 
     def __len__(self) -> int:
-        return int(self._ids.size())
+        return int(self._storage.ntotal)
 
     @property
     def keys(self) -> Keys:
         """The keys, ascending: a view that ends with the next `append`."""
-        return _view(self._ids, len(self), 1, np.int64)[:, 0]
+        return _view(self._ids, self._ids.size(), 1, np.int64)[:, 0]
 
     @property
     def codes(self) -> Codes:

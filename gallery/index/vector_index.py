@@ -144,7 +144,7 @@ class VectorIndex:
             try:
                 yield
             except BaseException:
-                if self._head is not before:
+                if self._is_torn or self._head is not before:
                     self._is_torn = self._is_closed = True
                 raise
             finally:
@@ -278,7 +278,9 @@ class VectorIndex:
             if growing.coarse is not None:
                 cells = growing.coarse.assign(vectors)
             with head.lock.write():
+                self._is_torn = True  # if that ends halfway
                 growing.append(keys, vectors, cells)
+                self._is_torn = False
         self._tags[keys] = tags
         self._head = replace(head, tags=self._tags[:size], grown=len(growing))
 

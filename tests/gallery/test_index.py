@@ -295,6 +295,24 @@ def test_a_file_with_a_forged_header_is_refused(
     assert re.search(message, read_error(tmp_path / "forged"))
 
 
+@pytest.mark.parametrize(
+    ("number", "key"), [(0, -1), (1, 1), (1, 9), (599, 601), (599, 1 << 40), (599, 599)]
+)
+def test_a_file_with_forged_keys_is_refused(
+    tmp_path: Path, saved: bytes, number: int, key: int
+) -> None:
+    """Keys 1 to 600 with one that is negative, not above the one before, or above the last."""
+    length = int.from_bytes(saved[8:12], "little")
+    header = json.loads(saved[12 : 12 + length])
+    place = 12 + length + 4 * header["cells"] * D + 8 * number
+    content = bytearray(saved[:-4])
+    assert content[place : place + 8] == (number + 1).to_bytes(8, "little")
+    content[place : place + 8] = key.to_bytes(8, "little", signed=True)
+    content += zlib.crc32(content).to_bytes(4, "little")
+    (tmp_path / "forged").write_bytes(content)
+    assert "its keys are not in order" in read_error(tmp_path / "forged")
+
+
 @pytest.mark.parametrize("position", [-1, 600, 1 << 40, 0])
 def test_a_file_with_forged_positions_is_refused(
     tmp_path: Path, saved: bytes, position: int
@@ -820,6 +838,26 @@ def test_a_change_that_fails_is_never_seen(monkeypatch: pytest.MonkeyPatch) -> N
     assert set(index.search(vectors[:1], 900)[1][0]) - {-1} == set(range(1, 602))
     with pytest.raises(GalleryError, match="rebuild it"):
         index.remove(np.array([1]))
+
+
+@pytest.mark.usefixtures("small")
+def test_an_addition_that_ends_halfway_is_never_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The codes are there, the sketch and the key are not."""
+    vectors = make_clustered(700)
+    index = fill_index(vectors[:600], crossover=200)
+    index.add(np.array([601]), vectors[600:601])
+
+    def fail(*_: Any) -> None:
+        raise MemoryError("planted")
+
+    monkeypatch.setattr(segment.IndexSegment, "add_sketches", fail)
+    with pytest.raises(MemoryError):
+        index.add(np.array([602]), vectors[601:602])
+    monkeypatch.undo()
+    assert set(index.search(vectors[:1], 900)[1][0]) - {-1} == set(range(1, 602))
+    assert set(index.search(vectors[:1], 9, np.arange(600, 700))[1][0]) - {-1} == {600, 601}
+    with pytest.raises(GalleryError, match="rebuild it"):
+        index.add(np.array([602]), vectors[601:602])
 
 
 @pytest.mark.usefixtures("small")
