@@ -29,7 +29,7 @@ from PIL import Image
 
 from benchmarks.load.queries import make_queries, prepare_gallery
 from benchmarks.load.served import Served, run_server
-from tests.samples.hostile_images import ENDURED, HOSTILE, saved
+from tests.samples.hostile_images import ENDURED, HOSTILE, save_image
 from trireid.samples import Sample
 
 _SIDE: Final = 7000
@@ -70,10 +70,10 @@ def _make_large_images() -> Mapping[str, Make]:
     coarse = np.random.default_rng(0).integers(0, 256, (_SIDE // 8, _SIDE // 8, 3), dtype=np.uint8)
     image = Image.fromarray(coarse).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
     files = {
-        "progressive jpeg": saved(image, "JPEG", progressive=True, subsampling=0),
-        "webp": saved(image, "WEBP", method=0),
-        "jpeg": saved(image, "JPEG"),
-        "tiff, jpeg": saved(image, "TIFF", compression="jpeg"),
+        "progressive jpeg": save_image(image, "JPEG", progressive=True, subsampling=0),
+        "webp": save_image(image, "WEBP", method=0),
+        "jpeg": save_image(image, "JPEG"),
+        "tiff, jpeg": save_image(image, "TIFF", compression="jpeg"),
     }
     return {
         f"{name}, 49 megapixels ({i})": partial(bytes, data)

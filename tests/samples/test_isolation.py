@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, encode_image
-from tests.samples.hostile_images import photo, rle_bmp, saved
+from tests.samples.hostile_images import photo, rle_bmp, save_image
 from trireid.samples import Sample, decode, isolation, to_batch
 from trireid.samples.budget import usable_cores
 from trireid.samples.containers import Container
@@ -53,7 +53,7 @@ def fresh() -> Iterator[None]:
 
 def test_an_image_decoded_apart_has_the_same_pixels() -> None:
     for container in (
-        examine(saved(photo(1500, 1300), "JPEG")),
+        examine(save_image(photo(1500, 1300), "JPEG")),
         examine(encode_image(1, "WEBP")),
         examine(encode_image(1, "TIFF")),
     ):
@@ -91,7 +91,7 @@ def test_the_limit_of_processor_time_ends_the_process_and_the_next_image_is_deco
     reason="the system does not tell how much memory a process has",
 )
 def test_the_limit_of_memory_refuses_the_image_and_the_process_goes_on() -> None:
-    container = examine(saved(photo(2000, 2000), "WEBP", method=0))
+    container = examine(save_image(photo(2000, 2000), "WEBP", method=0))
     with pytest.raises(ImageError) as caught:
         isolation.render_apart(container, seconds=20, memory=1 << 20)
     assert caught.value.code == "too_large"
