@@ -18,6 +18,7 @@ import yaml
 from PIL import Image
 
 from tests.conftest import ROOT, make_pixels
+from trireid.cli.app import load_app
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
@@ -65,6 +66,28 @@ def test_files_exist(name: str) -> None:
             assert (ROOT / path).exists(), path
     for module in re.findall(r"python -m ((?:trireid|benchmarks|research|tests|docs)[\w.]*)", text):
         assert importlib.util.find_spec(module), module
+
+
+def find_commands(page: Path) -> list[str]:
+    """Find what follows `trireid` in fenced and inline code."""
+    text = page.read_text(encoding="utf-8")
+    shell = "\n".join(find_blocks(page, "sh")).replace("\\\n", " ")
+    lines = [part for line in shell.splitlines() for part in re.split(r"&&|[|;#]", line)]
+    fenced = [line.split("trireid ", 1)[1] for line in lines if line.startswith("trireid ")]
+    prose = re.sub(r"(?ms)^```.*?^```", "", text)
+    return fenced + re.findall(r"`trireid ([^`]+)`", prose)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "CHANGELOG.md"])
+def test_commands_and_options_exist(name: str) -> None:
+    for line in find_commands(ROOT / name):
+        command, words = load_app(), re.sub(r"[\[\]]", " ", line).split()
+        while words and hasattr(command, "list_commands") and re.fullmatch(r"[a-z]+", words[0]):
+            command = command.get_command(None, words.pop(0))
+            assert command, line
+        names = {name for each in command.params for name in [*each.opts, *each.secondary_opts]}
+        for option in re.findall(r"(?<!\S)--?[a-z][\w-]*", " ".join(words)):
+            assert option in {*names, "--help"}, f"{option} in {line}"
 
 
 def import_names(code: str) -> None:
