@@ -5,7 +5,7 @@ is durable in one step, rejected entries are listed in a report.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -23,10 +23,11 @@ from trireid.gallery.pictures import PreparedSample
 from trireid.gallery.prefetch import Prefetch
 from trireid.gallery.preparation import Preparation, Prepared
 from trireid.inference.embedder import Cameras, Images, Present
+from trireid.samples import Sample
 from trireid.samples.depth import ImageNotes
 from trireid.samples.errors import StoreError, TrireidError
 from trireid.samples.printable import printable
-from trireid.samples.source import Entry, Source
+from trireid.samples.source import Entry, Source, read_samples
 
 BATCH: Final = 32
 #: How many samples are decoded ahead of the network: enough for the next batch, and one more for
@@ -37,8 +38,10 @@ MOST: Final = 8 * BATCH
 REPORTS: Final = "reports"
 
 
-def index_source(source: Source, gallery: Gallery, *, resume: bool = False) -> IndexReport:
-    """Add a source's samples to a gallery, with a progress bar on stderr.
+def index_source(
+    source: Source | Iterable[Sample], gallery: Gallery, *, resume: bool = False
+) -> IndexReport:
+    """Add the samples of a source, or any samples, to a gallery, with a progress bar on stderr.
 
     An item whose id and images are there already gets the facts that the source tells, and keeps
     its embedding; if these are the same, too, it is passed over, so that indexing again after an
@@ -51,6 +54,8 @@ def index_source(source: Source, gallery: Gallery, *, resume: bool = False) -> I
             full, another writes).
     """
     gallery.check_writable()
+    if not isinstance(source, Source):
+        source = read_samples(source)
     tells = source.tells
     marks, notes = gallery.known_marks(), ImageNotes(gallery.settings.thermal)
     prepare = Preparation(
@@ -61,7 +66,7 @@ def index_source(source: Source, gallery: Gallery, *, resume: bool = False) -> I
     )
     with (
         tqdm(
-            total=len(source),
+            total=source.total or None,
             desc=printable(f"indexing {source.name}"),
             unit="sample",
             mininterval=0.5,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from operator import length_hint
+from os import PathLike, fspath
 from typing import Any, Literal
 
 from trireid.samples.errors import SourceError, TrireidError
@@ -52,7 +54,7 @@ class NotUsed:
 
 @dataclass(frozen=True)
 class Source:
-    """A source of `total` entries; iterate it as often as you like.
+    """A source of `total` entries (0: unknown); iterate it as often as you like.
 
     `not_used`: what was given and is passed over; `notes`: how the source was read, in sentences
     for its user; `tells`: the fields of a sample that the source speaks of, by name (`attributes`
@@ -71,6 +73,35 @@ class Source:
 
     def __len__(self) -> int:
         return self.total
+
+
+def read_samples(samples: Iterable[Sample], name: str = "samples") -> Source:
+    """Make a source of any samples: a list, or a generator, which is read once and never held whole.
+
+    Args:
+        samples: A sample without an id is named by the path of its first image, if it has one.
+        name: What messages call the source.
+    """
+
+    def entries() -> Iterator[Entry]:
+        for number, sample in enumerate(samples):
+            yield read_entry(_locate(sample, number), partial(_require_sample, sample))
+
+    return Source(name, length_hint(samples), entries)
+
+
+def _locate(sample: object, number: int) -> str:
+    if isinstance(sample, Sample) and sample.present:
+        image = sample.picture(sample.present[0])
+        if isinstance(image, str | PathLike):
+            return fspath(image)
+    return f"sample {number}"
+
+
+def _require_sample(sample: object) -> Sample:
+    if isinstance(sample, Sample):
+        return sample
+    raise SourceError(f"a source of samples gave {type(sample).__name__}; give Sample objects")
 
 
 def read_lazily(name: str, places: list[str], read: Callable[[str], Sample]) -> Source:
