@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from trireid.models import NetworkConfig
 from trireid.samples import ConfigError, Sample, SourceError
+from trireid.samples.durable import draft_of
 from trireid.samples.roles import Split
 from trireid.samples.source import NotUsed
 from trireid.samples.sources import open_source
@@ -130,17 +130,8 @@ def _load_images(
             return ImageSet(held["images"], held["identities"], held["cameras"], held["present"])
     image_set = _decode(settings, source, part, network)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        np.savez(
-            file,
-            images=image_set.images,
-            identities=image_set.identities,
-            cameras=image_set.cameras,
-            present=image_set.present,
-        )
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with draft_of(path) as temporary:
+        np.savez(temporary, **vars(image_set))
     return image_set
 
 
@@ -150,11 +141,9 @@ def _decode(settings: DataSettings, source: str, part: Split, network: NetworkCo
 
 
 def _read_samples(settings: DataSettings, source: str, part: Split) -> Iterator[Sample]:
-    options = (
-        {"world": settings.world, "shots": settings.shots}
-        if source.startswith("synthetic:")
-        else None
-    )
+    options = None
+    if source.startswith("synthetic:"):
+        options = {"world": settings.world, "shots": settings.shots}
     for entry in open_source(source, part, allow_outside=settings.allow_outside, options=options):
         if entry.sample is None:
             raise SourceError(

@@ -20,7 +20,7 @@ from trireid.training.files import read_own
 from trireid.training.gradients import Gradients, PathGradient, measure_gradients
 from trireid.training.initialization import initialize_network
 from trireid.training.loss_heads import LossHeads
-from trireid.training.settings import Settings, parse_settings, read_settings
+from trireid.training.settings import Settings, parse_settings, read_settings, rename_old
 from trireid.training.validation import select_embedding
 
 #: A module's gradient norm over this explodes: losses of this kind give 0.01 to 1000.
@@ -39,9 +39,8 @@ _PATH_NAMES: Final = {
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """`gradients` of one batch;
-
-    `reads`: the branches that each reported pattern's embedding depends on; `errors`, in words.
+    """`gradients` of one batch; `reads`: the branches that each reported pattern's embedding depends
+    on; `errors`, in words.
     """
 
     gradients: Gradients
@@ -52,7 +51,7 @@ class Diagnosis:
 def diagnose(
     network: ReIdNetwork, loss_heads: LossHeads, batch: Batch, settings: Settings
 ) -> Diagnosis:
-    """Measure one batch and name what is dead, what explodes, and what evaluation never shows."""
+    """Measure one batch and find dead and exploding modules and branches that evaluation hides."""
     with torch.no_grad():
         features = network.eval().features(batch.images, batch.camera, batch.present)
     reads = {
@@ -73,10 +72,9 @@ def diagnose_file(path: Path) -> Diagnosis:
         settings, state = read_settings(path), None
     else:
         content = read_own(path)
-        settings, state = (
-            parse_settings({**content["training"], "pretrained": str(path)}),
-            content["state_dict"],
-        )
+        own = {"pretrained": str(path), "pretrained_weights": None}
+        settings = parse_settings({**rename_old(content["training"]), **own})
+        state = content["state_dict"]
     if settings.runtime.threads:
         torch.set_num_threads(settings.runtime.threads)
     data = Data.load(settings.data, settings.network, settings.batch, settings.identities_per_step)
@@ -89,7 +87,7 @@ def diagnose_file(path: Path) -> Diagnosis:
 
 
 def find_branches_read(features: Features, pattern: int) -> tuple[str, ...]:
-    """The branches on which a pattern's embedding depends, found by its gradient."""
+    """Find the branches on which a pattern's embedding depends, by its gradient."""
     parts = {"ori": features.ori, "head": features.head}
     held = {
         name: part.detach().clone().requires_grad_()
@@ -106,7 +104,7 @@ def find_branches_read(features: Features, pattern: int) -> tuple[str, ...]:
 
 
 def format_diagnosis(diagnosis: Diagnosis) -> str:
-    """The tables, for people."""
+    """Format the tables as text."""
     gradients = diagnosis.gradients
     lines = [f"loss {gradients.loss:.4f}", "", f"{'gradient norm':>14}  module"]
     lines += [f"{norm:>14.4g}  {name}{_flag(norm)}" for name, norm in gradients.modules.items()]
@@ -115,28 +113,19 @@ def format_diagnosis(diagnosis: Diagnosis) -> str:
     if gradients.paths:
         lines += ["", f"{'at backbone':>14}  {'arriving':>12}  through the head's"]
         lines += [_format_path(name, path) for name, path in gradients.paths.items()]
-    lines += [
-        f"{share:>14.4g}  is the mask's share of the {of} at the {name}"
-        for of, shares in (
-            ("gradient", gradients.mask_share),
-            ("first step of Adam", gradients.update_share),
-        )
-        for name, share in shares.items()
-    ]
-    lines += [
-        "",
-        *(
-            f"evaluation's pattern {pattern} reads: {', '.join(read)}"
-            for pattern, read in diagnosis.reads.items()
-        ),
-    ]
-    return "\n".join(
-        [*lines, "", *(f"error: {error}" for error in diagnosis.errors or ["none found"])]
-    )
+    shares = {"gradient": gradients.mask_share, "first step of Adam": gradients.update_share}
+    for kind, by_module in shares.items():
+        for name, share in by_module.items():
+            lines.append(f"{share:>14.4g}  is the mask's share of the {kind} at the {name}")
+    lines.append("")
+    for pattern, branches in diagnosis.reads.items():
+        lines.append(f"evaluation's pattern {pattern} reads: {', '.join(branches)}")
+    lines += ["", *(f"error: {error}" for error in diagnosis.errors or ["none found"])]
+    return "\n".join(lines)
 
 
 def to_mapping(diagnosis: Diagnosis) -> dict[str, Any]:
-    """The same, for programs."""
+    """Make a mapping for JSON."""
     gradients = diagnosis.gradients
     paths = {name: None if path is None else vars(path) for name, path in gradients.paths.items()}
     errors = {"errors": diagnosis.errors, "faults": diagnosis.errors}  # the key in version 0.1

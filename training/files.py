@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ import yaml
 import trireid.models.files
 from trireid.models import to_research_yaml
 from trireid.models.pretrained import is_torchscript
+from trireid.samples.durable import draft_of, write_whole
 from trireid.samples.errors import CheckpointWriteError, ConfigError, NoSpaceError
 from trireid.training.settings import Settings
 
@@ -23,33 +23,20 @@ _FLOAT_BYTES = 4
 
 
 def save(content: Any, path: Path) -> None:
-    """`torch.save` through a temporary file, flushed to disk, renamed.
+    """Write a file of `torch.save` atomically.
 
     Raises CheckpointWriteError where the disk is full.
     """
-    temporary = path.with_name(f"{path.name}.tmp")
     try:
-        with temporary.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (
-        OSError,
-        RuntimeError,
-    ) as error:  # torch's zip writer turns a full disk into a RuntimeError
-        temporary.unlink(missing_ok=True)
+        with draft_of(path) as temporary:
+            torch.save(content, temporary)
+    except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
         raise CheckpointWriteError(f"{path}: could not be written: {error}", str(path)) from error
 
 
 def write_text(path: Path, text: str) -> None:
-    """Text through a temporary file, flushed to disk, renamed."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    """Write a text file atomically."""
+    write_whole(path, text.encode())
 
 
 def check_disk_space(folder: Path, parameters: int) -> None:
@@ -67,7 +54,7 @@ def check_disk_space(folder: Path, parameters: int) -> None:
 def save_checkpoint(
     path: Path, settings: Settings, state: Mapping[str, torch.Tensor], measured: Mapping[str, Any]
 ) -> None:
-    """A checkpoint that `load_checkpoint` reads, with its own configuration inside and as YAML
+    """Write a checkpoint that `load_checkpoint` reads, with its own configuration inside and as YAML
     next to it.
     """
     config = to_research_yaml(settings.network)

@@ -17,8 +17,6 @@ from trireid.training.batch import Batch
 from trireid.training.loss_heads import LossHeads, sum_losses
 from trireid.training.optimizer import BACKBONE, ExpAvgSq, compute_root_mean_square
 
-Vectors = tuple[Tensor, ...]
-
 
 @dataclass(frozen=True)
 class PathGradient:
@@ -59,48 +57,40 @@ def measure_gradients(
     head: bool = True,
     exp_avg_sq: ExpAvgSq | None = None,
 ) -> Gradients:
-    """One forward and backward pass in training mode and float32; batch-norm statistics and
+    """Measure one forward and backward pass in training mode and float32; batch-norm statistics and
     gradients are left changed.
 
-    `head` False: as in the epochs that train `ori` alone. `squares`: what Adam has seen so far;
-    None: nothing yet.
+    `head` False: as in the epochs that train `ori` alone. `exp_avg_sq`: Adam's running
+    means so far; None: none yet.
     """
     network.train(), loss_heads.train()
     with _record_paths(network) as taps:
         features = network.features(batch.images, batch.camera, batch.present)
         outputs = loss_heads.compute_losses(features, batch.labels, head=head)
-    parameters = {
-        name: p
-        for name, p in [*network.named_parameters(), *_name_parameters(loss_heads)]
-        if p.requires_grad
-    }
+    named = [*network.named_parameters(), *_name_parameters(loss_heads)]
+    parameters = {name: parameter for name, parameter in named if parameter.requires_grad}
     loss = sum_losses(outputs)
     whole = _compute_gradient([loss], None, parameters)
     arriving = {path: _compute_arriving(loss, passed) for path, passed in taps.items()}
     backbone = {name: p for name, p in parameters.items() if name.startswith(BACKBONE)}
     predictors = {name: p for name, p in parameters.items() if "score_predictor" in name}
-    masked = {
-        name: (_propagate(taps["mask"], arriving["mask"], part), {key: whole[key] for key in part})
-        for name, part in (("backbone", backbone), ("predictor", predictors))
-        if part and any(g is not None for g in arriving.get("mask", ()))
-    }
+    mask_share, update_share, branches = {}, {}, {}
+    for name, part in (("backbone", backbone), ("predictor", predictors)):
+        if part and any(g is not None for g in arriving.get("mask", ())):
+            masked = _propagate(taps["mask"], arriving["mask"], part)
+            own = {key: whole[key] for key in part}
+            mask_share[name] = _compute_share(masked, list(own.values()))
+            update_share[name] = _compute_update_share(masked, own, exp_avg_sq or {})
+    for name, output in outputs.items() if backbone else ():
+        gradient = _compute_gradient([output.loss], None, backbone)
+        branches[name] = _compute_norm(gradient.values())
     return Gradients(
         loss=float(loss.detach()),
         modules=_group_by_module(whole),
-        branches={
-            name: _compute_norm(_compute_gradient([o.loss], None, backbone).values())
-            for name, o in outputs.items()
-        }
-        if backbone
-        else {},
+        branches=branches,
         paths={path: _measure_path(taps[path], arriving[path], backbone) for path in taps},
-        mask_share={
-            name: _compute_share(part, list(of.values())) for name, (part, of) in masked.items()
-        },
-        update_share={
-            name: _compute_update_share(part, of, exp_avg_sq or {})
-            for name, (part, of) in masked.items()
-        },
+        mask_share=mask_share,
+        update_share=update_share,
     )
 
 
@@ -114,7 +104,7 @@ class Tap:
 
 @contextmanager
 def _record_paths(network: ReIdNetwork) -> Iterator[dict[str, list[Tap]]]:
-    """Hooks on the head's paths; what passes them while the context lasts."""
+    """Record the tensors that pass the head's paths in the block, by hooks."""
     taps: dict[str, list[Tap]] = {}
     handles = []
     for path in PATHS if hasattr(network, "sdtps") else ():
@@ -139,7 +129,7 @@ def _make_hook(passed: list[Tap]) -> Any:
 
 
 def _compute_arriving(loss: Tensor, passed: Sequence[Tap]) -> list[Tensor | None]:
-    """The loss's gradient at what went down a path; None where none arrives."""
+    """Compute the loss's gradient at the tensors of a path; None where none arrives."""
     flowing = [tap.went for tap in passed if tap.went.requires_grad]
     found = iter(
         torch.autograd.grad(loss, flowing, retain_graph=True, allow_unused=True) if flowing else ()
@@ -151,17 +141,16 @@ def _measure_path(
     passed: Sequence[Tap], arriving: Sequence[Tensor | None], backbone: dict[str, nn.Parameter]
 ) -> PathGradient | None:
     flowing = [g for g in arriving if g is not None]
-    return (
-        PathGradient(_compute_norm(flowing), _compute_norm(_propagate(passed, arriving, backbone)))
-        if flowing
-        else None
-    )
+    if not flowing:
+        return None
+    at_backbone = _propagate(passed, arriving, backbone)
+    return PathGradient(_compute_norm(flowing), _compute_norm(at_backbone))
 
 
 def _propagate(
     passed: Sequence[Tap], arriving: Sequence[Tensor | None], parameters: dict[str, nn.Parameter]
 ) -> list[Tensor]:
-    """The part of the parameters' gradient that comes through a path."""
+    """Compute the part of the parameters' gradient that comes through a path."""
     pairs = [
         (tap.came, g)
         for tap, g in zip(passed, arriving, strict=True)
@@ -175,7 +164,7 @@ def _propagate(
 def _compute_gradient(
     outputs: list[Tensor], weights: list[Tensor] | None, parameters: dict[str, nn.Parameter]
 ) -> dict[str, Tensor]:
-    """Gradient at each parameter, zeros where none arrives."""
+    """Compute the gradient at each parameter, zeros where none arrives."""
     if not outputs or not parameters:
         return {name: torch.zeros_like(p) for name, p in parameters.items()}
     found = torch.autograd.grad(
@@ -199,7 +188,7 @@ def _group_by_module(gradients: dict[str, Tensor]) -> dict[str, float]:
 
 
 def get_module_name(parameter: str) -> str:
-    """The line of the table that a parameter counts in: a transformer block, a part of the head, a
+    """Get the line of the table that a parameter counts in: a transformer block, a part of the head, a
     branch's classifier.
     """
     parts = parameter.split(".")
@@ -212,7 +201,7 @@ def get_module_name(parameter: str) -> str:
 
 
 def _compute_norm(gradients: Any) -> float:
-    """The norm of several tensors' gradient as one vector, in float64: 1e10 squared times a million
+    """Compute the norm of several tensors' gradient as one vector, in float64: 1e10 squared times a million
     overflows float32.
     """
     return float(sum(float(g.double().square().sum()) for g in gradients) ** 0.5)
@@ -239,18 +228,14 @@ def _compute_update_share(
 
 
 def to_columns(measured: Gradients) -> dict[str, float]:
-    """The norms at the backbone as a row of `gradients.csv`; NaN where nothing flows."""
-    paths = {
-        f"path_{name}": math.nan if path is None else path.backbone
-        for name, path in measured.paths.items()
-    }
-    branches = {f"branch_{name}": measured.branches.get(name, math.nan) for name in ("ori", "head")}
-    shares = {
-        f"{of}_{name}": values.get(name, math.nan)
-        for of, values in (
-            ("mask_share", measured.mask_share),
-            ("update_share", measured.update_share),
-        )
-        for name in ("backbone", "predictor")
-    }
-    return {"loss": measured.loss, **branches, **paths, **shares}
+    """Make the norms at the backbone a row of `gradients.csv`; NaN where nothing flows."""
+    row = {"loss": measured.loss}
+    for name in ("ori", "head"):
+        row[f"branch_{name}"] = measured.branches.get(name, math.nan)
+    for name, path in measured.paths.items():
+        row[f"path_{name}"] = math.nan if path is None else path.backbone
+    for name in ("backbone", "predictor"):
+        row[f"mask_share_{name}"] = measured.mask_share.get(name, math.nan)
+    for name in ("backbone", "predictor"):
+        row[f"update_share_{name}"] = measured.update_share.get(name, math.nan)
+    return row

@@ -13,7 +13,7 @@ from trireid.training.settings import LossSettings
 
 
 class LossOutput(NamedTuple):
-    """A branch's loss, and the share of the batch that its classifier names rightly."""
+    """A branch's loss, and the share of the batch that its classifier recognizes."""
 
     loss: Tensor
     accuracy: Tensor
@@ -52,50 +52,38 @@ class LossHeads(nn.ModuleDict):
         widths = {"ori": 3 * config.channels}
         if config.head is not Head.NONE:
             widths["head"] = config.head_channels
-        super().__init__(
-            {
-                name: LossHead(width, identities, settings, config.channels)
-                for name, width in widths.items()
-            }
-        )
+        super().__init__()
+        for name, width in widths.items():
+            self[name] = LossHead(width, identities, settings, config.channels)
 
     def compute_losses(
         self, features: Features, labels: Tensor, *, head: bool = True
     ) -> dict[str, LossOutput]:
-        """Each branch's outcome on its own features; `head` False leaves the head's out."""
+        """Compute each branch's losses on its own features; `head` False leaves the head's out."""
         given = {"ori": features.ori, "head": features.head}
-        return {
-            name: branch(given[name], labels)
-            for name, branch in self.items()
-            if name == "ori" or head
-        }
+        names = [name for name in self if name == "ori" or head]
+        return {name: self[name](given[name], labels) for name in names}
 
     def get_published_state(self) -> dict[str, Tensor]:
-        """Weights under the names that `load_checkpoint` knows as training's own:
-
-        `classifier_ori.weight`, ...
+        """Get the weights under the names that `load_checkpoint` drops: `classifier_ori.weight`,
+        ...
         """
-        return {
-            _to_published_name(key): value.detach().cpu()
-            for key, value in self.state_dict().items()
-        }
+        state = self.state_dict()
+        return {_to_published_name(key): state[key].detach().cpu() for key in state}
 
     def load_published_state(self, state: dict[str, Tensor]) -> None:
         """Load weights of `get_published_state`; those missing or of another shape stay as they
         are.
         """
         own = self.state_dict()
-        held = {
-            key: state[name]
-            for key in own
-            if (name := _to_published_name(key)) in state and state[name].shape == own[key].shape
-        }
-        self.load_state_dict(held, strict=False)
+        given = {key: state.get(_to_published_name(key)) for key in own}
+        fits = {key: x for key, x in given.items() if x is not None and x.shape == own[key].shape}
+        self.load_state_dict(fits, strict=False)
 
 
 def sum_losses(outputs: dict[str, LossOutput]) -> Tensor:
-    """The branches' losses, summed."""
-    return torch.stack([outcome.loss for outcome in outputs.values()]).sum()
+    """Sum the branches' losses."""
+    return torch.stack([output.loss for output in outputs.values()]).sum()
 
 
 def _to_published_name(key: str) -> str:

@@ -1,6 +1,4 @@
-"""How good a network is on identities that it does not train on: each pattern apart, as retrieval
-across cameras.
-"""
+"""Scores of a network on validation identities: each pattern apart, as retrieval across cameras."""
 
 from __future__ import annotations
 
@@ -27,26 +25,23 @@ def select_embedding(features: Features, pattern: int) -> torch.Tensor:
 
 
 def validate(network: ReIdNetwork, data: ImageSet, patterns: Iterable[int]) -> dict[int, Scores]:
-    """Scores of each pattern, in eval mode; the network is left in the mode it was in.
+    """Score each pattern, in eval mode; the network is left in the mode it was in.
 
     Every sample is a query once; its own camera's images of its identity are dropped.
     """
-    described = embed_images(network, data, tuple(patterns))
-    groups = [
-        f"sample {row}" if camera < 0 else camera
-        for row, camera in enumerate(data.cameras.tolist())
-    ]
-    ids = data.identities
-    return {
-        pattern: evaluate(rows, rows, ids, ids, groups, groups)
-        for pattern, rows in described.items()
-    }
+    groups: list[str | int] = data.cameras.tolist()
+    for row in np.flatnonzero(data.cameras < 0).tolist():
+        groups[row] = f"sample {row}"
+    ids, scores = data.identities, {}
+    for pattern, rows in embed_images(network, data, tuple(patterns)).items():
+        scores[pattern] = evaluate(rows, rows, ids, ids, groups, groups)
+    return scores
 
 
 def embed_images(
     network: ReIdNetwork, data: ImageSet, patterns: tuple[int, ...]
 ) -> dict[int, NDArray[np.float32]]:
-    """float32 [M, D] of each pattern."""
+    """Embed a set -> float32 [M, D] of each pattern."""
     was_training = network.training
     network.eval()
     parts: dict[int, list[NDArray[np.float32]]] = {pattern: [] for pattern in patterns}
@@ -68,12 +63,9 @@ def _extract_features(network: ReIdNetwork, data: ImageSet, rows: slice) -> Feat
 
 
 def to_percent(scores: Mapping[int, Scores]) -> dict[str, float]:
-    """mAP and Rank-1 of each pattern in percent, under the names that the logs have:
-
-    `mAP_1`, `rank1_1`, ...
-    """
-    return {
-        f"{name}_{pattern}": round(100 * value, 3)
-        for pattern, of in scores.items()
-        for name, value in (("mAP", of.mAP), ("rank1", of.rank1))
-    }
+    """Convert mAP and Rank-1 of each pattern to percent: `mAP_1`, `rank1_1`, ..."""
+    percent = {}
+    for pattern, score in scores.items():
+        percent[f"mAP_{pattern}"] = round(100 * score.mAP, 3)
+        percent[f"rank1_{pattern}"] = round(100 * score.rank1, 3)
+    return percent

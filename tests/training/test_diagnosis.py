@@ -231,6 +231,11 @@ def test_a_checkpoint_is_diagnosed_with_its_own_settings(run_yaml: Path, tmp_pat
     start = diagnose_file(run_yaml)
     assert found.gradients.loss < start.gradients.loss
     assert to_mapping(found)["reads"] == {1: ("ori",), 2: ("head",), 3: ("ori", "head")}
+    content = torch.load(tmp_path / "run" / "best.pth", weights_only=True)
+    training = content["training"]
+    training |= {"start": training.pop("pretrained"), "upkeep": training.pop("logging")}
+    torch.save(content, tmp_path / "old.pth")  # as of version 0.1
+    assert diagnose_file(tmp_path / "old.pth").gradients.loss == found.gradients.loss
     other = tmp_path / "other.pth"
     torch.save({"state_dict": {}}, other)
     with pytest.raises(ConfigError, match="carries no training settings"):

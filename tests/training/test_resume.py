@@ -94,6 +94,23 @@ def test_any_step_is_a_place_to_be_stopped_at(
     same_run(straight, tmp_path / "broken")
 
 
+def test_a_save_of_version_0_1_is_resumed(
+    straight: Path, changed: Changed, data: Data, tmp_path: Path
+) -> None:
+    settings = changed(sdtps={"gumbel": Gumbel.ON})
+    broken = Training(settings, data, tmp_path)
+    broken._diagnose(0)
+    while broken.step < 5:
+        broken._record(broken.take_step())
+    state = torch.load(tmp_path / "resume.pt", weights_only=True)
+    names = {"optimizer.lr": "optimiser.rate", "pretrained": "start"}
+    run = {names.get(key, key): value for key, value in state.pop("run").items()}
+    state |= {"branches": state.pop("loss_heads"), "optimiser": state.pop("optimizer")}
+    torch.save({**state, "made of": run}, tmp_path / "resume.pt")
+    Training(settings, data, tmp_path).run()
+    same_run(straight, tmp_path)
+
+
 def test_a_line_that_a_kill_cut_short_is_dropped(
     changed: Changed, data: Data, tmp_path: Path
 ) -> None:
