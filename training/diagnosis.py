@@ -39,8 +39,8 @@ _PATH_NAMES: Final = {
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """`gradients` of one batch; `reads`: the branches that each reported pattern's embedding depends
-    on; `errors`, in words.
+    """`gradients` of one batch; `reads`: the branches that each reported pattern depends on;
+    `errors`, in words.
     """
 
     gradients: Gradients

@@ -188,8 +188,8 @@ def _group_by_module(gradients: dict[str, Tensor]) -> dict[str, float]:
 
 
 def get_module_name(parameter: str) -> str:
-    """Get the line of the table that a parameter counts in: a transformer block, a part of the head, a
-    branch's classifier.
+    """Get the line of the table that a parameter counts in: a transformer block, a part of the head,
+    a branch's classifier.
     """
     parts = parameter.split(".")
     blocks = next((i for i, part in enumerate(parts) if part in ("resblocks", "blocks")), None)
@@ -201,8 +201,8 @@ def get_module_name(parameter: str) -> str:
 
 
 def _compute_norm(gradients: Any) -> float:
-    """Compute the norm of several tensors' gradient as one vector, in float64: 1e10 squared times a million
-    overflows float32.
+    """Compute the norm of several tensors' gradient as one vector, in float64: 1e10 squared times a
+    million overflows float32.
     """
     return float(sum(float(g.double().square().sum()) for g in gradients) ** 0.5)
 
