@@ -54,8 +54,8 @@ def check_disk_space(folder: Path, parameters: int) -> None:
 def save_checkpoint(
     path: Path, settings: Settings, state: Mapping[str, torch.Tensor], measured: Mapping[str, Any]
 ) -> None:
-    """Write a checkpoint that `load_checkpoint` reads, with its configuration inside and as YAML next
-    to it.
+    """Write a checkpoint for `load_checkpoint`, with its configuration inside and as YAML next to
+    it.
     """
     config = to_research_yaml(settings.network)
     save(

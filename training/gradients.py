@@ -188,8 +188,8 @@ def _group_by_module(gradients: dict[str, Tensor]) -> dict[str, float]:
 
 
 def get_module_name(parameter: str) -> str:
-    """Get the line of the table that a parameter counts in: a transformer block, a part of the head,
-    a branch's classifier.
+    """Get the line of the table that a parameter counts in: a block, a part of the head, a
+    classifier.
     """
     parts = parameter.split(".")
     blocks = next((i for i, part in enumerate(parts) if part in ("resblocks", "blocks")), None)
