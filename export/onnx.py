@@ -81,14 +81,14 @@ def export_onnx(
     model = convert(trace(ArtifactGraph(network).eval(), batch), precision)
     card = _insert_card(model, card)
 
-    def verify(draft: Path) -> Report:
+    def verify(temporary: Path) -> Report:
         reference = TorchEmbedder(network, target, "cpu")
-        report = compare(reference, load_artifact(draft, provider="cpu"), source, precision)
+        report = compare(reference, load_artifact(temporary, provider="cpu"), source, precision)
         _check_measured(report)
         return report
 
-    def write(draft: Path) -> None:
-        draft.write_bytes(model.SerializeToString())
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(model.SerializeToString())
 
     report = ship(target, write, verify, {"content": card.content})
     return replace(card, measured={**card.measured, "against_fp32": report.figures()})

@@ -17,14 +17,14 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-#: The modules that score and select patches; the aggregation of the selected ones is not among them.
+#: The modules that score and select patches, but for the aggregation of the selected ones.
 _SELECTION: Final = "network.sdtps"
 _AGGREGATION: Final = "_aggr"
 _HEAVY: Final = ("MatMul", "Gemm", "Conv", "Attention")
 
 
 def convert(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
-    """Return the graph in another precision; its inputs, outputs and stages keep their types and names."""
+    """Return the graph in another precision; inputs, outputs and stages keep types and names."""
     if precision == "fp16":
         return _convert_to_fp16(model)
     return _quantize(model) if precision == "int8" else model

@@ -173,7 +173,10 @@ def _format_lines(report: Report) -> Iterator[str]:
     errors = "; ".join(report.errors)
     yield f"not the same network: {errors}" if errors else "the same network"
     if report.parts_at:
-        yield f"the first stage that is further off than {report.precision} explains: {report.parts_at}"
+        yield (
+            f"the first stage that is further off than {report.precision} explains:"
+            f" {report.parts_at}"
+        )
 
 
 def _format_change(retrieval: dict[str, float], name: str) -> str:

@@ -59,7 +59,7 @@ def ship(
         target: The file.
         write: Writes it to a path.
         verify: Opens a path and compares it with the reference.
-        about: What the report says of the file, beside its hash.
+        about: Further facts of the file for the report, in addition to its hash.
 
     Returns:
         The report, which holds.
@@ -70,23 +70,23 @@ def ship(
         OSError: It cannot be written.
     """
     # both files are the new ones, or neither is
-    with draft_of(report_path(target)) as report_draft, draft_of(target) as draft:
-        write(draft)
-        digest = _hash_file(draft)
-        report = verify(draft)
-        if _hash_file(draft) != digest:
+    with draft_of(report_path(target)) as temporary_report, draft_of(target) as temporary:
+        write(temporary)
+        digest = _hash_file(temporary)
+        report = verify(temporary)
+        if _hash_file(temporary) != digest:
             raise VerificationError(
                 f"{target}: not written: its bytes changed while they were verified; something else"
                 f" writes to {target.parent}, or the disk is failing",
                 os.fspath(target),
             )
-        artifact = {"sha256": digest, "bytes": draft.stat().st_size, **about}
+        artifact = {"sha256": digest, "bytes": temporary.stat().st_size, **about}
         values = {**report.to_json(), "figures": report.figures(), "artifact": artifact}
         text = json.dumps(values, indent=2).encode()
         if not report.holds:
             write_whole(report_path(target), text)
             raise _describe_failure(target, report)
-        report_draft.write_bytes(text)
+        temporary_report.write_bytes(text)
     return report
 
 

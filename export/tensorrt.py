@@ -88,11 +88,11 @@ def export_tensorrt(
         return plan
     sizes = sorted({profile.minimum, profile.optimum, profile.maximum, profile.maximum + 1})
 
-    def verify(draft: Path) -> Report:
-        return compare(reference, load_plan(draft), sizes=sizes)
+    def verify(temporary: Path) -> Report:
+        return compare(reference, load_plan(temporary), sizes=sizes)
 
-    def write(draft: Path) -> None:
-        write_plan(draft, plan, engine)
+    def write(temporary: Path) -> None:
+        write_plan(temporary, plan, engine)
 
     report = ship(target, write, verify, {"gpu": gpu.name})
     return replace(plan, measured={**_collect_figures(report), "gpu": gpu.name})
@@ -122,8 +122,8 @@ def _open_reference(source: Path) -> OnnxEmbedder:
         )
     if reference.card.precision not in BUILDABLE:
         raise ArtifactError(
-            f"{source}: has precision {reference.card.precision}, which is for ONNX Runtime on CPUs;"
-            f" build from a {' or '.join(BUILDABLE)} artifact",
+            f"{source}: has precision {reference.card.precision}, which is for ONNX Runtime on"
+            f" CPUs; build from a {' or '.join(BUILDABLE)} artifact",
             os.fspath(source),
         )
     return reference

@@ -174,7 +174,7 @@ def _find_version(text: str) -> Any:
 
 
 def interface(card: Card) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
-    """Return the shape of one sample and the type of each input and output, in the graph's order."""
+    """Return the shape of one sample and the type, of each input and output in order."""
     height, width = card.image_size
     count = len(MODALITIES)
     return {

@@ -53,23 +53,30 @@ class Embedder(ABC):
 
     @property
     def source(self) -> str:
-        """What to open it by again: the name of an embedded default, or the file's absolute path."""
+        """The name by which it is opened again: of an embedded default, or the absolute path."""
         return default_name(self.path) or os.path.abspath(self.path)
 
     @property
     @abstractmethod
     def runtime(self) -> str:
-        """What it runs in, as in `ONNX Runtime 1.31 on the CPU`."""
+        """The runtime and its device, as in `ONNX Runtime 1.31 on CPU`."""
 
     @abstractmethod
     def run(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:
-        """The graph itself: images uint8 [B, 3, H, W, 3], camera int64 [B] in range, present bool
-        [B, 3] -> embedding float32 [B, D] and the kept patches int64 [B, 3, K].
+        """Run the graph itself.
+
+        Args:
+            images: uint8 [B, 3, H, W, 3].
+            camera: int64 [B], in the network's range, -1 for an unknown one.
+            present: bool [B, 3].
+
+        Returns:
+            Embeddings float32 [B, D], L2-normalised, and selected patches int64 [B, 3, K].
         """
 
     def stages(self, images: Images, camera: Cameras, present: Present) -> dict[str, NDArray[Any]]:
-        """What the graph made on the way, by the names of `trireid.inference.card.STAGES`; those
-        that the runtime does not show are left out.
+        """Run the graph and return its stages, by the names of `trireid.inference.card.STAGES`;
+        those that the runtime does not show are left out.
         """
         embedding, tokens = self.run(images, camera, present)
         return {"selected_patches": tokens, "embedding": embedding}
@@ -79,19 +86,25 @@ class Embedder(ABC):
         return nullcontext()
 
     def embed(self, samples: Sequence[Sample]) -> Embeddings:
-        """Decode and embed -> float32 [B, D], L2-normalised; a camera outside the network's range
-        embeds as -1.
+        """Decode and embed samples.
 
-        Raises ImageError for a bad picture, and, with code `no_direction`, where the network
-        gives none for a sample.
+        Args:
+            samples: B samples; a camera outside the network's range embeds as an unknown one.
+
+        Returns:
+            float32 [B, D], L2-normalised.
+
+        Raises:
+            ImageError: An image cannot be read, or a sample has none that the network sees.
+            NoDirectionError: The network gives a sample an embedding without a direction.
         """
         return self.embed_with_tokens(samples)[0]
 
     def embed_with_tokens(self, samples: Sequence[Sample]) -> tuple[Embeddings, Tokens]:
-        """As `embed`, and the kept patches int64 [B, 3, K]: all of them of a network that selects
-        none, K = 0 of a foreign one.
+        """Embed as `embed` does, and return the selected patches, too, int64 [B, 3, K]: all of them
+        of a network that selects none, K = 0 of an external one.
 
-        Those of a modality that a sample lacks say nothing.
+        Those of a modality that a sample lacks have no meaning.
         """
         embeddings = np.empty((len(samples), self.card.dimension), dtype=np.float32)
         tokens = np.empty(
@@ -119,7 +132,7 @@ def check_directions(embeddings: Embeddings, samples: Sequence[Sample]) -> None:
 
 
 def find_undirected(embeddings: Embeddings) -> dict[int, str]:
-    """Return the rows of embeddings [B, D] that are no direction, each with the reason in words."""
+    """Return the rows of embeddings [B, D] without a direction, each with the reason in words."""
     lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1)
     rows = np.flatnonzero(~(np.isfinite(lengths) & (lengths > _LEAST_LENGTH)))
     start = "the network gives no direction for it: its embedding "
@@ -131,8 +144,8 @@ def find_undirected(embeddings: Embeddings) -> dict[int, str]:
 
 
 def pixels(samples: Sequence[Sample], card: Card) -> tuple[Images, Cameras, Present]:
-    """Samples as the graph takes them. Raises ImageError for a bad picture, and where a sample
-    has none that the network sees.
+    """Decode samples into the inputs of the graph. Raises ImageError for an image that cannot be
+    read, and if a sample has none that the network sees.
     """
     for sample in samples:
         # none at all is decoding's to say
@@ -173,7 +186,7 @@ def run_in_batches(
 def iterate_batches(
     count: int, batch: int, *, padded: bool
 ) -> Iterator[tuple[NDArray[np.intp], int]]:
-    """The rows of each batch, and how many of them are no padding."""
+    """The rows of each batch, and how many of them are not padding."""
     for start in range(0, count, batch):
         used = min(batch, count - start)
         yield start + np.minimum(np.arange(batch if padded else used), used - 1), used

@@ -1,4 +1,4 @@
-"""An evaluation from SOURCE to figures: what is measured, and what of it was given and is not used."""
+"""An evaluation from SOURCE to figures, and what was given for it and is not used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trireid.inference.retrieval import (
     Subset,
     embed_source,
     list_subsets,
-    mask_of,
+    make_mask,
     score_retrieval,
 )
 from trireid.samples import MODALITIES, TrireidError
@@ -32,7 +32,7 @@ _IDLE: Final = ("time", "kind", "purpose", "expires")
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What a run measured, on what.
+    """The figures of a run, and the samples they were measured on.
 
     `query`, `gallery`: both sides, one object for all against all; `subsets`: those that were asked
     for.
@@ -52,8 +52,8 @@ class Evaluation:
         """The place and error of each entry that was rejected; of a table or folder that both sides
         read, once.
         """
-        faults = [fault for part in self._parts() for fault in part.faults]
-        return list(dict.fromkeys(faults)) if _are_of_one(self.sources) else faults
+        found = [each for part in self._parts() for each in part.rejected]
+        return list(dict.fromkeys(found)) if _are_of_one(self.sources) else found
 
     @property
     def identified(self) -> int:
@@ -62,7 +62,7 @@ class Evaluation:
 
     @property
     def without_identity(self) -> int:
-        """How many samples have no identity: they are no queries, and match none."""
+        """How many samples have no identity: they are not queries, and match none."""
         places = set()
         for side, part in enumerate(self._parts()):
             places |= {
@@ -74,13 +74,13 @@ class Evaluation:
 
     def modalities(self, part: Embedded) -> dict[str, int]:
         """How many samples of a side have which modalities, of those that the network sees."""
-        return dict(Counter(_names(part.present & mask_of(MODALITIES, self.card))).most_common())
+        return dict(Counter(_names(part.present & make_mask(MODALITIES, self.card))).most_common())
 
     def not_used(self) -> list[NotUsed]:
-        """What was given and has no part in the figures."""
+        """Everything that was given and has no part in the figures."""
         unseen = [_unseen(self._parts(), self.card)]
         return [
-            *_passed_over(self.sources),
+            *_list_passed_over(self.sources),
             *(_idle_fields(self._parts()) if _are_of_one(self.sources) else ()),
             *(each for each in unseen if each is not None),
             *self._subsets_left_out(),
@@ -118,7 +118,7 @@ class Evaluation:
                 f"subset {'+'.join(subset)}", 1, "no query has a match with an image of it"
             )
         for row in {row.subset: row for row in self.rows}.values():
-            mask = mask_of(row.subset, self.card)
+            mask = make_mask(row.subset, self.card)
             lacking = sum(int((~(part.present & mask).any(axis=1)).sum()) for part in self._parts())
             if lacking:
                 yield NotUsed(
@@ -179,7 +179,7 @@ def _embed_sides(
         return held, held
     if _are_of_one(sources):
         places = [entry.place for entry in query]
-        if set(places) <= {*held.places, *(place for place, _ in held.faults)}:
+        if set(places) <= {*held.places, *(place for place, _ in held.rejected)}:
             return held.take(places), held
     return embed_source(embedder, query, subsets), held
 
@@ -228,9 +228,9 @@ def _names(present: Present) -> list[str]:
     ]
 
 
-def _passed_over(sources: tuple[Source, Source]) -> Iterator[NotUsed]:
-    """What the readers passed over; of one table or folder, which both sides read, what neither of
-    them used.
+def _list_passed_over(sources: tuple[Source, Source]) -> Iterator[NotUsed]:
+    """Everything that the readers passed over; of one table or folder, which both sides read, that
+    which neither of them used.
     """
     query, gallery = (source.not_used for source in sources)
     if sources[0].name == sources[1].name:
@@ -263,7 +263,7 @@ def _idle_fields(parts: Sequence[Embedded]) -> Iterator[NotUsed]:
 
 
 def _unseen(parts: Sequence[Embedded], card: Card) -> NotUsed | None:
-    unseen = np.concatenate([part.present for part in parts]) & ~mask_of(MODALITIES, card)
+    unseen = np.concatenate([part.present for part in parts]) & ~make_mask(MODALITIES, card)
     if not unseen.any():
         return None
     first = MODALITIES[int(np.flatnonzero(unseen.any(axis=0))[0])]

@@ -1,4 +1,4 @@
-"""What `trireid evaluate` prints and draws."""
+"""The text, tables and figures of `trireid evaluate`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def remarks(evaluation: Evaluation) -> Iterator[str]:
 
 
 def table_lines(rows: Sequence[Row], *, counts: bool = True) -> list[Line]:
-    """The table's lines: modalities, pattern, re-ranked or not, how many queries counted, scores."""
+    """Return the table's lines: modalities, pattern, re-ranked or not, counts, scores."""
     return [
         (
             {
@@ -69,7 +69,7 @@ def table_lines(rows: Sequence[Row], *, counts: bool = True) -> list[Line]:
 
 
 def about(evaluation: Evaluation) -> dict[str, Any]:
-    """What a run was about, and what was not used.
+    """Return the subject of a run, and everything that was not used.
 
     `queries` had a match and count; `queries_given` of them have an identity.
     """

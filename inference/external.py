@@ -301,8 +301,8 @@ def _find_problem(alone: Embeddings, both: Embeddings) -> str | None:
     cosine = float(both[0].astype(np.float64) @ both[1].astype(np.float64))
     if cosine > _ALIKE:
         return (
-            f"embeds two images that have nothing in common alike (cosine {cosine:.7f}): scale, mean"
-            " and std in its card, its output, or its weights are not right"
+            f"embeds two images that have nothing in common alike (cosine {cosine:.7f}): scale,"
+            " mean and std in its card, its output, or its weights are not right"
         )
     return None
 
@@ -351,8 +351,8 @@ def _join(names: set[str]) -> str:
 
 
 def _make_card(described: ExternalCard, dimension: int, path: Path) -> Card:
-    """The card that gallery and service see. The fingerprint is over its files, and its card but for
-    the name.
+    """The card that gallery and service see; the fingerprint is over the files, and the card but
+    for the name.
     """
     modalities = tuple(
         name for name in MODALITIES if name in {each.modality for each in described.inputs}

@@ -1,5 +1,5 @@
-"""What is installed twice or not at all: packages that are alternatives overwrite each other's
-files, and break quietly.
+"""Packages that are installed twice or not at all: alternatives overwrite each other's files, and
+break quietly.
 """
 
 from __future__ import annotations
@@ -37,19 +37,20 @@ def find_extra(module: str | None) -> str:
 
 
 def find_conflicts() -> list[str]:
-    """A line for each library of which several builds are installed; what it says to do mends it."""
+    """Return a line for each library of which several builds are installed, with the way out."""
     lines = []
     for builds in ALTERNATIVES:
-        found = [name for name in builds if _installed(name)]
+        found = [name for name in builds if _is_installed(name)]
         if len(found) > 1:
             both = " and ".join(found)
             lines.append(
-                f"{both} are installed together and overwrite each other: uninstall all of them, then install one"
+                f"{both} are installed together and overwrite each other: uninstall all of them,"
+                " then install one"
             )
     return lines
 
 
-def _installed(name: str) -> bool:
+def _is_installed(name: str) -> bool:
     try:
         distribution(name)
     except PackageNotFoundError:

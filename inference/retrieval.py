@@ -36,7 +36,7 @@ ALL: Final[Subset] = MODALITIES
 SUBSETS: Final[tuple[Subset, ...]] = tuple(
     s for n in (3, 2, 1) for s in combinations(MODALITIES, n)
 )
-#: What each pattern looks at, as branches of the card's segments.
+#: The branches of the card's segments that each pattern compares.
 PATTERNS: Final = {1: ("global",), 2: ("head",), 3: ("global", "head")}
 
 
@@ -59,8 +59,8 @@ class Row:
 
     @property
     def name(self) -> str:
-        """What was compared, as in `rgb+nir`, or `nir -> rgb` if queries have other modalities than
-        the gallery.
+        """The modalities compared, as in `rgb+nir`, or `nir -> rgb` if the gallery has other ones
+        than the queries.
         """
         sides = ["+".join(side) for side in (self.modalities, self.gallery_modalities)]
         return sides[0] if sides[0] == sides[1] else " -> ".join(sides)
@@ -71,17 +71,17 @@ class Embedded:
     """A source's samples with their embeddings by subset, float32 [M, D].
 
     `present` bool [M, 3]: which images a sample has; `places`: where each sample is in the source;
-    `faults`: (place, message) of what was rejected.
+    `rejected`: (place, message) of each entry that was rejected.
     """
 
     samples: list[Sample]
     embeddings: dict[Subset, Embeddings]
-    faults: list[tuple[str, str]]
+    rejected: list[tuple[str, str]]
     present: Present
     places: list[str]
 
     def take(self, places: Iterable[str]) -> Embedded:
-        """Return the samples at some places, in that order; those that were rejected are left out."""
+        """Return the samples at some places, in that order; rejected ones are left out."""
         rows = {place: row for row, place in enumerate(self.places)}
         taken = [rows[place] for place in places if place in rows]
         embeddings = {subset: part[taken] for subset, part in self.embeddings.items()}
@@ -98,16 +98,16 @@ def embed_source(
     are rejected.
 
     Subsets that show the same images of a batch are embedded once; a sample that shows none has a
-    row of zeros. Raises SourceError where nothing is left.
+    row of zeros. Raises SourceError if nothing is left.
     """
     entries: list[Entry] = []
-    faults: list[tuple[str, str]] = []
+    rejected: list[tuple[str, str]] = []
     masks: list[Present] = []
     parts: dict[Subset, list[Embeddings]] = {subset: [] for subset in subsets}
-    for batch, inputs in decode_source(source, embedder.card, f"embedding {source.name}", faults):
+    for batch, inputs in decode_source(source, embedder.card, f"embedding {source.name}", rejected):
         found = _embed_subsets(embedder, inputs, subsets)
         undirected = _find_undirected(found, inputs[2], embedder.card)
-        faults += [(batch[row].place, why) for row, why in sorted(undirected.items())]
+        rejected += [(batch[row].place, why) for row, why in sorted(undirected.items())]
         rest = [row for row in range(len(batch)) if row not in undirected]
         for subset, part in found.items():
             parts[subset].append(part[rest])
@@ -115,12 +115,12 @@ def embed_source(
         entries += [batch[row] for row in rest]
     if not entries:
         raise SourceError(
-            f"{source.name}: no sample in it can be used ({len(faults)} rejected)", source.name
+            f"{source.name}: no sample in it can be used ({len(rejected)} rejected)", source.name
         )
     embeddings = {subset: np.concatenate(part) for subset, part in parts.items()}
     samples = [entry.sample for entry in entries if entry.sample is not None]
     return Embedded(
-        samples, embeddings, faults, np.concatenate(masks), [entry.place for entry in entries]
+        samples, embeddings, rejected, np.concatenate(masks), [entry.place for entry in entries]
     )
 
 
@@ -128,26 +128,26 @@ def _embed_subsets(
     embedder: Embedder, inputs: tuple[Images, Cameras, Present], subsets: Sequence[Subset]
 ) -> dict[Subset, Embeddings]:
     images, camera, present = inputs
-    made: dict[bytes, Embeddings] = {}
+    by_mask: dict[bytes, Embeddings] = {}
     found = {}
     for subset in subsets:
-        shown = present & mask_of(subset, embedder.card)
+        shown = present & make_mask(subset, embedder.card)
         some = shown.any(axis=1)
-        if (mark := shown.tobytes()) not in made:
-            made[mark] = np.zeros((len(images), embedder.card.dimension), np.float32)
+        if (mark := shown.tobytes()) not in by_mask:
+            by_mask[mark] = np.zeros((len(images), embedder.card.dimension), np.float32)
             if some.any():
-                made[mark][some] = embedder.run(images[some], camera[some], shown[some])[0]
-        found[subset] = made[mark]
+                by_mask[mark][some] = embedder.run(images[some], camera[some], shown[some])[0]
+        found[subset] = by_mask[mark]
     return found
 
 
 def _find_undirected(
     found: dict[Subset, Embeddings], present: Present, card: Card
 ) -> dict[int, str]:
-    """The samples to which the network gives no direction by some of their images, with the reason."""
+    """The samples to which the network gives no direction by some images, with the reason."""
     undirected: dict[int, str] = {}
     for subset, part in found.items():
-        shown: Present = present & mask_of(subset, card)
+        shown: Present = present & make_mask(subset, card)
         undirected |= {row: why for row, why in find_undirected(part).items() if shown[row].any()}
     return undirected
 
@@ -178,7 +178,7 @@ def score_retrieval(
         SourceError: No sample has an identity, or no query has a match.
     """
     protocol = protocol or Protocol()
-    sides = (_Side.of(query, "query", protocol), _Side.of(gallery, "gallery", protocol))
+    sides = (_Side.label(query, "query", protocol), _Side.label(gallery, "gallery", protocol))
     if not sides[0].identified.any():
         raise SourceError(
             f"none of {len(query.samples)} samples has an identity: nothing can be measured",
@@ -193,7 +193,7 @@ def score_retrieval(
             continue
         seen.add(mark)
         try:
-            rows += _rows_of(subset, views, card, protocol, reranked)
+            rows += _score_subset(subset, views, card, protocol, reranked)
         except ValueError as error:
             if len(seen) == 1:
                 raise SourceError(f"this source cannot be evaluated: {error}") from error
@@ -201,8 +201,8 @@ def score_retrieval(
 
 
 @dataclass(frozen=True)
-class _View:
-    """What one side shows of a subset:
+class _SideOfSubset:
+    """One side by the images of a subset:
 
     `shown` bool [M, 3], and the `rows` int64 [n] of the samples that take part.
     """
@@ -232,7 +232,7 @@ class _Side:
     identified: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, part: Embedded, name: str, protocol: Protocol) -> _Side:
+    def label(cls, part: Embedded, name: str, protocol: Protocol) -> _Side:
         samples = list(zip(part.samples, part.places, strict=True))
         identities: list[Hashable] = [
             (name, place) if s.identity is None else s.identity for s, place in samples
@@ -246,16 +246,16 @@ class _Side:
             np.array([s.identity is not None for s in part.samples]),
         )
 
-    def view(self, subset: Subset, card: Card) -> _View:
-        shown = self.part.present & mask_of(subset, card)
+    def view(self, subset: Subset, card: Card) -> _SideOfSubset:
+        shown = self.part.present & make_mask(subset, card)
         taking_part = shown.any(axis=1)
         if self.is_query:
             taking_part &= self.identified
-        return _View(self, subset, shown, np.flatnonzero(taking_part))
+        return _SideOfSubset(self, subset, shown, np.flatnonzero(taking_part))
 
 
-def _rows_of(
-    subset: Subset, views: Sequence[_View], card: Card, protocol: Protocol, reranked: bool
+def _score_subset(
+    subset: Subset, views: Sequence[_SideOfSubset], card: Card, protocol: Protocol, reranked: bool
 ) -> Iterator[Row]:
     ids = list(encode_labels(*([view.side.identities[i] for i in view.rows] for view in views)))
     groups = list(encode_labels(*([view.side.groups[i] for i in view.rows] for view in views)))
@@ -282,7 +282,7 @@ def _rows_of(
             )
 
 
-def mask_of(subset: Iterable[str], card: Card) -> NDArray[np.bool_]:
+def make_mask(subset: Iterable[str], card: Card) -> NDArray[np.bool_]:
     """The modalities of a subset that a network sees, bool [3]."""
     return np.array([modality in subset and modality in card.modalities for modality in MODALITIES])
 
@@ -304,13 +304,13 @@ def _columns(card: Card, branches: Iterable[str]) -> NDArray[np.int64]:
 
 
 def decode_source(
-    source: Source, card: Card, doing: str, faults: list[tuple[str, str]] | None = None
+    source: Source, card: Card, doing: str, rejected: list[tuple[str, str]] | None = None
 ) -> Iterator[tuple[list[Entry], tuple[Images, Cameras, Present]]]:
     """Batches of a source's good entries with what the graph takes of them, under a progress bar
     that says `doing`.
 
-    A sample keeps no images, so that memory stays bounded. What is rejected is appended to
-    `faults`: (place, message).
+    A sample keeps no images, so that memory stays bounded. An entry that is rejected is appended to
+    `rejected`: (place, message).
     """
     entries: list[Entry] = []
     parts: list[tuple[Images, Cameras, Present]] = []
@@ -321,9 +321,9 @@ def decode_source(
             if entry.sample is None:
                 raise entry.fault or TrireidError("holds no sample")
             one = pixels([entry.sample], card)
-        except TrireidError as fault:
-            if faults is not None:
-                faults.append((entry.place, fault.message))
+        except TrireidError as error:
+            if rejected is not None:
+                rejected.append((entry.place, error.message))
             continue
         name = entry.sample.id or entry.name or entry.place
         entries.append(
@@ -331,12 +331,12 @@ def decode_source(
         )
         parts.append(one)
         if len(entries) == BATCH:
-            yield entries, _joined(parts)
+            yield entries, _concatenate(parts)
             entries, parts = [], []
     if entries:
-        yield entries, _joined(parts)
+        yield entries, _concatenate(parts)
 
 
-def _joined(parts: list[tuple[Images, Cameras, Present]]) -> tuple[Images, Cameras, Present]:
+def _concatenate(parts: list[tuple[Images, Cameras, Present]]) -> tuple[Images, Cameras, Present]:
     images, camera, present = (np.concatenate(each) for each in zip(*parts, strict=True))
     return images, camera, present

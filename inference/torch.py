@@ -78,11 +78,11 @@ class TorchEmbedder(Embedder):
     def _stack_selections(self, features: Features, count: int) -> dict[str, NDArray[Any]]:
         if features.selections is None:
             return {"selected_patches": np.tile(np.arange(self.card.patches), (count, 3, 1))}
-        kept, scores = (
+        patches, scores = (
             [getattr(each, name).cpu().numpy() for each in features.selections]
             for name in ("selected_patches", "scores")
         )
-        return {"selected_patches": np.stack(kept, axis=1), "scores": np.stack(scores, axis=1)}
+        return {"selected_patches": np.stack(patches, axis=1), "scores": np.stack(scores, axis=1)}
 
     def _forward(
         self, images: Images, camera: Cameras, present: Present
@@ -117,7 +117,7 @@ def describe_network(
         network: A network of the family.
         name: The card's name.
         kind: None takes the image's shape: upright is a person.
-        precision: What the artifact computes in.
+        precision: The artifact's: `fp32`, `fp16` or `int8`.
     """
     config = network.config
     height, width = config.image_size

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 class Device:
     """The process's GPU with a stream of its own, and what was allocated on it.
 
-    Raises ArtifactError where there is none.
+    Raises ArtifactError if there is none.
     """
 
     def __init__(self) -> None:
@@ -48,13 +48,13 @@ class Device:
         """Make it the calling thread's GPU: CUDA keeps that per thread."""
         self._call("cudaSetDevice", self._index)
 
-    def memory(self, size: int) -> int:
+    def allocate(self, size: int) -> int:
         """The address of `size` bytes on the GPU, held until `release`."""
         address = int(self._call("cudaMalloc", max(1, size)))
         self._held.callback(self._call, "cudaFree", address)
         return address
 
-    def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    def allocate_pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """An array in page-locked memory of the host, from and to which copies are asynchronous,
         held until `release`.
         """
@@ -79,10 +79,10 @@ class Device:
         self._call("cudaStreamSynchronize", self._stream)
 
     def capture(self, work: Callable[[], None]) -> Graph | None:
-        """What `work` enqueues, as a graph that one call launches; None, with a warning, where CUDA
-        cannot capture it.
+        """Capture the work that `work` enqueues, as a graph that one call launches; None, with a
+        warning, if CUDA cannot capture it.
 
-        Captured for this thread alone, so that other threads may allocate meanwhile.
+        Captured for this thread alone, so that other threads may allocate at the same time.
         """
         mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call("cudaStreamBeginCapture", self._stream, mode)
@@ -135,7 +135,7 @@ class Graph:
 
 
 def probe_gpu() -> Gpu:
-    """This process's GPU. Raises ArtifactError where there is none, or no cuda-bindings to ask."""
+    """This process's GPU. Raises ArtifactError if there is none, or no cuda-bindings to ask."""
     device = Device()
     device.release()
     return device.gpu

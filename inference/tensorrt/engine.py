@@ -19,7 +19,7 @@ from trireid.inference.tensorrt.library import Library
 from trireid.inference.tensorrt.plan import Profile
 from trireid.samples.errors import ArtifactError, DeviceError
 
-#: Batch sizes whose graphs are held at a time; the one longest unused makes room.
+#: Batch sizes whose graphs are held at a time; the one longest unused is dropped.
 GRAPHS: Final = 32
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Buffer:
 
 
 class Engine:
-    """A deserialised engine, ready to run. Raises ArtifactError where it has not the interface of
+    """A deserialised engine, ready to run. Raises ArtifactError if its interface is not that of
     the card.
 
     Each batch size has an execution context of its own, as TensorRT asks for captured graphs; they
@@ -53,7 +53,7 @@ class Engine:
             name: _buffer(device, (profile.maximum, *shape), dtype)
             for name, (shape, dtype) in interface(card).items()
         }
-        self._activations = device.memory(engine.device_memory_size_v2)
+        self._activations = device.allocate(engine.device_memory_size_v2)
         self._passes: OrderedDict[int, _Pass] = OrderedDict()
 
     def rows(self, name: str) -> NDArray[Any]:
@@ -70,7 +70,7 @@ class Engine:
         self._device.enter()
         self._library.forget()
         if size not in self._passes:
-            self._make_room()
+            self._limit_passes()
             self._passes[size] = self._new_pass(size)
         self._passes.move_to_end(size)
         self._passes[size].run()
@@ -83,7 +83,7 @@ class Engine:
         self._engine = None
         self._device.release()
 
-    def _make_room(self) -> None:
+    def _limit_passes(self) -> None:
         if len(self._passes) >= GRAPHS:
             self._drop()
 
@@ -115,7 +115,7 @@ class Engine:
         """A context without memory of its own.
 
         TensorRT-RTX compiles kernels for a new shape at once (EAGER): by default it does so in the
-        background, and a graph captured meanwhile would keep the slower stand-ins for good.
+        background, and a graph captured at that time would keep the slower stand-ins for good.
         """
         api = self._library.api
         managed = api.ExecutionContextAllocationStrategy.USER_MANAGED
@@ -159,7 +159,7 @@ class _Pass:
         self._device.synchronize()
         # what a first pass sets up must not be in the graph, so it is captured only now
         if not self._started:
-            self._graph = self._captured()
+            self._graph = self._capture()
             self._started = True
 
     def close(self) -> None:
@@ -167,7 +167,7 @@ class _Pass:
             self._graph.destroy()
         self._graph = self._context = None
 
-    def _captured(self) -> Graph | None:
+    def _capture(self) -> Graph | None:
         # TensorRT-RTX can say beforehand
         able = getattr(self._context, "is_stream_capturable", None)
         if able is not None and not able(self._device.stream):
@@ -193,8 +193,8 @@ def _check(library: Library, held: bool, what: str) -> None:
 
 
 def _buffer(device: Device, shape: tuple[int, ...], dtype: type[np.generic]) -> Buffer:
-    host = device.pinned(shape, dtype)
-    return Buffer(host, device.memory(host.nbytes))
+    host = device.allocate_pinned(shape, dtype)
+    return Buffer(host, device.allocate(host.nbytes))
 
 
 def _check_interface(library: Library, engine: Any, card: Card, profile: Profile) -> None:
@@ -217,4 +217,4 @@ def _check_interface(library: Library, engine: Any, card: Card, profile: Profile
         for name, (kind, shape) in wanted.items()
     )
     if not good:
-        raise ArtifactError(f"its engine has {found}, its card asks for {wanted}; build it anew")
+        raise ArtifactError(f"its engine has {found}, its card asks for {wanted}; build it again")

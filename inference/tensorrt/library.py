@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from trireid.samples import ArtifactError
 
-#: What each module is called by people, and the extra of trireid that brings it.
+#: The title of each module, and the extra of trireid that brings it.
 TITLES: Final = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
 EXTRAS: Final = {"tensorrt": "gpu", "tensorrt_rtx": "rtx"}
 _LONGEST: Final = 300

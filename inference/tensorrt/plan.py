@@ -24,7 +24,7 @@ MAGIC: Final = b"TRIPLAN1"
 SUFFIXES: Final = (".plan", ".engine", ".trt")
 _FRONT: Final = struct.Struct("<8s32sQ")
 _LONGEST_HEADER: Final = 1 << 24
-_AGAIN: Final = "copy it again, or build it anew with `trireid export tensorrt`"
+_AGAIN: Final = "copy it again, or build it again with `trireid export tensorrt`"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ class Profile:
     def __post_init__(self) -> None:
         if not 1 <= self.minimum <= self.optimum <= self.maximum:
             raise ArtifactError(
-                f"batch: {self} is no profile; give MIN,OPT,MAX with 1 <= MIN <= OPT <= MAX, as in 1,8,32",
+                f"batch: {self} is not a profile; give MIN,OPT,MAX with 1 <= MIN <= OPT <= MAX, as"
+                " in 1,8,32",
                 "batch",
             )
 
@@ -61,12 +62,12 @@ class Profile:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a plan's header says.
+    """The header of a plan.
 
     `card`: of the ONNX artifact it was built from, its fingerprint with it; `library`: the module
     that built it, `tensorrt` or `tensorrt_rtx`, in `version`; `gpu`: the one it was built for, None
-    for every GPU that TensorRT-RTX knows; `verified`: whether it has been held against that ONNX on
-    a GPU, with what came out in `measured`.
+    for every GPU that TensorRT-RTX knows; `verified`: whether it has been compared with that ONNX
+    on a GPU; `measured`: the figures, of plans of earlier versions.
     """
 
     card: Card
@@ -88,36 +89,38 @@ def write_plan(path: Path, plan: Plan, engine: bytes) -> None:
 
 
 def is_plan(path: Path) -> bool:
-    """Whether a file is a plan of ours by its first bytes, or claims to be an engine by its name."""
+    """Whether a file is a plan of ours by its first bytes, or an engine by its name."""
     with path.open("rb") as file:
         return file.read(len(MAGIC)) == MAGIC or path.suffix in SUFFIXES
 
 
 def read_plan(path: Path) -> tuple[Plan, bytes]:
-    """The header and the engine.
+    """Read the header and the engine.
 
-    Raises ArtifactError for a file that is foreign, cut off or damaged; never asks for a GPU.
+    Raises ArtifactError for a file that is not a plan, cut off or damaged; never asks for a GPU.
     """
     name = os.fspath(path)
     with path.open("rb") as file:
-        values = _header(file, name)
+        values = _read_header(file, name)
         engine = file.read()
     about = values.pop("engine", {})
     if len(engine) != about.get("bytes"):
         raise ArtifactError(
-            f"{name}: is cut off or has grown ({len(engine)} of {about.get('bytes')} bytes); {_AGAIN}",
+            f"{name}: is cut off or has grown ({len(engine)} of {about.get('bytes')} bytes);"
+            f" {_AGAIN}",
             name,
         )
     if hashlib.sha256(engine).hexdigest() != about.get("sha256"):
         raise ArtifactError(f"{name}: is damaged, its checksum does not hold; {_AGAIN}", name)
-    return _plan(values, name), engine
+    return _make_plan(values, name), engine
 
 
-def _header(file: BinaryIO, name: str) -> dict[str, Any]:
+def _read_header(file: BinaryIO, name: str) -> dict[str, Any]:
     front = file.read(_FRONT.size)
     if not front.startswith(MAGIC):
         raise ArtifactError(
-            f"{name}: not a plan of `trireid export tensorrt` (a bare TensorRT engine carries no card: build it from the ONNX)",
+            f"{name}: not a plan of `trireid export tensorrt` (a bare TensorRT engine carries no"
+            " card: build it from the ONNX)",
             name,
         )
     if len(front) < _FRONT.size:
@@ -130,7 +133,7 @@ def _header(file: BinaryIO, name: str) -> dict[str, Any]:
     return values
 
 
-def _plan(values: dict[str, Any], name: str) -> Plan:
+def _make_plan(values: dict[str, Any], name: str) -> Plan:
     try:
         card = Card.from_json(json.dumps(values.pop("card")), name)
         gpu = values.pop("gpu")

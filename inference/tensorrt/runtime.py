@@ -131,7 +131,8 @@ def _load_library(plan: Plan, path: Path) -> Library:
         ) from error
     if library.version != plan.version:
         raise ArtifactError(
-            f"{path}: was built by {built}, here is {library.title}: plans fit one version; build it again from the ONNX",
+            f"{path}: was built by {built}, here is {library.title}: plans fit one version; build"
+            " it again from the ONNX",
             os.fspath(path),
         )
     return library
@@ -143,12 +144,14 @@ def _check_gpu(library: Library, device: Device, plan: Plan, engine: bytes, path
         validity, _ = runtime.get_engine_validity(engine)
         if validity == library.api.EngineValidity.INVALID:
             raise ArtifactError(
-                f"{path}: does not run on this {device.gpu}: {library.complaint()}; build it again here, or take the ONNX",
+                f"{path}: does not run on this {device.gpu}: {library.complaint()}; build it again"
+                " here, or take the ONNX",
                 os.fspath(path),
             )
     elif plan.gpu != device.gpu:
         raise ArtifactError(
-            f"{path}: was built for {plan.gpu}, here is {device.gpu}: build it again here from the ONNX",
+            f"{path}: was built for {plan.gpu}, here is {device.gpu}: build it again here from the"
+            " ONNX",
             os.fspath(path),
         )
 

@@ -244,7 +244,7 @@ def test_a_disk_that_is_full_at_the_end_leaves_no_report_of_what_is_not_there(
 
 
 @pytest.mark.parametrize(
-    ("name", "fault"),
+    ("name", "problem"),
     [
         ("", "is a directory; name the file to write"),
         ("best.pth", "a file called .pth is taken for something else; call it .onnx"),
@@ -253,11 +253,11 @@ def test_a_disk_that_is_full_at_the_end_leaves_no_report_of_what_is_not_there(
     ],
 )
 def test_a_place_that_nothing_can_be_written_to_is_said_before_the_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, fault: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, problem: str
 ) -> None:
     monkeypatch.setattr("trireid.export.onnx.trace", lambda *_: pytest.fail("the work has begun"))
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
-    with pytest.raises(ArtifactError, match=fault):
+    with pytest.raises(ArtifactError, match=problem):
         export_onnx(network, tmp_path / name)
     assert not list(tmp_path.iterdir())
 
@@ -284,7 +284,7 @@ def test_files_that_are_no_artifact(tmp_path: Path, artifact: Path) -> None:
     onnx.save(other, tmp_path / "other.onnx")
     (tmp_path / "text.onnx").write_text("hello")
     (tmp_path / "empty.onnx").write_bytes(b"")
-    for name, fault in {
+    for name, problem in {
         "none.onnx": "does not exist",
         ".": "is a directory",
         "text.onnx": "not an ONNX file",
@@ -293,6 +293,6 @@ def test_files_that_are_no_artifact(tmp_path: Path, artifact: Path) -> None:
         "old.onnx": "version 99, this trireid reads 1",
         "other.onnx": "its graph is not that of an artifact with this card",
     }.items():
-        with pytest.raises(ArtifactError, match=fault) as caught:
+        with pytest.raises(ArtifactError, match=problem) as caught:
             load_artifact(tmp_path / name)
         assert "\n" not in caught.value.message

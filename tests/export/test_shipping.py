@@ -44,7 +44,7 @@ def spy_on_opening(kind: str, monkeypatch: pytest.MonkeyPatch, act: Callable[[Pa
 
     def spied(path: Path, **options: Any) -> Any:
         opened = load(path, **options)
-        if ".t." in str(path.parent):  # the draft of the target, not the artifact of a plan
+        if ".t." in str(path.parent):  # the temporary of the target, not the artifact of a plan
             act(path)
         return opened
 

@@ -77,7 +77,7 @@ def test_the_plan_says_what_it_is(
 
 
 @pytest.mark.parametrize(
-    ("fault", "message"),
+    ("problem", "message"),
     [
         (lambda embedding: np.roll(embedding, 1, axis=1), "embeddings have a cosine"),
         (lambda embedding: embedding + np.float32(2e-3), "embeddings have a cosine"),
@@ -98,10 +98,10 @@ def test_the_plan_says_what_it_is(
     ids=["rolled", "a little off", "one number off", "NaN", "at the maximum", "at the minimum"],
 )
 def test_an_engine_that_differs_is_not_left_behind(
-    api: FakeTensorRt, artifact: Path, target: Path, fault: Any, message: str
+    api: FakeTensorRt, artifact: Path, target: Path, problem: Any, message: str
 ) -> None:
     target.write_bytes(b"the one before")
-    api.break_output = fault
+    api.break_output = problem
     with pytest.raises(ArtifactError, match=message):
         export_tensorrt(artifact, target, batch=PROFILE)
     assert target.read_bytes() == b"the one before"
@@ -280,8 +280,8 @@ def test_artifacts_that_are_not_for_tensorrt(
         tmp_path / "none.onnx": "does not exist",
         tmp_path: "is a directory",
     }
-    for source, fault in faults.items():
-        with pytest.raises(ArtifactError, match=fault) as caught:
+    for source, problem in faults.items():
+        with pytest.raises(ArtifactError, match=problem) as caught:
             export_tensorrt(source, target)
         assert "\n" not in caught.value.message
     with pytest.raises(ArtifactError, match=r"the folder .* does not exist"):

@@ -1,4 +1,4 @@
-"""Verification finds where two networks part: a fault is planted at every stage."""
+"""Verification finds where two networks part: a problem is planted at every stage."""
 
 from __future__ import annotations
 
@@ -174,14 +174,14 @@ def test_other_patches_are_a_fault_of_their_own(
     assert report.parts_at == "selected_patches"
     assert report.selected_patches is not None
     assert report.selected_patches.different > 12
-    assert any("sets of selected patches" in fault for fault in report.errors)
+    assert any("sets of selected patches" in problem for problem in report.errors)
     coarse = compare(reference, load_artifact(tmp_path / "other.onnx"), precision="int8")
     # no precision explains them
-    assert any("sets of selected patches" in fault for fault in coarse.errors)
+    assert any("sets of selected patches" in problem for problem in coarse.errors)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_an_embedding_of_another_length_is_a_fault(
+def test_an_embedding_of_another_length_is_an_error(
     reference: Embedder, golden: Path, tmp_path: Path, precision: str
 ) -> None:
     longer = edited(golden, tmp_path / "longer.onnx", after("embedding", "Mul", 2.0))
@@ -295,11 +295,11 @@ def test_stages_are_made_where_the_network_runs(
     assert made["options"].intra_op_num_threads == 1
 
 
-def test_two_foreign_networks_are_held_to_float32(tmp_path: Path) -> None:
-    foreign = described(
+def test_two_external_networks_are_held_to_float32(tmp_path: Path) -> None:
+    external = described(
         network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}]
     )
-    report = compare(load_artifact(foreign), load_artifact(foreign))
+    report = compare(load_artifact(external), load_artifact(external))
     assert (report.holds, report.precision, report.selected_patches) == (True, "fp32", None)
 
 

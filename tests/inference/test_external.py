@@ -1,4 +1,4 @@
-"""Foreign networks, odd ones: other layouts, channel orders, statistics, several inputs, and cards
+"""External networks, odd ones: other layouts, channel orders, statistics, several inputs, and cards
 that do not fit.
 """
 
@@ -28,7 +28,7 @@ from trireid.serving.batching import BatchingEmbedder
 from trireid.serving.errors import answer_to
 
 H, W, D = 16, 8, 5
-PICTURES: dict[str, Any] = {
+IMAGES: dict[str, Any] = {
     "rgb": make_pixels(1, (H, W)),
     "nir": make_pixels(2, (H, W)),
     "tir": make_pixels(3, (H, W)),
@@ -53,7 +53,7 @@ def network(path: Path, shapes: dict[str, list[Any]], kind: int = TensorProto.FL
     length = sum(int(np.prod(shape[1:])) for shape in shapes.values())
     graph = helper.make_graph(
         nodes,
-        "foreign",
+        "external",
         [helper.make_tensor_value_info(name, kind, shape) for name, shape in shapes.items()],
         [helper.make_tensor_value_info("feat", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(weights(length, D), "weights")],
@@ -65,7 +65,7 @@ def network(path: Path, shapes: dict[str, list[Any]], kind: int = TensorProto.FL
 
 
 def described(path: Path, inputs: list[dict[str, Any]], **more: Any) -> Path:
-    """Write the card beside it."""
+    """Write the card next to it."""
     card = {"image_size": [H, W], "inputs": inputs, "output": "feat", **more}
     path.with_suffix(".json").write_text(json.dumps(card))
     return path
@@ -78,8 +78,8 @@ def expected(*pixels: NDArray[Any]) -> NDArray[np.float32]:
     return np.asarray(feature / np.linalg.norm(feature))
 
 
-def embedded(path: Path, **pictures: Any) -> NDArray[np.float32]:
-    return np.asarray(load_artifact(path).embed([Sample(**pictures)])[0])
+def embedded(path: Path, **images: Any) -> NDArray[np.float32]:
+    return np.asarray(load_artifact(path).embed([Sample(**images)])[0])
 
 
 def test_height_width_channels_in_bgr_from_0_to_255(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_height_width_channels_in_bgr_from_0_to_255(tmp_path: Path) -> None:
         path, [{"name": "x", "modality": "rgb", "layout": "NHWC", "channels": "BGR", "scale": 1}]
     )
     assert np.allclose(
-        embedded(path, rgb=PICTURES["rgb"]), expected(PICTURES["rgb"][..., ::-1]), atol=1e-5
+        embedded(path, rgb=IMAGES["rgb"]), expected(IMAGES["rgb"][..., ::-1]), atol=1e-5
     )
 
 
@@ -97,9 +97,9 @@ def test_channels_first_with_imagenet_statistics(tmp_path: Path) -> None:
         network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}),
         [{"name": "x", "modality": "rgb", **IMAGENET}],
     )
-    pixels = (PICTURES["rgb"] / 255 - IMAGENET["mean"]) / IMAGENET["std"]
+    pixels = (IMAGES["rgb"] / 255 - IMAGENET["mean"]) / IMAGENET["std"]
     assert np.allclose(
-        embedded(path, rgb=PICTURES["rgb"]), expected(pixels.transpose(2, 0, 1)), atol=1e-5
+        embedded(path, rgb=IMAGES["rgb"]), expected(pixels.transpose(2, 0, 1)), atol=1e-5
     )
 
 
@@ -110,8 +110,8 @@ def test_two_inputs_of_which_one_is_grey_and_bytes_with_a_fixed_batch(tmp_path: 
         {"name": "a", "modality": "nir", "scale": 1},
     ]
     described(path, inputs, name="two eyes", kind="vehicle")
-    grey = (PICTURES["tir"] @ [0.299, 0.587, 0.114]).round()
-    wanted = expected(PICTURES["nir"].transpose(2, 0, 1), grey)
+    grey = (IMAGES["tir"] @ [0.299, 0.587, 0.114]).round()
+    wanted = expected(IMAGES["nir"].transpose(2, 0, 1), grey)
     embedder = load_artifact(path)
     assert (embedder.card.name, embedder.card.kind, embedder.card.modalities) == (
         "two eyes",
@@ -120,15 +120,15 @@ def test_two_inputs_of_which_one_is_grey_and_bytes_with_a_fixed_batch(tmp_path: 
     )
     assert (embedder.card.dimension, embedder.card.segments[0].modality) == (D, "nir+tir")
     # three samples through a batch of two; rgb is not looked at
-    for rows in embedder.embed([Sample(**PICTURES)] * 3):
+    for rows in embedder.embed([Sample(**IMAGES)] * 3):
         assert np.allclose(rows, wanted, atol=1e-5)
-    assert embedder.embed_with_tokens([Sample(**PICTURES)])[1].shape == (
+    assert embedder.embed_with_tokens([Sample(**IMAGES)])[1].shape == (
         1,
         3,
         0,
-    )  # it tells of no kept patches
-    alone = embedder.embed([Sample(nir=PICTURES["nir"])])[0]  # an absent modality counts as zeros
-    assert np.allclose(alone, expected(PICTURES["nir"].transpose(2, 0, 1), 0 * grey), atol=1e-5)
+    )  # it tells of no selected patches
+    alone = embedder.embed([Sample(nir=IMAGES["nir"])])[0]  # an absent modality counts as zeros
+    assert np.allclose(alone, expected(IMAGES["nir"].transpose(2, 0, 1), 0 * grey), atol=1e-5)
 
 
 def test_a_sample_without_what_the_network_sees_is_refused(tmp_path: Path) -> None:
@@ -136,10 +136,10 @@ def test_a_sample_without_what_the_network_sees_is_refused(tmp_path: Path) -> No
         network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}]
     )
     with pytest.raises(ImageError, match="net sees rgb only, and the sample has none of it"):
-        embedded(path, nir=PICTURES["nir"])
+        embedded(path, nir=IMAGES["nir"])
 
 
-def test_a_foreign_network_fills_a_gallery_and_is_evaluated(
+def test_a_external_network_fills_a_gallery_and_is_evaluated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = described(
@@ -229,7 +229,7 @@ def test_a_network_whose_embedding_depends_on_the_batch_is_refused(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("change", "fault"),
+    ("change", "problem"),
     [
         ({"inputs": []}, "inputs: expected a list"),
         ({"inputs": [{"name": "y", "modality": "rgb"}]}, "the graph has x, its card y"),
@@ -278,13 +278,13 @@ def test_a_network_whose_embedding_depends_on_the_batch_is_refused(tmp_path: Pat
     ],
 )
 def test_a_card_that_does_not_fit_names_the_key(
-    tmp_path: Path, change: dict[str, Any], fault: str
+    tmp_path: Path, change: dict[str, Any], problem: str
 ) -> None:
     path = network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]})
     described(path, **{"inputs": [{"name": "x", "modality": "rgb"}], **change})
     with pytest.raises(ArtifactError) as caught:
         load_artifact(path)
-    assert fault in caught.value.message
+    assert problem in caught.value.message
     assert "\n" not in caught.value.message
 
 
@@ -418,7 +418,7 @@ class TestWithoutDirection:
     @pytest.mark.parametrize(("image", "words"), [(BLACK, "not finite"), (WHITE, "has length 0")])
     def test_it_is_refused_at_every_entry(self, tmp_path: Path, image: Any, words: str) -> None:
         embedder = load_artifact(blind_to_black_and_white(tmp_path / "net.onnx"))
-        good, bad = Sample(id="good", rgb=PICTURES["rgb"]), Sample(id="bad", rgb=image)
+        good, bad = Sample(id="good", rgb=IMAGES["rgb"]), Sample(id="bad", rgb=image)
         told = f"bad: the network gives no direction for it: its embedding .*{words}"
         batching = BatchingEmbedder(embedder, 8)
         for refuse in (
@@ -447,7 +447,7 @@ class TestWithoutDirection:
     ) -> None:
         rows = ["rgb,identity,camera"]
         for number, image in enumerate(
-            (PICTURES["rgb"], BLACK, WHITE, make_pixels(5, (H, W)), make_pixels(6, (H, W)))
+            (IMAGES["rgb"], BLACK, WHITE, make_pixels(5, (H, W)), make_pixels(6, (H, W)))
         ):
             Image.fromarray(image).save(tmp_path / f"{number}.png")
             rows.append(f"{number}.png,ann,{number}")

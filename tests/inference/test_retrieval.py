@@ -85,11 +85,11 @@ def test_bad_entries_are_set_aside(tmp_path: Path, embedder: Embedder) -> None:
     source = open_source(manifest(tmp_path, [*some_rows(), "bad.png,,,a,1", "gone.png,,,a,1"]))
     asked = embed_source(embedder, source)
     assert len(asked.samples) == 8
-    assert [place for place, _ in asked.faults] == ["row 10", "row 11"]
+    assert [place for place, _ in asked.rejected] == ["row 10", "row 11"]
 
 
 @pytest.mark.parametrize(
-    ("rows", "fault"),
+    ("rows", "problem"),
     [
         (["0.png,,,,1", "1.png,,,,2"], "none of 2 samples has an identity"),
         (["0.png,,,,1", "1.png,,,a,1"], "no query has a match"),
@@ -98,7 +98,7 @@ def test_bad_entries_are_set_aside(tmp_path: Path, embedder: Embedder) -> None:
     ],
 )
 def test_sources_that_cannot_be_measured(
-    tmp_path: Path, embedder: Embedder, rows: list[str], fault: str
+    tmp_path: Path, embedder: Embedder, rows: list[str], problem: str
 ) -> None:
     source = open_source(manifest(tmp_path, rows))
 
@@ -106,7 +106,7 @@ def test_sources_that_cannot_be_measured(
         asked = embed_source(embedder, source)
         score_retrieval(asked, asked, embedder.card)
 
-    with pytest.raises(SourceError, match=fault):
+    with pytest.raises(SourceError, match=problem):
         measure()
 
 

@@ -5,7 +5,10 @@ said.
 from __future__ import annotations
 
 import logging
+import sys
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import onnxruntime
@@ -13,20 +16,21 @@ import pytest
 
 import trireid.cli
 from tests.conftest import GOLDENS, make_sample
-from trireid.inference import Embedder, load_artifact
+from trireid.inference import Embedder, artifact, load_artifact, onnx_runtime
 from trireid.inference.artifact import PROVIDER, THREADS
+from trireid.inference.embedder import LoadOptions
 from trireid.samples import ArtifactError, CheckpointError, ConfigError
 
 CHECKPOINT, CONFIG = GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml"
 
 
 def test_checkpoint_and_artifact_embed_alike_and_have_one_fingerprint(golden: Path) -> None:
-    checkpoint, artifact = load_artifact(CHECKPOINT, config=CONFIG), load_artifact(golden)
+    checkpoint, exported = load_artifact(CHECKPOINT, config=CONFIG), load_artifact(golden)
     samples = [make_sample(i, camera=i - 1) for i in range(20)]
-    assert np.abs(checkpoint.embed(samples) - artifact.embed(samples)).max() < 1e-5
-    assert checkpoint.card.fingerprint == artifact.card.fingerprint
+    assert np.abs(checkpoint.embed(samples) - exported.embed(samples)).max() < 1e-5
+    assert checkpoint.card.fingerprint == exported.card.fingerprint
     assert checkpoint.runtime.startswith("PyTorch")
-    assert artifact.runtime == f"ONNX Runtime {onnxruntime.__version__} on CPU"
+    assert exported.runtime == f"ONNX Runtime {onnxruntime.__version__} on CPU"
 
 
 def test_threads_come_from_the_caller_or_the_environment(
@@ -49,7 +53,7 @@ def test_threads_come_from_the_caller_or_the_environment(
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "fault"),
+    ("name", "value", "problem"),
     [
         (PROVIDER, "tpu", "provider: 'tpu' is not one of cuda, cpu"),
         (THREADS, "many", "threads: 'many' is not a whole number"),
@@ -57,10 +61,10 @@ def test_threads_come_from_the_caller_or_the_environment(
     ],
 )
 def test_a_setting_that_is_none_is_refused(
-    golden: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, fault: str
+    golden: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, problem: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(ArtifactError, match=fault):
+    with pytest.raises(ArtifactError, match=problem):
         load_artifact(golden)
 
 
@@ -123,3 +127,23 @@ def test_the_graph_of_an_artifact_is_checked(golden: Path, tmp_path: Path) -> No
 def test_every_runtime_is_an_embedder(golden: Path) -> None:
     assert isinstance(load_artifact(golden), Embedder)
     assert isinstance(load_artifact(CHECKPOINT, config=CONFIG), Embedder)
+
+
+def test_a_new_runtime_is_a_module_and_a_row(golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+
+    def load(file: Path, options: LoadOptions) -> Embedder:
+        told.append((file, options.provider))
+        return onnx_runtime.load(file, replace(options, provider="cpu"))
+
+    module = ModuleType("a_new_runtime")
+    module.__dict__["load"] = load
+    monkeypatch.setitem(sys.modules, "a_new_runtime", module)
+    last = artifact.RUNTIMES[-1]
+    row = artifact.Runtime(last.opens, ("new",), "a_new_runtime")
+    monkeypatch.setattr(artifact, "RUNTIMES", (*artifact.RUNTIMES, row))
+    monkeypatch.setattr(artifact, "PROVIDERS", (*artifact.PROVIDERS, "new"))
+    load_artifact(golden)
+    assert not told
+    load_artifact(golden, provider="new")
+    assert told == [(golden, "new")]

@@ -101,7 +101,7 @@ def refused(bad: Path, content: bytes) -> None:
     ids=["bare engine", "ONNX", "beginning"],
 )
 @pytest.mark.parametrize("suffix", [".plan", ".engine", ".trt"])
-def test_a_foreign_file_is_told_what_to_do(tmp_path: Path, content: bytes, suffix: str) -> None:
+def test_a_external_file_is_told_what_to_do(tmp_path: Path, content: bytes, suffix: str) -> None:
     (tmp_path / f"x{suffix}").write_bytes(content)
     with pytest.raises(ArtifactError, match="not a plan of `trireid export tensorrt`"):
         load_artifact(tmp_path / f"x{suffix}")
@@ -137,7 +137,7 @@ def test_a_header_of_another_trireid_is_refused(
 
 @pytest.mark.parametrize("sizes", [(0, 1, 2), (2, 1, 4), (1, 4, 2), (-1, -1, -1)])
 def test_a_profile_rises_from_one(sizes: tuple[int, int, int]) -> None:
-    with pytest.raises(ArtifactError, match="is no profile"):
+    with pytest.raises(ArtifactError, match="is not a profile"):
         Profile(*sizes)
 
 
