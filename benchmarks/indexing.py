@@ -37,8 +37,8 @@ from PIL import Image
 
 from trireid.demo.synthetic.source import synthetic_samples
 from trireid.gallery import Gallery, index_source
-from trireid.gallery.indexing import BATCH, decoding_threads
-from trireid.gallery.pictures import digest, thumbnail
+from trireid.gallery.images import digest, thumbnail
+from trireid.gallery.indexing import BATCH, count_decoding_threads
 from trireid.inference import Embedder, load_artifact
 from trireid.inference.embedded import default_artifact
 from trireid.inference.embedder import pixels
@@ -199,7 +199,7 @@ def print_memory(count: int) -> None:
     """Print the peak of memory of a `trireid index`, whole process, with the embedded person
     network.
     """
-    for form, each in (("jpeg", BATCH), ("jpeg", count), ("huge", 4 * decoding_threads())):
+    for form, each in (("jpeg", BATCH), ("jpeg", count), ("huge", 4 * count_decoding_threads())):
         with tempfile.TemporaryDirectory() as folder:
             draw(Path(folder), form, each)
             command = [
@@ -245,7 +245,7 @@ def main() -> None:
     )
     given = parser.parse_args()
     print(
-        f"{os.cpu_count()} cores, {decoding_threads()} decoding threads, batch {BATCH},"
+        f"{os.cpu_count()} cores, {count_decoding_threads()} decoding threads, batch {BATCH},"
         f" load {os.getloadavg()[0]:.1f}"
     )
     if given.memory:

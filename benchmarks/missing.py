@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trireid.evaluation import Scores, evaluate_distance
-from trireid.gallery.scoring import Segments, mask_of
+from trireid.gallery.scoring import Segments, make_mask
 from trireid.inference import load_artifact
 from trireid.inference.embedded import default_artifact
 from trireid.inference.retrieval import Embedded, Subset, embed_source, list_subsets
@@ -75,9 +75,9 @@ def score(embedded: Embedded, subset: Subset, chosen: NDArray[np.int64], way: Sc
     subsets = list(embedded.embeddings)
     every = np.stack([embedded.embeddings[each] for each in subsets])
     gallery = every[chosen, np.arange(len(chosen))]
-    masks = np.array([mask_of(subsets[index]) for index in chosen])
+    masks = np.array([make_mask(subsets[index]) for index in chosen])
     scores = np.stack(
-        [way(query, mask_of(subset), gallery, masks) for query in embedded.embeddings[subset]]
+        [way(query, make_mask(subset), gallery, masks) for query in embedded.embeddings[subset]]
     )
     identities = [str(sample.identity) for sample in embedded.samples]
     cameras = [sample.camera for sample in embedded.samples]

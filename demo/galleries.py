@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from trireid.gallery import SUFFIX, Gallery, index_source, is_gallery
-from trireid.gallery.place import meta_of, settled
+from trireid.gallery.metadata import read_meta, update_settings
 from trireid.gallery.store import Store
 from trireid.inference import load_artifact
 from trireid.inference.embedded import default_artifact
@@ -164,7 +164,7 @@ def _mark_finished(gallery: Path) -> None:
     """Record how far the store of a finished demo gallery is: later, it says whether anything has
     changed.
     """
-    settled(gallery, {MARK: _read_position(gallery)})
+    update_settings(gallery, {MARK: _read_position(gallery)})
 
 
 def is_unchanged(gallery: Path) -> bool:
@@ -172,7 +172,7 @@ def is_unchanged(gallery: Path) -> bool:
     network since.
     """
     try:
-        return meta_of(gallery).get(MARK) == _read_position(gallery)
+        return read_meta(gallery).get(MARK) == _read_position(gallery)
     except GalleryError:
         return False
 

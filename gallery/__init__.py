@@ -9,7 +9,13 @@ if TYPE_CHECKING:
     from trireid.gallery.hits import Hit, SearchResult
     from trireid.gallery.index_report import IndexReport
     from trireid.gallery.indexing import index_source
-    from trireid.gallery.place import SUFFIX, artifact_of, fingerprint_of, gallery_name, is_gallery
+    from trireid.gallery.metadata import (
+        SUFFIX,
+        gallery_name,
+        is_gallery,
+        read_artifact_path,
+        read_fingerprint,
+    )
     from trireid.gallery.search_params import SearchParams
     from trireid.samples.bounds import MAX_K
 
@@ -21,25 +27,25 @@ __all__ = [
     "IndexReport",
     "SearchParams",
     "SearchResult",
-    "artifact_of",
-    "fingerprint_of",
     "gallery_name",
     "index_source",
     "is_gallery",
+    "read_artifact_path",
+    "read_fingerprint",
 ]
 _MODULES: Final = {
     "MAX_K": "trireid.samples.bounds",
-    "SUFFIX": "trireid.gallery.place",
+    "SUFFIX": "trireid.gallery.metadata",
     "Gallery": "trireid.gallery.gallery",
     "Hit": "trireid.gallery.hits",
     "IndexReport": "trireid.gallery.index_report",
     "SearchParams": "trireid.gallery.search_params",
     "SearchResult": "trireid.gallery.hits",
-    "artifact_of": "trireid.gallery.place",
-    "fingerprint_of": "trireid.gallery.place",
-    "gallery_name": "trireid.gallery.place",
+    "read_artifact_path": "trireid.gallery.metadata",
+    "read_fingerprint": "trireid.gallery.metadata",
+    "gallery_name": "trireid.gallery.metadata",
     "index_source": "trireid.gallery.indexing",
-    "is_gallery": "trireid.gallery.place",
+    "is_gallery": "trireid.gallery.metadata",
 }
 
 __getattr__ = lazy_names(__name__, _MODULES)

@@ -30,7 +30,7 @@ _ACTOR: ContextVar[Actor | None] = ContextVar("actor", default=None)
 
 
 @contextmanager
-def acting(**who: Any) -> Iterator[Actor]:
+def act_as(**who: Any) -> Iterator[Actor]:
     """Record `who` with the changes that are made in the block, also in threads it starts;
 
     None values are left out.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from trireid.gallery.items import LogPosition
 from trireid.gallery.store import Store
-from trireid.gallery.stored_values import bounded
+from trireid.gallery.stored_values import limit_length
 
 #: Of galleries with more names no list is kept.
 MOST_NAMES: Final = 10_000
@@ -28,7 +28,7 @@ class AttributeNames:
         self._seen = 0
         self._lock = threading.Lock()
 
-    def known(
+    def list_names(
         self, store: Store, present: NDArray[np.uint8], position: LogPosition
     ) -> set[str] | None:
         """Return the names of the attributes of the items that are there at a position.
@@ -54,7 +54,7 @@ class AttributeNames:
         if self._seen >= position.key or len(self._holders) > MOST_NAMES:
             return
         rows = store.run(
-            f"SELECT {bounded('each.key')}, max(items.key) FROM items, json_each(items.attributes) AS each"
+            f"SELECT {limit_length('each.key')}, max(items.key) FROM items, json_each(items.attributes) AS each"
             " WHERE items.key > ? AND items.attributes <> '{}' GROUP BY each.key LIMIT ?",
             [self._seen, MOST_NAMES + 1],
         )

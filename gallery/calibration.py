@@ -48,17 +48,17 @@ class Calibration:
         self._curves: dict[int, tuple[int, Probability | None]] = {}
         self._lock = threading.Lock()
 
-    def of(self, session: ReadSession, mask: int) -> Probability | None:
+    def find_curve(self, session: ReadSession, mask: int) -> Probability | None:
         """The curve for queries of these modalities; None where identities do not suffice."""
         with self._lock:
             fitted_for, curve = self._curves.get(mask, (0, None))
             if len(session.snapshot) >= max(1.0, _GROWTH * fitted_for):
-                curve = _fitted(session, mask)
+                curve = _fit(session, mask)
                 self._curves[mask] = len(session.snapshot), curve
             return curve
 
 
-def _fitted(session: ReadSession, mask: int) -> Probability | None:
+def _fit(session: ReadSession, mask: int) -> Probability | None:
     rows = session.rows(_OF_SEVERAL, [_IDENTITIES, _OF_EACH, _MOST_ITEMS])
     same, other = _pairs(rows)
     if len(same) < LEAST_PAIRS or len(other) < LEAST_PAIRS:
@@ -109,7 +109,7 @@ def _cosines(
     have.
     """
     both = masks[pairs[:, 0]] & masks[pairs[:, 1]] & mask
-    sides = [segments.reduced(vectors[pairs[:, side]], both) for side in (0, 1)]
+    sides = [segments.reduce(vectors[pairs[:, side]], both) for side in (0, 1)]
     lengths = np.linalg.norm(sides[0], axis=1) * np.linalg.norm(sides[1], axis=1)
     cosines: NDArray[np.float64] = np.einsum("nd,nd->n", *sides)[lengths > 0.5].astype(np.float64)
     return cosines

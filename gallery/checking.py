@@ -13,13 +13,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from trireid.gallery.filters import COLUMNS
+from trireid.gallery.metadata import make_no_gallery_error
 from trireid.gallery.opening import connect
-from trireid.gallery.place import no_gallery
 from trireid.gallery.schema_check import VersionError
-from trireid.gallery.scoring import mask_of
-from trireid.gallery.store import FILE, KNOWN, PICTURES, Store
-from trireid.gallery.stored_values import bounded, image_errors, item_errors
-from trireid.gallery.where import COLUMNS
+from trireid.gallery.scoring import make_mask
+from trireid.gallery.store import FILE, IMAGES, KNOWN, Store
+from trireid.gallery.stored_values import image_errors, item_errors, limit_length
 from trireid.samples import MODALITIES
 from trireid.samples.errors import GalleryError, GalleryReadOnlyError
 from trireid.samples.files import is_regular
@@ -52,7 +52,7 @@ def check(folder: Path) -> CheckReport:
     """
     file = folder / FILE
     if not file.is_file():
-        raise no_gallery(folder)
+        raise make_no_gallery_error(folder)
     report = CheckReport()
     try:
         database = connect(file)
@@ -89,7 +89,7 @@ def _meta(database: sqlite3.Connection, folder: Path, report: CheckReport) -> di
     try:
         with closing(Store(folder)) as store:
             meta = store.meta()
-            for read in (store.position, store.audited):
+            for read in (store.position, store.read_audit):
                 try:
                     read()
                 except GalleryError as error:
@@ -105,9 +105,9 @@ def _check_items(
     database: sqlite3.Connection, report: CheckReport, meta: Mapping[str, str]
 ) -> None:
     table, dimension = f"vectors_{int(meta['generation'])}", int(meta["dimension"])
-    embedding = bounded("embedding", 4 * dimension)
+    embedding = limit_length("embedding", 4 * dimension)
     item = f"SELECT {KNOWN}, {embedding} FROM items LEFT JOIN {table} USING (key) WHERE key = ?"
-    images = f"SELECT {PICTURES} FROM pictures WHERE key = ? LIMIT {len(MODALITIES) + 1}"
+    images = f"SELECT {IMAGES} FROM pictures WHERE key = ? LIMIT {len(MODALITIES) + 1}"
     counted: Counter[str] = Counter()
     # one by one: a page that is damaged costs its own rows only
     for key in _keys(database, counted):
@@ -163,7 +163,7 @@ def _item_faults(
     elif not abs(float(np.linalg.norm(np.frombuffer(vector, np.float32))) - 1) < _UNIT:
         yield f"{name}: its embedding is not of unit length"
     modalities = {modality for modality, *_ in pictures if modality in MODALITIES}
-    if pictures and mask_of(modalities) != known["present"]:
+    if pictures and make_mask(modalities) != known["present"]:
         yield f"{name}: its images are not of the modalities that it is said to have"
     for modality, _, path, data in pictures:
         if data is None and isinstance(path, str) and not is_regular(path):

@@ -10,10 +10,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from trireid.gallery.filters import check_text, parse_instant
+from trireid.gallery.images import digest, make_stored_images
 from trireid.gallery.items import Item
 from trireid.gallery.limits import check_limits
-from trireid.gallery.pictures import digest, stored_pictures
-from trireid.gallery.where import checked_text, instant_of
 from trireid.inference.embedder import check_directions
 from trireid.samples import Sample
 from trireid.samples.errors import GalleryError, GalleryValueError
@@ -24,7 +24,7 @@ from trireid.samples.text import normalize_sample
 _CAMERA_LIMIT: Final = 2**63
 
 
-def item_of(sample: Sample, embedding: NDArray[np.float32], keep: bool) -> Item:
+def make_item(sample: Sample, embedding: NDArray[np.float32], keep: bool) -> Item:
     """The item that a sample makes, its text in Unicode NFC.
 
     `embedding`: float32 [D], or [0] for an item whose embedding is known. Raises GalleryError for
@@ -40,8 +40,8 @@ def item_of(sample: Sample, embedding: NDArray[np.float32], keep: bool) -> Item:
         raise GalleryError(f"camera: {camera} is out of range", "camera")
     for name in ("id", *TEXTS):
         if getattr(sample, name) is not None:
-            checked_text(getattr(sample, name), name)
-    if sample.expires is not None and instant_of(sample.expires) is None:
+            check_text(getattr(sample, name), name)
+    if sample.expires is not None and parse_instant(sample.expires) is None:
         raise GalleryValueError(
             f"expires: {sample.expires!r} is not an ISO 8601 time, as in 2027-01-31T12:00:00Z",
             "expires",
@@ -52,7 +52,7 @@ def item_of(sample: Sample, embedding: NDArray[np.float32], keep: bool) -> Item:
         embedding=embedding,
         digest=digest(sample),
         **{**sample.get_metadata(), "camera": camera},
-        pictures=stored_pictures(sample, keep),
+        pictures=make_stored_images(sample, keep),
     )
 
 

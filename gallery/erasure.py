@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 def is_pending(store: Store) -> bool:
     """Whether something that was removed may still be in a file."""
-    return store.erased() != store.erasable()
+    return store.read_erased() != store.find_erasable()
 
 
 class Erasure:
@@ -97,8 +97,8 @@ class Erasure:
         and whether that is done.
         """
         with self._lock:
-            point = self._store.erasable()
-            if self._store.erased() == point:
+            point = self._store.find_erasable()
+            if self._store.read_erased() == point:
                 return None, True
             drop_index_cache(self._folder)
             return point, with_reserve(self._folder, self._empty_log)

@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from trireid.gallery.items import ItemRecord, StoredPicture
+from trireid.gallery.filters import COLUMNS, Condition
+from trireid.gallery.items import ItemRecord, StoredImage
 from trireid.gallery.store import Store
-from trireid.gallery.where import COLUMNS, Condition
 from trireid.samples import MODALITIES, Modality
 from trireid.samples.cells import write_text, write_value
 from trireid.samples.decoding import examine
@@ -36,7 +36,7 @@ _SUFFIXES: Final = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp
 #: The cells of an item's fields, and its attributes.
 Row = tuple[dict[str, str], Mapping[str, Any]]
 #: Writes an item's image below a folder if it must, and returns what the manifest calls it.
-Place = Callable[[Path, int, StoredPicture], str | None]
+Place = Callable[[Path, int, StoredImage], str | None]
 
 
 def export(folder: Path, target: Path) -> int:
@@ -60,7 +60,7 @@ def export(folder: Path, target: Path) -> int:
         OSError: A file cannot be written.
     """
 
-    def place(draft: Path, key: int, picture: StoredPicture) -> str | None:
+    def place(draft: Path, key: int, picture: StoredImage) -> str | None:
         if picture.path is not None and is_regular(picture.path):
             return picture.path
         return None if picture.data is None else _write_image(draft, key, picture, picture.data)
@@ -83,10 +83,10 @@ def export_person(folder: Path, condition: Condition, target: Path) -> tuple[int
     """
     missing: list[str] = []
 
-    def place(draft: Path, key: int, picture: StoredPicture) -> str | None:
+    def place(draft: Path, key: int, picture: StoredImage) -> str | None:
         _write(draft / THUMBNAILS / f"{key}-{picture.modality}.jpg", picture.thumbnail)
         try:
-            data = picture.data if picture.data is not None else _copy_of(picture)
+            data = picture.data if picture.data is not None else _read_copy(picture)
         except ImageError as error:
             missing.append(f"item {key}: {error}")
             return None
@@ -96,7 +96,7 @@ def export_person(folder: Path, condition: Condition, target: Path) -> tuple[int
         return _write_items(store, draft, condition, place), missing
 
 
-def _copy_of(picture: StoredPicture) -> bytes:
+def _read_copy(picture: StoredImage) -> bytes:
     """The content of an enrolled file.
 
     Raises ImageError if it is gone, or not an image: then it is not ours to copy.
@@ -122,7 +122,10 @@ def _write_items(store: Store, draft: Path, condition: Condition, place: Place) 
         embeddings = np.full((len(keys), int(meta["dimension"])), np.nan, np.float32)
         for start in range(0, len(keys), _BATCH):
             part = keys[start : start + _BATCH]
-            known, stored = store.known(part), store.embeddings(part, int(meta["generation"]))
+            known, stored = (
+                store.load_records(part),
+                store.embeddings(part, int(meta["generation"])),
+            )
             for number, key in enumerate(part, start):
                 embeddings[number] = stored.get(key, np.nan)
                 placed = {
@@ -147,7 +150,7 @@ def _fields(known: ItemRecord, placed: Mapping[Modality, str | None]) -> dict[st
     }
 
 
-def _write_image(draft: Path, key: int, picture: StoredPicture, data: bytes) -> str:
+def _write_image(draft: Path, key: int, picture: StoredImage, data: bytes) -> str:
     path = draft / IMAGES / f"{key}-{picture.modality}{_suffix(data)}"
     _write(path, data)
     return str(path.relative_to(draft))

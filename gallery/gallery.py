@@ -18,26 +18,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trireid.gallery.compaction import compact_store
-from trireid.gallery.enrolling import item_of
+from trireid.gallery.enrolling import make_item
 from trireid.gallery.erasure import WAIT, Erasure
+from trireid.gallery.filters import Condition
 from trireid.gallery.hits import Hit, SearchResult
+from trireid.gallery.images import prepare, with_contents
 from trireid.gallery.index_cache import INDEX_CACHE, save_index_cache
-from trireid.gallery.items import Item, StoredPicture, bytes_of
+from trireid.gallery.items import Item, StoredImage, count_bytes
 from trireid.gallery.limits import check_limits
 from trireid.gallery.live_index import MUCH, LiveIndex
-from trireid.gallery.merging import Merged, Merger, Offer, is_known, known_marks
-from trireid.gallery.pictures import prepare, with_contents
-from trireid.gallery.place import (
+from trireid.gallery.maintenance import Maintenance
+from trireid.gallery.merging import Merged, Merger, Offer, collect_marks, is_known
+from trireid.gallery.metadata import (
     Settings,
     artifact_path,
     check_network,
-    description,
+    describe_network,
     gallery_name,
     is_gallery,
-    no_gallery,
-    refuse_foreign,
-    settings_of,
-    settled,
+    make_no_gallery_error,
+    parse_settings,
+    refuse_other_folder,
+    update_settings,
 )
 from trireid.gallery.read_session import ReadSession
 from trireid.gallery.removal import remove_items, select, select_ids
@@ -46,8 +48,6 @@ from trireid.gallery.retention import check_share
 from trireid.gallery.search_params import SearchParams
 from trireid.gallery.searching import Query, Search
 from trireid.gallery.store import Store
-from trireid.gallery.upkeep import Upkeep
-from trireid.gallery.where import Condition
 from trireid.inference import Embedder, load_artifact
 from trireid.inference.embedder import BATCH
 from trireid.samples import Sample
@@ -87,9 +87,11 @@ class Gallery:
         except BaseException:
             self._close_stores()
             raise
-        self._upkeep = None if self._writer.read_only else Upkeep(folder, self._erasure, self)
-        if self._upkeep is not None and self._erasure.pending:
-            self._upkeep.hurry()
+        self._maintenance = (
+            None if self._writer.read_only else Maintenance(folder, self._erasure, self)
+        )
+        if self._maintenance is not None and self._erasure.pending:
+            self._maintenance.hurry()
 
     @classmethod
     def open(
@@ -116,17 +118,17 @@ class Gallery:
         folder = Path(path)
         if not is_gallery(folder):
             if embedder is None or not create:
-                raise no_gallery(folder)
-            refuse_foreign(folder)
-            Store.create(folder, description(embedder))
+                raise make_no_gallery_error(folder)
+            refuse_other_folder(folder)
+            Store.create(folder, describe_network(embedder))
         depth = None if thermal is None else str(Depth.parse(thermal))
-        meta = settled(
+        meta = update_settings(
             folder,
             {"memory": memory, "recall": None if recall is None else str(recall), "thermal": depth},
         )
         embedder = embedder or load(artifact_path(meta))
         check_network(folder, meta, embedder)
-        return cls(folder, embedder, settings_of(meta), load)
+        return cls(folder, embedder, parse_settings(meta), load)
 
     def __enter__(self) -> Self:
         return self
@@ -146,8 +148,8 @@ class Gallery:
         """
         if self._closed:
             return
-        if self._upkeep is not None:
-            self._upkeep.stop()
+        if self._maintenance is not None:
+            self._maintenance.stop()
             self._erasure.finish(WAIT)
         if self._worth_saving():
             self._save_if_possible()
@@ -220,7 +222,7 @@ class Gallery:
         code `no_direction`, where an embedding is not finite or has length 0.
         """
         items = [
-            item_of(sample, row, keep) for sample, row in zip(samples, embeddings, strict=True)
+            make_item(sample, row, keep) for sample, row in zip(samples, embeddings, strict=True)
         ]
         return self.add_items(items, generation=generation, replace=replace)
 
@@ -268,10 +270,10 @@ class Gallery:
             self._erase()
         return merged
 
-    def known_marks(self) -> set[str]:
-        """What tells the images that are embedded, as `merging.mark_of` makes it."""
+    def collect_marks(self) -> set[str]:
+        """What tells the images that are embedded, as `merging.make_mark` makes it."""
         with self._reading:
-            return known_marks(self._reader, self.embedder.card.cameras > 0)
+            return collect_marks(self._reader, self.embedder.card.cameras > 0)
 
     def is_known(self, sample: Sample, tells: frozenset[str] | None = None) -> bool:
         """Whether an item has a sample's id and facts, of those that its source tells (None: all)."""
@@ -343,7 +345,7 @@ class Gallery:
         Pictures are in no line.
         """
         with self._reading:
-            return self._reader.audited()
+            return self._reader.read_audit()
 
     def search(
         self, sample: Sample | Sequence[Sample], params: SearchParams | None = None, **options: Any
@@ -381,7 +383,7 @@ class Gallery:
             segments = self._live.segments
             search = Search(self.embedder.card.kind, samples, params)
             with reading_images(self._notes):
-                query = Query.of(samples, *self.embedder.embed_with_tokens(samples), segments)
+                query = Query.average(samples, *self.embedder.embed_with_tokens(samples), segments)
             with self._enter() as (live, session):
                 is_same = live.segments is segments
                 found = search.find(session, live.calibration, query) if is_same else None
@@ -391,7 +393,7 @@ class Gallery:
                     hits=hits, selected_patches=query.selected_patches, embedding=query.embedding
                 )
 
-    def picture(self, key: int, modality: str) -> StoredPicture | None:
+    def picture(self, key: int, modality: str) -> StoredImage | None:
         """What is kept of one picture of an item; `key`: of a hit."""
         with self._reading:
             return self._reader.picture(key, modality)
@@ -399,7 +401,7 @@ class Gallery:
     def ids(self) -> set[str]:
         """Every item's id."""
         with self._reading:
-            return self._reader.known_ids()
+            return self._reader.load_ids()
 
     def digests(self) -> dict[str, str]:
         """The digest of every item's pictures, and the item's id: to know exact duplicates."""
@@ -521,15 +523,15 @@ class Gallery:
         """Raise GalleryError where the disk has no room for what a removal of one of these items
         would write.
         """
-        require_reserve(self.folder, max((2 * bytes_of(item) for item in items), default=0))
+        require_reserve(self.folder, max((2 * count_bytes(item) for item in items), default=0))
 
     def _erase(self, wait: float = 0.0) -> None:
         """Finish the erasure within so many seconds, or leave it to the upkeep.
 
         No lock is held, so that others go on.
         """
-        if not self._erasure.finish(wait, is_brief=True) and self._upkeep is not None:
-            self._upkeep.hurry()
+        if not self._erasure.finish(wait, is_brief=True) and self._maintenance is not None:
+            self._maintenance.hurry()
         keep_reserve(self.folder)
 
     def _save_if_possible(self) -> None:

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from trireid.gallery.enrolling import item_of
+from trireid.gallery.enrolling import make_item
 from trireid.gallery.gallery import Gallery
+from trireid.gallery.images import PreparedSample
 from trireid.gallery.index_report import IndexReport
-from trireid.gallery.merging import Merged, Offer, mark_of, no_embedding
-from trireid.gallery.pictures import PreparedSample
+from trireid.gallery.ingest import Ingest, Prepared
+from trireid.gallery.merging import Merged, Offer, make_mark, no_embedding
 from trireid.gallery.prefetch import Prefetch
-from trireid.gallery.preparation import Preparation, Prepared
 from trireid.inference.embedder import Cameras, Images, Present
 from trireid.samples import Sample
 from trireid.samples.depth import ImageNotes
@@ -57,8 +57,8 @@ def index_source(
     if not isinstance(source, Source):
         source = read_samples(source)
     tells = source.tells
-    marks, notes = gallery.known_marks(), ImageNotes(gallery.settings.thermal)
-    prepare = Preparation(
+    marks, notes = gallery.collect_marks(), ImageNotes(gallery.settings.thermal)
+    prepare = Ingest(
         gallery.embedder.card,
         lambda sample: resume and sample.id is not None and gallery.is_known(sample, tells),
         marks,
@@ -71,7 +71,7 @@ def index_source(
             unit="sample",
             mininterval=0.5,
         ) as bar,
-        Prefetch(prepare, source, threads=decoding_threads(), ahead=AHEAD) as entries,
+        Prefetch(prepare, source, threads=count_decoding_threads(), ahead=AHEAD) as entries,
         _Run(gallery, tells, marks, prepare, bar) as run,
     ):
         for each in enumerate(entries):
@@ -83,7 +83,7 @@ def index_source(
     return report
 
 
-def decoding_threads() -> int:
+def count_decoding_threads() -> int:
     """As many as this process may use cores, 16 at most; two at least, for one may wait for a disk."""
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -173,7 +173,7 @@ class _Run:
         return self._report
 
     def _mark(self, sample: PreparedSample) -> str:
-        return mark_of(sample.content_digest, sample.camera, self._embedder.card.cameras > 0)
+        return make_mark(sample.content_digest, sample.camera, self._embedder.card.cameras > 0)
 
     def _collect(self, each: _Numbered, mark: str) -> None:
         if self._writing is not None and mark in self._writing.marks:
@@ -191,7 +191,7 @@ class _Run:
         self._batch, self._fresh = [], {}
         embedded: dict[str, NDArray[np.float32]] = {}
         if fresh:
-            images, camera, present = _joined(list(fresh.values()))
+            images, camera, present = _join(list(fresh.values()))
             embedded = dict(zip(fresh, self._embedder.run(images, camera, present)[0], strict=True))
             self._report.embedded += len(fresh)
             self._bar.set_postfix_str(f"{self._report.embedded} embedded", refresh=False)
@@ -209,7 +209,7 @@ class _Run:
         entry, sample = each[1].entry, _sample(each)
         named = sample if sample.id is not None else replace(sample, id=entry.name or entry.place)
         try:
-            item = item_of(named, embedded.get(self._mark(sample), no_embedding()), keep=False)
+            item = make_item(named, embedded.get(self._mark(sample), no_embedding()), keep=False)
         except TrireidError as fault:
             self._reject(each, fault.message)
             return None
@@ -288,7 +288,7 @@ def _sample(each: _Numbered) -> PreparedSample:
     return sample
 
 
-def _joined(batch: Sequence[_Numbered]) -> tuple[Images, Cameras, Present]:
+def _join(batch: Sequence[_Numbered]) -> tuple[Images, Cameras, Present]:
     inputs = [prepared.inputs for _, prepared in batch if prepared.inputs is not None]
     images, camera, present = zip(*inputs, strict=True)
     return np.concatenate(images), np.concatenate(camera), np.concatenate(present)

@@ -13,7 +13,7 @@ from trireid.samples.metadata import ItemMetadata
 
 
 @dataclass(frozen=True)
-class StoredPicture:
+class StoredImage:
     """A picture of an item:
 
     `path` of its file or `data`, its bytes, where kept, and a small JPEG to show.
@@ -32,10 +32,10 @@ class Item(ItemMetadata):
     id: str
     embedding: NDArray[np.float32]
     digest: str
-    pictures: Sequence[StoredPicture] = ()
+    pictures: Sequence[StoredImage] = ()
 
 
-def bytes_of(item: Item) -> int:
+def count_bytes(item: Item) -> int:
     """How many bytes an item's pictures take in a store."""
     return sum(len(picture.thumbnail) + len(picture.data or b"") for picture in item.pictures)
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from trireid.gallery.filters import check_text, parse_instant
 from trireid.gallery.hits import Hit
 from trireid.gallery.items import Item
-from trireid.gallery.where import checked_text, instant_of
 from trireid.samples import Sample
 from trireid.samples.errors import GalleryError, GalleryValueError
 from trireid.samples.metadata import TEXTS
@@ -39,7 +39,7 @@ def check_limits(given: Sample | Item) -> None:
                 f"{name}: has {len(text)} characters, and may have {MAX_TEXT}", name
             )
     attributes_text(given.attributes)
-    instant = instant_of(given.time)
+    instant = parse_instant(given.time)
     if instant is not None and instant > time.time() + MAX_AHEAD:
         raise GalleryValueError(
             f"time: {given.time} is more than a day ahead of this machine's clock; correct it, or leave it out",
@@ -59,7 +59,7 @@ def attributes_text(attributes: Mapping[str, Any]) -> str:
         raise GalleryError(
             f"attributes: can hold text, numbers, lists and objects only: {error}", "attributes"
         ) from error
-    checked_text(text, "attributes")
+    check_text(text, "attributes")
     size = len(text.encode())
     if size > MAX_ATTRIBUTES:
         raise GalleryValueError(

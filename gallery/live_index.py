@@ -18,7 +18,7 @@ import numpy as np
 
 from trireid.gallery.attribute_names import AttributeNames
 from trireid.gallery.calibration import Calibration
-from trireid.gallery.filters import Filters
+from trireid.gallery.filter_cache import FilterCache
 from trireid.gallery.index import VectorIndex
 from trireid.gallery.index_cache import load_index_cache
 from trireid.gallery.items import LogPosition
@@ -42,7 +42,7 @@ class LiveIndex:
     def __init__(self, folder: Path, card: Card, **options: Any) -> None:
         self.segments, self.calibration = Segments(card), Calibration()
         self._folder, self._dimension = folder, card.dimension
-        self._filters, self._names = Filters(), AttributeNames()
+        self._filters, self._names = FilterCache(), AttributeNames()
         #: Held by the thread that brings the index forward.
         self._forward = threading.Lock()
         #: Guards which sessions are open, and the connections that none of them uses.
@@ -167,12 +167,12 @@ class LiveIndex:
         self._is_taking_much = now.key - then.key > MUCH
         try:
             with self.index.change():
-                for added in store.added(then, self._dimension):
-                    vectors = self.segments.reduced(added.embeddings, added.present)
+                for added in store.load_added(then, self._dimension):
+                    vectors = self.segments.reduce(added.embeddings, added.present)
                     seen = added.present > 0  # an item without modalities is never found
                     tags = added.present[seen].astype(np.uint8)
                     self.index.add(added.keys[seen], vectors[seen], tags)
-                self.index.remove(store.removed(then))
+                self.index.remove(store.load_removals(then))
         except BaseException:
             self._is_usable = False
             raise

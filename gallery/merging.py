@@ -15,10 +15,10 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from trireid.gallery.items import Item, ItemRecord, StoredPicture
+from trireid.gallery.filters import COLUMNS, parse_instant
+from trireid.gallery.items import Item, ItemRecord, StoredImage
 from trireid.gallery.store import Store
-from trireid.gallery.stored_values import bounded, check_texts
-from trireid.gallery.where import COLUMNS, instant_of
+from trireid.gallery.stored_values import check_texts, limit_length
 from trireid.samples import Sample
 from trireid.samples.text import forms_of, normalize_text
 
@@ -52,7 +52,7 @@ class Merged:
 
 
 @dataclass(frozen=True)
-class _Held:
+class _HeldItem:
     known: ItemRecord
     digest: str
 
@@ -70,11 +70,11 @@ class Merger:
 
     def merge(self, offer: Offer) -> Merged:
         """Take one offer."""
-        item, held = self._placed(offer)
+        item, held = self._find_place(offer)
         if (
             held is None
             and not offer.is_named
-            and (copy := self._copy_of(item, offer.tells)) is not None
+            and (copy := self._find_copy(item, offer.tells)) is not None
         ):
             return Merged("known", copy)
         if held is None:
@@ -83,7 +83,7 @@ class Merger:
             if held.known.id in self._own or held.known.id in self._new:
                 return Merged("repeated", held.known.id)
             return self._insert(item, "replaced")
-        facts = _merged_facts(held.known, item, offer.tells)
+        facts = _merge_facts(held.known, item, offer.tells)
         if facts == _facts(held.known):
             self._new.add(held.known.id)
             return Merged("known", held.known.id)
@@ -91,31 +91,31 @@ class Merger:
             return Merged("contradicted", held.known.id)
         return self._update(held, replace(item, **facts))
 
-    def _placed(self, offer: Offer) -> tuple[Item, _Held | None]:
+    def _find_place(self, offer: Offer) -> tuple[Item, _HeldItem | None]:
         """The item, and the one that has its id.
 
         A name that other images have gets a part of the digest behind it.
         """
-        item, held = offer.item, self._held(offer.item.id)
+        item, held = offer.item, self._find_held(offer.item.id)
         if held is not None and not offer.is_named and held.digest != item.digest:
             item = replace(item, id=f"{item.id}#{item.digest[:8]}")
-            held = self._held(item.id)
+            held = self._find_held(item.id)
         return item, held
 
-    def _held(self, id_: str) -> _Held | None:
+    def _find_held(self, id_: str) -> _HeldItem | None:
         return next(
             iter(
-                _held_where(
+                _load_held(
                     self._store, "id IN (SELECT value FROM json_each(?))", json.dumps(forms_of(id_))
                 )
             ),
             None,
         )
 
-    def _copy_of(self, item: Item, tells: frozenset[str] | None) -> str | None:
+    def _find_copy(self, item: Item, tells: frozenset[str] | None) -> str | None:
         """The id of an item with the same images and facts."""
-        for held in _held_where(self._store, "digest = ?", item.digest):
-            if _merged_facts(held.known, item, tells) == _facts(held.known):
+        for held in _load_held(self._store, "digest = ?", item.digest):
+            if _merge_facts(held.known, item, tells) == _facts(held.known):
                 return held.known.id
         return None
 
@@ -127,7 +127,7 @@ class Merger:
         self._new.add(item.id)
         return Merged(outcome, item.id)
 
-    def _update(self, held: _Held, item: Item) -> Merged:
+    def _update(self, held: _HeldItem, item: Item) -> Merged:
         """Replace an item by itself with other facts: its pictures, and its age, stay."""
         key = held.known.key
         embedding = (
@@ -137,7 +137,7 @@ class Merger:
         )
         pictures, added = (
             _with_paths(self._store.pictures(key), item.pictures),
-            self._store.added_at(key),
+            self._store.read_added_at(key),
         )
         self._store.remove_keys([key])
         self._store.add([replace(item, embedding=embedding, pictures=pictures)], self._generation)
@@ -159,26 +159,26 @@ class Merger:
         )
 
 
-def mark_of(digest: str, camera: int | None, has_cameras: bool) -> str:
+def make_mark(digest: str, camera: int | None, has_cameras: bool) -> str:
     """Return what two samples share if one embedding is both's: the images, and the camera if the
     network sees it.
     """
     return f"{digest} {camera}" if has_cameras else digest
 
 
-def known_marks(store: Store, has_cameras: bool) -> set[str]:
+def collect_marks(store: Store, has_cameras: bool) -> set[str]:
     """Return the marks of all items."""
-    rows = store.run(f"SELECT {bounded('digest')}, camera FROM items")
+    rows = store.run(f"SELECT {limit_length('digest')}, camera FROM items")
     check_texts(store.folder, (digest for digest, _ in rows), "an item's digest")
-    return {mark_of(digest, camera, has_cameras) for digest, camera in rows}
+    return {make_mark(digest, camera, has_cameras) for digest, camera in rows}
 
 
 def is_known(store: Store, sample: Sample, tells: frozenset[str] | None) -> bool:
     """Return whether an item has a sample's id and facts; its images are not looked at."""
-    for held in _held_where(
+    for held in _load_held(
         store, "id IN (SELECT value FROM json_each(?))", json.dumps(forms_of(str(sample.id)))
     ):
-        return _merged_facts(held.known, sample, tells) == _facts(held.known)
+        return _merge_facts(held.known, sample, tells) == _facts(held.known)
     return False
 
 
@@ -187,20 +187,20 @@ def no_embedding() -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.empty(0, np.float32)
 
 
-def _held_where(store: Store, condition: str, value: str) -> list[_Held]:
+def _load_held(store: Store, condition: str, value: str) -> list[_HeldItem]:
     rows = store.run(
-        f"SELECT key, {bounded('digest')} FROM items WHERE {condition} ORDER BY key", [value]
+        f"SELECT key, {limit_length('digest')} FROM items WHERE {condition} ORDER BY key", [value]
     )
     check_texts(store.folder, (digest for _, digest in rows), "an item's digest")
-    known = store.known([key for key, _ in rows])
-    return [_Held(known[key], digest) for key, digest in rows]
+    known = store.load_records([key for key, _ in rows])
+    return [_HeldItem(known[key], digest) for key, digest in rows]
 
 
 def _facts(each: ItemRecord) -> dict[str, Any]:
     return {name: getattr(each, name) for name in (*_FACTS, "attributes")}
 
 
-def _merged_facts(
+def _merge_facts(
     known: ItemRecord, given: Item | Sample, tells: frozenset[str] | None
 ) -> dict[str, Any]:
     """The facts of an item after its source has spoken: what it tells, and the others as they are
@@ -222,7 +222,7 @@ def _is_expired(known: ItemRecord) -> bool:
     """Whether an item is past its `expires`: no search finds it, so that bringing it again must not
     leave it so.
     """
-    expiry = instant_of(known.expires)
+    expiry = parse_instant(known.expires)
     return expiry is not None and expiry <= time.time()
 
 
@@ -236,7 +236,7 @@ def _as_stored(attributes: Mapping[str, Any]) -> Any:
         return attributes
 
 
-def _with_paths(old: Sequence[StoredPicture], new: Sequence[StoredPicture]) -> list[StoredPicture]:
+def _with_paths(old: Sequence[StoredImage], new: Sequence[StoredImage]) -> list[StoredImage]:
     """The pictures of an item, at the paths where they are now."""
     paths = {picture.modality: picture.path for picture in new if picture.path is not None}
     return [replace(picture, path=paths.get(picture.modality, picture.path)) for picture in old]

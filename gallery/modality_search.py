@@ -114,7 +114,7 @@ class ModalitySearch:
         return self.snapshot.tags[keys].astype(np.int64)
 
     def _load_reduced(self, keys: Keys) -> Floats:
-        return self.segments.reduced(self.load(keys), self._masks(keys))
+        return self.segments.reduce(self.load(keys), self._masks(keys))
 
     def _rate(self, query: Floats, mask: int, subsets: tuple[int, ...], scores: Floats) -> Floats:
         """Scores less the mean of the query's scores with items like these, over their deviation.

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from trireid.gallery.filters import parse_instant
 from trireid.gallery.schema_check import check_schema
-from trireid.gallery.where import instant_of
 from trireid.samples.files import MAX_IMAGE_BYTES
 
 BUSY_SECONDS: Final = 30.0
@@ -58,7 +58,7 @@ def connect(file: Path, *, create: bool = False) -> sqlite3.Connection:
         check_schema(database)
         for pragma in ("query_only = ON",) if read_only else _PRAGMAS:
             database.execute(f"PRAGMA {pragma}")
-        database.create_function("instant_of", 1, instant_of, deterministic=True)
+        database.create_function("parse_instant", 1, parse_instant, deterministic=True)
     except BaseException:
         database.close()
         raise

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from trireid.gallery.exporting import export_person
-from trireid.gallery.items import ItemRecord, StoredPicture
+from trireid.gallery.filters import COLUMNS, condition
+from trireid.gallery.items import ItemRecord, StoredImage
 from trireid.gallery.store import Store
-from trireid.gallery.where import COLUMNS, condition
 from trireid.samples.errors import GalleryError, UnknownIdentityError
 from trireid.samples.files import is_regular
 from trireid.samples.text import forms_of
@@ -36,14 +36,14 @@ def find_identity(folder: Path, identity: str) -> dict[str, Any]:
         store.meta()
         with store.transaction("DEFERRED"):
             keys = store.keys(condition({"identity": identity})).tolist()
-            items = [_described(store, store.known([key])[key]) for key in keys]
+            items = [_describe(store, store.load_records([key])[key]) for key in keys]
             audit = [
                 {"at": at, "action": action, "what": what}
-                for at, action, what in store.audited()
+                for at, action, what in store.read_audit()
                 if _names(what, {*forms_of(identity), *(item["id"] for item in items)})
             ]
     if not items and not audit:
-        raise _nothing(folder, identity)
+        raise _make_unknown_error(folder, identity)
     return {"gallery": str(folder), "identity": identity, "items": items, "audit": audit}
 
 
@@ -59,16 +59,16 @@ def export_identity(folder: Path, identity: str, target: Path) -> tuple[int, lis
     with closing(Store(folder)) as store:
         store.meta()
         if not len(store.keys(wanted)):
-            raise _nothing(folder, identity)
+            raise _make_unknown_error(folder, identity)
     return export_person(folder, wanted, target)
 
 
-def _nothing(folder: Path, identity: str) -> GalleryError:
+def _make_unknown_error(folder: Path, identity: str) -> GalleryError:
     return UnknownIdentityError(f"{folder}: holds nothing of identity {identity!r}", "identity")
 
 
-def _described(store: Store, known: ItemRecord) -> dict[str, Any]:
-    added = store.added_at(known.key)
+def _describe(store: Store, known: ItemRecord) -> dict[str, Any]:
+    added = store.read_added_at(known.key)
     return {
         **{name: getattr(known, name) for name in COLUMNS},
         "attributes": known.attributes,
@@ -79,7 +79,7 @@ def _described(store: Store, known: ItemRecord) -> dict[str, Any]:
     }
 
 
-def _image(picture: StoredPicture) -> dict[str, Any]:
+def _image(picture: StoredImage) -> dict[str, Any]:
     there = picture.path is not None and is_regular(picture.path)
     size = Path(str(picture.path)).stat().st_size if there else None
     return {

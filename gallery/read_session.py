@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trireid.gallery.attribute_names import AttributeNames
-from trireid.gallery.filters import Filters
+from trireid.gallery.filter_cache import FilterCache
+from trireid.gallery.filters import Condition
 from trireid.gallery.index import IndexSnapshot, Keys
 from trireid.gallery.items import ItemRecord, LogPosition
 from trireid.gallery.modality_search import ModalitySearch
 from trireid.gallery.scoring import Floats, Segments
 from trireid.gallery.store import Store
-from trireid.gallery.where import Condition
 
 
 class ReadSession:
@@ -40,7 +40,7 @@ class ReadSession:
         position: LogPosition,
         snapshot: IndexSnapshot,
         segments: Segments,
-        filters: Filters,
+        filters: FilterCache,
         names: AttributeNames,
     ) -> None:
         self.store, self.position, self.snapshot = store, position, snapshot
@@ -68,24 +68,24 @@ class ReadSession:
         gone.
         """
         with self._lock:
-            return self._filters.passing(self.store, condition, self.position)
+            return self._filters.find_keys(self.store, condition, self.position)
 
     def attribute_names(self) -> set[str] | None:
         """The names of the attributes that items have; None if there are too many to tell."""
         with self._lock:
-            return self._names.known(self.store, self.snapshot.tags, self.position)
+            return self._names.list_names(self.store, self.snapshot.tags, self.position)
 
     def find_expired(self, now: float) -> Keys:
         """Find the keys int64 [n], ascending, of the items past their `expires` at a time in seconds
         since 1970.
         """
         with self._lock:
-            return self.store.expired(now)
+            return self.store.find_expired(now)
 
     def load_records(self, keys: Keys) -> dict[int, ItemRecord]:
         """Load the records of items by their keys."""
         with self._lock:
-            return self.store.known(keys.tolist(), may_omit=True)
+            return self.store.load_records(keys.tolist(), may_omit=True)
 
     def rows(self, statement: str, values: Sequence[Any]) -> list[Any]:
         """Ask the store."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from trireid.gallery.erasure import WAIT, Erasure
-from trireid.gallery.place import description, settings_of
+from trireid.gallery.metadata import describe_network, parse_settings
 from trireid.gallery.schema import vectors_table
 from trireid.gallery.store import Store
 from trireid.inference import Embedder
@@ -68,7 +68,7 @@ class _Move:
     def __init__(self, store: Store, embedder: Embedder, drop_lost: bool) -> None:
         self.store, self.embedder, self.drop_lost = store, embedder, drop_lost
         self.meta = store.meta()
-        self.notes = LoggedNotes(settings_of(self.meta).thermal)
+        self.notes = LoggedNotes(parse_settings(self.meta).thermal)
         self.next = store.generation() + 1
         self.report = ReembedReport()
 
@@ -79,7 +79,7 @@ class _Move:
             )
         self._begin()
         lost: Lost = {}
-        waiting = self._waiting(lost)
+        waiting = self._list_waiting(lost)
         bar: tqdm[Any]
         with tqdm(
             total=len(waiting),
@@ -90,13 +90,13 @@ class _Move:
             while len(waiting) > _LAST:
                 for start in range(0, len(waiting), BATCH):
                     part = waiting[start : start + BATCH]
-                    rows = self._embedded(part, lost)
+                    rows = self._embed(part, lost)
                     with self.store.transaction():
                         self._put(rows)
                     bar.update(len(part))
-                waiting = self._waiting(lost)  # what was enrolled meanwhile
+                waiting = self._list_waiting(lost)  # what was enrolled meanwhile
             with self.store.transaction():
-                self._put(self._embedded(self._waiting(lost), lost))
+                self._put(self._embed(self._list_waiting(lost), lost))
                 self._change_over(lost)
             bar.update(len(waiting))
         self.report.erasure_pending = not _erase(self.store.folder)
@@ -111,14 +111,14 @@ class _Move:
                 self.store.run("INSERT OR REPLACE INTO meta VALUES ('moving_to', ?)", [wanted])
             self.store.run(vectors_table(self.next))
 
-    def _waiting(self, lost: Lost) -> list[Waiting]:
+    def _list_waiting(self, lost: Lost) -> list[Waiting]:
         """Key, id and camera of the items without an embedding by the new network."""
         rows = self.store.run(
             f"SELECT key, id, camera FROM items WHERE key NOT IN (SELECT key FROM vectors_{self.next}) ORDER BY key"
         )
         return [row for row in rows if row[0] not in lost]
 
-    def _embedded(self, items: Sequence[Waiting], lost: Lost) -> list[Row]:
+    def _embed(self, items: Sequence[Waiting], lost: Lost) -> list[Row]:
         """The keys with their new embeddings; an item whose pictures cannot be read is lost, not
         its batch.
         """
@@ -132,7 +132,7 @@ class _Move:
                 key, id_, _ = items[0]
                 lost[key] = id_, fault.message
                 return []
-            return [row for each in items for row in self._embedded([each], lost)]
+            return [row for each in items for row in self._embed([each], lost)]
         return [(key, embedding) for (key, _, _), embedding in zip(items, embeddings, strict=True)]
 
     def _sample(self, key: int, id_: str, camera: int | None) -> Sample:
@@ -164,7 +164,7 @@ class _Move:
             )
         self.store.remove_keys(list(lost))
         self.report.lost = list(lost.values())
-        values = {**description(self.embedder), "generation": str(self.next)}
+        values = {**describe_network(self.embedder), "generation": str(self.next)}
         for name, value in values.items():
             self.store.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", [name, value])
         self.store.run("DELETE FROM meta WHERE name = 'moving_to'")

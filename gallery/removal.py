@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from trireid.gallery.erasure import WAIT, Erasure
+from trireid.gallery.filters import Condition, condition
 from trireid.gallery.reserve import keep_reserve, release_reserve
-from trireid.gallery.retention import check_share, due, keep_days_of, older_than
+from trireid.gallery.retention import check_share, due, get_keep_days, older_than
 from trireid.gallery.store import Store
-from trireid.gallery.where import Condition, condition
 from trireid.samples.errors import DiskFullError
 
 _PIECE: Final = 64
@@ -70,7 +70,7 @@ def select(
     """Return the condition for what is to be removed, and what the audit says of it; with no
     argument, of the retention.
     """
-    days = keep_days_of(store.meta())
+    days = get_keep_days(store.meta())
     if ids is not None or identity is not None:
         where: dict[str, Any] = {"id": list(ids)} if ids is not None else {"identity": identity}
         return condition(where), where

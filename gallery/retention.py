@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from trireid.gallery.filters import EXPIRED, Condition
 from trireid.gallery.store import Store
-from trireid.gallery.where import EXPIRED, Condition
 from trireid.samples.errors import GalleryError, RetentionError
 
 KEEP_DAYS: Final = "keep_days"
@@ -24,7 +24,7 @@ _DAY: Final = 86_400.0
 _AGE: Final = "min(coalesce(instant, added), added) < ?"
 
 
-def keep_days_of(meta: Mapping[str, str]) -> float | None:
+def get_keep_days(meta: Mapping[str, str]) -> float | None:
     """Return for how many days a gallery keeps items; None for as long as it exists."""
     return float(meta[KEEP_DAYS]) if KEEP_DAYS in meta else None
 

@@ -46,7 +46,7 @@ ALTER TABLE items ADD COLUMN present INTEGER NOT NULL DEFAULT 7;
 ALTER TABLE items ADD COLUMN instant REAL;
 ALTER TABLE items ADD COLUMN added REAL NOT NULL DEFAULT 0;
 UPDATE items SET present = (SELECT coalesce(sum({_MODALITY_BITS}), 7) FROM pictures WHERE pictures.key = items.key);
-UPDATE items SET instant = instant_of(time);
+UPDATE items SET instant = parse_instant(time);
 CREATE INDEX items_instant ON items (instant);
 CREATE TABLE audit (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, action TEXT NOT NULL, what TEXT NOT NULL

@@ -15,9 +15,9 @@ from collections import Counter
 from functools import cache
 from typing import Final
 
+from trireid.gallery.filters import parse_instant
 from trireid.gallery.old_schemas import SCHEMA_1, SCHEMA_2
 from trireid.gallery.schema import SCHEMA, UPGRADES, VERSION, vectors_table
-from trireid.gallery.where import instant_of
 
 VERSIONS: Final = ("1", "2", str(VERSION))
 _MOST_OBJECTS: Final = 64
@@ -68,7 +68,7 @@ def _check_objects(found: list[Object], version: str, generation: int | None) ->
     rest = Counter(each for each in found if each not in vectors and each not in _STATISTICS)
     # a name that comes twice is refused
     rest.update({each: 2 for each, count in Counter(found).items() if count > 1})
-    differences = [(rest - wanted, wanted - rest) for wanted in _expected(version)]
+    differences = [(rest - wanted, wanted - rest) for wanted in _build_expected(version)]
     more, fewer = min(differences, key=lambda each: each[0].total() + each[1].total())
     for kind, name, *_ in more:
         raise SchemaError(f"it holds the {kind} {name}, which is not as this trireid makes it")
@@ -95,7 +95,7 @@ def _version(database: sqlite3.Connection, found: list[Object]) -> tuple[str, in
     """
     if not any(each[1] == "meta" for each in found):
         raise SchemaError("it has no table of its own description")
-    if not {each for each in _expected(str(VERSION))[0] if each[2] == "meta"} <= set(found):
+    if not {each for each in _build_expected(str(VERSION))[0] if each[2] == "meta"} <= set(found):
         raise SchemaError("it holds the table meta, which is not as this trireid makes it")
     names = ("version", "generation")
     meta = dict(
@@ -116,7 +116,7 @@ def _version(database: sqlite3.Connection, found: list[Object]) -> tuple[str, in
 
 
 @cache
-def _expected(version: str) -> list[Counter[Object]]:
+def _build_expected(version: str) -> list[Counter[Object]]:
     """The schemas of stores of a version: made as such, and upgraded from each older one."""
     made = {"1": SCHEMA_1, "2": SCHEMA_2, str(VERSION): SCHEMA}
     return [
@@ -128,7 +128,7 @@ def _build(schema: str, start: str, version: str) -> Counter[Object]:
     """Make an empty store of one version, upgrade it to another, and read its schema."""
     database = sqlite3.connect(":memory:", isolation_level=None)
     try:
-        database.create_function("instant_of", 1, instant_of, deterministic=True)
+        database.create_function("parse_instant", 1, parse_instant, deterministic=True)
         database.executescript(schema)
         for step in VERSIONS[VERSIONS.index(start) : VERSIONS.index(version)]:
             database.executescript(UPGRADES[step])

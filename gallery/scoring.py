@@ -19,7 +19,7 @@ ALL: Final = (1 << len(MODALITIES)) - 1
 _TINY: Final = 1e-12
 
 
-def mask_of(modalities: Iterable[str]) -> int:
+def make_mask(modalities: Iterable[str]) -> int:
     """Modalities as bits: rgb 1, nir 2, tir 4."""
     return sum(1 << MODALITIES.index(modality) for modality in set(modalities))
 
@@ -33,9 +33,9 @@ class Segments:
 
     def __init__(self, card: Card) -> None:
         self.dimension = card.dimension
-        self.seen = mask_of(card.modalities)
+        self.seen = make_mask(card.modalities)
         self._parts = [
-            (mask_of(part.modality.split("+")), part.start, part.stop) for part in card.segments
+            (make_mask(part.modality.split("+")), part.start, part.stop) for part in card.segments
         ]
         self.columns = cache(self._columns)
 
@@ -50,7 +50,7 @@ class Segments:
             columns if columns.any() or len(self._parts) > 1 else np.ones(self.dimension, np.bool_)
         )
 
-    def reduced(self, embeddings: Floats, masks: Masks) -> Floats:
+    def reduce(self, embeddings: Floats, masks: Masks) -> Floats:
         """The embeddings without what each sample lacks, of unit length: what is compared, and what
         the index holds.
         """

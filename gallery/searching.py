@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from trireid.evaluation import rerank
 from trireid.gallery.calibration import Calibration
+from trireid.gallery.filters import Filter, check_attributes, condition, parse_filter
 from trireid.gallery.hits import Hit, make_hit, number_hits, select_best_of_identities
 from trireid.gallery.index import Keys
 from trireid.gallery.limits import limit_answer
 from trireid.gallery.read_session import ReadSession
-from trireid.gallery.scoring import Segments, mask_of
+from trireid.gallery.scoring import Segments, make_mask
 from trireid.gallery.search_params import SearchParams
-from trireid.gallery.where import Filter, check_attributes, condition, parse_filter
 from trireid.samples import MODALITIES, GalleryError, Kind, Modality, Sample
 
 #: Re-ranking looks at so many of the best.
@@ -39,7 +39,7 @@ class Query:
     selected_patches: dict[Modality, list[int]] = field(default_factory=dict)
 
     @classmethod
-    def of(
+    def average(
         cls,
         samples: Sequence[Sample],
         embeddings: NDArray[np.float32],
@@ -47,7 +47,7 @@ class Query:
         segments: Segments,
     ) -> Query:
         """The mean of the samples' embeddings [B, D], each segment over those that have it."""
-        masks = [mask_of(each.present) & segments.seen for each in samples]
+        masks = [make_mask(each.present) & segments.seen for each in samples]
         there = np.stack([segments.columns(mask) for mask in masks])
         mean = (embeddings * there).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
         mask = int(np.bitwise_or.reduce(masks))
@@ -112,7 +112,7 @@ class Search:
 
     def _find(self, session: ReadSession, calibration: Calibration, query: Query, k: int) -> Found:
         """The k best by key."""
-        passing = None if self._filter is None else self._passing(session, self._filter)
+        passing = None if self._filter is None else self._find_passing(session, self._filter)
         without = session.find_expired(time.time())
         if self._own_cameras is not None:
             own = session.find_keys(condition({"camera": self._own_cameras}))
@@ -125,12 +125,12 @@ class Search:
             (key, make_hit(known[key], score, self._kind))
             for key, score in zip(keys.tolist(), scores.tolist(), strict=True)
         ]
-        probability = calibration.of(session, query.mask)
+        probability = calibration.find_curve(session, query.mask)
         if probability is None:
             return hits
         return [(key, replace(one, probability=probability(one.score))) for key, one in hits]
 
-    def _passing(self, session: ReadSession, where: Filter) -> Keys:
+    def _find_passing(self, session: ReadSession, where: Filter) -> Keys:
         """The keys of the items that pass.
 
         Raises GalleryError for an attribute that no item of the gallery has.
@@ -150,8 +150,8 @@ class Search:
             return found
         segments = query.segments
         vectors, masks = session.vectors(np.array([key for key, _ in found], np.int64))
-        reduced = segments.reduced(vectors, masks & query.mask)
-        mine = segments.reduced(query.embedding[None], np.array([query.mask]))
+        reduced = segments.reduce(vectors, masks & query.mask)
+        mine = segments.reduce(query.embedding[None], np.array([query.mask]))
         order = np.argsort(rerank(mine, reduced)[0], kind="stable")
         return [found[row] for row in order]
 

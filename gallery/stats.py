@@ -8,10 +8,10 @@ from typing import Any
 
 from trireid.gallery.erasure import is_pending
 from trireid.gallery.index_cache import INDEX_CACHE
-from trireid.gallery.place import recorded_kind
-from trireid.gallery.retention import keep_days_of
+from trireid.gallery.metadata import get_recorded_kind
+from trireid.gallery.retention import get_keep_days
 from trireid.gallery.store import Store
-from trireid.gallery.stored_values import bounded, damaged
+from trireid.gallery.stored_values import limit_length, make_damage_error
 from trireid.samples import MODALITIES
 
 
@@ -26,13 +26,13 @@ def stats(folder: Path) -> dict[str, Any]:
         meta = store.meta()
         by = {
             "camera": "SELECT camera, count(*) FROM items GROUP BY camera ORDER BY camera",
-            "kind": f"SELECT {bounded('kind')}, count(*) FROM items GROUP BY kind ORDER BY kind",
+            "kind": f"SELECT {limit_length('kind')}, count(*) FROM items GROUP BY kind ORDER BY kind",
             "day": "SELECT date(instant, 'unixepoch'), count(*) FROM items WHERE instant IS NOT NULL GROUP BY 1 ORDER BY 1",
         }
         counts = {
             f"by_{name}": _counts(folder, name, store.run(query)) for name, query in by.items()
         }
-        if (kind := recorded_kind(meta)) is not None and str(None) in counts["by_kind"]:
+        if (kind := get_recorded_kind(meta)) is not None and str(None) in counts["by_kind"]:
             counts["by_kind"][kind] = counts["by_kind"].pop(str(None)) + counts["by_kind"].get(
                 kind, 0
             )
@@ -51,7 +51,7 @@ def stats(folder: Path) -> dict[str, Any]:
             "by_modalities": {
                 _said(mask): count for mask, count in sorted(present.items(), reverse=True)
             },
-            "keep_days": keep_days_of(meta),
+            "keep_days": get_keep_days(meta),
             "erasure_pending": is_pending(store),
             "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
             "index_saved": (folder / INDEX_CACHE).is_file(),
@@ -65,7 +65,7 @@ def _counts(folder: Path, name: str, rows: Iterable[tuple[Any, int]]) -> dict[st
     counts = {}
     for value, count in rows:
         if value is not None and not isinstance(value, expected):
-            raise damaged(
+            raise make_damage_error(
                 folder,
                 f"an item's {name} is not a {'whole number' if expected is int else 'short text'}",
             )

@@ -23,20 +23,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trireid.gallery.actor import current_actor, note_replaced
+from trireid.gallery.filters import COLUMNS, EXPIRED, Condition, parse_instant
 from trireid.gallery.index import LAST_KEY
-from trireid.gallery.items import Added, Item, ItemRecord, LogPosition, StoredPicture
+from trireid.gallery.items import Added, Item, ItemRecord, LogPosition, StoredImage
 from trireid.gallery.limits import attributes_text
 from trireid.gallery.opening import BUSY_SECONDS, connect
 from trireid.gallery.reserve import disk_full, is_out_of_room, with_reserve
 from trireid.gallery.rights import warn_of_wide_rights
 from trireid.gallery.schema import SCHEMA, UPGRADES, VERSION, upgrade, vectors_table
 from trireid.gallery.schema_check import VersionError
-from trireid.gallery.scoring import mask_of
+from trireid.gallery.scoring import make_mask
 from trireid.gallery.stored_values import (
     MOST_ATTRIBUTES,
     MOST_AUDIT,
     MOST_THUMBNAIL,
-    bounded,
     check_embeddings,
     check_images,
     check_keys,
@@ -46,10 +46,10 @@ from trireid.gallery.stored_values import (
     check_meta,
     check_number,
     check_texts,
-    damaged,
+    limit_length,
     load_object,
+    make_damage_error,
 )
-from trireid.gallery.where import COLUMNS, EXPIRED, Condition, instant_of
 from trireid.samples import MODALITIES
 from trireid.samples.durable import make_private, sync, sync_folder, write_private
 from trireid.samples.errors import (
@@ -71,12 +71,19 @@ _COLUMNS: Final = ("key", *COLUMNS, "present")
 KNOWN: Final = ", ".join(
     [
         "key",
-        *(name if name == "camera" else bounded(name) for name in COLUMNS),
+        *(name if name == "camera" else limit_length(name) for name in COLUMNS),
         "present",
-        bounded("attributes", MOST_ATTRIBUTES),
+        limit_length("attributes", MOST_ATTRIBUTES),
     ]
 )
-PICTURES: Final = f"{bounded('modality', 8)}, {bounded('thumbnail', MOST_THUMBNAIL, 'NULL')}, {bounded('path')}, data"
+IMAGES: Final = ", ".join(
+    [
+        limit_length("modality", 8),
+        limit_length("thumbnail", MOST_THUMBNAIL, "NULL"),
+        limit_length("path"),
+        "data",
+    ]
+)
 #: More images than an item can have would be of a damaged index.
 _FEW: Final = f"LIMIT {len(MODALITIES) + 1}"
 
@@ -92,12 +99,12 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._db = with_reserve(folder, self._connect)
-        with reported(folder):
+        with report_errors(folder):
             #: Whether the store may be read only: nothing of the gallery's folder is written then.
             self.read_only = bool(self._db.execute("PRAGMA query_only").fetchone()[0])
 
     def _connect(self) -> sqlite3.Connection:
-        with reported(self.folder):
+        with report_errors(self.folder):
             return connect(self.folder / FILE)
 
     @classmethod
@@ -107,7 +114,7 @@ class Store:
         """
         make_private(folder)
         draft = folder / f"{FILE}.new-{os.getpid()}-{threading.get_ident()}"
-        with reported(folder):
+        with report_errors(folder):
             write_private(draft, b"")  # its log has the same rights
             with closing(sqlite3.connect(draft)) as empty:
                 # so that it can be compacted on a full disk
@@ -146,7 +153,7 @@ class Store:
 
         Raises GalleryError for a store of a version that is not known.
         """
-        with reported(self.folder):
+        with report_errors(self.folder):
             if (
                 self._db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone()
                 is None
@@ -207,10 +214,11 @@ class Store:
             "INSERT INTO audit (at, action, what) VALUES (?, ?, ?)", [now, action, line]
         )
 
-    def audited(self) -> list[tuple[str, str, dict[str, Any]]]:
+    def read_audit(self) -> list[tuple[str, str, dict[str, Any]]]:
         """The audit: when, what was done, to what; oldest first."""
         rows = self.run(
-            f"SELECT {bounded('at')}, {bounded('action')}, {bounded('what', MOST_AUDIT)} FROM audit ORDER BY sequence"
+            f"SELECT {limit_length('at')}, {limit_length('action')},"
+            f" {limit_length('what', MOST_AUDIT)} FROM audit ORDER BY sequence"
         )
         check_texts(
             self.folder, (value for row in rows for value in row[:2]), "a line of the audit"
@@ -218,16 +226,16 @@ class Store:
         try:
             return [(at, action, load_object(what, MOST_AUDIT)) for at, action, what in rows]
         except ValueError as error:
-            raise damaged(self.folder, f"a line of its audit: {error}") from error
+            raise make_damage_error(self.folder, f"a line of its audit: {error}") from error
 
-    def erasable(self) -> str:
+    def find_erasable(self) -> str:
         """The last change by which content went: every removal and every move to another network
         makes it another one.
         """
         position = self.position()
         return f"{position.generation}.{position.removal}"
 
-    def erased(self) -> str | None:
+    def read_erased(self) -> str | None:
         """Up to which such change no file of the folder holds what went any more;
 
         None after a compaction.
@@ -247,7 +255,7 @@ class Store:
         )
         return np.fromiter((key for (key,) in rows), np.int64, len(rows))
 
-    def expired(self, now: float) -> NDArray[np.int64]:
+    def find_expired(self, now: float) -> NDArray[np.int64]:
         """The keys int64 [n], growing, of the items past their `expires` at a time in seconds since
         1970.
         """
@@ -255,7 +263,7 @@ class Store:
         rows = self.run(f"SELECT key FROM items INDEXED BY items_expiry WHERE {EXPIRED}", [now])
         return np.sort(np.fromiter((key for (key,) in rows), np.int64, len(rows)))
 
-    def known(self, keys: Sequence[int], *, may_omit: bool = False) -> dict[int, ItemRecord]:
+    def load_records(self, keys: Sequence[int], *, may_omit: bool = False) -> dict[int, ItemRecord]:
         """What is known of the items with these keys; keys that are gone are left out.
 
         Attributes of over 64 KiB, of a store that was filled without a limit, are an error, or left
@@ -278,7 +286,7 @@ class Store:
         """The embeddings float32 [D] of the items with these keys, as they were made."""
         dimension = self._dimension()
         query = (
-            f"SELECT key, {bounded('embedding', 4 * dimension)} FROM vectors_{generation}"
+            f"SELECT key, {limit_length('embedding', 4 * dimension)} FROM vectors_{generation}"
             " WHERE key IN (SELECT value FROM json_each(?))"
         )
         rows = self.run(query, [json.dumps(list(keys))])
@@ -287,30 +295,28 @@ class Store:
         )
         return {key: embedding for (key, _), embedding in zip(rows, embeddings, strict=True)}
 
-    def known_ids(self) -> set[str]:
+    def load_ids(self) -> set[str]:
         """Every item's id."""
-        ids = [row[0] for row in self.run(f"SELECT {bounded('id')} FROM items")]
+        ids = [row[0] for row in self.run(f"SELECT {limit_length('id')} FROM items")]
         check_texts(self.folder, ids, "an item's id")
         return set(ids)
 
     def digests(self) -> dict[str, str]:
         """The pictures' digest of every item, and the item's id."""
-        rows = self.run(f"SELECT {bounded('digest')}, {bounded('id')} FROM items")
+        rows = self.run(f"SELECT {limit_length('digest')}, {limit_length('id')} FROM items")
         check_texts(self.folder, (value for row in rows for value in row), "an item's id or digest")
         return dict(rows)
 
-    def picture(self, key: int, modality: str) -> StoredPicture | None:
+    def picture(self, key: int, modality: str) -> StoredImage | None:
         """One picture of an item."""
         return next(
             (picture for picture in self.pictures(key) if picture.modality == modality), None
         )
 
-    def pictures(self, key: int) -> list[StoredPicture]:
+    def pictures(self, key: int) -> list[StoredImage]:
         """Every picture of an item."""
         return check_images(
-            self.folder,
-            key,
-            self.run(f"SELECT {PICTURES} FROM pictures WHERE key = ? {_FEW}", [key]),
+            self.folder, key, self.run(f"SELECT {IMAGES} FROM pictures WHERE key = ? {_FEW}", [key])
         )
 
     def generation(self) -> int:
@@ -341,7 +347,7 @@ class Store:
         removal = check_number(self.folder, removal or 0, "the number of removals", 2**62)
         last_key = check_last_key(self.folder, key or 0)
         if oldest is not None and not 1 <= oldest <= newest <= last_key:
-            raise damaged(
+            raise make_damage_error(
                 self.folder,
                 f"it has items {oldest} to {newest}, and its keys go from 1 to {last_key}",
             )
@@ -358,7 +364,7 @@ class Store:
         forgotten = self.run("SELECT value FROM meta WHERE name = 'forgotten'")
         return not forgotten or position.removal >= int(forgotten[0][0])
 
-    def added_at(self, key: int) -> float:
+    def read_added_at(self, key: int) -> float:
         """When an item was added, in seconds since 1970; 0 if that is not known."""
         added = next(
             (row[0] for row in self.run("SELECT added FROM items WHERE key = ?", [key])), 0
@@ -369,7 +375,7 @@ class Store:
         """Copy the whole store, as it is at one moment, into an empty file; returns how many items
         there are.
         """
-        with reported(self.folder), closing(sqlite3.connect(file)) as copy:
+        with report_errors(self.folder), closing(sqlite3.connect(file)) as copy:
             self._db.backup(copy)
             # the log goes into the file; the next opening makes a new one
             copy.execute("PRAGMA journal_mode = DELETE")
@@ -377,23 +383,23 @@ class Store:
         sync(file)
         return count
 
-    def removed(self, since: LogPosition) -> NDArray[np.int64]:
+    def load_removals(self, since: LogPosition) -> NDArray[np.int64]:
         """The keys int64 [n] of what was removed after a position."""
         rows = self.run(
             "SELECT key FROM removals WHERE sequence > ? ORDER BY sequence", [since.removal]
         )
         return check_keys(self.folder, [key for (key,) in rows], self.position().key)
 
-    def added(self, since: LogPosition, dimension: int) -> Iterator[Added]:
+    def load_added(self, since: LogPosition, dimension: int) -> Iterator[Added]:
         """What was added after a position and is still there, in blocks, so that memory stays
         bounded.
         """
         query = (
-            f"SELECT items.key, {bounded('embedding', 4 * dimension)}, present"
+            f"SELECT items.key, {limit_length('embedding', 4 * dimension)}, present"
             f" FROM items LEFT JOIN vectors_{since.generation} USING (key)"
             " WHERE items.key > ? ORDER BY items.key"
         )
-        with reported(self.folder):
+        with report_errors(self.folder):
             cursor = self._db.execute(query, [since.key])
         while rows := self._block(cursor):
             keys, vectors, masks = zip(*rows, strict=True)
@@ -403,7 +409,7 @@ class Store:
             )
 
     def _block(self, cursor: sqlite3.Cursor) -> list[Any]:
-        with reported(self.folder):
+        with report_errors(self.folder):
             return cursor.fetchmany(_BLOCK)
 
     def forget_removals(self) -> None:
@@ -419,7 +425,7 @@ class Store:
 
     def free_pages(self, count: int) -> None:
         """Give so many free pages back to the file system, in one transaction."""
-        with reported(self.folder):
+        with report_errors(self.folder):
             # `execute` would stop after the first page
             self._db.executescript(f"PRAGMA incremental_vacuum({count})")
 
@@ -428,13 +434,13 @@ class Store:
 
         Raises GalleryError as every method does.
         """
-        with reported(self.folder):
+        with report_errors(self.folder):
             return self._db.execute(statement, values).fetchall()
 
     @contextmanager
     def transaction(self, mode: str = "IMMEDIATE") -> Iterator[None]:
         """One transaction; `DEFERRED` for a consistent view."""
-        with reported(self.folder):
+        with report_errors(self.folder):
             self._db.execute(f"BEGIN {mode}")
             try:
                 yield
@@ -456,13 +462,13 @@ class Store:
         return dict(self._db.execute("SELECT name, value FROM meta"))
 
     def _insert(self, item: Item, generation: int) -> None:
-        present = mask_of(picture.modality for picture in item.pictures)
+        present = make_mask(picture.modality for picture in item.pictures)
         values = {
             **{name: getattr(item, name) for name in (*COLUMNS, "digest")},
             "attributes": attributes_text(item.attributes),
             "present": present or 7,
-            "instant": instant_of(item.time),
-            "expiry": instant_of(item.expires),
+            "instant": parse_instant(item.time),
+            "expiry": parse_instant(item.expires),
             "added": time.time(),
         }
         cursor = self._db.execute(
@@ -488,7 +494,7 @@ class Store:
 
 
 @contextmanager
-def reported(folder: Path) -> Iterator[None]:
+def report_errors(folder: Path) -> Iterator[None]:
     """Turn SQLite's errors into a StoreError, one line that names the gallery."""
     try:
         yield

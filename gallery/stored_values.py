@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trireid.gallery.index import LAST_KEY, Quantization
-from trireid.gallery.items import ItemRecord, StoredPicture
+from trireid.gallery.items import ItemRecord, StoredImage
 from trireid.gallery.scoring import ALL
 from trireid.samples import KINDS, MODALITIES
 from trireid.samples.depth import Depth
@@ -47,14 +47,14 @@ _NO_ATTRIBUTES: Final = (
 )
 
 
-def bounded(column: str, most: int = MOST_TEXT, instead: str = "x''") -> str:
+def limit_length(column: str, most: int = MOST_TEXT, instead: str = "x''") -> str:
     """Return SQL for a column's value; a longer one becomes `instead`, which no check takes for a
     value of it.
     """
     return f"CASE WHEN length({column}) > {most} THEN {instead} ELSE {column} END"
 
 
-def damaged(folder: Path, what: str) -> GalleryError:
+def make_damage_error(folder: Path, what: str) -> GalleryError:
     """Make the error for a store that holds what no store can."""
     return StoreError(
         f"{folder}: its store is damaged, or was not written by trireid: {what}; `trireid gallery check` says what can be read",
@@ -68,17 +68,17 @@ def check_meta(folder: Path, meta: Mapping[Any, Any]) -> None:
     """
     for name, value in meta.items():
         if not _is_text(name) or not _is_text(value) or "\0" in value:
-            raise damaged(
+            raise make_damage_error(
                 folder,
                 f"its record of {str(name)[:40]!r} is not text of at most {MOST_TEXT} characters",
             )
     for name in (*_META_TEXTS, "generation", "dimension"):
         if name not in meta:
-            raise damaged(folder, f"it has no record of its {name}")
+            raise make_damage_error(folder, f"it has no record of its {name}")
     for name, (least, most) in _META_NUMBERS.items():
         value = meta.get(name, "1")
         if not _NUMBER.fullmatch(value) or not least <= int(value) <= most:
-            raise damaged(
+            raise make_damage_error(
                 folder, f"its {name} {value[:20]!r} is not a whole number from {least} to {most}"
             )
     _check_settings(folder, meta)
@@ -86,21 +86,23 @@ def check_meta(folder: Path, meta: Mapping[Any, Any]) -> None:
 
 def _check_settings(folder: Path, meta: Mapping[str, str]) -> None:
     if meta.get("memory", Quantization.FLOAT32.value) not in tuple(Quantization):
-        raise damaged(folder, f"its memory is {meta['memory'][:20]!r}")
+        raise make_damage_error(folder, f"its memory is {meta['memory'][:20]!r}")
     if not _is_number(meta.get("recall", "1"), 1):
-        raise damaged(folder, f"its recall is {meta['recall'][:20]!r}")
+        raise make_damage_error(folder, f"its recall is {meta['recall'][:20]!r}")
     if not _is_number(meta.get("keep_days", "1"), sys.float_info.max):
-        raise damaged(folder, f"it keeps items for {meta['keep_days'][:20]!r} days")
+        raise make_damage_error(folder, f"it keeps items for {meta['keep_days'][:20]!r} days")
     try:
         Depth.parse(meta.get("thermal", "auto"))
     except ConfigError as error:
-        raise damaged(folder, f"its thermal is {meta['thermal'][:20]!r}") from error
+        raise make_damage_error(folder, f"its thermal is {meta['thermal'][:20]!r}") from error
 
 
 def check_number(folder: Path, value: Any, what: str, most: int = LAST_KEY) -> int:
     """Return a whole number from 0 to `most`. Raises GalleryError."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-        raise damaged(folder, f"{what} is {str(value)[:40]!r}, not a whole number from 0 to {most}")
+        raise make_damage_error(
+            folder, f"{what} is {str(value)[:40]!r}, not a whole number from 0 to {most}"
+        )
     return value
 
 
@@ -111,21 +113,23 @@ def check_last_key(folder: Path, value: Any) -> int:
     """
     last = check_number(folder, value, "the last key")
     if last * _BYTES_A_KEY > _memory() // 2:
-        raise damaged(folder, f"its last key is {last}, for which this machine has not the memory")
+        raise make_damage_error(
+            folder, f"its last key is {last}, for which this machine has not the memory"
+        )
     return last
 
 
 def check_masks(folder: Path, values: Sequence[Any]) -> NDArray[np.int64]:
     """Return masks of modalities, int64 [n], each from 0 to 7. Raises GalleryError."""
     if not all(isinstance(value, int) and 0 <= value <= ALL for value in values):
-        raise damaged(folder, f"an item's modalities are no mask from 0 to {ALL}")
+        raise make_damage_error(folder, f"an item's modalities are no mask from 0 to {ALL}")
     return np.array(values, np.int64)
 
 
 def check_keys(folder: Path, values: Sequence[Any], last: int) -> NDArray[np.int64]:
     """Return keys, int64 [n], each from 1 to the last. Raises GalleryError."""
     if not all(isinstance(value, int) and 0 < value <= last for value in values):
-        raise damaged(folder, f"an item's key is not a whole number from 1 to {last}")
+        raise make_damage_error(folder, f"an item's key is not a whole number from 1 to {last}")
     return np.array(values, np.int64)
 
 
@@ -138,18 +142,22 @@ def check_embeddings(
     """
     for key, row in zip(keys, rows, strict=True):
         if not isinstance(row, bytes) or len(row) != 4 * dimension:
-            raise damaged(folder, f"item {key}: its embedding has not {dimension} numbers")
+            raise make_damage_error(
+                folder, f"item {key}: its embedding has not {dimension} numbers"
+            )
     found = np.frombuffer(b"".join(rows), np.float32).reshape(len(rows), dimension)
     if not np.isfinite(found).all():
         key = keys[int(np.argmin(np.isfinite(found).all(axis=1)))]
-        raise damaged(folder, f"item {key}: its embedding holds a number that is not finite")
+        raise make_damage_error(
+            folder, f"item {key}: its embedding holds a number that is not finite"
+        )
     return found
 
 
 def check_texts(folder: Path, values: Iterable[Any], what: str) -> None:
     """Raise GalleryError unless all are bounded text."""
     if not all(_is_text(value) for value in values):
-        raise damaged(folder, f"{what} is not text of at most {MOST_TEXT} characters")
+        raise make_damage_error(folder, f"{what} is not text of at most {MOST_TEXT} characters")
 
 
 def check_known(folder: Path, values: Mapping[str, Any], attributes: Any) -> ItemRecord:
@@ -159,11 +167,11 @@ def check_known(folder: Path, values: Mapping[str, Any], attributes: Any) -> Ite
     """
     error = next(_field_errors(values), None)
     if error is not None:
-        raise damaged(folder, f"item {values['key']}: {error}")
+        raise make_damage_error(folder, f"item {values['key']}: {error}")
     try:
         return ItemRecord(**values, attributes=load_object(attributes))
     except ValueError as bad:
-        raise damaged(folder, f"item {values['key']}: {_NO_ATTRIBUTES}: {bad}") from bad
+        raise make_damage_error(folder, f"item {values['key']}: {_NO_ATTRIBUTES}: {bad}") from bad
 
 
 def item_errors(values: Mapping[str, Any], attributes: Any) -> Iterator[str]:
@@ -204,12 +212,12 @@ def load_object(text: Any, most: int = MOST_ATTRIBUTES) -> dict[str, Any]:
     return found
 
 
-def check_images(folder: Path, key: int, rows: Sequence[Sequence[Any]]) -> list[StoredPicture]:
+def check_images(folder: Path, key: int, rows: Sequence[Sequence[Any]]) -> list[StoredImage]:
     """Return an item's images from rows (modality, thumbnail, path, data). Raises GalleryError."""
     error = next(image_errors(rows), None)
     if error is not None:
-        raise damaged(folder, f"item {key}: {error}")
-    return [StoredPicture(*row) for row in sorted(rows, key=lambda row: MODALITIES.index(row[0]))]
+        raise make_damage_error(folder, f"item {key}: {error}")
+    return [StoredImage(*row) for row in sorted(rows, key=lambda row: MODALITIES.index(row[0]))]
 
 
 def image_errors(rows: Sequence[Sequence[Any]]) -> Iterator[str]:

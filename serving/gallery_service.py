@@ -10,8 +10,8 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 
-from trireid.gallery import Gallery, artifact_of, gallery_name
-from trireid.gallery.place import check_network, meta_of
+from trireid.gallery import Gallery, gallery_name, read_artifact_path
+from trireid.gallery.metadata import check_network, read_meta
 from trireid.gallery.retention_timer import RetentionTimer
 from trireid.gallery.stats import stats
 from trireid.inference import Embedder, load_artifact
@@ -60,7 +60,7 @@ class GalleryService:
         for folder in folders:
             name = gallery_name(folder)
             self.galleries[name] = Gallery.open(
-                folder, self._get_embedder(artifact_of(folder)), load=self._load_embedder
+                folder, self._get_embedder(read_artifact_path(folder)), load=self._load_embedder
             )
             self._update_size(self.galleries[name])
             self._warm_up(self.galleries[name])
@@ -213,10 +213,10 @@ def check_galleries(folders: Sequence[Path]) -> None:
                 str(folder),
             )
         names.add(gallery_name(folder))
-        artifact = artifact_of(folder)
+        artifact = read_artifact_path(folder)
         if artifact not in loaded:
             loaded[artifact] = load_artifact(artifact)
-        check_network(folder, meta_of(folder), loaded[artifact])
+        check_network(folder, read_meta(folder), loaded[artifact])
 
 
 def _make_blank_sample(embedder: Embedder) -> Sample:

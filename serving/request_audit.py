@@ -18,7 +18,7 @@ import anyio
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from trireid.gallery.actor import acting
+from trireid.gallery.actor import act_as
 from trireid.samples.errors import AuditError, TrireidError
 from trireid.serving.access import Principal
 from trireid.serving.access_control import PRINCIPAL
@@ -72,7 +72,7 @@ class RequestAudit:
             **fields,
         }
         try:
-            with acting(**self._who) as actor:
+            with act_as(**self._who) as actor:
                 yield result
             if actor.replaced:
                 result["action"] = "replace"

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.load.queries import K
-from trireid.gallery import Gallery, artifact_of
+from trireid.gallery import Gallery, read_artifact_path
 from trireid.inference import Embedder, load_artifact
 from trireid.inference.embedder import Cameras, Embeddings, Images, Present, Tokens, pixels
 from trireid.samples import Sample
@@ -72,7 +72,7 @@ class Loop:
     """The loop over a gallery that is open only for it."""
 
     def __init__(self, folder: Path) -> None:
-        self.ahead = _Ahead(load_artifact(artifact_of(folder)))
+        self.ahead = _Ahead(load_artifact(read_artifact_path(folder)))
         self.gallery = Gallery.open(folder, self.ahead)
         self.seconds = dict.fromkeys(("decode", "embed", "search"), 0.0)
 

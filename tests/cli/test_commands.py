@@ -248,9 +248,9 @@ def test_a_port_that_is_taken_is_said_in_one_line(filled: Path) -> None:
 def test_a_gallery_records_its_artifact_so_search_needs_no_model(
     filled: Path, artifact: Path, tmp_path: Path
 ) -> None:
-    from trireid.gallery import artifact_of
+    from trireid.gallery import read_artifact_path
 
-    assert artifact_of(filled) == artifact
+    assert read_artifact_path(filled) == artifact
     moved = tmp_path / "moved.onnx"
     moved.write_bytes(artifact.read_bytes())
     done = trireid(

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from trireid.gallery import Gallery
 from trireid.gallery.erasure import Erasure
 from trireid.gallery.index import serialization
-from trireid.gallery.items import Item, ItemRecord, StoredPicture
+from trireid.gallery.items import Item, ItemRecord, StoredImage
 from trireid.inference import Card, Embedder, Segment
 
 DIMENSION = 12
@@ -81,7 +81,7 @@ def item(
 ) -> Item:
     """An item with pictures that say whose they are, and carry a mark."""
     content = f"picture of {identity}" + (f" <{mark}>" if mark else "")
-    pictures = [StoredPicture(name, content.encode()) for name in present]  # type: ignore[arg-type]
+    pictures = [StoredImage(name, content.encode()) for name in present]  # type: ignore[arg-type]
     return Item(id=id_, embedding=embedding(id_), digest=id_, identity=identity, pictures=pictures)
 
 
@@ -194,8 +194,8 @@ def _die(folder: Path, point: str) -> None:
     gallery = Gallery.open(folder, NoNetwork())
     if point != "index-written":
         gallery.save_index()
-    assert gallery._upkeep is not None
-    gallery._upkeep.stop()  # it would do the erasing
+    assert gallery._maintenance is not None
+    gallery._maintenance.stop()  # it would do the erasing
     setattr(owner, name, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     act(gallery)
 

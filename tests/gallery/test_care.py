@@ -74,7 +74,7 @@ def test_a_gallery_moves_to_another_network(
         assert (hits[0].id, round(hits[0].score, 4)) == ("i3", 1.0)
         assert watching.embedder.card.fingerprint == successor.card.fingerprint
         assert opened == [embedder.path, successor.path]
-    with pytest.raises(GalleryError, match="was filled by network next"):
+    with pytest.raises(GalleryError, match="was filled by network successor"):
         Gallery.open(folder, embedder)
     with Gallery.open(folder) as gallery:
         assert gallery.search(Sample(rgb=encode_image(90)), k=1)[0].id == "file"

@@ -83,7 +83,7 @@ def test_a_reader_in_the_way_delays_the_erasure_and_nothing_else(
 def test_another_process_finishes_what_one_leaves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trireid.gallery.upkeep._IDLE", 0.05)
+    monkeypatch.setattr("trireid.gallery.maintenance._IDLE", 0.05)
     folder = tmp_path / "a.gallery"
     with filled(folder) as watching:
         with reader(folder):

@@ -268,7 +268,7 @@ def test_an_empty_gallery_gives_no_hits(gallery: Gallery) -> None:
 
 
 def test_another_network_is_refused_with_both_names(gallery: Gallery, successor: Embedder) -> None:
-    with pytest.raises(GalleryError, match=r"network tiny \(.*not by next \("):
+    with pytest.raises(GalleryError, match=r"network tiny \(.*not by successor \("):
         Gallery.open(gallery.folder, successor)
 
 

@@ -19,8 +19,8 @@ from trireid.gallery.checking import check
 from trireid.gallery.exporting import export
 from trireid.gallery.index import serialization
 from trireid.gallery.index_cache import INDEX_CACHE
+from trireid.gallery.metadata import read_artifact_path
 from trireid.gallery.old_schemas import SCHEMA_1, SCHEMA_2
-from trireid.gallery.place import artifact_of
 from trireid.gallery.reembedding import reembed
 from trireid.gallery.reserve import RESERVE, release_reserve
 from trireid.gallery.schema import vectors_table
@@ -351,7 +351,7 @@ def test_an_artifact_that_is_no_regular_file_does_not_hang(folder: Path, tmp_pat
     os.mkfifo(tmp_path / "model.onnx")
     change(folder, f"UPDATE meta SET value = '{tmp_path / 'model.onnx'}' WHERE name = 'artifact'")
     with pytest.raises(GalleryError, match="not a regular file"):
-        artifact_of(folder)
+        read_artifact_path(folder)
 
 
 def test_a_journal_that_would_delete_a_file_is_refused(folder: Path) -> None:

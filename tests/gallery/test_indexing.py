@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from tests.conftest import ROOT, encode_image, make_sample
-from trireid.gallery import Gallery, IndexReport, index_source, indexing, preparation
+from trireid.gallery import Gallery, IndexReport, index_source, indexing, ingest
+from trireid.gallery.images import thumbnail
 from trireid.gallery.indexing import BATCH
-from trireid.gallery.pictures import thumbnail
 from trireid.gallery.prefetch import Prefetch
 from trireid.gallery.reembedding import reembed
 from trireid.inference import Embedder
@@ -234,7 +234,7 @@ def test_pictures_are_decoded_while_the_network_runs(
 ) -> None:
     # each batch's own, and the whole of the next
     prepared, needs = threading.Semaphore(0), [2 * BATCH, BATCH, 0]
-    prepare, run = preparation.Preparation._prepared, embedder.run
+    prepare, run = ingest.Ingest._prepare, embedder.run
 
     def told(self: Any, entry: Entry, sample: Sample) -> Any:
         done = prepare(self, entry, sample)
@@ -246,7 +246,7 @@ def test_pictures_are_decoded_while_the_network_runs(
             assert prepared.acquire(timeout=_PATIENCE)
         return run(images, camera, present)
 
-    monkeypatch.setattr(preparation.Preparation, "_prepared", told)
+    monkeypatch.setattr(ingest.Ingest, "_prepare", told)
     monkeypatch.setattr(embedder, "run", waiting)
     assert (
         index_source(source_of([make_sample(i) for i in range(3 * BATCH)]), gallery).added
@@ -282,7 +282,7 @@ def test_what_is_decoded_at_once_is_bounded(
     tmp_path: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = triplets_on_disk(tmp_path / "crops", 30)
-    monkeypatch.setattr(indexing, "decoding_threads", lambda: 8)
+    monkeypatch.setattr(indexing, "count_decoding_threads", lambda: 8)
     monkeypatch.setattr(sys.modules["trireid.samples.decoding"], "CORES", threading.Semaphore(8))
     lock, now, most = threading.Lock(), [0], [0]
 
@@ -302,7 +302,7 @@ def test_what_is_decoded_at_once_is_bounded(
     assert most[0] == 1
     monkeypatch.setattr(sys.modules["trireid.samples.decoding"], "DECODING", Allowance(1 << 20))
     # less than any file: one sample at a time
-    monkeypatch.setattr(preparation, "FILES", Allowance(1))
+    monkeypatch.setattr(ingest, "FILES", Allowance(1))
     most[0] = 0
     assert index_source(triplets_on_disk(tmp_path / "more", 30, first=100), gallery).added == 30
     assert most[0] == 1
@@ -621,5 +621,5 @@ def test_a_gallery_that_moves_to_another_network_meanwhile_takes_no_embedding_of
         index_source(source, gallery)
     assert len(gallery) == BATCH
     assert len(gallery.search(make_sample(1), k=1000)) == BATCH
-    assert gallery.embedder.card.name == "next"
+    assert gallery.embedder.card.name == "successor"
     assert index_source(source, gallery).added == 2 * BATCH

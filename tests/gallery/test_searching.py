@@ -22,11 +22,11 @@ from tests.gallery.crash_worker import DIMENSION, NoNetwork, embedding
 from trireid.gallery import Gallery, live_index
 from trireid.gallery.actor import current_actor
 from trireid.gallery.calibration import _cosines, logistic
+from trireid.gallery.filters import parse_instant
 from trireid.gallery.index import VectorIndex
-from trireid.gallery.items import Item, StoredPicture
+from trireid.gallery.items import Item, StoredImage
 from trireid.gallery.read_session import ReadSession
-from trireid.gallery.scoring import Segments, mask_of
-from trireid.gallery.where import instant_of
+from trireid.gallery.scoring import Segments, make_mask
 from trireid.samples import MODALITIES, GalleryError, Sample
 
 SUBSETS = [tuple(m for bit, m in enumerate(MODALITIES) if mask >> bit & 1) for mask in range(1, 8)]
@@ -52,7 +52,7 @@ def people(tmp_path: Path) -> Iterator[Gallery]:
 
 
 def stored(id_: str, present: tuple[str, ...] = MODALITIES, **known: Any) -> Item:
-    pictures = [StoredPicture(name, b"small") for name in present]  # type: ignore[arg-type]
+    pictures = [StoredImage(name, b"small") for name in present]  # type: ignore[arg-type]
     vector = known.pop("vector", embedding(id_))
     return Item(id=id_, embedding=vector, digest=id_, pictures=pictures, **known)
 
@@ -309,14 +309,14 @@ def test_a_segment_of_two_modalities_needs_both() -> None:
         Segment("rgb+nir", "head", 8, 12),
     )
     segments = Segments(replace(card, segments=parts))
-    assert segments.columns(mask_of(["rgb"])).tolist() == [True] * 4 + [False] * 8
-    assert segments.columns(mask_of(["rgb", "nir"])).all()
-    assert not segments.columns(mask_of(["tir"])).any()
+    assert segments.columns(make_mask(["rgb"])).tolist() == [True] * 4 + [False] * 8
+    assert segments.columns(make_mask(["rgb", "nir"])).all()
+    assert not segments.columns(make_mask(["tir"])).any()
 
 
 @pytest.mark.parametrize("text", [None, "", "now", "2026-13-01", "12:00"])
 def test_what_is_no_time(text: str | None) -> None:
-    assert instant_of(text) is None
+    assert parse_instant(text) is None
 
 
 def test_a_filter_that_one_in_ten_thousand_passes(

@@ -17,7 +17,7 @@ from tests.gallery.crash_worker import NoNetwork, indexed, item, nearest
 from tests.gallery.test_durability import filled, wait_until_erased
 from tests.gallery.test_erasure import small_disk
 from trireid.gallery import Gallery, Hit, index_source
-from trireid.gallery.items import Item, StoredPicture
+from trireid.gallery.items import Item, StoredImage
 from trireid.gallery.limits import MAX_ANSWER, MAX_ATTRIBUTES, limit_answer
 from trireid.gallery.reserve import RESERVE, SIZE, disk_full, keep_reserve
 from trireid.gallery.store import FILE
@@ -112,7 +112,7 @@ def test_a_full_disk_is_507_and_names_no_folder_of_the_server() -> None:
 
 
 def large(numbers: Sequence[int]) -> list[Item]:
-    pictures = [StoredPicture("rgb", b"x" * 40_000)]
+    pictures = [StoredImage("rgb", b"x" * 40_000)]
     return [replace(item(f"i{n}", f"person {n % 4}"), pictures=pictures) for n in numbers]
 
 

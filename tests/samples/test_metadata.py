@@ -6,9 +6,9 @@ from dataclasses import fields
 
 import pytest
 
+from trireid.gallery.filters import COLUMNS
 from trireid.gallery.items import Item, ItemRecord
 from trireid.gallery.schema import SCHEMA
-from trireid.gallery.where import COLUMNS
 from trireid.samples import ItemMetadata, Sample, TrireidError
 from trireid.samples.metadata import METADATA, TEXTS
 from trireid.samples.readers import columns

@@ -22,7 +22,7 @@ import trireid.cli
 from tests.serving.conftest import TOKENS, Server, filled
 from tests.serving.test_service import files
 from trireid.gallery import Gallery
-from trireid.gallery.actor import acting, current_actor, note_replaced
+from trireid.gallery.actor import act_as, current_actor, note_replaced
 from trireid.inference import Embedder
 from trireid.samples.errors import AuditError, ConfigError, ItemExistsError, StoreError
 from trireid.serving.access import Principal
@@ -266,7 +266,7 @@ def test_a_change_at_the_command_line_is_its_users(monkeypatch: pytest.MonkeyPat
     actor = current_actor()
     assert (actor["uid"], actor["sudo"]) == (os.getuid(), "bob")
     assert actor["user"] != "forged"
-    with acting(caller="ann", client=None):
+    with act_as(caller="ann", client=None):
         assert current_actor() == {"caller": "ann"}
 
 

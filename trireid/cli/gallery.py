@@ -234,7 +234,7 @@ def audit(folder: GalleryFolder, out: Output) -> None:
 
     with closing(Store(_check_gallery(folder))) as store:
         entries: list[dict[str, Any]] = [
-            {"at": at, "action": action, "what": what} for at, action, what in store.audited()
+            {"at": at, "action": action, "what": what} for at, action, what in store.read_audit()
         ]
     out.result({"audit": entries}, *(_describe_entry(**entry) for entry in entries))
 
@@ -284,7 +284,7 @@ def reembed(
 
 def _check_gallery(folder: Path) -> Path:
     """Return the folder; raises TrireidError if it is not a gallery."""
-    from trireid.gallery.place import meta_of
+    from trireid.gallery.metadata import read_meta
 
-    meta_of(folder)
+    read_meta(folder)
     return folder

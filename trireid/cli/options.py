@@ -98,14 +98,14 @@ class Checkpoint:
         Raises:
             TrireidError: An option is given, and there is not a gallery that names a checkpoint.
         """
-        from trireid.gallery import artifact_of, is_gallery
+        from trireid.gallery import is_gallery, read_artifact_path
 
         option = next((f"--{name}" for name, value in vars(self).items() if value), None)
         if option is None:
             return None
         if not is_gallery(gallery):
             raise TrireidError(f"{option} is for a checkpoint: name it, too (--model FILE)", option)
-        return artifact_of(gallery)
+        return read_artifact_path(gallery)
 
 
 @dataclass(frozen=True)

@@ -50,23 +50,23 @@ def is_gallery(path: str | PathLike[str]) -> bool:
     return (Path(path) / FILE).is_file()
 
 
-def artifact_of(path: str | PathLike[str]) -> Path:
+def read_artifact_path(path: str | PathLike[str]) -> Path:
     """The artifact file that a gallery was filled with.
 
     Raises GalleryError where the folder holds no gallery.
     """
-    return artifact_path(meta_of(Path(path)))
+    return artifact_path(read_meta(Path(path)))
 
 
-def fingerprint_of(path: str | PathLike[str]) -> str:
+def read_fingerprint(path: str | PathLike[str]) -> str:
     """The fingerprint of the network that a gallery was filled with.
 
     Raises GalleryError where it holds no gallery.
     """
-    return meta_of(Path(path))["fingerprint"]
+    return read_meta(Path(path))["fingerprint"]
 
 
-def description(embedder: Embedder) -> dict[str, str]:
+def describe_network(embedder: Embedder) -> dict[str, str]:
     """What a gallery records of its network."""
     card = embedder.card
     return {
@@ -78,7 +78,7 @@ def description(embedder: Embedder) -> dict[str, str]:
     }
 
 
-def recorded_kind(meta: Mapping[str, str]) -> Kind | None:
+def get_recorded_kind(meta: Mapping[str, str]) -> Kind | None:
     """What a gallery's network is for, which its items without a kind of their own are;
 
     None if that is not recorded.
@@ -88,10 +88,10 @@ def recorded_kind(meta: Mapping[str, str]) -> Kind | None:
     return next((kind for kind in KINDS if kind == recorded), None)
 
 
-def meta_of(folder: Path) -> dict[str, str]:
+def read_meta(folder: Path) -> dict[str, str]:
     """What is recorded of a gallery. Raises GalleryError where the folder holds none."""
     if not is_gallery(folder):
-        raise no_gallery(folder)
+        raise make_no_gallery_error(folder)
     store = Store(folder)
     try:
         return store.meta()
@@ -99,7 +99,7 @@ def meta_of(folder: Path) -> dict[str, str]:
         store.close()
 
 
-def settled(folder: Path, given: Mapping[str, str | None]) -> dict[str, str]:
+def update_settings(folder: Path, given: Mapping[str, str | None]) -> dict[str, str]:
     """What is recorded of a gallery, with the settings that are given now."""
     store = Store(folder)
     try:
@@ -109,7 +109,7 @@ def settled(folder: Path, given: Mapping[str, str | None]) -> dict[str, str]:
             for name, value in given.items()
             if value is not None and meta.get(name) != value
         }
-        settings_of({**meta, **changed})
+        parse_settings({**meta, **changed})
         if "thermal" in changed and store.run("SELECT 1 FROM items LIMIT 1"):
             raise GalleryError(
                 f"{folder}: thermal: its items were read by {meta.get('thermal', 'auto')}, so that they and queries would not"
@@ -125,7 +125,7 @@ def settled(folder: Path, given: Mapping[str, str | None]) -> dict[str, str]:
         store.close()
 
 
-def settings_of(meta: Mapping[str, str]) -> Settings:
+def parse_settings(meta: Mapping[str, str]) -> Settings:
     """The settings that are recorded of a gallery."""
     thermal = Depth.parse(meta.get("thermal", "auto"))
     return Settings(meta.get("memory", "float32"), float(meta.get("recall", "0.99")), thermal)
@@ -142,7 +142,7 @@ def check_network(folder: Path, meta: Mapping[str, str], embedder: Embedder) -> 
         )
 
 
-def refuse_foreign(folder: Path) -> None:
+def refuse_other_folder(folder: Path) -> None:
     """A gallery is only ever made in a new or empty folder: no folder of the user's is littered by
     a slip.
 
@@ -156,7 +156,7 @@ def refuse_foreign(folder: Path) -> None:
         )
 
 
-def no_gallery(folder: Path) -> GalleryError:
+def make_no_gallery_error(folder: Path) -> GalleryError:
     """The error for a folder that holds no gallery."""
     return GalleryError(
         f"{folder}: no gallery there; fill one with `trireid index SOURCE --gallery {folder}`",

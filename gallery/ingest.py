@@ -9,8 +9,8 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, fields
 from typing import Any
 
-from trireid.gallery.merging import mark_of
-from trireid.gallery.pictures import PreparedSample, digest, prepare, references, with_contents
+from trireid.gallery.images import PreparedSample, digest, prepare, references, with_contents
+from trireid.gallery.merging import make_mark
 from trireid.inference.card import Card
 from trireid.inference.embedder import Cameras, Images, Present, pixels
 from trireid.samples import Sample, TrireidError
@@ -35,7 +35,7 @@ class Prepared:
     inputs: tuple[Images, Cameras, Present] | None = None
 
 
-class Preparation:
+class Ingest:
     """Prepares entries for one network, for many threads at once.
 
     `is_known`: whether a sample need not even be read. Samples whose mark is a known one are not
@@ -66,14 +66,14 @@ class Preparation:
             if self._is_known(entry.sample):
                 return Prepared(entry)
             with FILES.part(_bytes_on_disk(entry.sample)), reading_images(self._notes):
-                return self._prepared(entry, entry.sample)
+                return self._prepare(entry, entry.sample)
         except TrireidError as fault:
             return Prepared(entry, fault.message)
 
-    def _prepared(self, entry: Entry, sample: Sample) -> Prepared:
+    def _prepare(self, entry: Entry, sample: Sample) -> Prepared:
         held = with_contents(sample)
         content_digest = digest(held)
-        if mark_of(content_digest, sample.camera, self._card.cameras > 0) in self._known_marks:
+        if make_mark(content_digest, sample.camera, self._card.cameras > 0) in self._known_marks:
             known: dict[str, Any] = {
                 each.name: getattr(sample, each.name) for each in fields(Sample)
             }

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from trireid.gallery.items import StoredPicture
+from trireid.gallery.items import StoredImage
 from trireid.samples import Modality, Picture, Sample, pixels
 from trireid.samples.decoding import Pixels, Size, decoded, field_of
 from trireid.samples.files import read_image_file
@@ -31,11 +31,11 @@ class PreparedSample(Sample):
     """A sample whose images were read and decoded already, with the results, so that neither is
     done again.
 
-    `content_digest`: what `digest` gives; `stored`: what `stored_pictures` gives.
+    `content_digest`: what `digest` gives; `stored`: what `make_stored_images` gives.
     """
 
     content_digest: str
-    stored: Sequence[StoredPicture]
+    stored: Sequence[StoredImage]
 
 
 def prepare(
@@ -59,7 +59,7 @@ def prepare(
     """
     stored, shown = [], {}
     for modality in sample.present:
-        image, shown[str(modality)] = _stored(modality, sample, held, keep, size)
+        image, shown[str(modality)] = _store_image(modality, sample, held, keep, size)
         stored.append(image)
     known: dict[str, Any] = {each.name: getattr(sample, each.name) for each in fields(Sample)}
     pixels_only: dict[str, Any] = shown
@@ -81,7 +81,7 @@ def with_contents(sample: Sample) -> Sample:
     return replace(sample, **contents)
 
 
-def stored_pictures(sample: Sample, keep: bool) -> Sequence[StoredPicture]:
+def make_stored_images(sample: Sample, keep: bool) -> Sequence[StoredImage]:
     """A sample's images as the store takes them. `keep`: hold the bytes inside (arrays and images
     as PNG).
 
@@ -91,7 +91,7 @@ def stored_pictures(sample: Sample, keep: bool) -> Sequence[StoredPicture]:
     if isinstance(sample, PreparedSample):
         return sample.stored
     held = with_contents(sample)
-    return [_stored(modality, sample, held, keep)[0] for modality in sample.present]
+    return [_store_image(modality, sample, held, keep)[0] for modality in sample.present]
 
 
 def digest(sample: Sample) -> str:
@@ -112,7 +112,7 @@ def digest(sample: Sample) -> str:
     return total.hexdigest()
 
 
-def references(sample: Sample) -> Sequence[StoredPicture]:
+def references(sample: Sample) -> Sequence[StoredImage]:
     """Return where a sample's images are, without thumbnails, for an item that has them already."""
     return [_reference(modality, sample.picture(modality)) for modality in sample.present]
 
@@ -134,25 +134,25 @@ def thumbnail(image: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def _stored(
+def _store_image(
     modality: Modality, sample: Sample, held: Sample, keep: bool, size: Size | None = None
-) -> tuple[StoredPicture, Pixels | None]:
+) -> tuple[StoredImage, Pixels | None]:
     """An image as the store takes it, and its pixels in a size, if one is given."""
     given, picture = sample.picture(modality), held.picture(modality)
     assert given is not None
     assert picture is not None
     with decoded(picture, field_of(modality, given)) as image:
-        data = _encoded(picture, image) if keep else None
+        data = _encode(picture, image) if keep else None
         stored = replace(_reference(modality, given), thumbnail=thumbnail(image), data=data)
         return stored, None if size is None else pixels(image, size)
 
 
-def _reference(modality: Modality, picture: Picture | None) -> StoredPicture:
+def _reference(modality: Modality, picture: Picture | None) -> StoredImage:
     path = os.path.abspath(picture) if isinstance(picture, str | os.PathLike) else None
-    return StoredPicture(modality, b"", path)
+    return StoredImage(modality, b"", path)
 
 
-def _encoded(picture: Picture, image: Image.Image) -> bytes:
+def _encode(picture: Picture, image: Image.Image) -> bytes:
     if isinstance(picture, bytes):
         return picture
     out = io.BytesIO()

@@ -19,7 +19,7 @@ _MOST: Final = 2.0
 _IDLE: Final = 5.0
 
 
-class Upkeep:
+class Maintenance:
     """A thread for as long as `owner`, a gallery, is open; it ends with `stop`, or when the gallery
     is collected.
     """
