@@ -81,7 +81,7 @@ def test_a_gallery_moves_to_another_network(
         _, action, what = gallery.audit()[-1]
         assert (action, what) == (
             "reembed",
-            {"from": "tiny", "to": "next", "items": 13, "by": current_actor()},
+            {"from": "tiny", "to": "successor", "items": 13, "by": current_actor()},
         )
     with pytest.raises(GalleryError, match="has embeddings of next already"):
         reembed(folder, successor)
