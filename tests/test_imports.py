@@ -144,7 +144,8 @@ for name in ("torch", "onnx", "onnxscript", "yaml_is_fine"):
     sys.modules[name] = None
 import trireid.cli
 gallery = {str(tmp_path / "g.gallery")!r}
-assert trireid.cli.main(["index", {str(tmp_path / "m.csv")!r}, "--gallery", gallery, "--model", {str(artifact)!r}]) == 0
+index = ["index", {str(tmp_path / "m.csv")!r}, "--gallery", gallery]
+assert trireid.cli.main([*index, "--model", {str(artifact)!r}]) == 0
 assert trireid.cli.main(["search", "--gallery", gallery, "--rgb", {str(tmp_path / "a.png")!r}]) == 0
 import trireid.serving.service
 """

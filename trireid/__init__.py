@@ -58,11 +58,11 @@ _load: Final = lazy_names(__name__, _MODULES)
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return _installed_version()
+        return _read_version()
     return _load(name)
 
 
-def _installed_version() -> str:
+def _read_version() -> str:
     from importlib.metadata import PackageNotFoundError, version  # 20 ms
 
     try:

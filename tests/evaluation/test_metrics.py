@@ -1,4 +1,4 @@
-"""mAP and CMC: the field's numbers on the goldens, and the definitions counted out on small runs."""
+"""mAP and CMC: the field's numbers on the goldens, and the definitions on small rankings."""
 
 from __future__ import annotations
 
