@@ -5,7 +5,7 @@ const KEY = "trireid.token";
 const IMAGES_AT_ONCE = 6;
 const ATTEMPTS = 5;
 
-/** What the server did not do, and why. `status` 0: it was not reached. */
+/** An error that the server answered. `status` 0: it was not reached. */
 export class ApiError extends Error {
   constructor(status, { code = "error", message, field = null }, retry = null, request = null) {
     super(message);

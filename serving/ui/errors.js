@@ -1,9 +1,9 @@
-// Errors, shown where they belong: beside the field, or in one line of their own.
+// Errors, shown at the field that they are about, or in one line of their own.
 
 import { ApiError } from "./api.js";
 import { byId, show } from "./dom.js";
 
-/** What to tell of an error: the server's line, and when to try again. */
+/** Describe an error: the server's line, and when to try again. */
 export function formatError(error) {
   if (!(error instanceof ApiError)) return `This page failed: ${error.message}`;
   const again = error.retry && [429, 503].includes(error.status) ? ` Try again in ${error.retry} s.` : "";

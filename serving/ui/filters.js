@@ -20,7 +20,7 @@ export class Filters {
     byId("filters").addEventListener("input", () => this.count());
   }
 
-  /** What `/search` takes as `where`, or null. Raises FieldError. */
+  /** Read the filters as `/search` takes them in `where`, or null. Raises FieldError. */
   where() {
     const where = {};
     for (const [name, text] of this.attributes.entries()) where[name] = eitherWay(text);
@@ -62,7 +62,7 @@ export function camerasOf(text) {
       if (!found) throw new FieldError("where-cameras", `Cameras: numbers such as 1, 3-5, not ${part}`);
       const [first, last] = [Number(found[1]), Number(found[2] ?? found[1])];
       if (last < first || last - first >= FAR)
-        throw new FieldError("where-cameras", `Cameras: ${part} is no range of up to ${FAR}`);
+        throw new FieldError("where-cameras", `Cameras: ${part} is not a range of up to ${FAR}`);
       return Array.from({ length: last - first + 1 }, (_, index) => first + index);
     });
 }

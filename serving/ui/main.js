@@ -36,7 +36,7 @@ const results = new Results({
 const enroll = new Enroll(query, enrolled);
 const remove = new Remove(removed);
 
-// ---- Who is asking
+// ---- Caller
 
 onUnauthorized((error) => signIn(token.get() ? error.message : ""));
 
@@ -84,7 +84,7 @@ function refuse(line) {
   show(true, byId("refused"));
 }
 
-/** Take everything off the page that belongs to whoever was here. */
+/** Take everything off the page that belongs to the last caller. */
 function leave() {
   running?.abort();
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
@@ -145,7 +145,7 @@ async function refreshSizes() {
   listGalleries();
 }
 
-/** What stands where there are no hits. */
+/** The text in place of hits. */
 function nothingYet() {
   const gallery = chosen();
   const [title, line] = emptyLines(gallery);
@@ -157,7 +157,7 @@ function emptyLines(gallery) {
   if (!may("search"))
     return [
       "This token may not search",
-      may("enroll") ? "It may enroll: add images, then Enroll." : "Ask whoever runs this server for one that may.",
+      may("enroll") ? "It may enroll: add images, then Enroll." : "Ask the operator of this server for one that may.",
     ];
   if (!gallery) return ["No gallery is served", "Start the server with one: trireid serve GALLERY"];
   if (results.answer) return gallery.size ? ["No hits", "Nothing in this gallery passes the filters."] : emptyGallery(gallery);

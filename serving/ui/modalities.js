@@ -2,7 +2,7 @@
 
 export const MODALITIES = ["rgb", "nir", "tir"];
 export const LIGHT = { rgb: "visible", nir: "near infrared", tir: "thermal" };
-/** The same, where there is little room. */
+/** The same, for narrow columns. */
 export const SHORT = { rgb: "visible", nir: "near IR", tir: "thermal" };
 
 const HINTS = {

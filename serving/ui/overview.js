@@ -79,7 +79,7 @@ function chart(title, content) {
   return el("section", { class: "sheet chart", "aria-labelledby": id }, el("h2", { id, text: title }), content);
 }
 
-/** Horizontal bars: [name, items]; the shares of all items beside them. */
+/** Horizontal bars: [name, items]; the shares of all items next to them. */
 function bars(rows, all) {
   if (!rows.length) return el("p", { class: "muted", text: "Nothing is known." });
   const most = Math.max(...rows.map(([, items]) => items));

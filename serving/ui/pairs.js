@@ -62,7 +62,7 @@ export class Pairs {
   }
 }
 
-/** What a text means: true, false, a number, else itself; in quotes always text. */
+/** Parse a text: true, false, a number, else itself; in quotes always text. */
 export function valueOf(text) {
   if (/^".*"$/.test(text)) return text.slice(1, -1);
   if (text === "true" || text === "false") return text === "true";

@@ -35,7 +35,7 @@ export class Query {
     return undefined;
   }
 
-  /** Where one file goes: where its name says, else into a free slot; where there is none, a new query starts. */
+  /** Choose the slot of a file: by its name, else a free one; without a free one, a new query starts. */
   place(file) {
     const { places } = assigned([file], this.present);
     if (Object.keys(places).length) return places;
@@ -66,7 +66,7 @@ export class Query {
     byId("pick-rgb").focus();
   }
 
-  /** What a search answered of the patches it selected: drawn until the images change. */
+  /** Draw the patches that a search selected, until the images change. */
   keep(answer) {
     this.answer = answer.grid ? answer : null;
     this.overlay();

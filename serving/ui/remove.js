@@ -37,7 +37,7 @@ export class Remove {
     return byId("remove-identity").checked;
   }
 
-  /** Say what will go. What an identity has is asked of the server, with the hit's own images. */
+  /** Show what will go. The items of an identity are asked of the server, with the hit's own images. */
   async describe() {
     this.stop?.abort();
     this.stop = new AbortController();
