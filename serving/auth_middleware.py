@@ -21,10 +21,11 @@ from trireid.serving.access_control import PRINCIPAL
 from trireid.serving.errors import answer_with_status
 from trireid.serving.logs import event
 from trireid.serving.metrics import Metrics
-from trireid.serving.operations import ROUTE
 
 #: Where the request's id is in its ASGI scope.
 REQUEST_ID: Final = "trireid.request_id"
+#: The route that a request matched, as metrics name it, in its ASGI scope.
+ROUTE: Final = "trireid.route"
 #: BentoML's, and public.
 HEALTH: Final = ("/livez", "/readyz", "/healthz")
 PROTECTION: Final = {

@@ -35,7 +35,7 @@ def _operation(method: str, path: str, operation: dict[str, Any], document: dict
     ]
     if "parameters" in operation:
         rows = [
-            _row(each["name"], each["description"], each["example"], "")
+            _row(each["name"], each["description"], _example(each["schema"]), "")
             for each in operation["parameters"]
         ]
         parts.append(_table("In the path", rows))

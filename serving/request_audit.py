@@ -23,10 +23,9 @@ from trireid.samples.errors import AuditError, TrireidError
 from trireid.serving.access import Principal
 from trireid.serving.access_control import PRINCIPAL
 from trireid.serving.audit import Audit
-from trireid.serving.auth_middleware import REQUEST_ID
+from trireid.serving.auth_middleware import REQUEST_ID, ROUTE
 from trireid.serving.errors import is_internal
 from trireid.serving.logs import log
-from trireid.serving.operations import ROUTE
 from trireid.serving.schemas import Form, SearchAnswer
 
 _ENTRY_BYTES: Final = 8

@@ -21,14 +21,10 @@ class FailingGalleryService:
         raise self.error
 
 
-def answer_to(error: Exception, monkeypatch: pytest.MonkeyPatch) -> httpx.Response:
+def answer_to(error: Exception) -> httpx.Response:
     """What is answered where the service's listing fails."""
     app = create_app()
     app.state.galleries = FailingGalleryService(error)
-    monkeypatch.setattr(
-        "trireid.serving.gallery_service.GalleryService.list_galleries",
-        FailingGalleryService.list_galleries,
-    )
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -38,10 +34,8 @@ def answer_to(error: Exception, monkeypatch: pytest.MonkeyPatch) -> httpx.Respon
     return asyncio.run(ask())
 
 
-def test_a_gallery_that_others_write_to_for_long_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = answer_to(
-        GalleryLockedError("/srv/secret: another process writes", "/srv/secret"), monkeypatch
-    )
+def test_a_gallery_that_others_write_to_for_long_is_busy() -> None:
+    answer = answer_to(GalleryLockedError("/srv/secret: another process writes", "/srv/secret"))
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "busy")
     assert "retry-after" in answer.headers
     assert "secret" not in answer.text
@@ -52,10 +46,8 @@ def test_a_gallery_that_others_write_to_for_long_is_busy(monkeypatch: pytest.Mon
     [StoreError("/srv/secret: the disk is full", "/srv/secret"), KeyError("secret")],
     ids=["store", "bug"],
 )
-def test_a_fault_of_the_servers_own_tells_nothing_of_it(
-    error: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answer = answer_to(error, monkeypatch)
+def test_a_fault_of_the_servers_own_tells_nothing_of_it(error: Exception) -> None:
+    answer = answer_to(error)
     assert answer.status_code == 500
     assert answer.json()["error"]["code"] == "internal"
     assert "secret" not in answer.text

@@ -29,10 +29,9 @@ from trireid.serving.access import Principal
 from trireid.serving.access_control import PRINCIPAL
 from trireid.serving.app import create_app
 from trireid.serving.audit import Audit
-from trireid.serving.auth_middleware import REQUEST_ID
+from trireid.serving.auth_middleware import REQUEST_ID, ROUTE
 from trireid.serving.gallery_service import GalleryService
 from trireid.serving.logs import log
-from trireid.serving.operations import ROUTE
 from trireid.serving.request_audit import RequestAudit
 from trireid.serving.settings import ServerSettings
 

@@ -102,9 +102,7 @@ def asked(
     headers: dict[str, str] | None = None,
 ) -> list[httpx.Response]:
     """The answers to requests that come at the same time."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("trireid.serving.app.GalleryService.embed", SlowGalleryService.embed)
-        app = create_app(limits)
+    app = create_app(limits)
     app.state.galleries = service
 
     async def ask() -> list[httpx.Response]:

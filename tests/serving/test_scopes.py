@@ -21,7 +21,7 @@ from trireid.gallery import Gallery
 from trireid.inference import Embedder, load_artifact
 from trireid.samples import ConfigError
 from trireid.serving.access import Grant, Scope, TokenStore
-from trireid.serving.operations import OPERATIONS
+from trireid.serving.routes import OperationRoute, router
 
 #: Spellings of a path that a router, a proxy or a check of prefixes may read in different ways.
 SPELLINGS: dict[str, Callable[[str], str]] = {
@@ -91,17 +91,16 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.path)
+@pytest.mark.parametrize("route", router.routes, ids=lambda route: route.path)
 def test_no_spelling_of_a_path_reaches_an_operation_without_its_scope(
-    guarded: Server, operation: Any
+    guarded: Server, route: OperationRoute
 ) -> None:
-    path, method = fill(operation.path), operation.methods[0]
+    path, method = fill(route.path), "GET" if "GET" in (route.methods or ()) else "POST"
+    needed = next(iter(route.security_scopes), None)
     for name, (scope, _) in TOKENS.items():
-        may = operation.scope is None or scope in (operation.scope, "admin")
+        may = needed is None or scope in (needed, "admin")
         for spelling, spell in SPELLINGS.items():
-            status = ask(
-                guarded, method, spell(path), bearer(name), **BODIES.get(operation.path, {})
-            )
+            status = ask(guarded, method, spell(path), bearer(name), **BODIES.get(route.path, {}))
             if spelling in SAME:
                 assert status == (200 if may else 403), (spelling, name)
             else:
@@ -113,7 +112,7 @@ def test_no_spelling_of_a_path_reaches_an_operation_without_its_scope(
                     status,
                 )
     for spell in SPELLINGS.values():
-        assert ask(guarded, method, spell(path), {}, **BODIES.get(operation.path, {})) in (
+        assert ask(guarded, method, spell(path), {}, **BODIES.get(route.path, {})) in (
             400,
             401,
             404,
