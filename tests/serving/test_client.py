@@ -436,3 +436,24 @@ def test_a_server_that_refuses_or_is_away_is_one_clear_line(
         == 1
     )
     assert "no answer" in capsys.readouterr().err
+
+
+def test_the_example_of_the_async_client(server: Server, tmp_path: Path) -> None:
+    Image.fromarray(make_pixels(15)).save(tmp_path / "q.png")
+    script = ROOT / "examples" / "async_client.py"
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(script),
+            str(server.client.base_url),
+            "people",
+            str(tmp_path / "q.png"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("image 0: ")
+    assert "no hits" not in done.stdout
