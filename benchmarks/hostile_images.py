@@ -126,7 +126,7 @@ def _post(server: Served, path: str, files: Mapping[str, bytes]) -> httpx.Respon
 @contextmanager
 def _search_steadily(server: Served, ordinary: Sample) -> Iterator[Others]:
     others, over = Others(), threading.Event()
-    images = {str(name): ordinary.picture(name) for name in ordinary.present}
+    images = {str(name): ordinary.image(name) for name in ordinary.present}
     files = {name: content for name, content in images.items() if isinstance(content, bytes)}
 
     def search() -> None:

@@ -72,7 +72,7 @@ def draw(folder: Path, form: str, count: int) -> Source:
     a camera's.
     """
     crops = [
-        {m: Image.fromarray(np.asarray(s.picture(m))) for m in MODALITIES} for s in _crops(count)
+        {m: Image.fromarray(np.asarray(s.image(m))) for m in MODALITIES} for s in _crops(count)
     ]
     for modality in MODALITIES:
         (folder / modality).mkdir()
@@ -149,7 +149,7 @@ def measure_preparing(source: Source, size: tuple[int, int]) -> dict[str, float]
     }
     for entry, _ in zip(source, range(60), strict=False):
         assert entry.sample is not None
-        paths = [Path(str(entry.sample.picture(modality))) for modality in MODALITIES]
+        paths = [Path(str(entry.sample.image(modality))) for modality in MODALITIES]
         images = [decode(path) for path in paths]
         parts: dict[str, Callable[[], object]] = {
             "read and hash": partial(digest, entry.sample),

@@ -29,8 +29,8 @@ from trireid.gallery.store import Store
 from trireid.inference import load_artifact
 from trireid.inference.embedded import default_artifact
 from trireid.samples import KINDS, ConfigError, GalleryError, Kind
+from trireid.samples.atomic_write import make_private
 from trireid.samples.cache_folder import cache_folder, temporary_folder
-from trireid.samples.durable import make_private
 from trireid.samples.sources import open_source
 
 log = logging.getLogger("trireid")

@@ -14,7 +14,7 @@ from typing import Any
 from trireid.export.report import Report
 from trireid.inference.content import report_path
 from trireid.samples import ArtifactError, VerificationError
-from trireid.samples.durable import draft_of, write_whole
+from trireid.samples.atomic_write import replace_file, write_atomic
 
 
 def check_target(target: Path, suffix: str, others: Sequence[str]) -> None:
@@ -70,7 +70,7 @@ def ship(
         OSError: It cannot be written.
     """
     # both files are the new ones, or neither is
-    with draft_of(report_path(target)) as temporary_report, draft_of(target) as temporary:
+    with replace_file(report_path(target)) as temporary_report, replace_file(target) as temporary:
         write(temporary)
         digest = _hash_file(temporary)
         report = verify(temporary)
@@ -84,7 +84,7 @@ def ship(
         values = {**report.to_json(), "figures": report.figures(), "artifact": artifact}
         text = json.dumps(values, indent=2).encode()
         if not report.holds:
-            write_whole(report_path(target), text)
+            write_atomic(report_path(target), text)
             raise _describe_failure(target, report)
         temporary_report.write_bytes(text)
     return report

@@ -23,8 +23,8 @@ from trireid.inference.tensorrt.library import Library, load_library, one_line
 from trireid.inference.tensorrt.plan import Gpu, Plan, Profile, write_plan
 from trireid.inference.tensorrt.runtime import load_plan
 from trireid.samples import ArtifactError
+from trireid.samples.atomic_write import write_atomic
 from trireid.samples.cache_folder import cache_folder
-from trireid.samples.durable import write_whole
 
 DEFAULT_PROFILE: Final = Profile(1, 8, 32)
 #: Precisions of which TensorRT builds engines.
@@ -255,6 +255,6 @@ def _save_cache(config: Any, path: Path) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, bytes(config.get_timing_cache().serialize()))
+        write_atomic(path, bytes(config.get_timing_cache().serialize()))
     except OSError as error:
         log.warning("%s: the timing cache cannot be written: %s", path, error.strerror)

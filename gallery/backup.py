@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from trireid.gallery.store import FILE, Store
-from trireid.samples.durable import draft_folder, write_private
+from trireid.samples.atomic_write import fill_folder, write_private
 
 
 def back_up(folder: Path, target: Path) -> int:
@@ -24,7 +24,7 @@ def back_up(folder: Path, target: Path) -> int:
         GalleryError: There is no gallery, it is damaged, or `target` is not empty.
         OSError: The copy cannot be written.
     """
-    with closing(Store(folder)) as store, draft_folder(target, last=FILE) as draft:
+    with closing(Store(folder)) as store, fill_folder(target, last=FILE) as draft:
         store.meta()
         write_private(draft / FILE, b"")
         return store.copy_to(draft / FILE)

@@ -19,9 +19,9 @@ from trireid.gallery.filters import COLUMNS, Condition
 from trireid.gallery.items import ItemRecord, StoredImage
 from trireid.gallery.store import Store
 from trireid.samples import MODALITIES, Modality
+from trireid.samples.atomic_write import fill_folder, make_private, replace_file, write_private
 from trireid.samples.cells import write_text, write_value
 from trireid.samples.decoding import examine
-from trireid.samples.durable import draft_folder, draft_of, make_private, write_private
 from trireid.samples.errors import ImageError, MissingImageError
 from trireid.samples.files import is_regular, read_image_file
 from trireid.samples.readers.columns import write_header
@@ -65,7 +65,7 @@ def export(folder: Path, target: Path) -> int:
             return picture.path
         return None if picture.data is None else _write_image(draft, key, picture, picture.data)
 
-    with closing(Store(folder)) as store, draft_folder(target, last=MANIFEST) as draft:
+    with closing(Store(folder)) as store, fill_folder(target, last=MANIFEST) as draft:
         return _write_items(store, draft, ("1", []), place)
 
 
@@ -92,7 +92,7 @@ def export_person(folder: Path, condition: Condition, target: Path) -> tuple[int
             return None
         return _write_image(draft, key, picture, data)
 
-    with closing(Store(folder)) as store, draft_folder(target, last=MANIFEST) as draft:
+    with closing(Store(folder)) as store, fill_folder(target, last=MANIFEST) as draft:
         return _write_items(store, draft, condition, place), missing
 
 
@@ -132,7 +132,7 @@ def _write_items(store: Store, draft: Path, condition: Condition, place: Place) 
                     picture.modality: place(draft, key, picture) for picture in store.pictures(key)
                 }
                 rows.append((_fields(known[key], placed), known[key].attributes))
-    with draft_of(draft / EMBEDDINGS, private=True) as path, path.open("wb") as file:
+    with replace_file(draft / EMBEDDINGS, private=True) as path, path.open("wb") as file:
         np.save(file, embeddings)
     _write_manifest(draft / MANIFEST, rows)
     return len(rows)
@@ -172,7 +172,7 @@ def _write_manifest(path: Path, rows: list[Row]) -> None:
     columns = _columns({name for _, attributes in rows for name in attributes})
     first = [*MODALITIES, *COLUMNS]
     with (
-        draft_of(path, private=True) as draft,
+        replace_file(path, private=True) as draft,
         draft.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, [*first, *columns.values()], restval="")

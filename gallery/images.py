@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from trireid.gallery.items import StoredImage
-from trireid.samples import Modality, Picture, Sample, pixels
+from trireid.samples import ImageInput, Modality, Sample, pixels
 from trireid.samples.decoding import Pixels, Size, decoded, field_of
 from trireid.samples.files import read_image_file
 
@@ -75,7 +75,7 @@ def with_contents(sample: Sample) -> Sample:
     """
     contents: dict[str, Any] = {}
     for modality in sample.present:
-        picture = sample.picture(modality)
+        picture = sample.image(modality)
         if isinstance(picture, str | os.PathLike):
             contents[modality] = read_image_file(picture, field_of(modality, picture))
     return replace(sample, **contents)
@@ -104,7 +104,7 @@ def digest(sample: Sample) -> str:
         return sample.content_digest
     total = hashlib.sha256()
     for modality in sample.present:
-        picture = sample.picture(modality)
+        picture = sample.image(modality)
         assert picture is not None
         data = _bytes(picture)
         total.update(f"{modality} {len(data)} ".encode())
@@ -114,7 +114,7 @@ def digest(sample: Sample) -> str:
 
 def references(sample: Sample) -> Sequence[StoredImage]:
     """Return where a sample's images are, without thumbnails, for an item that has them already."""
-    return [_reference(modality, sample.picture(modality)) for modality in sample.present]
+    return [_reference(modality, sample.image(modality)) for modality in sample.present]
 
 
 def thumbnail(image: Image.Image) -> bytes:
@@ -138,7 +138,7 @@ def _store_image(
     modality: Modality, sample: Sample, held: Sample, keep: bool, size: Size | None = None
 ) -> tuple[StoredImage, Pixels | None]:
     """An image as the store takes it, and its pixels in a size, if one is given."""
-    given, picture = sample.picture(modality), held.picture(modality)
+    given, picture = sample.image(modality), held.image(modality)
     assert given is not None
     assert picture is not None
     with decoded(picture, field_of(modality, given)) as image:
@@ -147,12 +147,12 @@ def _store_image(
         return stored, None if size is None else pixels(image, size)
 
 
-def _reference(modality: Modality, picture: Picture | None) -> StoredImage:
+def _reference(modality: Modality, picture: ImageInput | None) -> StoredImage:
     path = os.path.abspath(picture) if isinstance(picture, str | os.PathLike) else None
     return StoredImage(modality, b"", path)
 
 
-def _encode(picture: Picture, image: Image.Image) -> bytes:
+def _encode(picture: ImageInput, image: Image.Image) -> bytes:
     if isinstance(picture, bytes):
         return picture
     out = io.BytesIO()
@@ -160,7 +160,7 @@ def _encode(picture: Picture, image: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def _bytes(picture: Picture) -> bytes:
+def _bytes(picture: ImageInput) -> bytes:
     if isinstance(picture, bytes | str | os.PathLike):
         return read_image_file(picture)
     array = np.asarray(picture)

@@ -19,7 +19,7 @@ from trireid.gallery.index import IndexSnapshot, VectorIndex, serialization
 from trireid.gallery.items import LogPosition
 from trireid.gallery.store import Store
 from trireid.samples import GalleryError
-from trireid.samples.durable import sync_folder
+from trireid.samples.atomic_write import sync_folder
 
 INDEX_CACHE: Final = "gallery.index"
 

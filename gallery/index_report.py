@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from trireid.samples import GalleryError
+from trireid.samples.atomic_write import make_private, replace_file
 from trireid.samples.cells import write_text
-from trireid.samples.durable import draft_of, make_private
 from trireid.samples.source import NotUsed
 
 
@@ -72,7 +72,7 @@ class IndexReport:
         make_private(folder)
         path = folder / f"index-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.csv"
         with (
-            draft_of(path, private=True) as draft,
+            replace_file(path, private=True) as draft,
             draft.open("w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.writer(file)

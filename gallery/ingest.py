@@ -88,6 +88,6 @@ class Ingest:
 def _bytes_on_disk(sample: Sample) -> int:
     """Of a sample's files; of one that cannot be looked at nothing, for reading it will fail."""
     paths = (
-        path for path in map(sample.picture, sample.present) if isinstance(path, str | os.PathLike)
+        path for path in map(sample.image, sample.present) if isinstance(path, str | os.PathLike)
     )
     return sum(os.stat(path).st_size for path in paths if os.path.exists(path))

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
-from trireid.samples.durable import PRIVATE_FILE
+from trireid.samples.atomic_write import PRIVATE_FILE
 from trireid.samples.errors import DiskFullError
 
 RESERVE: Final = "gallery.db.reserve"

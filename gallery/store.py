@@ -51,7 +51,7 @@ from trireid.gallery.stored_values import (
     make_damage_error,
 )
 from trireid.samples import MODALITIES
-from trireid.samples.durable import make_private, sync, sync_folder, write_private
+from trireid.samples.atomic_write import make_private, sync, sync_folder, write_private
 from trireid.samples.errors import (
     GalleryLockedError,
     GalleryMovedError,

@@ -20,8 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from trireid.samples.atomic_write import make_private, replace_file
 from trireid.samples.cache_folder import cache_folder
-from trireid.samples.durable import draft_of, make_private
 
 #: Smaller files are read each time.
 LARGE: Final = 32 << 20
@@ -97,5 +97,5 @@ def _write(known: dict[str, str]) -> None:
     newest = dict(list(known.items())[-_ENTRIES:])
     with suppress(OSError):
         make_private(_path().parent)
-        with draft_of(_path(), private=True) as draft, draft.open("w") as file:
+        with replace_file(_path(), private=True) as draft, draft.open("w") as file:
             json.dump(newest, file)

@@ -16,7 +16,7 @@ from trireid.inference.card import Card
 from trireid.inference.evaluate_artifact import Evaluation
 from trireid.inference.retrieval import Row
 from trireid.samples import MODALITIES, to_batch
-from trireid.samples.durable import write_whole
+from trireid.samples.atomic_write import write_atomic
 from trireid.samples.source import Source
 
 QUERIES: Final = 5
@@ -100,7 +100,7 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
     if path.exists() and not path.is_file():  # a pipe, or /dev/stdout
         path.write_text(text, encoding="utf-8")
     else:
-        write_whole(path, text.encode())
+        write_atomic(path, text.encode())
 
 
 def draw(folder: Path, evaluation: Evaluation) -> None:

@@ -13,16 +13,16 @@ from trireid.samples.errors import PictureError as PictureError
 if TYPE_CHECKING:
     from trireid.samples.decoding import Batch, decode, pixels, to_batch
     from trireid.samples.metadata import KINDS, ItemMetadata, Kind
-    from trireid.samples.sample import MODALITIES, Modality, Picture, Sample
+    from trireid.samples.sample import MODALITIES, ImageInput, Modality, Sample
 
 __all__ = [
     "KINDS",
     "MODALITIES",
     "Batch",
+    "ImageInput",
     "ItemMetadata",
     "Kind",
     "Modality",
-    "Picture",
     "Sample",
     "decode",
     "pixels",
@@ -36,7 +36,7 @@ _MODULES: Final = {
     "Kind": "trireid.samples.metadata",
     "MODALITIES": "trireid.samples.sample",
     "Modality": "trireid.samples.sample",
-    "Picture": "trireid.samples.sample",
+    "ImageInput": "trireid.samples.sample",
     "Sample": "trireid.samples.sample",
     "decode": "trireid.samples.decoding",
     "pixels": "trireid.samples.decoding",

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from trireid.samples.durable import PRIVATE_FOLDER
+from trireid.samples.atomic_write import PRIVATE_FOLDER
 
 _NAME: Final = "trireid"
 

@@ -29,7 +29,7 @@ from trireid.samples.errors import (
 from trireid.samples.files import MAX_PIXELS, read_image_file
 from trireid.samples.fitting import Fit, fit_image
 from trireid.samples.rendering import narrow_noted, render, upright_copy
-from trireid.samples.sample import MODALITIES, Modality, Picture, Sample
+from trireid.samples.sample import MODALITIES, ImageInput, Modality, Sample
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 MIN_SIDE: Final = 8
@@ -64,7 +64,7 @@ class Batch:
     present: NDArray[np.bool_]
 
 
-def decode(picture: Picture, field: str | None = None) -> Image.Image:
+def decode(picture: ImageInput, field: str | None = None) -> Image.Image:
     """Decode an image in any form to an upright 8-bit RGB image.
 
     EXIF orientation is applied; grey, palette, CMYK and 16-bit (see `trireid.samples.depth`) images
@@ -83,7 +83,7 @@ def decode(picture: Picture, field: str | None = None) -> Image.Image:
 
 
 @contextmanager
-def decoded(picture: Picture, field: str | None = None) -> Iterator[Image.Image]:
+def decoded(picture: ImageInput, field: str | None = None) -> Iterator[Image.Image]:
     """As `decode`, with the image's share of this process's memory and cores held while the block
     runs.
     """
@@ -112,7 +112,7 @@ def examine(data: bytes, field: str | None = None) -> Container:
     reader = reader_of(data)
     if reader is None:
         raise ImageFormatError(
-            f"{_named(field)}not a picture we read; send {', '.join(FORMATS)}", field
+            f"{_named(field)}not an image that is read; send {', '.join(FORMATS)}", field
         )
     with naming(field):
         container = reader(data)
@@ -172,9 +172,9 @@ def to_batch(samples: Sequence[Sample], to: Size) -> Batch:
     present = np.zeros((len(samples), len(MODALITIES)), dtype=np.bool_)
     for row, sample in enumerate(samples):
         if not sample.present:
-            raise MissingImageError("no picture: give at least one of rgb, nir, tir", "rgb")
+            raise MissingImageError("no image: give at least one of rgb, nir, tir", "rgb")
         for column, modality in enumerate(MODALITIES):
-            picture = sample.picture(modality)
+            picture = sample.image(modality)
             if picture is not None:
                 images[row, column] = _fitted(picture, field_of(modality, picture), _fit(to))
                 present[row, column] = True
@@ -185,7 +185,7 @@ def _fit(to: Size) -> Fit:
     return to if isinstance(to, Fit) else Fit(to)
 
 
-def _fitted(picture: Picture, field: str, to: Fit) -> Pixels:
+def _fitted(picture: ImageInput, field: str, to: Fit) -> Pixels:
     if (
         isinstance(picture, np.ndarray)
         and picture.dtype == np.uint8
@@ -196,7 +196,7 @@ def _fitted(picture: Picture, field: str, to: Fit) -> Pixels:
         return pixels(image, to)
 
 
-def field_of(modality: Modality, picture: Picture) -> str:
+def field_of(modality: Modality, picture: ImageInput) -> str:
     """What to call a picture: its modality, and its file where it has one."""
     return (
         f"{modality} ({os.fspath(picture)})" if isinstance(picture, str | os.PathLike) else modality

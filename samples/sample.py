@@ -24,7 +24,7 @@ MODALITIES: Final[tuple[Modality, ...]] = get_args(Modality)
 
 #: A path, the bytes of an image file, a PIL image, or an array [H, W, 3] or [H, W] of uint8 or
 #: uint16.
-Picture: TypeAlias = (
+ImageInput: TypeAlias = (
     "str | PathLike[str] | bytes | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]"
 )
 
@@ -38,9 +38,9 @@ class Sample(ItemMetadata):
     """
 
     id: str | None = None
-    rgb: Picture | None = None
-    nir: Picture | None = None
-    tir: Picture | None = None
+    rgb: ImageInput | None = None
+    nir: ImageInput | None = None
+    tir: ImageInput | None = None
 
     @classmethod
     def from_bgr(
@@ -84,15 +84,15 @@ class Sample(ItemMetadata):
         }
         return cls(**image, **known)
 
-    def picture(self, modality: Modality) -> Picture | None:
-        """The picture of one modality, or None."""
-        picture: Picture | None = getattr(self, modality)
-        return picture
+    def image(self, modality: Modality) -> ImageInput | None:
+        """Return the image of one modality, or None."""
+        image: ImageInput | None = getattr(self, modality)
+        return image
 
     @property
     def present(self) -> tuple[Modality, ...]:
         """The modalities that this sample has, in the order rgb, nir, tir."""
-        return tuple(modality for modality in MODALITIES if self.picture(modality) is not None)
+        return tuple(modality for modality in MODALITIES if self.image(modality) is not None)
 
 
 def _slices(

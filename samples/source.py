@@ -92,7 +92,7 @@ def read_samples(samples: Iterable[Sample], name: str = "samples") -> Source:
 
 def _locate(sample: object, number: int) -> str:
     if isinstance(sample, Sample) and sample.present:
-        image = sample.picture(sample.present[0])
+        image = sample.image(sample.present[0])
         if isinstance(image, str | PathLike):
             return fspath(image)
     return f"sample {number}"

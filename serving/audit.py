@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from trireid.samples.durable import sync_folder
+from trireid.samples.atomic_write import sync_folder
 from trireid.samples.errors import AuditError, AuditFullError, ConfigError
 from trireid.serving.logs import event, log
 

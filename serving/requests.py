@@ -16,7 +16,7 @@ from urllib.parse import quote
 from pydantic import BaseModel
 
 from trireid.gallery.search_params import SearchParams
-from trireid.samples import Picture, Sample
+from trireid.samples import ImageInput, Sample
 from trireid.samples.errors import MissingImageError, TrireidError
 from trireid.samples.files import read_image_file
 from trireid.serving.schemas import (
@@ -135,13 +135,13 @@ def _files(sample: Sample) -> dict[str, bytes]:
     """
     if not sample.present:
         raise MissingImageError("no image: give at least one of rgb, nir, tir", "rgb")
-    images = {str(modality): sample.picture(modality) for modality in sample.present}
+    images = {str(modality): sample.image(modality) for modality in sample.present}
     return {
         modality: _file(image, modality) for modality, image in images.items() if image is not None
     }
 
 
-def _file(image: Picture, field: str) -> bytes:
+def _file(image: ImageInput, field: str) -> bytes:
     """What is a file already is sent as it is; pixels are sent as PNG, of which nothing is lost."""
     if isinstance(image, str | PathLike | bytes):
         return read_image_file(image, field)

@@ -321,7 +321,7 @@ class Error(BaseModel):
     code: str = Field(description="For programs.", examples=["format"])
     message: str = Field(
         description="For people: one line.",
-        examples=["nir: not a picture we read; send JPEG, PNG, WEBP, BMP, TIFF"],
+        examples=["nir: not an image that is read; send JPEG, PNG, WEBP, BMP, TIFF"],
     )
     field: str | None = Field(
         None, description="The field that is wrong, if it is one.", examples=["nir"]

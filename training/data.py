@@ -11,7 +11,7 @@ import numpy as np
 
 from trireid.models import NetworkConfig
 from trireid.samples import ConfigError, Sample, SourceError
-from trireid.samples.durable import draft_of
+from trireid.samples.atomic_write import replace_file
 from trireid.samples.roles import Split
 from trireid.samples.source import NotUsed
 from trireid.samples.sources import open_source
@@ -130,7 +130,7 @@ def _load_images(
             return ImageSet(held["images"], held["identities"], held["cameras"], held["present"])
     image_set = _decode(settings, source, part, network)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with draft_of(path) as temporary:
+    with replace_file(path) as temporary:
         np.savez(temporary, **vars(image_set))
     return image_set
 

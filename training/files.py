@@ -13,7 +13,7 @@ import yaml
 import trireid.models.files
 from trireid.models import to_research_yaml
 from trireid.models.pretrained import is_torchscript
-from trireid.samples.durable import draft_of, write_whole
+from trireid.samples.atomic_write import replace_file, write_atomic
 from trireid.samples.errors import CheckpointWriteError, ConfigError, NoSpaceError
 from trireid.training.settings import Settings
 
@@ -28,7 +28,7 @@ def save(content: Any, path: Path) -> None:
     Raises CheckpointWriteError where the disk is full.
     """
     try:
-        with draft_of(path) as temporary:
+        with replace_file(path) as temporary:
             torch.save(content, temporary)
     except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
         raise CheckpointWriteError(f"{path}: could not be written: {error}", str(path)) from error
@@ -36,7 +36,7 @@ def save(content: Any, path: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
-    write_whole(path, text.encode())
+    write_atomic(path, text.encode())
 
 
 def check_disk_space(folder: Path, parameters: int) -> None:

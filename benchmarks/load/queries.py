@@ -55,7 +55,7 @@ def make_queries(count: int) -> list[Sample]:
 def _as_files(sample: Sample, form: str) -> Sample:
     def file(modality: Modality) -> bytes:
         out = io.BytesIO()
-        Image.fromarray(np.asarray(sample.picture(modality))).save(out, form, quality=_QUALITY)
+        Image.fromarray(np.asarray(sample.image(modality))).save(out, form, quality=_QUALITY)
         return out.getvalue()
 
     return Sample(rgb=file("rgb"), nir=file("nir"), tir=file("tir"))
@@ -65,7 +65,7 @@ def write_request(sample: Sample, path: str = "/search") -> bytes:
     """Write a query as a client sends it: the head and a multipart body of three files and `k`."""
     parts = [_part('name="k"', str(K).encode())]
     for modality in MODALITIES:
-        image = sample.picture(modality)
+        image = sample.image(modality)
         assert isinstance(image, bytes)
         parts.append(_part(f'name="{modality}"; filename="{modality}"', image))
     body = b"".join(parts) + b"--" + _BOUNDARY + b"--\r\n"

@@ -25,7 +25,7 @@ from trireid.gallery.index.index_snapshot import IndexSnapshot
 from trireid.gallery.index.operating_point import OperatingPoint
 from trireid.gallery.index.quantization import Codec, Quantization
 from trireid.gallery.index.segment import IndexSegment
-from trireid.samples.durable import PRIVATE_FILE
+from trireid.samples.atomic_write import PRIVATE_FILE
 from trireid.samples.errors import IndexFileError
 from trireid.samples.files import open_regular
 

@@ -34,7 +34,7 @@ from trireid.gallery.index.segment import IndexSegment
 from trireid.gallery.index.selection import select
 from trireid.gallery.index.threads import ALL, threads
 from trireid.gallery.index.tuning import draw, measure
-from trireid.samples.durable import draft_of
+from trireid.samples.atomic_write import replace_file
 from trireid.samples.errors import GalleryError
 
 #: Up to this many vectors every one is compared (see docs/gallery-index.md).
@@ -233,7 +233,7 @@ class VectorIndex:
 
     def save(self, path: str | PathLike[str], extra: Mapping[str, Any] | None = None) -> None:
         """Write all to one file, whole or not at all; `extra` is JSON that comes back with it."""
-        with draft_of(Path(path), private=True) as draft:
+        with replace_file(Path(path), private=True) as draft:
             serialization.save(draft, self._now, extra or {})
 
     @classmethod

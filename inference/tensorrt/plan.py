@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final
 
 from trireid.inference.card import Card
 from trireid.samples import ArtifactError
-from trireid.samples.durable import write_whole
+from trireid.samples.atomic_write import write_atomic
 
 MAGIC: Final = b"TRIPLAN1"
 SUFFIXES: Final = (".plan", ".engine", ".trt")
@@ -80,12 +80,12 @@ class Plan:
 
 
 def write_plan(path: Path, plan: Plan, engine: bytes) -> None:
-    """Write a plan, whole or not at all. Raises as `write_whole`."""
+    """Write a plan, whole or not at all. Raises as `write_atomic`."""
     about = {"bytes": len(engine), "sha256": hashlib.sha256(engine).hexdigest()}
     values = {**asdict(plan), "card": json.loads(plan.card.to_json()), "engine": about}
     header = json.dumps(values, sort_keys=True).encode()
     front = _FRONT.pack(MAGIC, hashlib.sha256(header).digest(), len(header))
-    write_whole(path, front, header, engine)
+    write_atomic(path, front, header, engine)
 
 
 def is_plan(path: Path) -> bool:

@@ -186,7 +186,7 @@ def test_what_a_killed_export_left_is_named(tmp_path: Path, embedder: Embedder) 
     (tmp_path / "out" / ".draft-x1").mkdir(parents=True)
     with pytest.raises(
         GalleryError,
-        match=r"out: holds \.draft-x1 of an export that is at work or was cut short; delete that",
+        match=r"out: holds \.draft-x1 of an export that runs or was interrupted; delete it",
     ):
         export(tmp_path / "a.gallery", tmp_path / "out")
 

@@ -445,7 +445,7 @@ def test_indexing_sets_bad_pictures_aside_and_knows_duplicates(
     assert report.path is not None
     listed = report.path.read_text()
     assert "does not exist" in listed
-    assert "not a picture we read" in listed
+    assert "not an image that is read" in listed
     again = index_source(open_source(str(tmp_path / "m.csv")), gallery)
     assert (again.added, again.known, len(gallery)) == (0, 40, 39)
     assert index_source(open_source(str(tmp_path / "m.csv")), gallery, resume=True).added == 0

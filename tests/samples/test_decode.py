@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.conftest import encode_image, make_pixels
-from trireid.samples import Picture, Sample, decode, to_batch
+from trireid.samples import ImageInput, Sample, decode, to_batch
 from trireid.samples.errors import ImageError
 
 
@@ -43,7 +43,7 @@ def test_every_form_of_a_picture_gives_the_same_pixels(tmp_path: Path) -> None:
     data = encode_image(2)
     path = tmp_path / "a.png"
     path.write_bytes(data)
-    forms: list[Picture] = [data, path, str(path), Image.open(io.BytesIO(data)), make_pixels(2)]
+    forms: list[ImageInput] = [data, path, str(path), Image.open(io.BytesIO(data)), make_pixels(2)]
     batch = to_batch([Sample(nir=form) for form in forms], (64, 32))
     assert (batch.images[:, 1] == make_pixels(2)).all()
     assert batch.present.tolist() == [[False, True, False]] * len(forms)

@@ -54,7 +54,7 @@ def written(sample: Sample, folder: Path) -> dict[str, Path]:
     """A sample's images as PNG files `NAME_MODALITY.png`."""
     paths: dict[str, Path] = {}
     for modality in MODALITIES:
-        image = sample.picture(modality)
+        image = sample.image(modality)
         if image is not None:
             paths[modality] = folder / f"{sample.id}_{modality}.png"
             out = io.BytesIO()

@@ -372,7 +372,7 @@ def test_faults_stand_beside_their_field(
     page.until("document.body.textContent.includes('No preview')")
     page.by("go").click()
     page.until("!document.getElementById('error-nir').hidden")
-    assert page.by("error-nir").text.startswith("nir: not a picture we read")
+    assert page.by("error-nir").text.startswith("nir: not an image that is read")
     assert page.focused == "pick-nir"
     assert page.by("pick-nir").get_attribute("aria-invalid") == "true"
     page.by("clear-nir").click()

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, flushed to the disk, and then
+"""Atomic writes: a file or folder is written next to its target, flushed to the disk, and then
 renamed.
 """
 
@@ -17,16 +17,16 @@ from trireid.samples.errors import GalleryError
 #: Rights of what holds vectors, images or names of people, whatever the umask: the owner's alone.
 PRIVATE_FILE: Final = 0o600
 PRIVATE_FOLDER: Final = 0o700
-_DRAFT: Final = ".draft-"
+_TEMPORARY: Final = ".draft-"
 
 
-def write_whole(path: Path, *parts: bytes) -> None:
+def write_atomic(path: Path, *parts: bytes) -> None:
     """Write a file of these parts in one step: after a crash or on a full disk there is the old
     one, or none.
 
     Raises OSError, naming the path.
     """
-    with draft_of(path) as draft, draft.open("wb") as file:
+    with replace_file(path) as temporary, temporary.open("wb") as file:
         file.writelines(parts)
 
 
@@ -58,8 +58,8 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def draft_folder(target: Path, last: str) -> Iterator[Path]:
-    """Give a place to make the content of a new or empty folder; all of it is there, durably, when
+def fill_folder(target: Path, last: str) -> Iterator[Path]:
+    """Yield a temporary folder whose content is in a new or empty folder, flushed to the disk, when
     the block ends.
 
     It moves into `target` by name, `last` at the end: a crash leaves no folder with `last` and
@@ -72,22 +72,24 @@ def draft_folder(target: Path, last: str) -> Iterator[Path]:
     _refuse_taken(target)
     is_new = not target.exists()
     make_private(target)
-    draft, moved = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=target)), []
+    temporary, moved = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=target)), []
     try:
-        draft.chmod(PRIVATE_FOLDER)
-        yield draft
-        for each in (draft, *(path for path in draft.rglob("*") if path.is_dir())):
+        temporary.chmod(PRIVATE_FOLDER)
+        yield temporary
+        for each in (temporary, *(path for path in temporary.rglob("*") if path.is_dir())):
             sync(each)
-        for name in sorted((path.name for path in draft.iterdir()), key=lambda name: name == last):
+        for name in sorted(
+            (path.name for path in temporary.iterdir()), key=lambda name: name == last
+        ):
             if name == last:
                 sync(target)
-            os.rename(draft / name, target / name)
+            os.rename(temporary / name, target / name)
             moved.append(target / name)
-        draft.rmdir()
+        temporary.rmdir()
         for each in (target, target.parent):
             sync(each)
     except BaseException:
-        for path in (draft, *moved):
+        for path in (temporary, *moved):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         if is_new:
             target.rmdir()
@@ -95,12 +97,11 @@ def draft_folder(target: Path, last: str) -> Iterator[Path]:
 
 
 def _refuse_taken(target: Path) -> None:
-    """Raise GalleryError unless a folder is new or empty, and say so if a killed process left its
-    draft there.
-    """
-    if target.is_dir() and (left := next(target.glob(f"{_DRAFT}*"), None)) is not None:
+    """Raise GalleryError unless a folder is new or empty; name what a killed process left there."""
+    if target.is_dir() and (left := next(target.glob(f"{_TEMPORARY}*"), None)) is not None:
         raise GalleryError(
-            f"{target}: holds {left.name} of an export that is at work or was cut short; delete that, or name another folder",
+            f"{target}: holds {left.name} of an export that runs or was interrupted; delete it, or"
+            " name another folder",
             str(target),
         )
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -108,27 +109,33 @@ def _refuse_taken(target: Path) -> None:
 
 
 @contextmanager
-def draft_of(path: Path, *, private: bool = False) -> Iterator[Path]:
-    """A place to write a file to, which takes `path`'s place, durably, when the block ends; on an
-    error nothing stays.
+def replace_file(path: Path, *, private: bool = False) -> Iterator[Path]:
+    """Yield a temporary path whose file replaces `path`, flushed to the disk, when the block ends.
 
-    `private`: its owner alone may read it, whatever the umask. Raises OSError, naming `path` where
-    it names no other file, where the disk is full or the folder cannot be written to.
+    On an error the old file stays, and nothing of the new one.
+
+    Args:
+        path: The file to write.
+        private: Its owner alone may read it, whatever the umask.
+
+    Raises:
+        OSError: The disk is full, or the folder cannot be written to. It names `path`, unless it
+            names another file.
     """
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
-            draft = Path(folder) / path.name
-            yield draft
+            temporary = Path(folder) / path.name
+            yield temporary
             if private:
-                draft.chmod(PRIVATE_FILE)
-            sync(draft)
-            os.replace(draft, path)
+                temporary.chmod(PRIVATE_FILE)
+            sync(temporary)
+            os.replace(temporary, path)
         sync_folder(path.parent)
     except (
         OSError
     ) as error:  # a failed write says neither which file nor, in a temporary folder, whose
         if error.filename is not None and f".{path.name}-" not in str(error.filename):
-            raise  # another file's, as of a draft within this one
+            raise  # another file's, as in a block within this one
         raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
 
 
