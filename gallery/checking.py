@@ -34,12 +34,12 @@ _MOST_PASSED: Final = 1_000_000
 class CheckReport:
     """`items`: rows of the store;
 
-    `readable`: those that can be read whole; `faults`: a line for each thing found.
+    `readable`: those that can be read whole; `errors`: a line for each thing found.
     """
 
     items: int = 0
     readable: int = 0
-    faults: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
 
 def check(folder: Path) -> CheckReport:
@@ -59,10 +59,10 @@ def check(folder: Path) -> CheckReport:
     except VersionError as error:
         raise GalleryError(f"{folder}: {error}", str(folder)) from error
     except sqlite3.Error as error:
-        report.faults.append(f"{FILE} cannot be opened as a store: {error}")
+        report.errors.append(f"{FILE} cannot be opened as a store: {error}")
         return report
     try:
-        report.faults += _integrity(database)
+        report.errors += _integrity(database)
         meta = _meta(database, folder, report)
         if meta is not None:
             _check_items(database, report, meta)
@@ -93,11 +93,11 @@ def _meta(database: sqlite3.Connection, folder: Path, report: CheckReport) -> di
                 try:
                     read()
                 except GalleryError as error:
-                    report.faults.append(f"{FILE}: {error}")
+                    report.errors.append(f"{FILE}: {error}")
     except GalleryReadOnlyError:
         raise
     except GalleryError as error:
-        report.faults.append(f"{FILE}: what it says of itself cannot be read: {error}")
+        report.errors.append(f"{FILE}: what it says of itself cannot be read: {error}")
     return meta
 
 
@@ -123,11 +123,11 @@ def _check_items(
             continue
         report.items += 1
         known = dict(zip(("key", *COLUMNS, "present"), values, strict=True))
-        found = list(_item_faults(known, attributes, vector, pictures, dimension))
-        report.faults += found[: max(0, _SHOWN - len(report.faults))]
-        counted["items with faults"] += bool(found)
+        found = list(_find_item_errors(known, attributes, vector, pictures, dimension))
+        report.errors += found[: max(0, _SHOWN - len(report.errors))]
+        counted["items with errors"] += bool(found)
         report.readable += not found
-    report.faults += [f"{count} {what}" for what, count in counted.items() if count]
+    report.errors += [f"{count} {what}" for what, count in counted.items() if count]
 
 
 def _keys(database: sqlite3.Connection, counted: Counter[str]) -> Iterator[int]:
@@ -152,7 +152,7 @@ def _keys(database: sqlite3.Connection, counted: Counter[str]) -> Iterator[int]:
         yield key
 
 
-def _item_faults(
+def _find_item_errors(
     known: Mapping[str, Any], attributes: Any, vector: Any, pictures: list[Any], dimension: int
 ) -> Iterator[str]:
     name = known["id"] if isinstance(known["id"], str) else f"item {known['key']}"

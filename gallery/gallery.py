@@ -100,6 +100,7 @@ class Gallery:
         embedder: Embedder | None = None,
         *,
         create: bool = True,
+        quantization: str | None = None,
         memory: str | None = None,
         recall: float | None = None,
         thermal: str | None = None,
@@ -108,8 +109,9 @@ class Gallery:
         """Open a gallery; with an embedder it is created where absent (unless `create` is off),
         without one its recorded artifact is loaded.
 
-        `memory` (`float32`, `float16`, `int8`) and `recall` (of the ten nearest, 0.99 at first) are
-        remembered in the gallery where they are given, as is `thermal`, how 16-bit images are read
+        `quantization` (`float32`, `float16`, `int8`; `memory` is its old name) and `recall` (of the
+        ten nearest, 0.99 at first) are remembered in the gallery if they are given, as is
+        `thermal`, how 16-bit images are read
         (`auto`, `8bit`, `stretch`, `counts:LOW:HIGH`; see `trireid.samples.depth`). `load` opens
         the recorded artifact, and that of another network which the gallery moves to while it is
         open. Raises GalleryError where the folder holds no gallery or one of another network,
@@ -124,7 +126,11 @@ class Gallery:
         depth = None if thermal is None else str(Depth.parse(thermal))
         meta = update_settings(
             folder,
-            {"memory": memory, "recall": None if recall is None else str(recall), "thermal": depth},
+            {
+                "memory": memory if quantization is None else quantization,
+                "recall": None if recall is None else str(recall),
+                "thermal": depth,
+            },
         )
         embedder = embedder or load(artifact_path(meta))
         check_network(folder, meta, embedder)
@@ -493,7 +499,7 @@ class Gallery:
         return LiveIndex(
             self.folder,
             self.embedder.card,
-            quantization=self.settings.memory,
+            quantization=self.settings.quantization,
             recall=self.settings.recall,
         )
 

@@ -22,7 +22,7 @@ class IndexReport:
     `added`, of which `replaced` took the place of an item with the same id and other images;
     `updated`: items whose images were there, and which have other facts now; `known`: nothing new,
     of which `copies` are exact copies of other entries of this source; `embedded`: samples that the
-    network was run for; `faults`: (place, message) of each that was rejected, in the source's
+    network was run for; `rejected`: (place, message) of each that was rejected, in the source's
     order; `path`: the file that lists them, if there are any. `not_used`: what was given and is
     passed over; `notes`: how the source was read.
     """
@@ -33,7 +33,7 @@ class IndexReport:
     known: int = 0
     copies: int = 0
     embedded: int = 0
-    faults: list[tuple[str, str]] = field(default_factory=list)
+    rejected: list[tuple[str, str]] = field(default_factory=list)
     path: Path | None = None
     not_used: list[NotUsed] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -44,14 +44,14 @@ class IndexReport:
         )
         updated = f", {self.updated} updated" if self.updated else ""
         copies = f" ({self.copies} of them exact copies within the source)" if self.copies else ""
-        return f"{added}{updated}, {self.known} known{copies}, {len(self.faults)} rejected"
+        return f"{added}{updated}, {self.known} known{copies}, {len(self.rejected)} rejected"
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as `trireid index --json` prints it."""
         counts = ("added", "replaced", "updated", "known", "copies", "embedded")
         return {
             **{name: getattr(self, name) for name in counts},
-            "rejected": [{"location": place, "error": message} for place, message in self.faults],
+            "rejected": [{"location": place, "error": message} for place, message in self.rejected],
             "report": None if self.path is None else str(self.path),
             "notes": self.notes,
             "not_used": [each.to_json() for each in self.not_used],
@@ -77,5 +77,7 @@ class IndexReport:
         ):
             writer = csv.writer(file)
             writer.writerow(("location", "error"))
-            writer.writerows((write_text(place), write_text(fault)) for place, fault in self.faults)
+            writer.writerows(
+                (write_text(place), write_text(error)) for place, error in self.rejected
+            )
         self.path = path

@@ -78,7 +78,7 @@ def index_source(
             run.take(each)
         report = run.finish()
     report.not_used, report.notes = list(source.not_used), [*source.notes, *notes.lines()]
-    if report.faults:
+    if report.rejected:
         report.write(gallery.folder / REPORTS)
     return report
 
@@ -128,7 +128,7 @@ class _Run:
         )
         self._generation, self._embedder = gallery.generation, gallery.embedder
         self._report = IndexReport()
-        self._faults: list[tuple[int, str, str]] = []
+        self._rejected: list[tuple[int, str, str]] = []
         self._batch: list[_Numbered] = []
         # of the batch, by mark: those whose images are to be embedded
         self._fresh: dict[str, _Numbered] = {}
@@ -151,9 +151,9 @@ class _Run:
         """Take the next entry: it is counted as known, rejected, or waits for a batch, which is
         embedded once it is full.
         """
-        sample, fault = each[1].sample, each[1].fault
-        if fault is not None:
-            self._reject(each, fault)
+        sample, error = each[1].sample, each[1].error
+        if error is not None:
+            self._reject(each, error)
         elif sample is None:
             self._report.known += 1
             self._bar.update()
@@ -169,7 +169,7 @@ class _Run:
                 self._embed()
             else:
                 self._settle()
-        self._report.faults = [(place, fault) for _, place, fault in sorted(self._faults)]
+        self._report.rejected = [(place, error) for _, place, error in sorted(self._rejected)]
         return self._report
 
     def _mark(self, sample: PreparedSample) -> str:
@@ -210,8 +210,8 @@ class _Run:
         named = sample if sample.id is not None else replace(sample, id=entry.name or entry.place)
         try:
             item = make_item(named, embedded.get(self._mark(sample), no_embedding()), keep=False)
-        except TrireidError as fault:
-            self._reject(each, fault.message)
+        except TrireidError as error:
+            self._reject(each, error.message)
             return None
         return Offer(item, sample.id is not None, self._tells)
 
@@ -227,8 +227,8 @@ class _Run:
         writing, self._writing = self._writing, None
         try:
             merged = writing.done.result()
-        except TrireidError as fault:
-            _raise_if_no_items(fault)
+        except TrireidError as error:
+            _raise_if_no_items(error)
             for each, offer in zip(writing.batch, writing.offers, strict=True):
                 self._write_one(each, offer)
             return
@@ -238,9 +238,9 @@ class _Run:
     def _write_one(self, each: _Numbered, offer: Offer) -> None:
         try:
             (merged,) = self._merge([offer])
-        except TrireidError as fault:
-            _raise_if_no_items(fault)
-            self._reject(each, fault.message)
+        except TrireidError as error:
+            _raise_if_no_items(error)
+            self._reject(each, error.message)
             return
         self._acknowledge(each, merged)
 
@@ -276,9 +276,9 @@ class _Run:
         report.copies += outcome == "known" and merged.id in self._own
         self._own.add(merged.id)
 
-    def _reject(self, each: _Numbered, fault: str) -> None:
+    def _reject(self, each: _Numbered, error: str) -> None:
         number, prepared = each
-        self._faults.append((number, prepared.entry.place, fault))
+        self._rejected.append((number, prepared.entry.place, error))
         self._bar.update()
 
 
@@ -294,9 +294,9 @@ def _join(batch: Sequence[_Numbered]) -> tuple[Images, Cameras, Present]:
     return np.concatenate(images), np.concatenate(camera), np.concatenate(present)
 
 
-def _raise_if_no_items(fault: TrireidError) -> None:
-    """Raise a fault that is no item's: the disk is full, another process holds the store, or moves
+def _raise_if_no_items(error: TrireidError) -> None:
+    """Raise a error that is no item's: the disk is full, another process holds the store, or moves
     it to another network.
     """
-    if isinstance(fault, StoreError):
-        raise fault
+    if isinstance(error, StoreError):
+        raise error

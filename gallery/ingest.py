@@ -21,7 +21,7 @@ from trireid.samples.source import Entry
 
 @dataclass(frozen=True)
 class Prepared:
-    """An entry whose turn it is: `sample` and what the network takes of it, or `fault`, or neither
+    """An entry whose turn it is: `sample` and what the network takes of it, or `error`, or neither
     if it need not be read.
 
     `inputs` is None if an embedding of these images is there already.
@@ -30,7 +30,7 @@ class Prepared:
     """
 
     entry: Entry
-    fault: str | None = None
+    error: str | None = None
     sample: PreparedSample | None = None
     inputs: tuple[Images, Cameras, Present] | None = None
 
@@ -58,7 +58,7 @@ class Ingest:
 
     def __call__(self, entry: Entry) -> Prepared:
         """Read, recognise and decode an entry's pictures; whatever is wrong with them is told as
-        its fault.
+        its error.
         """
         if entry.sample is None:
             return Prepared(entry, entry.fault.message if entry.fault else "holds no sample")
@@ -67,8 +67,8 @@ class Ingest:
                 return Prepared(entry)
             with FILES.part(_bytes_on_disk(entry.sample)), reading_images(self._notes):
                 return self._prepare(entry, entry.sample)
-        except TrireidError as fault:
-            return Prepared(entry, fault.message)
+        except TrireidError as error:
+            return Prepared(entry, error.message)
 
     def _prepare(self, entry: Entry, sample: Sample) -> Prepared:
         held = with_contents(sample)

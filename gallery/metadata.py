@@ -22,19 +22,20 @@ SUFFIX: Final = ".gallery"
 
 @dataclass(frozen=True)
 class Settings:
-    """How a gallery's index is held: `memory` for vectors, `recall` of the ten nearest that search
+    """How a gallery's index is held: `quantization` of its vectors, `recall` of the ten nearest that search
     keeps to above the size up to which it compares every item; and `thermal`, how its 16-bit images
     are read.
     """
 
-    memory: str = "float32"
+    quantization: str = "float32"
     recall: float = 0.99
     thermal: Depth = field(default_factory=Depth)
 
     def __post_init__(self) -> None:
-        if self.memory not in tuple(Quantization):
+        if self.quantization not in tuple(Quantization):
             raise GalleryError(
-                f"memory: {self.memory!r} is not one of {', '.join(Quantization)}", "memory"
+                f"quantization: {self.quantization!r} is not one of {', '.join(Quantization)}",
+                "quantization",
             )
         if not 0 < self.recall <= 1:
             raise GalleryError(f"recall must be over 0 and at most 1, not {self.recall}", "recall")

@@ -127,10 +127,10 @@ class _Move:
         try:
             with reading_images(self.notes):
                 embeddings = self.embedder.embed([self._sample(*each) for each in items])
-        except TrireidError as fault:
+        except TrireidError as error:
             if len(items) == 1:
                 key, id_, _ = items[0]
-                lost[key] = id_, fault.message
+                lost[key] = id_, error.message
                 return []
             return [row for each in items for row in self._embed([each], lost)]
         return [(key, embedding) for (key, _, _), embedding in zip(items, embeddings, strict=True)]

@@ -83,9 +83,9 @@ def test_a_gallery_moves_to_another_network(
             "reembed",
             {"from": "tiny", "to": "successor", "items": 13, "by": current_actor()},
         )
-    with pytest.raises(GalleryError, match="has embeddings of next already"):
+    with pytest.raises(GalleryError, match="has embeddings of successor already"):
         reembed(folder, successor)
-    assert not check(folder).faults
+    assert not check(folder).errors
 
 
 def test_items_without_pictures_keep_the_gallery_where_it_is(
@@ -170,7 +170,7 @@ def test_a_whole_gallery_has_no_faults(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = check(folder)
-    assert (report.items, report.readable, report.faults) == (13, 13, [])
+    assert (report.items, report.readable, report.errors) == (13, 13, [])
     (tmp_path / "file.png").unlink()
     assert trireid.cli.main(["gallery", "check", str(folder)]) == 1
     out = capsys.readouterr()
@@ -189,11 +189,11 @@ def test_a_damaged_store_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
         content[4096 * page : 4096 * (page + 1)] = os.urandom(4096)
     (path / FILE).write_bytes(content)
     report = check(path)
-    assert any("cannot be read" in fault or FILE in fault for fault in report.faults)
+    assert any("cannot be read" in fault or FILE in fault for fault in report.errors)
     assert 100 < report.readable < 600
     (path / FILE).write_bytes(b"not a database at all" * 300)
     assert any(
-        "cannot be opened" in fault or "cannot be read" in fault for fault in check(path).faults
+        "cannot be opened" in fault or "cannot be read" in fault for fault in check(path).errors
     )
 
 
@@ -211,7 +211,7 @@ def test_faults_of_items_are_named(tmp_path: Path) -> None:
     database.close()
     report = check(path)
     assert report.readable == 1
-    assert [fault.split(":")[0] for fault in report.faults[:3]] == ["i0", "i1", "i2"]
+    assert [fault.split(":")[0] for fault in report.errors[:3]] == ["i0", "i1", "i2"]
 
 
 def test_an_export_can_be_indexed_again(folder: Path, tmp_path: Path, embedder: Embedder) -> None:
@@ -220,7 +220,7 @@ def test_an_export_can_be_indexed_again(folder: Path, tmp_path: Path, embedder: 
         report = index_source(
             open_source(str(tmp_path / "out" / MANIFEST), allow_outside=True), again
         )
-        assert (report.added, report.faults) == (13, [])
+        assert (report.added, report.rejected) == (13, [])
         assert again.ids() == first.ids()
         hits = [
             gallery.search(make_sample(4), k=13, where={"identity": "p1"})
@@ -295,7 +295,7 @@ def test_a_store_of_version_1_becomes_one_of_this_version(tmp_path: Path) -> Non
         ((_, known),) = nearest(gallery, "i3")
         assert (known.key, known.present) == (4, 1)
     assert stats(folder)["by_day"] == {"2026-05-01": 5}
-    assert not check(folder).faults
+    assert not check(folder).errors
 
 
 WRITER = """
@@ -355,7 +355,8 @@ def test_a_writer_that_is_stopped_holds_no_lock(tmp_path: Path) -> None:
 
 def test_settings_that_are_none_are_refused(tmp_path: Path) -> None:
     for options, fault in (
-        ({"memory": "int4"}, "memory: 'int4'"),
+        ({"quantization": "int4"}, "quantization: 'int4'"),
+        ({"memory": "int4"}, "quantization: 'int4'"),
         ({"recall": 1.5}, "recall must be"),
     ):
         given: dict[str, Any] = options

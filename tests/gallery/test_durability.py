@@ -317,4 +317,4 @@ def test_vectors_may_be_held_smaller(tmp_path: Path) -> None:
         truth = np.sort([embedding("i7") @ embedding(f"i{n}") for n in range(200)])[::-1][:3]
         assert np.allclose(scores, truth, atol=1e-6)  # scored again with what the store holds
     with Gallery.open(folder, NoNetwork()) as gallery:
-        assert gallery.settings.memory == "float16"  # remembered
+        assert gallery.settings.quantization == "float16"  # remembered

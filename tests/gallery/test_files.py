@@ -145,13 +145,13 @@ def test_a_read_only_copy_can_be_read_and_stays_as_it_is(copy: Path, tmp_path: P
         assert len(gallery) == 4
     assert stats(copy)["items"] == 4
     report = check(copy)
-    assert (report.items, report.readable, report.faults) == (4, 4, [])
+    assert (report.items, report.readable, report.errors) == (4, 4, [])
     assert export(copy, tmp_path / "out") == 4
     assert back_up(copy, tmp_path / "backup") == 4
     with pytest.raises(GalleryError, match="is read-only"):
         Gallery.open(copy, memory="int8")
     assert contents(copy) == before
-    assert not check(tmp_path / "backup").faults
+    assert not check(tmp_path / "backup").errors
 
 
 def test_a_damaged_index_of_a_read_only_copy_is_passed_over(copy: Path) -> None:
@@ -218,7 +218,7 @@ from trireid.gallery.stats import stats
 from trireid.gallery.store import Store
 folder = Path(sys.argv[1])
 assert Store(folder).read_only
-print(stats(folder)["items"], check(folder).faults)
+print(stats(folder)["items"], check(folder).errors)
 """
     unlock(copy)
     for parent in (copy, *copy.parents):
@@ -413,7 +413,7 @@ def test_a_backup_is_taken_while_others_write(tmp_path: Path, embedder: Embedder
         gallery.add([make_sample(4)])
     with pytest.raises(GalleryError, match="is there already"):
         back_up(tmp_path / "a.gallery", tmp_path / "b.gallery")
-    assert not check(tmp_path / "b.gallery").faults
+    assert not check(tmp_path / "b.gallery").errors
     with Gallery.open(tmp_path / "b.gallery") as copy:
         assert copy.search(make_sample(2), k=1)[0].id == "i2"
 

@@ -441,7 +441,7 @@ def test_indexing_sets_bad_pictures_aside_and_knows_duplicates(
     (tmp_path / "m.csv").write_text("rgb\n" + "\n".join(rows) + "\n")
     report = index_source(open_source(str(tmp_path / "m.csv")), gallery)
     assert (report.added, report.known, len(gallery)) == (39, 1, 39)
-    assert sorted(place for place, _ in report.faults) == ["row 22", "row 23"]
+    assert sorted(place for place, _ in report.rejected) == ["row 22", "row 23"]
     assert report.path is not None
     listed = report.path.read_text()
     assert "does not exist" in listed
@@ -477,7 +477,7 @@ def test_the_twin_of_a_bad_picture_is_bad(tmp_path: Path, gallery: Gallery) -> N
     (tmp_path / "bad.png").write_bytes(b"bad")
     (tmp_path / "m.csv").write_text("rgb,id\nbad.png,x\nbad.png,y\n")
     report = index_source(open_source(str(tmp_path / "m.csv")), gallery)
-    assert (report.added, report.known, len(report.faults)) == (0, 0, 2)
+    assert (report.added, report.known, len(report.rejected)) == (0, 0, 2)
 
 
 def test_a_store_that_fails_stops_the_run(

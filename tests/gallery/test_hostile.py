@@ -104,7 +104,7 @@ def test_a_schema_that_is_not_ours_is_refused(folder: Path, statements: list[str
         with pytest.raises(GalleryError):
             use()
     try:
-        assert check(folder).faults
+        assert check(folder).errors
     except GalleryError as error:
         assert "its store has version" in str(error)  # noqa: PT017
     assert (folder / FILE).read_bytes() == before
@@ -173,7 +173,7 @@ def test_values_that_cannot_be_are_one_clear_error(folder: Path, statement: str)
         Gallery.open(folder, NoNetwork()) as gallery,
     ):
         nearest_keys(gallery)
-    assert check(folder).faults
+    assert check(folder).errors
     if "sqlite_sequence" in statement:
         assert main(["gallery", "remove", str(folder), "--id", "i1"]) == 2
         assert sqlite3.connect(folder / FILE).execute("SELECT count(*) FROM items").fetchone() == (
@@ -184,7 +184,7 @@ def test_values_that_cannot_be_are_one_clear_error(folder: Path, statement: str)
 @pytest.mark.parametrize("line", ["[1]", '{"a": "\x1b"}', '{"a": ' + "9" * 5000 + "}"])
 def test_a_line_of_the_audit_that_cannot_be_is_found_by_a_check(folder: Path, line: str) -> None:
     change(folder, f"INSERT INTO audit (at, action, what) VALUES ('x', 'y', '{line}')")
-    assert any("a line of its audit" in fault for fault in check(folder).faults)
+    assert any("a line of its audit" in fault for fault in check(folder).errors)
 
 
 @pytest.mark.parametrize("is_full", [False, True])
@@ -280,7 +280,7 @@ def test_an_item_that_cannot_be_is_named(folder: Path, statement: str, what: str
         pytest.raises(GalleryError, match=f"item 2: {what}"),
     ):
         nearest_keys(gallery)
-    assert any(what in fault for fault in check(folder).faults)
+    assert any(what in fault for fault in check(folder).errors)
     with pytest.raises(GalleryError, match=f"item 2: {what}"):
         export(folder, folder.parent / "out")
     assert not (folder.parent / "out").exists()
@@ -296,7 +296,7 @@ def test_attributes_that_are_too_large_are_left_out_of_answers_and_named_elsewhe
     )
     with Gallery.open(folder, NoNetwork()) as gallery:
         assert 2 in nearest_keys(gallery)
-    assert any("its attributes" in fault for fault in check(folder).faults)
+    assert any("its attributes" in fault for fault in check(folder).errors)
     with pytest.raises(GalleryError, match="item 2: its attributes"):
         export(folder, folder.parent / "out")
 
@@ -344,7 +344,7 @@ def test_images_that_are_no_regular_files_do_not_hang(
     assert "fifo" not in (tmp_path / "out" / "manifest.csv").read_text()
     with pytest.raises(GalleryError, match="stays with"):
         reembed(folder, successor)
-    assert check(folder).faults
+    assert check(folder).errors
 
 
 def test_an_artifact_that_is_no_regular_file_does_not_hang(folder: Path, tmp_path: Path) -> None:

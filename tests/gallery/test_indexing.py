@@ -157,11 +157,11 @@ def test_faults_are_told_in_the_order_of_the_source(gallery: Gallery, embedded: 
     samples[40] = make_sample(40, id="40", time="\0")
     samples[69] = Sample(id="69", rgb=encode_image(69), nir=encode_image(70)[:200])
     report = index_source(source_of(samples), gallery)
-    assert [place for place, _ in report.faults] == [f"place {i}" for i in (3, 5, 6, 40, 69)]
-    assert "out of range" in report.faults[0][1]
+    assert [place for place, _ in report.rejected] == [f"place {i}" for i in (3, 5, 6, 40, 69)]
+    assert "out of range" in report.rejected[0][1]
     assert report.path is not None
     assert [line.split(",")[0] for line in report.path.read_text().splitlines()[1:]] == [
-        p for p, _ in report.faults
+        p for p, _ in report.rejected
     ]
     assert (report.added, len(gallery)) == (65, 65)
     assert sum(embedded) == 67  # none again because another item of its batch was refused
@@ -192,7 +192,7 @@ def test_every_entry_is_accounted_for(
     expected = IndexReport()
     for number, (i, how) in enumerate(drawn):
         if how in ("bad", "refused"):
-            expected.faults.append((f"place {number}", how))
+            expected.rejected.append((f"place {number}", how))
         elif i in held:
             expected.known += 1
         else:
@@ -203,7 +203,7 @@ def test_every_entry_is_accounted_for(
         assert len(gallery) == len(held)
         names = gallery.ids()
     assert (report.added, report.known, report.replaced) == (expected.added, expected.known, 0)
-    assert [place for place, _ in report.faults] == [place for place, _ in expected.faults]
+    assert [place for place, _ in report.rejected] == [place for place, _ in expected.rejected]
     firsts = [
         number
         for number, (i, how) in enumerate(drawn)
@@ -218,7 +218,7 @@ def test_the_name_of_a_refused_sample_is_free_again(tmp_path: Path, gallery: Gal
     others = "".join(f"{i}.png,0\n" for i in range(1, 2 * BATCH))
     (tmp_path / "m.csv").write_text(f"rgb,camera\n0.png,{2**70}\n{others}0.png,1\n")
     report = index_source(open_source(str(tmp_path / "m.csv")), gallery)
-    assert [place for place, _ in report.faults] == ["row 2"]
+    assert [place for place, _ in report.rejected] == ["row 2"]
     assert gallery.ids() == {f"{i}.png" for i in range(2 * BATCH)}
 
 
@@ -313,7 +313,7 @@ def test_a_file_over_the_limit_is_not_read(tmp_path: Path, gallery: Gallery) -> 
         file.truncate(500_000_000)
     _opened.clear()
     report = index_source(source_of([Sample(rgb=tmp_path / "huge.png")]), gallery)
-    assert "a file of 500 MB is too large" in report.faults[0][1]
+    assert "a file of 500 MB is too large" in report.rejected[0][1]
     assert _opened == []
 
 

@@ -44,7 +44,7 @@ def source_of(samples: Sequence[Sample]) -> Source:
 
 
 def counts(report: IndexReport) -> tuple[int, int, int, int, int]:
-    return report.added, report.replaced, report.updated, report.known, len(report.faults)
+    return report.added, report.replaced, report.updated, report.known, len(report.rejected)
 
 
 def labels(gallery: Gallery) -> dict[str, tuple[str | None, int | None, dict[str, Any]]]:
@@ -137,7 +137,7 @@ def test_copies_with_other_facts_are_items_of_their_own(folder: Path, gallery: G
 def test_rows_that_contradict_each_other_are_named(folder: Path, gallery: Gallery) -> None:
     report = index_source(table(folder, "rgb,identity\na.png,Ann\nb.png,Bo\na.png,Bob\n"), gallery)
     assert counts(report) == (2, 0, 0, 0, 1)
-    assert report.faults == [
+    assert report.rejected == [
         ("row 4", "has the images of a.png, and other facts; correct one, or give each an id")
     ]
     assert labels(gallery)["a.png"][0] == "Ann"
@@ -316,7 +316,7 @@ def test_an_id_that_a_source_gives_twice_is_rejected_and_not_replaced(
     source = table(folder, "rgb,identity,id\na.png,Ann,7\nb.png,Bob,7\n")
     for _ in range(2):
         report = index_source(source, gallery)
-        assert report.faults == [
+        assert report.rejected == [
             ("row 3", "id 7 is that of other images of this source, too; give each its own id")
         ]
     assert {name: fact[0] for name, fact in labels(gallery).items()} == {"7": "Ann"}

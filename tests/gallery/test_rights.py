@@ -79,7 +79,7 @@ def test_manifests_bring_purpose_and_expiry(tmp_path: Path, gallery: Gallery) ->
     (tmp_path / "m.csv").write_text("rgb,purpose,expires\n" + rows)
     report = index_source(open_source(str(tmp_path / "m.csv")), gallery)
     assert report.added == 2
-    assert [place for place, _ in report.faults] == ["row 4"]
+    assert [place for place, _ in report.rejected] == ["row 4"]
     assert [hit.id for hit in gallery.search(Sample(rgb=encode_image(ord("b"))), k=10)] == ["a.png"]
 
 
@@ -289,5 +289,5 @@ def test_a_manifest_may_not_call_an_attribute_like_a_field(
         (tmp_path / f"{name}.png").write_bytes(encode_image(ord(name)))
     (tmp_path / "m.csv").write_text("rgb,'nir\na.png,/etc/passwd\nb.png,\n")
     report = index_source(open_source(str(tmp_path / "m.csv")), gallery)
-    assert (report.added, [place for place, _ in report.faults]) == (1, ["row 2"])
-    assert "attributes: 'nir' is the name of a field" in report.faults[0][1]
+    assert (report.added, [place for place, _ in report.rejected]) == (1, ["row 2"])
+    assert "attributes: 'nir' is the name of a field" in report.rejected[0][1]

@@ -66,7 +66,7 @@ def test_a_row_of_a_manifest_that_is_too_large_costs_that_row(
     with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
         report = index_source(open_source(str(tmp_path / "m.csv")), gallery)
         assert report.added == len(gallery) == 1
-        assert [message.split(":")[0] for _, message in report.faults] == ["time", "attributes"]
+        assert [message.split(":")[0] for _, message in report.rejected] == ["time", "attributes"]
 
 
 def test_what_an_older_store_holds_is_left_out_of_answers(tmp_path: Path) -> None:

@@ -47,8 +47,8 @@ def test_a_sample_without_an_id_is_named_by_its_file(gallery: Gallery, tmp_path:
 def test_what_is_not_a_sample_is_rejected_and_the_rest_go_on(gallery: Gallery) -> None:
     bad: list[Sample] = ["a.png", make_sample(1, id="a"), Sample(rgb=b"x", id="b")]  # type: ignore[list-item]
     report = index_source(bad, gallery)
-    assert (report.added, len(report.faults)) == (1, 2)
-    assert "gave str; give Sample objects" in str(report.faults)
+    assert (report.added, len(report.rejected)) == (1, 2)
+    assert "gave str; give Sample objects" in str(report.rejected)
 
 
 def test_an_installed_package_adds_a_scheme(

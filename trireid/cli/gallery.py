@@ -142,7 +142,7 @@ def check(folder: GalleryFolder, out: Output) -> int:
     from trireid.gallery.checking import check
 
     report = check(folder)
-    errors = report.faults
+    errors = report.errors
     out.result(
         {
             "gallery": str(folder),

@@ -26,7 +26,7 @@ class GallerySettings:
 
     memory: Annotated[
         Literal["float32", "float16", "int8"] | None,
-        Option("--memory", help="quantization of the index (remembered)"),
+        Option("--quantization", "--memory", help="quantization of the index (remembered)"),
     ] = None
     recall: Annotated[
         float | None,
@@ -99,7 +99,7 @@ def index(
         if resume and not _has_ids(opened):
             report.not_used.append(_idle("--resume", "the source has no ids of its own"))
         _print_report(out, gallery, source, report, len(target))
-    return 1 if report.faults else 0
+    return 1 if report.rejected else 0
 
 
 def _has_ids(source: Source) -> bool:
@@ -135,7 +135,7 @@ def _print_report(
     out.result({"gallery": gallery, "source": source, **report.to_json(), "items": items}, *lines)
     if out.json:
         return
-    for location, error in report.faults[:10]:
+    for location, error in report.rejected[:10]:
         out.note(f"rejected: {location}: {error}")
     if report.path is not None:
         out.note(f"every rejected entry is listed in {report.path}")
