@@ -57,7 +57,7 @@ def report(paths: dict[str, Path], runs: int) -> None:
         change = 100 * (found["mAP"] - found["reference_mAP"])
         megabytes, overlap = (
             paths[precision].stat().st_size / 1e6,
-            found.get("kept_overlap_worst", 1),
+            found.get("selected_overlap_worst", 1),
         )
         print(
             f"| {precision} | {megabytes:.1f} | {found['cosine_worst']:.6f} |"
