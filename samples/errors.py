@@ -16,7 +16,7 @@ TrireidError(ValueError)         bad_request       the input cannot be used
 ├── CheckpointError              bad_request       a checkpoint's keys, shapes or values
 ├── TrainingError                bad_request       a training run
 │   ├── CheckpointWriteError     write_failed      could not write a checkpoint
-│   ├── NoSpaceError             no_space          has no room for its checkpoints
+│   ├── NoSpaceError             no_space          has no space for its checkpoints
 │   └── TrainingDivergedError    diverged          stopped: its loss diverged
 ├── ArtifactError                bad_request       an exported network or its card
 │   ├── DeviceError              device            cannot run: its GPU failed or is absent
@@ -197,7 +197,7 @@ class CheckpointWriteError(TrainingError):
 
 
 class NoSpaceError(TrainingError):
-    """The disk has no room for a run's checkpoints."""
+    """The disk has no space for a run's checkpoints."""
 
     code = "no_space"
 
@@ -281,7 +281,7 @@ class StoreError(GalleryError):
 
 
 class DiskFullError(StoreError):
-    """The disk has no room for what is to be written."""
+    """The disk has no space for what is to be written."""
 
     code = "disk_full"
 

@@ -188,8 +188,6 @@ EXCEPTIONS: tuple[tuple[str, str], ...] = (
     ("training/diagnosis.py", '"faults"'),
     ("tests/training/test_diagnosis.py", '"upkeep"'),
     # until samples/durable.py is called in these words
-    ("training/data.py", "draft_of"),
-    ("training/files.py", "draft_of"),
     ("CHANGELOG.md", "docs/foreign.md"),
     ("export/report.py", '"faults"'),
     ("tests/export/test_verification.py", '"faults"'),
