@@ -38,5 +38,5 @@ with tempfile.TemporaryDirectory() as folder:
     with Gallery.open(f"{folder}/a.gallery", load_artifact(default_artifact("person"))) as gallery:
         report = index_source(read_lines(path), gallery)
         print(f"{report}; the gallery holds {len(gallery)}")
-        for location, error in report.faults:
-            print(f"rejected: {location}: {error}")
+        for each in report.to_json()["rejected"]:
+            print(f"rejected: {each['location']}: {each['error']}")

@@ -49,6 +49,8 @@ def test_train_then_diagnose(
     best = tmp_path / "runs" / "run" / "best.pth"
     assert capsys.readouterr().out.startswith(f"{best}: epoch 1, validation mAP ")
     assert load_checkpoint(best, best.with_suffix(".yml")).config.depth == 1
+    assert trireid.cli.main(["train", str(run_yaml), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["checkpoint"] == str(best)
     assert trireid.cli.main(["diagnose", str(best), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["errors"] == []
     run_yaml.write_text(run_yaml.read_text().replace("gumbel: on", "gumbel: published"))

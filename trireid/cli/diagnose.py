@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from typer import Argument
@@ -26,6 +27,8 @@ def diagnose(
 
     Exits with 1 if something is wrong.
     """
-    from trireid.training.command import diagnose_command
+    from trireid.training.diagnosis import diagnose_file, format_diagnosis, to_mapping
 
-    return diagnose_command(target, as_json=out.json)
+    diagnosis = diagnose_file(Path(target))
+    out.result(to_mapping(diagnosis), *format_diagnosis(diagnosis).split("\n"))
+    return 1 if diagnosis.errors else 0
