@@ -1,5 +1,5 @@
 """Every search is of one state of the gallery, whatever is added, removed, replaced, merged and
-trained meanwhile.
+trained at the same time.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class Alike(NoNetwork):
 
 class Traffic:
     """Threads at work on one gallery that two processes, say, have open; what they find wrong is in
-    `faults`.
+    `errors`.
     """
 
     def __init__(self, folder: Path, subsets: Sequence[tuple[str, ...]], memory: str) -> None:
-        self.subsets, self.faults, self.done = subsets, list[str](), Counter[str]()
+        self.subsets, self.errors, self.done = subsets, list[str](), Counter[str]()
         self.here = Gallery.open(folder, Alike(), memory=memory)
         self.here.add_items([item(f"i{n}", "lasting", self.subset(n)) for n in range(len(LASTING))])
         self.there = Gallery.open(folder, Alike())
@@ -73,7 +73,7 @@ class Traffic:
             {"identity": ["lasting", str(number)]} if number % 3 else None
         )
         hits = self.here.search(QUERIES[number % 2], k=1000, where=where, rerank=number % 5 == 0)
-        self.faults += self.wrong(hits, (0,) if where else (0, OTHERS))
+        self.errors += self.wrong(hits, (0,) if where else (0, OTHERS))
 
     def wrong(self, hits: Sequence[Hit], others: Sequence[int]) -> list[str]:
         found = Counter(hit.id for hit in hits)
@@ -94,7 +94,7 @@ class Traffic:
             thread.start()
         until = time.monotonic() + SECONDS
         while (
-            not self.faults
+            not self.errors
             and min(self.done[step.__name__] for step in steps) < ENOUGH
             and time.monotonic() < until
         ):
@@ -110,8 +110,8 @@ class Traffic:
             while not self._over.is_set():
                 self.done[step.__name__] += 1
                 step(self.done[step.__name__])
-        except BaseException as fault:
-            self.faults.append(repr(fault))
+        except BaseException as error:
+            self.errors.append(repr(error))
             raise
 
 
@@ -139,7 +139,7 @@ def test_every_search_is_of_one_state(
     subsets = [MODALITIES, ("rgb",), ("rgb", "tir")] if mixed else [MODALITIES]
     traffic = Traffic(tmp_path / "a.gallery", subsets, memory)
     traffic.run()
-    assert traffic.faults == []
+    assert traffic.errors == []
     # on a slow machine, too
     assert min(traffic.done[step] for step in ("replace", "come_and_go", "search")) > 3
 
@@ -170,7 +170,9 @@ def test_searches_go_on_with_what_was_while_much_is_taken_in(
         assert nearest(gallery, "i7")[0][1].id == "i7"
 
 
-def test_what_fails_midway_is_derived_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_that_fails_midway_is_rebuilt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Gallery.open(tmp_path / "a.gallery", NoNetwork()) as gallery:
         gallery.add_items([item("first", "p")])
 

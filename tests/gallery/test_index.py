@@ -76,7 +76,7 @@ def fill_index(vectors: Vectors, **options: Any) -> VectorIndex:
 
 
 def best(vectors: Vectors, keys: Keys, queries: Vectors, k: int) -> tuple[Scores, Keys]:
-    """What search must find, by comparing everything in NumPy."""
+    """Search by comparing everything in NumPy."""
     scores = queries @ vectors.T
     order = np.argsort(-scores, axis=1)[:, :k]
     return np.take_along_axis(scores, order, 1), keys[order]
@@ -229,9 +229,7 @@ def test_where_all_that_is_near_was_removed_others_are_found() -> None:
 
 @pytest.mark.parametrize("change", ["add", "remove"])
 def test_tuning_counts_what_is_there_and_nothing_else(change: str) -> None:
-    """What was added since the last merge is not in the sealed segment, and what was removed still
-    is.
-    """
+    """Additions since the last merge are not in the sealed segment; removed vectors still are."""
     vectors = make_scattered(4_000)
     index = fill_index(vectors, crossover=1_000)
     index.tune(0.95)
