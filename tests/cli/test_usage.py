@@ -246,6 +246,8 @@ def test_ctrl_c_is_one_line_and_130(tmp_path: Path, embedder: Embedder) -> None:
         stdout=subprocess.DEVNULL,
         text=True,
         cwd=ROOT,
+        # a shell's background job, as this test may be, ignores it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while not (tmp_path / "g.gallery" / "gallery.db").exists() and time.monotonic() < deadline:

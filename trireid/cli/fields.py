@@ -93,7 +93,8 @@ def _make_option(name: str, field: Any, prefix: str | None) -> inspect.Parameter
     if get_origin(field.annotation) is tuple:
         argument = typer.Argument(metavar=name.upper(), help=help_)
         return _make_parameter(name, Annotated[list[str] | None, argument], None)
-    metavar = "N" if field.annotation is int else name.rpartition("_")[2].upper()
+    is_count = int in (field.annotation, *get_args(field.annotation))
+    metavar = "N" if is_count else name.rpartition("_")[2].upper()
     option = typer.Option(name_option(name), metavar=metavar, help=help_)
     return _make_parameter(name, Annotated[str | None, option], None)
 
