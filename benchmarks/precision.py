@@ -68,9 +68,9 @@ def report(paths: dict[str, Path], runs: int) -> None:
 
 def _network(given: argparse.Namespace) -> ReIdNetwork:
     if given.pretrained:
-        from tests.export.focus import pretrained_network
+        from tests.export.focus import load_pretrained_network
 
-        return pretrained_network()
+        return load_pretrained_network()
     return load_checkpoint(given.checkpoint, given.config)
 
 

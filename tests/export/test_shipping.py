@@ -42,13 +42,13 @@ def spy_on_opening(kind: str, monkeypatch: pytest.MonkeyPatch, act: Callable[[Pa
     module, name = OPENERS[kind]
     load = getattr(module, name)
 
-    def spied(path: Path, **options: Any) -> Any:
+    def spy(path: Path, **options: Any) -> Any:
         opened = load(path, **options)
         if ".t." in str(path.parent):  # the temporary of the target, not the artifact of a plan
             act(path)
         return opened
 
-    monkeypatch.setattr(module, name, spied)
+    monkeypatch.setattr(module, name, spy)
 
 
 @pytest.fixture(params=OPENERS)

@@ -65,7 +65,7 @@ def test_shapes_depend_on_nothing_but_the_batch(
     assert not DATA_DEPENDENT & set(operators)
     shapes = [node for node in graph.node if node.op_type == "Shape"]
     assert len(shapes) <= 1
-    for node in shapes:  # of the pictures, and only their first dimension: the batch
+    for node in shapes:  # of the images, and only their first dimension: the batch
         assert (list(node.input), attribute(node, "start"), attribute(node, "end")) == (
             ["images"],
             0,

@@ -38,7 +38,7 @@ def api(
 
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
-    """Where the plan is to stand, in a folder of its own."""
+    """The path of a plan, in a folder of its own."""
     (tmp_path / "out").mkdir()
     return tmp_path / "out" / "p.plan"
 
@@ -130,17 +130,17 @@ def test_an_engine_that_keeps_other_patches_is_not_left_behind(
 def test_an_embedding_that_a_tie_changed_is_no_difference(
     api: FakeTensorRt, artifact: Path, target: Path
 ) -> None:
-    def tied(tokens: Any) -> Any:
+    def tie(tokens: Any) -> Any:
         if len(tokens) > 1:
             tokens[1, 0, -1] = np.setdiff1d(np.arange(8), tokens[1, 0])[0]
         return tokens
 
-    def changed(embedding: Any) -> Any:
+    def change(embedding: Any) -> Any:
         if len(embedding) > 1:
             embedding[1] = np.roll(embedding[1], 1)
         return embedding
 
-    api.break_tokens, api.break_output = tied, changed
+    api.break_tokens, api.break_output = tie, change
     measured = export_tensorrt(artifact, target, batch=PROFILE).measured
     assert measured["tensorrt_max_difference"] < 1e-3
     assert measured["tensorrt_swapped"] == 1
@@ -158,7 +158,7 @@ def test_the_timing_cache_is_kept_for_the_gpu_and_version(
     assert api.builds[1].cache.start == b"timed;"
 
 
-def test_a_bad_timing_cache_is_made_anew(
+def test_a_bad_timing_cache_is_made_again(
     api: FakeTensorRt,
     artifact: Path,
     target: Path,
@@ -272,15 +272,16 @@ def test_artifacts_that_are_not_for_tensorrt(
     bare = with_card(artifact, tmp_path / "bare.onnx", None)
     (tmp_path / "text.onnx").write_text("hello")
     (tmp_path / "best.pth").write_bytes(b"weights")
-    faults = {
-        int8: "has precision int8, which is for ONNX Runtime on CPUs; build from a fp32 or fp16 artifact",
+    errors = {
+        int8: "has precision int8, which is for ONNX Runtime on CPUs; build from a fp32 or fp16"
+        " artifact",
         bare: "an ONNX file without a card",
         tmp_path / "text.onnx": "not an ONNX file",
         tmp_path / "best.pth": "is a checkpoint; export it with `trireid export onnx` first",
         tmp_path / "none.onnx": "does not exist",
         tmp_path: "is a directory",
     }
-    for source, problem in faults.items():
+    for source, problem in errors.items():
         with pytest.raises(ArtifactError, match=problem) as caught:
             export_tensorrt(source, target)
         assert "\n" not in caught.value.message
@@ -332,8 +333,8 @@ def test_the_command_line(
     )
     out = capsys.readouterr().out
     assert (
-        f"{target}: TensorRT {api.__version__}, batch 1,2,4, for NVIDIA H200 (compute capability 9.0)"
-        in out
+        f"{target}: TensorRT {api.__version__}, batch 1,2,4,"
+        " for NVIDIA H200 (compute capability 9.0)" in out
     )
     assert f"fingerprint {embedder.card.fingerprint[:12]}" in out
     assert load_artifact(target).card.fingerprint == embedder.card.fingerprint

@@ -19,7 +19,7 @@ from onnx import numpy_helper
 
 import trireid.cli
 from tests.conftest import GOLDENS, drop_content, export_tiny
-from tests.inference.test_external import H, W, described, network
+from tests.inference.test_external import H, W, describe, network
 from trireid.export.report import format_report
 from trireid.export.selection import SelectedSets, SelectionReport
 from trireid.export.verification import compare
@@ -40,7 +40,7 @@ def reference() -> Embedder:
     return load_artifact(CHECKPOINT, config=CONFIG)
 
 
-def altered(parameter: str) -> Embedder:
+def alter(parameter: str) -> Embedder:
     """The network with one parameter changed."""
     network: ReIdNetwork = load_checkpoint(CHECKPOINT, CONFIG)
     values = network.get_parameter(parameter)
@@ -57,7 +57,7 @@ def test_an_artifact_is_its_checkpoint_at_every_stage(reference: Embedder, golde
     assert [stage.name for stage in report.stages] == ["input", "tokens", "scores", "embedding"]
     assert all(stage.difference is not None and stage.difference < 1e-4 for stage in report.stages)
     assert report.selected_patches is not None
-    assert report.selected_patches.sets == 24  # (1 + 2 + 5) samples of three pictures
+    assert report.selected_patches.sets == 24  # (1 + 2 + 5) samples of three images
     assert report.selected_patches.different == 0
 
 
@@ -70,7 +70,7 @@ def test_an_artifact_is_its_checkpoint_at_every_stage(reference: Embedder, golde
     ],
 )
 def test_it_says_where_two_networks_part(reference: Embedder, parameter: str, stage: str) -> None:
-    report = compare(reference, altered(parameter))
+    report = compare(reference, alter(parameter))
     assert not report.holds
     assert report.parts_at == stage
     assert stage in format_report(report)
@@ -79,7 +79,7 @@ def test_it_says_where_two_networks_part(reference: Embedder, parameter: str, st
 Change = Callable[[onnx.ModelProto], None]
 
 
-def edited(golden: Path, path: Path, *changes: Change) -> Embedder:
+def edit(golden: Path, path: Path, *changes: Change) -> Embedder:
     """The artifact with its graph changed."""
     model = onnx.load(golden)
     drop_content(model)
@@ -89,7 +89,7 @@ def edited(golden: Path, path: Path, *changes: Change) -> Embedder:
     return load_artifact(path)
 
 
-def scaled(name: str, factor: float) -> Change:
+def scale(name: str, factor: float) -> Change:
     """Changes a weight of the graph."""
 
     def change(model: onnx.ModelProto) -> None:
@@ -151,26 +151,26 @@ def in_steps(order: int) -> Change:
 @pytest.mark.parametrize(
     "changes",
     [
-        (scaled("artifact.scale", 0.5),),
+        (scale("artifact.scale", 0.5),),
         # another contrast, which a cosine does not see
-        (scaled("artifact.scale", 2), scaled("artifact.shift", 2)),
-        (scaled("artifact.scale", 1.01), scaled("artifact.shift", 1.01)),
+        (scale("artifact.scale", 2), scale("artifact.shift", 2)),
+        (scale("artifact.scale", 1.01), scale("artifact.shift", 1.01)),
     ],
     ids=["darker", "doubled", "a little"],
 )
 def test_a_wrong_normalisation_parts_at_the_input(
     reference: Embedder, golden: Path, tmp_path: Path, changes: tuple[Change, ...]
 ) -> None:
-    assert compare(reference, edited(golden, tmp_path / "wrong.onnx", *changes)).parts_at == "input"
+    assert compare(reference, edit(golden, tmp_path / "wrong.onnx", *changes)).parts_at == "input"
 
 
 @pytest.mark.parametrize(
     "change", [worst_patches, after("tokens", "Add", 1)], ids=["the worst", "numbered from 1"]
 )
-def test_other_patches_are_a_fault_of_their_own(
+def test_other_patches_are_an_error_of_their_own(
     reference: Embedder, golden: Path, tmp_path: Path, change: Change
 ) -> None:
-    report = compare(reference, edited(golden, tmp_path / "other.onnx", change))
+    report = compare(reference, edit(golden, tmp_path / "other.onnx", change))
     assert report.parts_at == "selected_patches"
     assert report.selected_patches is not None
     assert report.selected_patches.different > 12
@@ -184,14 +184,14 @@ def test_other_patches_are_a_fault_of_their_own(
 def test_an_embedding_of_another_length_is_an_error(
     reference: Embedder, golden: Path, tmp_path: Path, precision: str
 ) -> None:
-    longer = edited(golden, tmp_path / "longer.onnx", after("embedding", "Mul", 2.0))
+    longer = edit(golden, tmp_path / "longer.onnx", after("embedding", "Mul", 2.0))
     report = compare(reference, longer, precision=precision)
     assert report.parts_at == "embedding"
     assert not report.holds
 
 
 def test_patches_that_swap_at_a_tie_are_no_difference(golden: Path, tmp_path: Path) -> None:
-    first, last = (edited(golden, tmp_path / f"{order}.onnx", in_steps(order)) for order in (1, -1))
+    first, last = (edit(golden, tmp_path / f"{order}.onnx", in_steps(order)) for order in (1, -1))
     report = compare(first, last)
     assert report.selected_patches is not None
     assert (report.selected_patches.different, report.holds, report.parts_at) == (0, True, None)
@@ -200,16 +200,16 @@ def test_patches_that_swap_at_a_tie_are_no_difference(golden: Path, tmp_path: Pa
     assert f"{report.tied} samples in which a tie swaps patches are left out" in format_report(
         report
     )
-    other = edited(
+    other = edit(
         tmp_path / "-1.onnx",
         tmp_path / "w.onnx",
-        scaled("artifact.network.sdtps.tir_aggr.weight.1.bias", 3),
+        scale("artifact.network.sdtps.tir_aggr.weight.1.bias", 3),
     )
     assert not compare(first, other).holds  # what is not at a tie still counts
 
 
 def test_scores_that_differ_are_no_tie(reference: Embedder) -> None:
-    kept = compare(reference, altered("sdtps.nir_sparse.score_predictor.0.weight")).selected_patches
+    kept = compare(reference, alter("sdtps.nir_sparse.score_predictor.0.weight")).selected_patches
     assert kept is not None
     assert kept.different > 0
 
@@ -224,7 +224,7 @@ def test_the_gates_on_the_cosine(
 ) -> None:
     """An embedding that is moved by m, at right angles, has a cosine of about 1 - m^2 / 2."""
     for move, holds in ((passes, True), (fails, False)):
-        moved = edited(
+        moved = edit(
             golden,
             tmp_path / "moved.onnx",
             after("embedding", "Add", move * np.eye(1, reference.card.dimension)),
@@ -236,7 +236,7 @@ def test_the_gates_on_the_cosine(
 def test_the_gate_on_a_number_in_float32(
     reference: Embedder, golden: Path, tmp_path: Path, move: float, holds: bool
 ) -> None:
-    moved = edited(
+    moved = edit(
         golden,
         tmp_path / "moved.onnx",
         after("embedding", "Add", move * np.eye(1, reference.card.dimension)),
@@ -254,7 +254,7 @@ def test_the_gate_on_map(reference: Embedder, mean: float, holds: bool) -> None:
 
 def test_the_report_tells_the_two_apart(reference: Embedder) -> None:
     source = open_source("synthetic:person:2")
-    other = altered("sdtps.tir_aggr.weight.1.weight")
+    other = alter("sdtps.tir_aggr.weight.1.weight")
     report = compare(reference, other, source)
     for prefix, network_ in (("reference_", reference), ("", other)):
         asked = embed_source(network_, source)
@@ -296,7 +296,7 @@ def test_stages_are_made_where_the_network_runs(
 
 
 def test_two_external_networks_are_held_to_float32(tmp_path: Path) -> None:
-    external = described(
+    external = describe(
         network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}]
     )
     report = compare(load_artifact(external), load_artifact(external))

@@ -46,7 +46,7 @@ class Kind(enum.IntEnum):
 
 
 class FakeCuda:
-    """What `cuda.bindings.runtime` gives: functions that return (error, value)."""
+    """A stand-in for `cuda.bindings.runtime`: functions that return (error, value)."""
 
     cudaError_t = Error
     cudaMemcpyKind = Kind
@@ -233,7 +233,7 @@ class FakeLogger:
 
 
 class FakeTensorRt:
-    """What `tensorrt` (10 or 11) or `tensorrt_rtx` gives, over a fake CUDA.
+    """A stand-in for `tensorrt` (10 or 11) or `tensorrt_rtx`, over a fake CUDA.
 
     `break_output`: what is done to an embedding.
     """

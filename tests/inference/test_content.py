@@ -33,7 +33,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "trireid" / "digests.json"
 
 
-def changed(source: Path, target: Path, *changes: Change) -> Path:
+def change(source: Path, target: Path, *changes: Change) -> Path:
     """A copy of an ONNX file with changes."""
     model = onnx.load(source)
     for change in changes:
@@ -76,7 +76,7 @@ CHANGES: dict[str, Change] = {
 
 @pytest.mark.parametrize("what", CHANGES)
 def test_a_file_that_is_not_its_cards_is_refused(what: str, artifact: Path, tmp_path: Path) -> None:
-    path = changed(artifact, tmp_path / "changed.onnx", CHANGES[what])
+    path = change(artifact, tmp_path / "changed.onnx", CHANGES[what])
     with pytest.raises(ArtifactError, match="were changed after it was exported") as caught:
         load_artifact(path)
     assert caught.value.message.startswith(f"{path}: ")
@@ -91,7 +91,7 @@ def test_a_gallery_is_not_searched_by_changed_weights(
     path.write_bytes(artifact.read_bytes())
     with Gallery.open(tmp_path / "people.gallery", load_artifact(path)) as gallery:
         gallery.add([make_sample(1, id="s1")])
-    changed(artifact, path, change_weight)
+    change(artifact, path, change_weight)
     (tmp_path / "q.png").write_bytes(encode_image(3))
     assert (
         trireid.cli.main(
@@ -109,21 +109,21 @@ def test_a_gallery_is_not_searched_by_changed_weights(
 
 
 def test_name_and_measurements_are_free(artifact: Path, tmp_path: Path) -> None:
-    path = changed(
+    path = change(
         artifact, tmp_path / "named.onnx", change_card(name="ours", measured={"mAP": 0.9})
     )
     assert load_artifact(path).card.name == "ours"
 
 
 def test_an_artifact_of_before_opens_with_its_fingerprint(artifact: Path, tmp_path: Path) -> None:
-    path = changed(artifact, tmp_path / "before.onnx", change_card(content=None))
+    path = change(artifact, tmp_path / "before.onnx", change_card(content=None))
     assert load_artifact(path).card.fingerprint == load_artifact(artifact).card.fingerprint
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_an_embedded_default_cannot_be_passed_off(name: str, tmp_path: Path) -> None:
     default = load_artifact(default_artifact(name))
-    path = changed(
+    path = change(
         default_artifact(name), tmp_path / "d.onnx", change_weight, change_card(content=None)
     )
     with pytest.raises(ArtifactError, match="were changed"):
@@ -177,7 +177,7 @@ def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "large"
 
 
-def asked(file: Path, purpose: str = "test") -> tuple[str, bool]:
+def ask(file: Path, purpose: str = "test") -> tuple[str, bool]:
     """The digest of a file, and whether it was read for it."""
     read = []
 
@@ -189,14 +189,14 @@ def asked(file: Path, purpose: str = "test") -> tuple[str, bool]:
 
 
 def test_a_large_file_is_read_once_until_it_changes(large: Path, cache: Path) -> None:
-    first = asked(large)
+    first = ask(large)
     assert first == (hashlib.sha256(b"abc").hexdigest(), True)
-    assert asked(large) == (first[0], False)
-    assert asked(large, "another purpose")[1]
+    assert ask(large) == (first[0], False)
+    assert ask(large, "another purpose")[1]
     times = large.stat()
     large.write_bytes(b"abd")
     os.utime(large, ns=(times.st_atime_ns, times.st_mtime_ns))  # size and mtime as they were
-    assert asked(large) == (hashlib.sha256(b"abd").hexdigest(), True)
+    assert ask(large) == (hashlib.sha256(b"abd").hexdigest(), True)
     assert cache.stat().st_mode & 0o777 == 0o600
 
 
@@ -204,7 +204,7 @@ def test_a_file_that_was_just_written_is_not_remembered(
     large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(digest_cache, "SETTLED", 3600.0)
-    assert [asked(large)[1] for _ in range(2)] == [True, True]
+    assert [ask(large)[1] for _ in range(2)] == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_a_file_that_was_just_written_is_not_remembered(
 def test_a_cache_that_is_not_this_users_own_is_not_believed(
     how: str, large: Path, cache: Path
 ) -> None:
-    asked(large)
+    ask(large)
     forged = dict.fromkeys(json.loads(cache.read_text()), "0" * 64)
     cache.write_text("[" * 9000 if how == "junk" else json.dumps(forged))
     if how == "others can write it":
@@ -223,22 +223,22 @@ def test_a_cache_that_is_not_this_users_own_is_not_believed(
         cache.symlink_to("elsewhere")
     elif how == "an entry that is not a digest":
         cache.write_text(json.dumps(dict.fromkeys(forged, "x")))
-    assert asked(large) == (hashlib.sha256(b"abc").hexdigest(), True)
+    assert ask(large) == (hashlib.sha256(b"abc").hexdigest(), True)
 
 
 def test_a_cache_that_cannot_be_written_costs_time_only(
     large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(large))  # a file
-    assert [asked(large)[1] for _ in range(2)] == [True, True]
+    assert [ask(large)[1] for _ in range(2)] == [True, True]
 
 
 def test_the_cache_is_bounded(large: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digest_cache, "_ENTRIES", 3)
     for purpose in "abcdef":
-        asked(large, purpose)
+        ask(large, purpose)
     assert len(json.loads(cache.read_text())) == 3
-    assert not asked(large, "f")[1]
+    assert not ask(large, "f")[1]
 
 
 def test_an_artifact_is_checked_from_the_cache(

@@ -21,8 +21,8 @@ from trireid.samples import MODALITIES
 
 
 @dataclass
-class Told:
-    """What a run of `trireid evaluate` said."""
+class Output:
+    """Output of `trireid evaluate`."""
 
     code: int
     out: str
@@ -41,28 +41,28 @@ class Told:
         return [each for each in self.found["not_used"] if what in each["what"]]
 
 
-Run = Callable[..., Told]
+Run = Callable[..., Output]
 
 
 @pytest.fixture
 def run(artifact: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    def told(source: object, *options: object) -> Told:
+    def evaluate(source: object, *options: object) -> Output:
         code = trireid.cli.main(
             ["evaluate", str(source), "--model", str(artifact), *map(str, options)]
         )
         out, err = capsys.readouterr()
-        return Told(
+        return Output(
             code,
             out,
             "".join(line for line in err.splitlines(keepends=True) if "sample/s" not in line),
         )
 
-    return told
+    return evaluate
 
 
 @pytest.fixture
 def unrun(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fails where anything is embedded."""
+    """Fail if anything is embedded."""
 
     def refuse(*_: object) -> None:
         pytest.fail("something was embedded")
@@ -88,41 +88,41 @@ def of_modality(folder: Path, modality: str) -> Path:
 def test_rows_are_called_by_the_modalities_that_are_there(
     tmp_path: Path, run: Run, modality: str, options: tuple[str, ...]
 ) -> None:
-    told = run(of_modality(tmp_path, modality), *options, "--json")
-    assert told.names == {modality}
-    assert len(told.found["rows"]) == 3
-    assert told.found["gallery_modalities"] == told.found["query_modalities"] == {modality: 8}
-    assert "rgb+nir+tir" not in told.out
-    named = told.not_used("subsets of modalities")
+    output = run(of_modality(tmp_path, modality), *options, "--json")
+    assert output.names == {modality}
+    assert len(output.found["rows"]) == 3
+    assert output.found["gallery_modalities"] == output.found["query_modalities"] == {modality: 8}
+    assert "rgb+nir+tir" not in output.out
+    named = output.not_used("subsets of modalities")
     assert [each["count"] for each in named] == ([6] if options else [])
     for absent in set(MODALITIES) - {modality}:
         assert not options or absent in named[0]["what"]
-    assert bool(told.not_used("--missing")) is bool(options)
+    assert bool(output.not_used("--missing")) is bool(options)
 
 
 def test_subsets_are_of_the_modalities_that_are_there(tmp_path: Path, run: Run) -> None:
     rows = [f"{2 * i}.png,{2 * i + 1}.png,{i // 2},{i % 2}" for i in range(6)]
-    told = run(table(tmp_path, "nir,tir,identity,camera", *rows), "--missing", "--json")
-    assert told.names == {"nir", "tir", "nir+tir"}
-    assert told.not_used("subsets of modalities")[0]["what"] == "subsets of modalities with rgb"
+    output = run(table(tmp_path, "nir,tir,identity,camera", *rows), "--missing", "--json")
+    assert output.names == {"nir", "tir", "nir+tir"}
+    assert output.not_used("subsets of modalities")[0]["what"] == "subsets of modalities with rgb"
 
 
 def test_samples_without_an_image_of_a_subset_are_not_in_its_rows(tmp_path: Path, run: Run) -> None:
     rows = [f"{2 * i}.png,{f'{2 * i + 1}.png' if i < 4 else ''},{i // 2},{i % 2}" for i in range(6)]
-    told = run(table(tmp_path, "rgb,nir,identity,camera", *rows), "--missing", "--json")
+    output = run(table(tmp_path, "rgb,nir,identity,camera", *rows), "--missing", "--json")
     counts = {
-        row["modalities"]: (row["queries"], row["gallery_items"]) for row in told.found["rows"]
+        row["modalities"]: (row["queries"], row["gallery_items"]) for row in output.found["rows"]
     }
     assert counts == {"rgb+nir": (6, 6), "rgb": (6, 6), "nir": (4, 4)}
-    assert told.not_used("samples without nir")[0]["count"] == 2
-    assert told.found["gallery_modalities"] == {"rgb+nir": 4, "rgb": 2}
+    assert output.not_used("samples without nir")[0]["count"] == 2
+    assert output.found["gallery_modalities"] == {"rgb+nir": 4, "rgb": 2}
     assert "gallery images rgb+nir (4), rgb (2)" in run(tmp_path / "m.csv").out
 
 
 def test_across_modalities_both_sides_are_named(tmp_path: Path, run: Run) -> None:
     rows = ["0.png,,a,1,query", "1.png,,b,1,query", ",2.png,a,2,gallery", ",3.png,b,2,gallery"]
-    told = run(table(tmp_path, "nir,rgb,identity,camera,role", *rows), "--missing", "--json")
-    assert told.names == {"nir -> rgb"}
+    output = run(table(tmp_path, "nir,rgb,identity,camera,role", *rows), "--missing", "--json")
+    assert output.names == {"nir -> rgb"}
 
 
 def test_the_count_is_of_queries_that_have_a_match(tmp_path: Path, run: Run) -> None:
@@ -137,9 +137,9 @@ def test_the_count_is_of_queries_that_have_a_match(tmp_path: Path, run: Run) -> 
         "7.png,,2",
     ]
     source = table(tmp_path, "rgb,identity,camera", *rows)
-    told = run(source)
-    assert told.code == 0
-    assert "3 queries with a match (of 6), 8 gallery items, 2 without an identity" in told.out
+    output = run(source)
+    assert output.code == 0
+    assert "3 queries with a match (of 6), 8 gallery items, 2 without an identity" in output.out
     found = run(source, "--json").found
     counts = (
         "queries",
@@ -170,23 +170,23 @@ def test_queries_that_are_in_the_gallery_too_are_embedded_once(
     counts: list[int] = []
     embed = onnx_runtime.OnnxEmbedder.run
 
-    def counted(self: Any, images: Any, camera: Any, present: Any) -> Any:
+    def count_run(self: Any, images: Any, camera: Any, present: Any) -> Any:
         counts.append(len(images))
         return embed(self, images, camera, present)
 
-    monkeypatch.setattr(onnx_runtime.OnnxEmbedder, "run", counted)
+    monkeypatch.setattr(onnx_runtime.OnnxEmbedder, "run", count_run)
     rows = [f"{i}.png,{i // 2},{i % 2},test" for i in range(6)]
     source = table(
         tmp_path, "rgb,identity,camera,role", *rows, "6.png,,3,distractor", "gone.png,1,2,test"
     )
-    told = run(source, "--json", "--missing")
-    assert (told.code, told.found["queries"], told.found["gallery_items"], sum(counts)) == (
+    output = run(source, "--json", "--missing")
+    assert (output.code, output.found["queries"], output.found["gallery_items"], sum(counts)) == (
         1,
         6,
         7,
         7,
     )
-    assert len(told.found["rejected"]) == 1
+    assert len(output.found["rejected"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -242,18 +242,18 @@ def test_other_cameras_leaves_out_the_querys_own_camera_whole(
 def test_what_cannot_be_measured_is_found_before_embedding(
     tmp_path: Path, run: Run, header: str, rows: list[str], options: tuple[str, ...], said: str
 ) -> None:
-    told = run(table(tmp_path, header, *rows), *options)
-    assert (told.code, told.out, told.err.count("\n")) == (2, "", 1)
-    assert said in told.err
+    output = run(table(tmp_path, header, *rows), *options)
+    assert (output.code, output.out, output.err.count("\n")) == (2, "", 1)
+    assert said in output.err
 
 
 @pytest.mark.usefixtures("unrun")
 def test_a_source_without_images_says_what_it_passed_over(tmp_path: Path, run: Run) -> None:
     (tmp_path / "a.heic").write_bytes(b"x")
-    told = run(tmp_path)
-    assert (told.code, told.out, told.err.count("\n")) == (2, "", 1)
-    assert "no sample in it can be used as query; not used: 1 " in told.err
-    assert "a.heic" in told.err
+    output = run(tmp_path)
+    assert (output.code, output.out, output.err.count("\n")) == (2, "", 1)
+    assert "no sample in it can be used as query; not used: 1 " in output.err
+    assert "a.heic" in output.err
 
 
 @pytest.mark.parametrize(
@@ -272,9 +272,9 @@ def test_what_cannot_be_written_is_found_before_embedding(
     source = of_modality(tmp_path, "rgb")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    told = run(source, *options)
-    assert (told.code, told.out, told.err.count("\n")) == (2, "", 1)
-    assert said in told.err
+    output = run(source, *options)
+    assert (output.code, output.out, output.err.count("\n")) == (2, "", 1)
+    assert said in output.err
 
 
 def test_the_table_is_written_before_plots(
@@ -284,11 +284,11 @@ def test_the_table_is_written_before_plots(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("trireid.inference.evaluation_report.plot_cmc", fail)
-    told = run(
+    output = run(
         of_modality(tmp_path, "nir"), "--csv", tmp_path / "t.csv", "--plot", tmp_path / "plots"
     )
-    assert told.code == 1
-    assert "8 queries, 8 gallery items" in told.out
+    assert output.code == 1
+    assert "8 queries, 8 gallery items" in output.out
     with (tmp_path / "t.csv").open() as file:
         assert [row["modalities"] for row in csv.DictReader(file)] == ["nir"] * 3
 
@@ -325,24 +325,24 @@ def test_what_is_rejected_is_listed_and_exits_with_one(tmp_path: Path, run: Run)
     source = table(
         tmp_path, "rgb,identity,camera", "0.png,a,1", "1.png,a,2", "bad.png,a,3", "gone.png,a,4"
     )
-    told = run(source, "--json")
-    assert told.code == 1
-    assert told.found["set_aside"] == 2
-    assert [each["location"] for each in told.found["rejected"]] == ["row 4", "row 5"]
-    assert told.err.count("rejected: row ") == 2
+    output = run(source, "--json")
+    assert output.code == 1
+    assert output.found["set_aside"] == 2
+    assert [each["location"] for each in output.found["rejected"]] == ["row 4", "row 5"]
+    assert output.err.count("rejected: row ") == 2
     assert run(source).out.startswith("tiny on ")
 
 
 def test_what_was_given_and_not_used_is_listed(tmp_path: Path, run: Run) -> None:
     header = "rgb,identity,camera,time,coat"
     source = table(tmp_path, header, "0.png,a,1,2026-01-01,red", "1.png,a,2,,blue", "2.png,b,1,,")
-    told = run(source, "--json")
-    assert told.code == 0
-    assert {each["what"]: each["count"] for each in told.found["not_used"]} == {
+    output = run(source, "--json")
+    assert output.code == 0
+    assert {each["what"]: each["count"] for each in output.found["not_used"]} == {
         "columns kept as attributes": 1,
         "values of time": 1,
     }
-    assert "not used: 1 columns kept as attributes (coat)" in told.err
+    assert "not used: 1 columns kept as attributes (coat)" in output.err
 
 
 def test_a_folders_names_say_who_is_who(tmp_path: Path, run: Run) -> None:
@@ -365,9 +365,9 @@ def test_of_a_data_set_both_parts_say_what_they_pass_over(tmp_path: Path, run: R
         (tmp_path / part / f"{part}.txt").write_text("notes")
         for i, name in enumerate(images):
             (tmp_path / part / name).write_bytes(encode_image(i))
-    told = run(f"market1501:{tmp_path}", "--json")
-    found = told.found
-    assert (told.code, found["queries"], found["gallery_items"], found["without_identity"]) == (
+    output = run(f"market1501:{tmp_path}", "--json")
+    found = output.found
+    assert (output.code, found["queries"], found["gallery_items"], found["without_identity"]) == (
         0,
         1,
         3,
@@ -380,5 +380,5 @@ def test_of_a_data_set_both_parts_say_what_they_pass_over(tmp_path: Path, run: R
 def test_rows_are_called_by_what_counts_as_query(tmp_path: Path, run: Run) -> None:
     """The only thermal image is of a sample without an identity, which is in the gallery alone."""
     rows = ["0.png,,a,1", "1.png,,a,2", ",2.png,,1"]
-    told = run(table(tmp_path, "rgb,tir,identity,camera", *rows), "--missing", "--json")
-    assert told.names == {"rgb -> rgb+tir", "rgb"}
+    output = run(table(tmp_path, "rgb,tir,identity,camera", *rows), "--missing", "--json")
+    assert output.names == {"rgb -> rgb+tir", "rgb"}

@@ -64,43 +64,39 @@ def network(path: Path, shapes: dict[str, list[Any]], kind: int = TensorProto.FL
     return path
 
 
-def described(path: Path, inputs: list[dict[str, Any]], **more: Any) -> Path:
+def describe(path: Path, inputs: list[dict[str, Any]], **more: Any) -> Path:
     """Write the card next to it."""
     card = {"image_size": [H, W], "inputs": inputs, "output": "feat", **more}
     path.with_suffix(".json").write_text(json.dumps(card))
     return path
 
 
-def expected(*pixels: NDArray[Any]) -> NDArray[np.float32]:
+def expect(*pixels: NDArray[Any]) -> NDArray[np.float32]:
     """The embedding of pixels in the graph's own layout."""
     joined = np.concatenate([each.astype(np.float32).ravel() for each in pixels])
     feature = joined @ weights(len(joined), D)
     return np.asarray(feature / np.linalg.norm(feature))
 
 
-def embedded(path: Path, **images: Any) -> NDArray[np.float32]:
+def embed(path: Path, **images: Any) -> NDArray[np.float32]:
     return np.asarray(load_artifact(path).embed([Sample(**images)])[0])
 
 
 def test_height_width_channels_in_bgr_from_0_to_255(tmp_path: Path) -> None:
     path = network(tmp_path / "odd.onnx", {"x": ["batch", H, W, 3]})
-    described(
+    describe(
         path, [{"name": "x", "modality": "rgb", "layout": "NHWC", "channels": "BGR", "scale": 1}]
     )
-    assert np.allclose(
-        embedded(path, rgb=IMAGES["rgb"]), expected(IMAGES["rgb"][..., ::-1]), atol=1e-5
-    )
+    assert np.allclose(embed(path, rgb=IMAGES["rgb"]), expect(IMAGES["rgb"][..., ::-1]), atol=1e-5)
 
 
 def test_channels_first_with_imagenet_statistics(tmp_path: Path) -> None:
-    path = described(
+    path = describe(
         network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}),
         [{"name": "x", "modality": "rgb", **IMAGENET}],
     )
     pixels = (IMAGES["rgb"] / 255 - IMAGENET["mean"]) / IMAGENET["std"]
-    assert np.allclose(
-        embedded(path, rgb=IMAGES["rgb"]), expected(pixels.transpose(2, 0, 1)), atol=1e-5
-    )
+    assert np.allclose(embed(path, rgb=IMAGES["rgb"]), expect(pixels.transpose(2, 0, 1)), atol=1e-5)
 
 
 def test_two_inputs_of_which_one_is_grey_and_bytes_with_a_fixed_batch(tmp_path: Path) -> None:
@@ -109,9 +105,9 @@ def test_two_inputs_of_which_one_is_grey_and_bytes_with_a_fixed_batch(tmp_path: 
         {"name": "b", "modality": "tir", "channels": "GRAY", "scale": 1},
         {"name": "a", "modality": "nir", "scale": 1},
     ]
-    described(path, inputs, name="two eyes", kind="vehicle")
+    describe(path, inputs, name="two eyes", kind="vehicle")
     grey = (IMAGES["tir"] @ [0.299, 0.587, 0.114]).round()
-    wanted = expected(IMAGES["nir"].transpose(2, 0, 1), grey)
+    wanted = expect(IMAGES["nir"].transpose(2, 0, 1), grey)
     embedder = load_artifact(path)
     assert (embedder.card.name, embedder.card.kind, embedder.card.modalities) == (
         "two eyes",
@@ -128,21 +124,21 @@ def test_two_inputs_of_which_one_is_grey_and_bytes_with_a_fixed_batch(tmp_path: 
         0,
     )  # it tells of no selected patches
     alone = embedder.embed([Sample(nir=IMAGES["nir"])])[0]  # an absent modality counts as zeros
-    assert np.allclose(alone, expected(IMAGES["nir"].transpose(2, 0, 1), 0 * grey), atol=1e-5)
+    assert np.allclose(alone, expect(IMAGES["nir"].transpose(2, 0, 1), 0 * grey), atol=1e-5)
 
 
 def test_a_sample_without_what_the_network_sees_is_refused(tmp_path: Path) -> None:
-    path = described(
+    path = describe(
         network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}]
     )
     with pytest.raises(ImageError, match="net sees rgb only, and the sample has none of it"):
-        embedded(path, nir=IMAGES["nir"])
+        embed(path, nir=IMAGES["nir"])
 
 
 def test_a_external_network_fills_a_gallery_and_is_evaluated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = described(
+    path = describe(
         network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}),
         [{"name": "x", "modality": "rgb", **IMAGENET}],
     )
@@ -169,25 +165,19 @@ def test_a_external_network_fills_a_gallery_and_is_evaluated(
 def test_the_fingerprint_follows_file_and_card_but_not_the_name(tmp_path: Path) -> None:
     path = network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]})
     one = load_artifact(
-        described(path, [{"name": "x", "modality": "rgb"}], name="a")
+        describe(path, [{"name": "x", "modality": "rgb"}], name="a")
     ).card.fingerprint
     assert (
-        load_artifact(
-            described(path, [{"name": "x", "modality": "rgb"}], name="b")
-        ).card.fingerprint
+        load_artifact(describe(path, [{"name": "x", "modality": "rgb"}], name="b")).card.fingerprint
         == one
     )
-    assert (
-        load_artifact(described(path, [{"name": "x", "modality": "nir"}])).card.fingerprint != one
-    )
+    assert load_artifact(describe(path, [{"name": "x", "modality": "nir"}])).card.fingerprint != one
     path.write_bytes(path.read_bytes() + b"\x7a\x00")  # an empty field that no reader knows
-    assert (
-        load_artifact(described(path, [{"name": "x", "modality": "rgb"}])).card.fingerprint != one
-    )
+    assert load_artifact(describe(path, [{"name": "x", "modality": "rgb"}])).card.fingerprint != one
 
 
 def test_the_fingerprint_follows_weights_in_a_file_of_their_own(tmp_path: Path) -> None:
-    path = described(
+    path = describe(
         network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}]
     )
     onnx.save(
@@ -201,7 +191,7 @@ def test_the_fingerprint_follows_weights_in_a_file_of_their_own(tmp_path: Path) 
 
 
 def test_a_network_whose_embedding_depends_on_the_batch_is_refused(tmp_path: Path) -> None:
-    path = described(
+    path = describe(
         network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}]
     )
     whole = onnx.load(path)
@@ -281,7 +271,7 @@ def test_a_card_that_does_not_fit_names_the_key(
     tmp_path: Path, change: dict[str, Any], problem: str
 ) -> None:
     path = network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]})
-    described(path, **{"inputs": [{"name": "x", "modality": "rgb"}], **change})
+    describe(path, **{"inputs": [{"name": "x", "modality": "rgb"}], **change})
     with pytest.raises(ArtifactError) as caught:
         load_artifact(path)
     assert problem in caught.value.message
@@ -307,16 +297,19 @@ CAFFE = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
         ),
         (
             {"std": CAFFE["std"]},
-            'inputs.0.std: 58.395 does not fit pixels of 0 to 255 * scale = 1; did you mean "scale": 1?',
+            "inputs.0.std: 58.395 does not fit pixels of 0 to 255 * scale = 1;"
+            ' did you mean "scale": 1?',
         ),
         (
             {**IMAGENET, "scale": 1},
-            "inputs.0.mean: 0.485 is nearly black in pixels of 0 to 255 * scale = 255; did you mean to leave",
+            "inputs.0.mean: 0.485 is nearly black in pixels of 0 to 255 * scale = 255;"
+            " did you mean to leave",
         ),
         ({"std": [0.229], "scale": 1}, 'did you mean to leave "scale" out (1/255)?'),
         (
             {"scale": 255},
-            'inputs.0.std: 1 does not fit pixels of 0 to 255 * scale = 6.502e+04; did you mean to leave "scale" out',
+            "inputs.0.std: 1 does not fit pixels of 0 to 255 * scale = 6.502e+04;"
+            ' did you mean to leave "scale" out',
         ),
         ({"scale": 1 / 255**2}, "inputs.0.std: 1 does not fit"),
         ({"scale": 0}, "inputs.0.scale: is a factor, and 0 makes every pixel the same"),
@@ -328,7 +321,7 @@ def test_statistics_that_cannot_be_are_refused_with_the_likely_fix(
     tmp_path: Path, statistics: dict[str, Any], words: str
 ) -> None:
     path = network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]})
-    described(path, [{"name": "x", "modality": "rgb", **statistics}])
+    describe(path, [{"name": "x", "modality": "rgb", **statistics}])
     with pytest.raises(ArtifactError) as caught:
         load_artifact(path)
     assert words in caught.value.message
@@ -350,12 +343,12 @@ def test_statistics_that_cannot_be_are_refused_with_the_likely_fix(
 )
 def test_statistics_that_can_be_are_taken(tmp_path: Path, statistics: dict[str, Any]) -> None:
     path = network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]})
-    load_artifact(described(path, [{"name": "x", "modality": "rgb", **statistics}]))
+    load_artifact(describe(path, [{"name": "x", "modality": "rgb", **statistics}]))
 
 
 def test_a_graph_of_bytes_gets_bytes(tmp_path: Path) -> None:
     path = network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}, TensorProto.UINT8)
-    described(path, [{"name": "x", "modality": "rgb"}])
+    describe(path, [{"name": "x", "modality": "rgb"}])
     with pytest.raises(
         ArtifactError, match=r'x: takes bytes of 0 to 255: its card needs "scale": 1'
     ):
@@ -378,7 +371,7 @@ def blind_to_black_and_white(path: Path) -> Path:
     """A network that gives NaN for a black image and zeros for a white one: the embedding times the
     mean pixel's log.
     """
-    described(network(path, {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}])
+    describe(network(path, {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}])
     return rewritten(
         path,
         helper.make_node("ReduceMean", ["joined"], ["mean"], axes=[1], keepdims=1),
@@ -399,7 +392,7 @@ def blind_to_black_and_white(path: Path) -> Path:
 def test_a_network_that_can_tell_nothing_apart_is_refused_when_it_is_opened(
     tmp_path: Path, operation: str, constant: Any, words: str
 ) -> None:
-    path = described(
+    path = describe(
         network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}]
     )
     rewritten(path, helper.make_node(operation, ["each", "constant"], ["feat"]), constant=constant)
@@ -413,7 +406,7 @@ BLACK, WHITE = np.zeros((H, W, 3), np.uint8), np.full((H, W, 3), 255, np.uint8)
 
 
 class TestWithoutDirection:
-    """An embedding that is not finite or of length 0 is no item's, and no query's."""
+    """An embedding that is not finite or of length 0 fits neither an item nor a query."""
 
     @pytest.mark.parametrize(("image", "words"), [(BLACK, "not finite"), (WHITE, "has length 0")])
     def test_it_is_refused_at_every_entry(self, tmp_path: Path, image: Any, words: str) -> None:
@@ -453,7 +446,7 @@ class TestWithoutDirection:
             rows.append(f"{number}.png,ann,{number}")
         (tmp_path / "m.csv").write_text("\n".join(rows))
         blind = str(blind_to_black_and_white(tmp_path / "blind.onnx"))
-        seeing = described(
+        seeing = describe(
             network(tmp_path / "s.onnx", {"x": ["b", 3, H, W]}), [{"name": "x", "modality": "rgb"}]
         )
         rewritten(seeing, helper.make_node("Add", ["each", "one"], ["feat"]), one=np.float32(1))
@@ -493,7 +486,7 @@ class TestFit:
     """A card says how images are brought to its size."""
 
     def card(self, path: Path, **more: Any) -> Path:
-        return described(path, [{"name": "x", "modality": "rgb"}], **more)
+        return describe(path, [{"name": "x", "modality": "rgb"}], **more)
 
     @pytest.mark.parametrize(
         ("more", "resampling"),
@@ -510,8 +503,8 @@ class TestFit:
         path = self.card(network(tmp_path / "net.onnx", {"x": ["b", 3, H, W]}), **more)
         large = make_pixels(3, (50, 40))
         small = np.asarray(Image.fromarray(large).resize((W, H), resampling))
-        wanted = expected(small.transpose(2, 0, 1) / 255)
-        assert np.allclose(embedded(path, rgb=large), wanted, atol=1e-5)
+        wanted = expect(small.transpose(2, 0, 1) / 255)
+        assert np.allclose(embed(path, rgb=large), wanted, atol=1e-5)
         # indexing fits images, too
         with Gallery.open(tmp_path / "g.gallery", load_artifact(path)) as gallery:
             Image.fromarray(large).save(tmp_path / "large.png")

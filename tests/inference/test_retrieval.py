@@ -37,7 +37,7 @@ def some_rows() -> list[str]:
 
 
 def test_the_patterns_are_what_the_network_gives(tmp_path: Path, golden: Path) -> None:
-    """Each row of the table against the checkpoint itself, pattern by pattern and subset by subset."""
+    """Each row of the table against the checkpoint, pattern by pattern and subset by subset."""
     import torch
 
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
@@ -122,7 +122,7 @@ def test_scenes_group_where_the_data_set_says_so(tmp_path: Path, embedder: Embed
 
 @pytest.fixture
 def told(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Runs `trireid evaluate`: the exit code, what it printed, and what of stderr is no progress
+    """Runs `trireid evaluate`: the exit code, what it printed, and stderr without its progress
     bar.
     """
 

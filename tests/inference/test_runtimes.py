@@ -39,11 +39,11 @@ def test_threads_come_from_the_caller_or_the_environment(
     asked = []
     made = onnxruntime.InferenceSession
 
-    def spied(name: str, options: onnxruntime.SessionOptions, **more: object) -> object:
+    def spy(name: str, options: onnxruntime.SessionOptions, **more: object) -> object:
         asked.append(options.intra_op_num_threads)
         return made(name, options, **more)
 
-    monkeypatch.setattr(onnxruntime, "InferenceSession", spied)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
     load_artifact(golden)
     load_artifact(golden, threads=1)
     monkeypatch.setenv(THREADS, "2")

@@ -70,7 +70,7 @@ def test_one_wrong_byte_anywhere_is_noticed(path: Path, data: st.DataObject) -> 
     place = data.draw(st.integers(0, len(good) - 1))
     bad = bytearray(good)
     bad[place] ^= data.draw(st.integers(1, 255))
-    refused(path.with_name("bad.plan"), bytes(bad))
+    refuse(path.with_name("bad.plan"), bytes(bad))
 
 
 @settings(
@@ -79,14 +79,14 @@ def test_one_wrong_byte_anywhere_is_noticed(path: Path, data: st.DataObject) -> 
 @given(data=st.data())
 def test_a_file_cut_off_anywhere_is_noticed(path: Path, data: st.DataObject) -> None:
     good = path.read_bytes()
-    refused(path.with_name("bad.plan"), good[: data.draw(st.integers(0, len(good) - 1))])
+    refuse(path.with_name("bad.plan"), good[: data.draw(st.integers(0, len(good) - 1))])
 
 
 def test_a_file_that_has_grown_is_noticed(path: Path) -> None:
-    refused(path.with_name("bad.plan"), path.read_bytes() + b"\n")
+    refuse(path.with_name("bad.plan"), path.read_bytes() + b"\n")
 
 
-def refused(bad: Path, content: bytes) -> None:
+def refuse(bad: Path, content: bytes) -> None:
     bad.write_bytes(content)
     with pytest.raises(
         ArtifactError, match=r"bad\.plan: .*(cut off|damaged|has grown|not a plan|is empty)"
@@ -169,13 +169,13 @@ plan, _ = read_plan(path)
 write_plan(path, plan, bytes(1 << 20))
 """
 
-    def limited() -> None:
+    def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
 
     done = subprocess.run(
         [sys.executable, "-B", "-c", code],
         cwd=ROOT,
-        preexec_fn=limited,
+        preexec_fn=limit,
         capture_output=True,
         text=True,
         check=False,

@@ -135,11 +135,11 @@ def test_only_the_rows_of_the_batch_are_copied(
     moved: list[int] = []
     copy = api.cuda.cudaMemcpyAsync
 
-    def counted(to: int, source: int, count: int, kind: Any, stream: int) -> Any:
+    def count_copy(to: int, source: int, count: int, kind: Any, stream: int) -> Any:
         moved.append(count)
         return copy(to, source, count, kind, stream)
 
-    api.cuda.cudaMemcpyAsync = counted  # type: ignore[method-assign]
+    api.cuda.cudaMemcpyAsync = count_copy  # type: ignore[method-assign]
     built.run(*draw_probe_inputs(embedder.card, 2))
     assert moved[:5] == [2 * 3 * 64 * 32 * 3, 2 * 8, 2 * 3, 2 * 192 * 4, 2 * 3 * 4 * 8]
 
@@ -148,7 +148,7 @@ def test_graphs_held_are_bounded(
     built: Embedder, api: FakeTensorRt, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tensorrt_engine, "GRAPHS", 2)
-    for size in (2, 3, 2, 4, 2, 3):  # 3 makes room for 4, then 4 for 3
+    for size in (2, 3, 2, 4, 2, 3):  # 4 replaces 3, then 3 replaces 4
         built.run(*draw_probe_inputs(embedder.card, size))
         assert len(api.cuda.executables) <= 2
     assert len(api.contexts) == 4
@@ -171,7 +171,7 @@ def test_threads_take_turns(built: Embedder, api: FakeTensorRt, embedder: Embedd
     assert api.cuda.calls["cudaSetDevice"] >= 18
 
 
-def test_pictures_that_are_not_bytes_are_refused(built: Embedder, embedder: Embedder) -> None:
+def test_images_that_are_not_bytes_are_refused(built: Embedder, embedder: Embedder) -> None:
     images, camera, present = draw_probe_inputs(embedder.card, 2)
     with pytest.raises(TypeError):
         built.run(images.astype(np.float32), camera, present)
@@ -291,11 +291,10 @@ def test_a_plan_for_another_gpu_is_refused_before_its_engine_is_touched(
     monkeypatch.setattr(FakeRuntime, "deserialize_cuda_engine", lambda *_: pytest.fail("touched"))
     api.cuda.gpu = ("NVIDIA T4", 7, 5)
     api.validity = api.EngineValidity.INVALID
-    why = (
-        r"does not run on this NVIDIA T4 \(compute capability 7\.5\): compute capability not supported"
-        if api.rtx
-        else r"was built for NVIDIA H200 \(compute capability 9\.0\), here is NVIDIA T4 \(compute capability 7\.5\)"
-    )
+    here = r"NVIDIA T4 \(compute capability 7\.5\)"
+    why = rf"was built for NVIDIA H200 \(compute capability 9\.0\), here is {here}"
+    if api.rtx:
+        why = f"does not run on this {here}: compute capability not supported"
     with pytest.raises(ArtifactError, match=why):
         load_artifact(path)
     assert api.cuda.held == 0
