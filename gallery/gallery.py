@@ -203,7 +203,7 @@ class Gallery:
         embeddings = np.empty((len(samples), embedder.card.dimension), np.float32)
         for start in range(0, len(samples), BATCH):
             part = samples[start : start + BATCH]
-            with embedder.decoding(), reading_images(self._notes):
+            with embedder.time_decoding(), reading_images(self._notes):
                 pairs = [
                     prepare(each, with_contents(each), embedder.card.fitting, keep=keep)
                     for each in part

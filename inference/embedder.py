@@ -81,7 +81,7 @@ class Embedder(ABC):
         embedding, tokens = self.run(images, camera, present)
         return {"selected_patches": tokens, "embedding": embedding}
 
-    def decoding(self) -> AbstractContextManager[None]:
+    def time_decoding(self) -> AbstractContextManager[None]:
         """Enter this around decoding images for the network; a subclass may measure the time."""
         return nullcontext()
 

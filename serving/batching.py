@@ -93,13 +93,13 @@ class BatchingEmbedder(Embedder):
 
     def embed_with_tokens(self, samples: Sequence[Sample]) -> tuple[Embeddings, Tokens]:
         """See `Embedder.embed_with_tokens`; for a few samples."""
-        with self.decoding():
+        with self.time_decoding():
             inputs = pixels(samples, self.card)
         outputs = self.run(*inputs)
         check_directions(outputs[0], samples)
         return outputs
 
-    def decoding(self) -> AbstractContextManager[None]:
+    def time_decoding(self) -> AbstractContextManager[None]:
         """See `Embedder.decoding`."""
         return measure("decode")
 

@@ -20,7 +20,7 @@ from PIL import Image
 from tests.conftest import ROOT, make_pixels
 from trireid.cli.app import load_app
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 
 
