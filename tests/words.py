@@ -187,7 +187,6 @@ EXCEPTIONS: tuple[tuple[str, str], ...] = (
     ("tests/training/test_settings.py", "upkeep"),
     ("training/diagnosis.py", '"faults"'),
     ("tests/training/test_diagnosis.py", '"upkeep"'),
-    # until samples/durable.py is called in these words
     ("CHANGELOG.md", "docs/foreign.md"),
     ("export/report.py", '"faults"'),
     ("tests/export/test_verification.py", '"faults"'),
