@@ -62,7 +62,7 @@ class Grant:
 
 @dataclass(frozen=True)
 class Principal:
-    """The sender of a request: the name of a token, None where the server has none; and what it may do.
+    """The sender of a request: the name of its token, None without tokens; and its grants.
 
     `expires`: seconds since 1970 from which the token is worth nothing.
     """
@@ -100,9 +100,9 @@ class Principal:
         return [str(scope) for scope in everywhere] + [str(grant) for grant in within]
 
 
-#: Who asks a server that has no tokens.
+#: The sender to a server that has no tokens.
 LOCAL_USER: Final = Principal(None, frozenset(map(Grant, Scope)))
-#: Who asks for what needs no token.
+#: The sender of a request that needs no token.
 ANONYMOUS: Final = Principal(None, frozenset())
 
 
@@ -194,7 +194,8 @@ def _check_rights(file: Path, status: os.stat_result) -> None:
         )
     if status.st_uid not in (0, os.geteuid()):
         raise ConfigError(
-            f"{file}: belongs to another user, who could change the tokens; run: chown {os.geteuid()} {file}",
+            f"{file}: belongs to another user, who could change the tokens; run:"
+            f" chown {os.geteuid()} {file}",
             str(file),
         )
 
@@ -209,12 +210,14 @@ def _parse_line(words: Sequence[str], where: str) -> tuple[bytes, Principal]:
         return bytes.fromhex(token.removeprefix(_HASH_PREFIX)), principal
     if token.lower().startswith(_HASH_PREFIX):
         raise ConfigError(
-            f"{where}: after {_HASH_PREFIX} come 64 digits of lowercase hexadecimal, as sha256sum prints them",
+            f"{where}: after {_HASH_PREFIX} come 64 digits of lowercase hexadecimal, as sha256sum"
+            " prints them",
             where,
         )
     if len(token) < LEAST_LENGTH:
         raise ConfigError(
-            f"{where}: a token has {LEAST_LENGTH} characters at least; this one is too easy to guess",
+            f"{where}: a token has {LEAST_LENGTH} characters at least; this one is too easy to"
+            " guess",
             where,
         )
     return hashlib.sha256(token.encode()).digest(), principal

@@ -29,13 +29,14 @@ from trireid.serving.logs import event, log
 from trireid.serving.rate import RateLimit
 from trireid.serving.settings import MetricsAccess, ServerSettings
 
-#: Where the principal of a request is in its ASGI scope.
+#: Key of a request's principal in its ASGI scope.
 PRINCIPAL: Final = "trireid.principal"
 _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 #: Headers that proxies add.
 _PROXIED: Final = re.compile(
     r"via|forwarded|cdn-loop|(.*-)?client-?ip|x-client-.*|(cf|fly)-.*|true-client-.*|fastly-.*|"
-    r"x[-_](forwarded|real|cluster|envoy|original|originating|rewrite|amzn|azure|arr|appengine|proxyuser)([-_].*)?"
+    r"x[-_](forwarded|real|cluster|envoy|original|originating|rewrite|amzn|azure|arr|appengine|"
+    r"proxyuser)([-_].*)?"
 )
 
 
@@ -175,12 +176,16 @@ def _check_local(headers: Headers, client: Any) -> None:
         )
     proxied = next((name for name in headers if _PROXIED.fullmatch(name)), None)
     if proxied is not None:
-        message = f"this server has no tokens, and answers no request that came through a proxy (header {proxied})"
+        message = (
+            "this server has no tokens, and answers no request that came through a proxy"
+            f" (header {proxied})"
+        )
         raise ForbiddenError(message)
     host = headers.get("host", "")
     if re.sub(r":\d+$", "", host) not in _LOOPBACK_NAMES:
         raise ForbiddenError(
-            f"this server has no tokens, and answers to {', '.join(_LOOPBACK_NAMES)} alone, not to {host[:100]}"
+            f"this server has no tokens, and answers to {', '.join(_LOOPBACK_NAMES)} alone, not to"
+            f" {host[:100]}"
         )
     origin = headers.get("origin")
     if (origin and origin.split("://")[-1] != host) or headers.get("sec-fetch-site") in (

@@ -1,4 +1,5 @@
-"""The audit: the sender, action and time of each search, enrolment and removal. No images, no embeddings.
+"""The audit: the sender, action and time of each search, enrolment and removal. No images,
+no embeddings.
 
 A file of lines of JSON, to which several processes may write. Each line is whole: a write that
 fails in its middle is taken back, and a line that a killed process left torn is ended before the
@@ -74,7 +75,7 @@ class Audit:
             + "\n"
         )
         try:
-            with self._lock, _opened(self._path) as file:
+            with self._lock, _open_for_block(self._path) as file:
                 with _alone(file):
                     _append(file, line.encode("utf-8", "replace"))
                 if durable:
@@ -86,7 +87,7 @@ class Audit:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int]:
+def _open_for_block(path: Path) -> Iterator[int]:
     file = _open(path)
     try:
         yield file

@@ -22,14 +22,15 @@ from trireid.serving.errors import answer_with_status
 from trireid.serving.logs import event
 from trireid.serving.metrics import Metrics
 
-#: Where the request's id is in its ASGI scope.
+#: Key of a request's id in its ASGI scope.
 REQUEST_ID: Final = "trireid.request_id"
 #: The route that a request matched, as metrics name it, in its ASGI scope.
 ROUTE: Final = "trireid.route"
 #: BentoML's, and public.
 HEALTH: Final = ("/livez", "/readyz", "/healthz")
 PROTECTION: Final = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; "
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; "
+    "script-src 'self'; "
     "object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",

@@ -74,7 +74,7 @@ class BatchingEmbedder(Embedder):
 
     @property
     def runtime(self) -> str:
-        """What it runs in."""
+        """The runtime and device."""
         return self._inner.runtime
 
     def run(self, images: Images, camera: Cameras, present: Present) -> tuple[Embeddings, Tokens]:

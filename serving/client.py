@@ -57,7 +57,7 @@ class _Settings:
         """`url`: as a browser would open the server, a path before its own included. `timeout`:
         seconds to connect, and without a sign of the server. `retries`: how often a request is sent
         again at most, where the server is busy (429, 503) or the connection failed; after what the
-        server asks for, or 0.25 s, doubled up to 8 s. Raises TrireidError for what is no such URL
+        server asks for, or 0.25 s, doubled up to 8 s. Raises TrireidError for what is not such a URL
         or token.
         """
         self.url, self.retries = _parse_url(url), retries
@@ -103,7 +103,7 @@ class _Settings:
         return asked + backoff if asked <= _LONGEST_ASKED else None
 
     def _read(self, request: ApiRequest[Answer], outcome: Outcome, request_id: str) -> Answer:
-        """The answer. Raises ServiceError where there is none."""
+        """Read the answer. Raises ServiceError if the server gave an error or no answer."""
         if isinstance(outcome, httpx.RequestError):
             what = str(outcome) or type(outcome).__name__
             raise NoAnswerError(
@@ -116,7 +116,8 @@ class _Settings:
             return request.answer.model_validate_json(outcome.content)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            message = f"{self.url}: not the answer of a trireid server: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+            place = ".".join(map(str, first["loc"]))
+            message = f"{self.url}: not the answer of a trireid server: {place}: {first['msg']}"
             raise BadAnswerError(
                 message, status=outcome.status_code, request_id=request_id
             ) from error
@@ -144,7 +145,7 @@ def _async(
 class Client(_Settings):
     """A client that waits; safe for several threads. Every method raises ServiceError where the
     server refuses, fails or cannot be reached, and ImageError for an image that cannot be read
-    here. What the methods take is told in `trireid.serving.requests`.
+    here. The arguments of the methods are those in `trireid.serving.requests`.
     """
 
     embed = _sync(requests.embed)
@@ -256,7 +257,7 @@ def _may_repeat(request: ApiRequest[Answer], outcome: Outcome) -> bool:
 def _read_retry_after(response: httpx.Response) -> float | None:
     """Seconds of the header Retry-After, which may also name a moment;
 
-    None where there is none that can be read.
+    None if there is not one that can be read.
     """
     text = response.headers.get("retry-after", "")
     if text.isdecimal():
@@ -283,7 +284,7 @@ def _parse_url(text: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
     except (httpx.InvalidURL, TypeError) as error:
-        raise TrireidError(f"url: {text!r} is none: {error}", "url") from error
+        raise TrireidError(f"url: {text!r} is not one: {error}", "url") from error
     if (
         url.scheme not in ("http", "https")
         or not url.host

@@ -43,7 +43,7 @@ _CODES: Final = {
 _RETRY: Final = 1.0
 #: Told instead of a message that names the server's folders.
 _DISK_FULL: Final = (
-    "the server's disk is full; nothing was added; removing items and compacting give room"
+    "the server's disk is full; nothing was added; removing items and compacting free space"
 )
 
 

@@ -126,7 +126,7 @@ class GalleryService:
         return RemoveAnswer(removed=removed, pending=gallery.erasure_pending)
 
     def list_galleries(self) -> GalleriesAnswer:
-        """What is served."""
+        """List the galleries that are served."""
         return GalleriesAnswer(
             galleries=[GalleryAnswer(**_describe(gallery)) for gallery in self.galleries.values()]
         )
@@ -157,7 +157,7 @@ class GalleryService:
     def get_gallery(self, name: str | None) -> Gallery:
         """A gallery by its name, or the only one.
 
-        Raises GalleryError where it is not clear which, or there is none.
+        Raises GalleryError if there are several and no name is given, or none of this name.
         """
         served = ", ".join(self.galleries)
         if name is None:
@@ -209,7 +209,8 @@ def check_galleries(folders: Sequence[Path]) -> None:
     for folder in folders:
         if gallery_name(folder) in names:
             raise GalleryError(
-                f"{folder}: a gallery called {gallery_name(folder)} is served already; rename the folder",
+                f"{folder}: a gallery called {gallery_name(folder)} is served already; rename"
+                " the folder",
                 str(folder),
             )
         names.add(gallery_name(folder))

@@ -1,5 +1,5 @@
-"""Structured logs: one line a request and one an error, for people (`TRIREID_LOG=text`, the default)
-or programs (`json`).
+"""Structured logs: one line a request and one an error, for people (`TRIREID_LOG=text`, the
+default) or programs (`json`).
 """
 
 from __future__ import annotations
@@ -60,12 +60,13 @@ class _Text(logging.Formatter):
     """The time, the level, what happened, `name=value` each."""
 
     def format(self, record: logging.LogRecord) -> str:
-        said = " ".join(f"{name}={_shown(value)}" for name, value in _fields(record).items())
-        line = f"{_moment(record)} {record.levelname.lower()} {printable(record.getMessage())} {said}".rstrip()
+        said = " ".join(f"{name}={_format_value(value)}" for name, value in _fields(record).items())
+        message = printable(record.getMessage())
+        line = f"{_moment(record)} {record.levelname.lower()} {message} {said}".rstrip()
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     """A value on one line, whatever a client made up: it must not look like a line, or a field, of
     its own.
     """

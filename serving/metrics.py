@@ -1,4 +1,4 @@
-"""The metrics that Prometheus reads: requests, errors, stages, batches, the queue, the galleries' sizes.
+"""The metrics that Prometheus reads: requests, errors, stages, batches, the queue, sizes.
 
 Several worker processes add up through files in one folder, which the server's parent process makes
 before it starts them, and removes at its end: BentoML's own is shared by all servers of a user, and

@@ -109,7 +109,7 @@ async def _in_thread(audit: Audit, write: partial[None]) -> None:
 
 
 def describe_fields(fields: Form) -> dict[str, Any]:
-    """What of a request's fields its lines name: the gallery, and what is looked for, enrolled or
+    """Describe a request's fields for its lines: the gallery, and what is looked for, enrolled or
     removed. No images.
     """
     names = {"gallery", "id", "identity", "ids", "k", "where"}
@@ -117,7 +117,7 @@ def describe_fields(fields: Form) -> dict[str, Any]:
 
 
 def describe_answer(answer: BaseModel) -> dict[str, Any]:
-    """What of an answer its line names: the new item's id, how many items were found or removed."""
+    """Describe an answer for its line: the new item's id, how many items were found or removed."""
     if isinstance(answer, SearchAnswer):
         return {"hits": len(answer.hits)}
     return answer.model_dump(include={"id", "removed"})

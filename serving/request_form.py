@@ -91,7 +91,7 @@ def read_texts(form: FormData, known: Container[str]) -> dict[str, str]:
 def read_images(form: FormData) -> Images:
     """Find the images, not read yet.
 
-    Raises ImageError where there is none, or one comes twice or as text.
+    Raises ImageError without an image, and if one comes twice or as text.
     """
     images: dict[Any, Any] = {}
     for modality in MODALITIES:
@@ -108,7 +108,8 @@ def read_images(form: FormData) -> Images:
 
 
 def _no_image() -> ImageError:
-    message = f"no image: send at least one of {', '.join(MODALITIES)} as a file of a form (multipart/form-data)"
+    names = ", ".join(MODALITIES)
+    message = f"no image: send at least one of {names} as a file of a form (multipart/form-data)"
     return MissingImageError(message, "rgb")
 
 
@@ -141,7 +142,7 @@ def validate_json(form_type: type[Fields], body: bytes) -> Fields:
     return validate(form_type, values)
 
 
-#: What other services call a field, where letters alone do not tell.
+#: Names of other services for a field, which letters alone do not tell.
 _SYNONYMS: Final[dict[str, str]] = {
     **dict.fromkeys(("topk", "top_k", "limit", "size"), "k"),
     **dict.fromkeys(("filter", "filters"), "where"),

@@ -131,7 +131,7 @@ def _json(value: Mapping[str, Any] | None, name: str) -> str | None:
 def _files(sample: Sample) -> dict[str, bytes]:
     """The images as files.
 
-    Raises ImageError for one that cannot be read, and where there is none.
+    Raises ImageError for one that cannot be read, and without one.
     """
     if not sample.present:
         raise MissingImageError("no image: give at least one of rgb, nir, tir", "rgb")
@@ -142,7 +142,7 @@ def _files(sample: Sample) -> dict[str, bytes]:
 
 
 def _file(image: ImageInput, field: str) -> bytes:
-    """What is a file already is sent as it is; pixels are sent as PNG, of which nothing is lost."""
+    """Send a file as it is, and pixels as PNG, which loses nothing."""
     if isinstance(image, str | PathLike | bytes):
         return read_image_file(image, field)
     from trireid.samples.decoding import decode  # pixels alone need NumPy and Pillow

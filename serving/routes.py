@@ -365,7 +365,7 @@ for _path in ("/images/{gallery}/{key}/{modality}", "/pictures/{gallery}/{key}/{
     )(read_image)
 
 
-@_operation("/whoami", "Who the server takes you for.", None, methods=("GET",), answer=WhoAmI)
+@_operation("/whoami", "The caller, as the server knows it.", None, methods=("GET",), answer=WhoAmI)
 async def whoami(request: Request) -> Response:
     """Tell a caller its scopes."""
     principal: Principal = request.scope[PRINCIPAL]

@@ -67,12 +67,12 @@ _TIME = Field(
     description="When the images were taken: ISO 8601; UTC where it has no offset.",
     examples=["2026-01-31T12:00:00Z"],
 )
-_KIND = Field(None, description="What is shown.", examples=["person"])
+_KIND = Field(None, description="Person or vehicle.", examples=["person"])
 
 _PENDING = Field(
     False,
-    description="Whether a file of the gallery may still hold something that was removed or replaced, because a reader is in"
-    " the way; it is tried again until it is gone.",
+    description="Whether a file of the gallery may still hold something that was removed or replaced,"
+    " because a reader is in the way; it is tried again until it is gone.",
     examples=[False],
 )
 
@@ -82,7 +82,7 @@ class Form(BaseModel, frozen=True, extra="forbid"):
 
 
 class EmbedForm(Form, frozen=True):
-    """Fields of `/embed`, besides the images.
+    """Fields of `/embed`; the images come in addition.
 
     `gallery` says whose network embeds; the first one's where left out.
     """
@@ -92,7 +92,7 @@ class EmbedForm(Form, frozen=True):
 
 
 class SearchForm(SearchParams, EmbedForm, frozen=True):
-    """Fields of `/search`, besides the images."""
+    """Fields of `/search`; the images come in addition."""
 
 
 #: The types of metadata in forms.
@@ -122,7 +122,7 @@ else:
 
 
 class EnrollForm(_MetadataForm, frozen=True):
-    """Fields of `/enroll`, besides the images: an id, and those of `ItemMetadata`."""
+    """Fields of `/enroll`; the images come in addition: an id, and those of `ItemMetadata`."""
 
     id: Text | None = Field(
         None,
@@ -165,7 +165,7 @@ class HitAnswer(BaseModel):
     id: str = Field(description="The item's id.", examples=["a1"])
     identity: str | None = _IDENTITY
     score: float = Field(
-        description="Cosine similarity, -1 to 1, over the modalities that query and item both have.",
+        description="Cosine similarity, -1 to 1, over the modalities that query and item have.",
         examples=[0.93],
     )
     probability: float | None = Field(
@@ -177,7 +177,7 @@ class HitAnswer(BaseModel):
     time: str | None = _TIME
     kind: str | None = _KIND
     attributes: dict[str, Any] = Field(
-        description="What else is known.", examples=[{"coat": "red"}]
+        description="Further attributes.", examples=[{"coat": "red"}]
     )
     attributes_omitted: bool = Field(
         False,
@@ -256,10 +256,12 @@ class RemoveAnswer(BaseModel):
 class GalleryAnswer(BaseModel):
     """One gallery that is served."""
 
-    name: str = Field(description="What requests call it.", examples=["people"])
+    name: str = Field(description="The name that requests use.", examples=["people"])
     size: int = Field(description="How many items it holds.", examples=[1200])
     model: str = _MODEL
-    kind: Kind | None = Field(None, description="What its network is for.", examples=["person"])
+    kind: Kind | None = Field(
+        None, description="The kind that its network is for.", examples=["person"]
+    )
     dimension: int = Field(description="How many numbers an embedding has.", examples=[768])
 
 
@@ -304,13 +306,13 @@ class GalleryDetail(GalleryAnswer):
 
 
 class WhoAmI(BaseModel):
-    """Who the server takes the caller for."""
+    """The caller, as the server knows it."""
 
     name: str | None = Field(
         description="The token's name; null where the server is open.", examples=["desk 3"]
     )
     scopes: list[str] = Field(
-        description="What the caller may do.", examples=[["search", "enroll"]]
+        description="The scopes of the caller.", examples=[["search", "enroll"]]
     )
     open: bool = Field(description="Whether the server asks no one for a token.", examples=[False])
 

@@ -151,13 +151,14 @@ def _log_access() -> None:
         event("asks for a token", tokens=len(tokens.tokens))
     elif settings.open:
         log.warning(
-            "OPEN TO EVERYBODY: TRIREID_OPEN is set and there are no tokens. All who reach this address can search, enroll "
-            "and remove; name a file of tokens in %s",
+            "OPEN TO EVERYBODY: TRIREID_OPEN is set and there are no tokens. All who reach this"
+            " address can search, enroll and remove; name a file of tokens in %s",
             TOKENS_FILE,
         )
     else:
         event(
-            f"no tokens: answers requests from this machine alone; for others set {TOKENS_FILE} or {TOKENS}"
+            "no tokens: answers requests from this machine alone; for others set"
+            f" {TOKENS_FILE} or {TOKENS}"
         )
 
 

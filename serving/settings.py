@@ -28,7 +28,7 @@ BENTOML_HOME: Final = "BENTOML_HOME"
 #: Environment of a server's processes, unless it is set: BentoML reports no usage, and the C
 #: library keeps two heaps, not one for each thread, none of which gives back what it once held.
 DEFAULT_ENVIRONMENT: Final = {"BENTOML_DO_NOT_TRACK": "true", "MALLOC_ARENA_MAX": "2"}
-#: Variables of the prefix that are no settings: the client's token, and what a server's processes
+#: Variables of the prefix that are not settings: the client's token, and what a server's processes
 #: tell each other.
 _OTHERS: Final = ("TRIREID_TOKEN", "TRIREID_METRICS_FOLDER", "TRIREID_SUPERVISOR")
 _MIB: Final = 2**20
@@ -184,7 +184,7 @@ class SettingHelp(NamedTuple):
 
 
 def list_settings() -> Iterator[SettingHelp]:
-    """Yield every setting; `default` is empty if there is none."""
+    """Yield every setting; `default` is empty if it has none."""
     for name, field in ServerSettings.model_fields.items():
         default = "" if field.default is None else _write(field.default)
         yield SettingHelp(name, name_variable(name), default, field.description or "")
@@ -208,7 +208,7 @@ def load_settings(**given: Any) -> ServerSettings:
 
 
 def list_unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """List the variables `TRIREID_...` that are no settings, each with the one that it may mean."""
+    """List the variables `TRIREID_...` that are not settings, each with a suggestion."""
     known = {*map(name_variable, ServerSettings.model_fields), *_OTHERS}
     unknown = {name for name in environment if name.startswith(PREFIX)} - known
     return [name + _suggest(name) for name in sorted(unknown)]
@@ -321,7 +321,8 @@ def check_temporary_folder() -> None:
     except OSError as error:
         tried = os.environ.get("TMPDIR", "/tmp")
         raise ConfigError(
-            f"TMPDIR: no temporary file can be written ({tried}): name a folder that can be written",
+            f"TMPDIR: no temporary file can be written ({tried}): name a folder that can be"
+            " written",
             "TMPDIR",
         ) from error
 

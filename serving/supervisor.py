@@ -44,7 +44,7 @@ class PrivateArbiter(bentoml_circus.Arbiter):  # type: ignore[misc]
 
 
 def _create_endpoints(options: dict[str, Any]) -> dict[str, str]:
-    """Endpoints within this process; with plugins, which are processes, in a folder of this user's."""
+    """Endpoints within this process; with plugins, which are processes, in a folder."""
     names = {"endpoint": "control", "pubsub_endpoint": "events"}
     if options.get("plugins"):
         folder = tempfile.mkdtemp(prefix="trireid-")
