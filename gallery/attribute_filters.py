@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from trireid.samples.text import forms_of
+from trireid.samples.text import list_forms
 
 Scalar = str | int | float | bool
 _VALUE: Final = "json_extract(attributes, ?)"
@@ -88,7 +88,7 @@ def _forms(value: Scalar) -> list[Scalar]:
     if isinstance(value, bool):
         return [value, str(value).lower(), str(value)]
     if isinstance(value, str) and not is_plain_number(value):
-        return [*forms_of(value)]
+        return [*list_forms(value)]
     number = as_number(value) if isinstance(value, str) else value
     texts = [str(number)] if number != int(number) else [str(int(number)), f"{int(number)}.0"]
     return [number, *texts]

@@ -22,7 +22,7 @@ from trireid.samples import KINDS, Kind
 from trireid.samples.errors import GalleryError, GalleryValueError
 from trireid.samples.metadata import METADATA
 from trireid.samples.sample import FIELDS
-from trireid.samples.text import forms_of, normalize_text
+from trireid.samples.text import list_forms, normalize_text
 
 #: The columns of an item that can be filtered by.
 COLUMNS: Final = ("id", *(name for name in METADATA if name != "attributes"))
@@ -123,7 +123,7 @@ def _field(key: str, wanted: Any, kind: Kind | None) -> Condition:
     if key in _INSTANTS:
         instants = [instant for value in values if (instant := parse_instant(value)) is not None]
         texts = [
-            form for value in values if parse_instant(value) is None for form in forms_of(value)
+            form for value in values if parse_instant(value) is None for form in list_forms(value)
         ]
         parts = [
             (column, some) for column, some in ((_INSTANTS[key], instants), (key, texts)) if some
@@ -134,7 +134,7 @@ def _field(key: str, wanted: Any, kind: Kind | None) -> Condition:
     values = [
         form
         for value in values
-        for form in (forms_of(value) if isinstance(value, str) else [value])
+        for form in (list_forms(value) if isinstance(value, str) else [value])
     ]
     if len(values) == 1:
         return f"{column} = ?", [*prefix, values[0]]
@@ -195,7 +195,7 @@ def _number(key: str, value: Any, rule: str) -> int | float:
 
 
 def _attribute(key: str, wanted: Any) -> Condition:
-    paths = [_json_path(form) for form in (forms_of(key) if isinstance(key, str) else [key])]
+    paths = [_json_path(form) for form in (list_forms(key) if isinstance(key, str) else [key])]
     if wanted is None:
         return " AND ".join("json_extract(attributes, ?) IS NULL" for _ in paths), [*paths]
     if isinstance(wanted, Mapping):

@@ -51,7 +51,7 @@ from trireid.gallery.store import Store
 from trireid.inference import Embedder, load_artifact
 from trireid.inference.embedder import BATCH
 from trireid.samples import Sample
-from trireid.samples.depth import Depth, LoggedNotes, reading_images
+from trireid.samples.depth import Depth, LoggedNotes, read_by_notes
 from trireid.samples.errors import GalleryClosedError, GalleryError, GalleryMovedError
 
 #: A gallery of so many items or more saves its index when it is closed.
@@ -203,7 +203,7 @@ class Gallery:
         embeddings = np.empty((len(samples), embedder.card.dimension), np.float32)
         for start in range(0, len(samples), BATCH):
             part = samples[start : start + BATCH]
-            with embedder.time_decoding(), reading_images(self._notes):
+            with embedder.time_decoding(), read_by_notes(self._notes):
                 pairs = [
                     prepare(each, with_contents(each), embedder.card.fitting, keep=keep)
                     for each in part
@@ -388,7 +388,7 @@ class Gallery:
         while True:
             segments = self._live.segments
             search = Search(self.embedder.card.kind, samples, params)
-            with reading_images(self._notes):
+            with read_by_notes(self._notes):
                 query = Query.average(samples, *self.embedder.embed_with_tokens(samples), segments)
             with self._enter() as (live, session):
                 is_same = live.segments is segments

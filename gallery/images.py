@@ -16,7 +16,7 @@ from PIL import Image
 
 from trireid.gallery.items import StoredImage
 from trireid.samples import ImageInput, Modality, Sample, pixels
-from trireid.samples.decoding import Pixels, Size, decoded, field_of
+from trireid.samples.decoding import Pixels, Size, open_decoded, describe_field
 from trireid.samples.files import read_image_file
 
 THUMBNAIL_SIDE: Final = (
@@ -77,7 +77,7 @@ def with_contents(sample: Sample) -> Sample:
     for modality in sample.present:
         picture = sample.image(modality)
         if isinstance(picture, str | os.PathLike):
-            contents[modality] = read_image_file(picture, field_of(modality, picture))
+            contents[modality] = read_image_file(picture, describe_field(modality, picture))
     return replace(sample, **contents)
 
 
@@ -141,7 +141,7 @@ def _store_image(
     given, picture = sample.image(modality), held.image(modality)
     assert given is not None
     assert picture is not None
-    with decoded(picture, field_of(modality, given)) as image:
+    with open_decoded(picture, describe_field(modality, given)) as image:
         data = _encode(picture, image) if keep else None
         stored = replace(_reference(modality, given), thumbnail=thumbnail(image), data=data)
         return stored, None if size is None else pixels(image, size)

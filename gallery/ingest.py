@@ -15,7 +15,7 @@ from trireid.inference.card import Card
 from trireid.inference.embedder import Cameras, Images, Present, pixels
 from trireid.samples import Sample, TrireidError
 from trireid.samples.budget import FILES
-from trireid.samples.depth import ImageNotes, reading_images
+from trireid.samples.depth import ImageNotes, read_by_notes
 from trireid.samples.source import Entry
 
 
@@ -65,7 +65,7 @@ class Ingest:
         try:
             if self._is_known(entry.sample):
                 return Prepared(entry)
-            with FILES.part(_bytes_on_disk(entry.sample)), reading_images(self._notes):
+            with FILES.part(_bytes_on_disk(entry.sample)), read_by_notes(self._notes):
                 return self._prepare(entry, entry.sample)
         except TrireidError as error:
             return Prepared(entry, error.message)

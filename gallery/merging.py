@@ -20,7 +20,7 @@ from trireid.gallery.items import Item, ItemRecord, StoredImage
 from trireid.gallery.store import Store
 from trireid.gallery.stored_values import check_texts, limit_length
 from trireid.samples import Sample
-from trireid.samples.text import forms_of, normalize_text
+from trireid.samples.text import list_forms, normalize_text
 
 #: `contradicted`: the facts are not those that the same source gave of these images before;
 #: `repeated`: its id is that of other images of the same source; `gone`: the item whose embedding
@@ -106,7 +106,7 @@ class Merger:
         return next(
             iter(
                 _load_held(
-                    self._store, "id IN (SELECT value FROM json_each(?))", json.dumps(forms_of(id_))
+                    self._store, "id IN (SELECT value FROM json_each(?))", json.dumps(list_forms(id_))
                 )
             ),
             None,
@@ -176,7 +176,7 @@ def collect_marks(store: Store, has_cameras: bool) -> set[str]:
 def is_known(store: Store, sample: Sample, tells: frozenset[str] | None) -> bool:
     """Return whether an item has a sample's id and facts; its images are not looked at."""
     for held in _load_held(
-        store, "id IN (SELECT value FROM json_each(?))", json.dumps(forms_of(str(sample.id)))
+        store, "id IN (SELECT value FROM json_each(?))", json.dumps(list_forms(str(sample.id)))
     ):
         return _merge_facts(held.known, sample, tells) == _facts(held.known)
     return False

@@ -14,7 +14,7 @@ from trireid.gallery.items import ItemRecord, StoredImage
 from trireid.gallery.store import Store
 from trireid.samples.errors import GalleryError, UnknownIdentityError
 from trireid.samples.files import is_regular
-from trireid.samples.text import forms_of
+from trireid.samples.text import list_forms
 
 
 def find_identity(folder: Path, identity: str) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def find_identity(folder: Path, identity: str) -> dict[str, Any]:
             audit = [
                 {"at": at, "action": action, "what": what}
                 for at, action, what in store.read_audit()
-                if _names(what, {*forms_of(identity), *(item["id"] for item in items)})
+                if _names(what, {*list_forms(identity), *(item["id"] for item in items)})
             ]
     if not items and not audit:
         raise _make_unknown_error(folder, identity)

@@ -23,7 +23,7 @@ from trireid.gallery.schema import vectors_table
 from trireid.gallery.store import Store
 from trireid.inference import Embedder
 from trireid.samples import GalleryError, Sample, TrireidError
-from trireid.samples.depth import LoggedNotes, reading_images
+from trireid.samples.depth import LoggedNotes, read_by_notes
 from trireid.samples.printable import printable
 
 BATCH: Final = 32
@@ -125,7 +125,7 @@ class _Move:
         if not items:
             return []
         try:
-            with reading_images(self.notes):
+            with read_by_notes(self.notes):
                 embeddings = self.embedder.embed([self._sample(*each) for each in items])
         except TrireidError as error:
             if len(items) == 1:

@@ -59,7 +59,7 @@ from trireid.samples.errors import (
     ItemExistsError,
     StoreError,
 )
-from trireid.samples.text import forms_of
+from trireid.samples.text import list_forms
 
 FILE: Final = "gallery.db"
 _BLOCK: Final = 8192
@@ -184,7 +184,7 @@ class Store:
             raise GalleryMovedError(self.folder)
         replaced = []
         for item in items:
-            if sum(self._remove("id = ?", [form]) for form in forms_of(item.id)):
+            if sum(self._remove("id = ?", [form]) for form in list_forms(item.id)):
                 if not replace:
                     raise ItemExistsError(f"id: {item.id!r} is there already", "id")
                 replaced.append(item.id)

@@ -56,7 +56,7 @@ def usable_cores() -> int:
 
 
 @contextmanager
-def one_of(gate: threading.Semaphore) -> Iterator[None]:
+def hold_one(gate: threading.Semaphore) -> Iterator[None]:
     """Pass a gate for as long as the block runs.
 
     Raises DeadlineError if the caller's deadline passes first.

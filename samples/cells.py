@@ -39,7 +39,7 @@ def is_blank(cell: Any) -> bool:
     )
 
 
-def spoiled(cell: str) -> str | None:
+def describe_damage(cell: str) -> str | None:
     """Return how a spreadsheet spoiled the cell of a field, or None."""
     if _FORMULA_ERROR.fullmatch(cell.strip()):
         return "is an error of a spreadsheet's formula; correct it there, or clear the cell"
@@ -75,7 +75,7 @@ def read_value(cell: str) -> Any:
     """Return an attribute's value: a number or true/false if the cell is written as one, else text."""
     if cell.startswith(_MARK) and (_needs_mark(cell[1:]) or _looks_typed(cell[1:])):
         return cell[1:]
-    return _typed(cell.strip())
+    return _parse_value(cell.strip())
 
 
 def _needs_mark(text: str) -> bool:
@@ -85,7 +85,7 @@ def _needs_mark(text: str) -> bool:
         or core != core.strip()
         or core in _BLANK_WORDS
         or _is_whole(core)
-        or spoiled(core) is not None
+        or describe_damage(core) is not None
     )
 
 
@@ -94,10 +94,10 @@ def _is_whole(text: str) -> bool:
 
 
 def _looks_typed(text: str) -> bool:
-    return not isinstance(_typed(text.lstrip(_MARK)), str)
+    return not isinstance(_parse_value(text.lstrip(_MARK)), str)
 
 
-def _typed(text: str) -> Any:
+def _parse_value(text: str) -> Any:
     try:
         value = json.loads(text)
         is_plain = isinstance(value, bool | int | float) and math.isfinite(value)

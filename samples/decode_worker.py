@@ -21,7 +21,7 @@ from typing import Any, Final
 from PIL import Image
 
 from trireid.samples.containers import Container
-from trireid.samples.depth import Depth, ImageNotes, reading_images
+from trireid.samples.depth import Depth, ImageNotes, read_by_notes
 from trireid.samples.errors import ImageError, ImageTooLargeError
 from trireid.samples.messages import (
     read_shared,
@@ -60,7 +60,7 @@ def _answer(connection: socket.socket, shared: int, asked: Mapping[str, Any]) ->
     try:
         data = read_shared(shared, asked["bytes"])
         notes = ImageNotes(Depth.parse(asked["depth"]))
-        with reading_images(notes):
+        with read_by_notes(notes):
             image = render(
                 Container(
                     asked["form"], asked["width"], asked["height"], data, asked["orientation"]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trireid.samples import isolation
-from trireid.samples.budget import CORES, DECODING, one_of
-from trireid.samples.containers import Container, reader_of
+from trireid.samples.budget import CORES, DECODING, hold_one
+from trireid.samples.containers import Container, find_reader
 from trireid.samples.depth import current_notes
 from trireid.samples.errors import (
     CorruptImageError,
@@ -78,12 +78,12 @@ def decode(picture: ImageInput, field: str | None = None) -> Image.Image:
             cost far more than an image of their size.
         DeadlineError: The caller's deadline passed.
     """
-    with decoded(picture, field) as image:
+    with open_decoded(picture, field) as image:
         return image
 
 
 @contextmanager
-def decoded(picture: ImageInput, field: str | None = None) -> Iterator[Image.Image]:
+def open_decoded(picture: ImageInput, field: str | None = None) -> Iterator[Image.Image]:
     """As `decode`, with the image's share of this process's memory and cores held while the block
     runs.
     """
@@ -91,14 +91,14 @@ def decoded(picture: ImageInput, field: str | None = None) -> Iterator[Image.Ima
         yield _from_array(picture, field)
     elif isinstance(picture, Image.Image):
         _check_size(*picture.size, field)
-        with naming(field):
+        with name_field(field):
             image = upright_copy(picture)
         yield image
     else:
         container = examine(read_image_file(picture, field), field)
         per_pixel = _BUDGET_PER_PIXEL[container.form]
         memory = container.pixels * per_pixel + 2 * len(container.data)
-        with DECODING.part(memory), _rendered(container, field) as image:
+        with DECODING.part(memory), _render(container, field) as image:
             yield image
 
 
@@ -108,46 +108,46 @@ def examine(data: bytes, field: str | None = None) -> Container:
     Raises ImageError as `decode`.
     """
     if not data:
-        raise CorruptImageError(f"{_named(field)}the image is empty (0 bytes)", field)
-    reader = reader_of(data)
+        raise CorruptImageError(f"{_prefix(field)}the image is empty (0 bytes)", field)
+    reader = find_reader(data)
     if reader is None:
         raise ImageFormatError(
-            f"{_named(field)}not an image that is read; send {', '.join(FORMATS)}", field
+            f"{_prefix(field)}not an image that is read; send {', '.join(FORMATS)}", field
         )
-    with naming(field):
+    with name_field(field):
         container = reader(data)
     _check_size(container.width, container.height, field)
     if container.pixels > max(_SMALL, _PIXELS_PER_BYTE * len(data)):
         size = f"{container.width} x {container.height} pixels"
         raise ImageTooLargeError(
-            f"{_named(field)}{size} in a file of {len(data)} bytes; re-encode it", field
+            f"{_prefix(field)}{size} in a file of {len(data)} bytes; re-encode it", field
         )
     return container
 
 
 @contextmanager
-def naming(field: str | None) -> Iterator[None]:
+def name_field(field: str | None) -> Iterator[None]:
     """Give the field to an error raised inside that does not know it."""
     try:
         yield
     except ImageError as error:
-        raise type(error)(f"{_named(field)}{error.message}", field) from error
+        raise type(error)(f"{_prefix(field)}{error.message}", field) from error
 
 
 @contextmanager
-def _rendered(container: Container, field: str | None) -> Iterator[Image.Image]:
+def _render(container: Container, field: str | None) -> Iterator[Image.Image]:
     if isolation.AVAILABLE and (container.work is None or container.work > IN_PROCESS):
         memory = (
             _MEMORY + _MEMORY_PER_PIXEL * container.pixels + _MEMORY_PER_BYTE * len(container.data)
         )
-        with naming(field):
+        with name_field(field):
             image = isolation.render_apart(
                 container, seconds=SECONDS + SECONDS_PER_PIXEL * container.pixels, memory=memory
             )
         yield image
         return
-    with one_of(CORES):
-        with naming(field):
+    with hold_one(CORES):
+        with name_field(field):
             image = render(container)
         yield image
 
@@ -157,7 +157,7 @@ def pixels(image: Image.Image, to: Size) -> Pixels:
 
     `to`: height and width, bicubic as in the research code, or a `Fit`.
     """
-    fit = _fit(to)
+    fit = _make_fit(to)
     current_notes().note_shape((image.height, image.width), fit.size)
     return np.asarray(fit_image(image, fit), dtype=np.uint8)
 
@@ -167,7 +167,7 @@ def to_batch(samples: Sequence[Sample], to: Size) -> Batch:
 
     Raises ImageError, naming the modality, for a bad picture.
     """
-    size = _fit(to).size
+    size = _make_fit(to).size
     images = np.zeros((len(samples), len(MODALITIES), *size, 3), dtype=np.uint8)
     present = np.zeros((len(samples), len(MODALITIES)), dtype=np.bool_)
     for row, sample in enumerate(samples):
@@ -176,34 +176,34 @@ def to_batch(samples: Sequence[Sample], to: Size) -> Batch:
         for column, modality in enumerate(MODALITIES):
             picture = sample.image(modality)
             if picture is not None:
-                images[row, column] = _fitted(picture, field_of(modality, picture), _fit(to))
+                images[row, column] = _fit_image(picture, describe_field(modality, picture), _make_fit(to))
                 present[row, column] = True
     return Batch(images, present)
 
 
-def _fit(to: Size) -> Fit:
+def _make_fit(to: Size) -> Fit:
     return to if isinstance(to, Fit) else Fit(to)
 
 
-def _fitted(picture: ImageInput, field: str, to: Fit) -> Pixels:
+def _fit_image(picture: ImageInput, field: str, to: Fit) -> Pixels:
     if (
         isinstance(picture, np.ndarray)
         and picture.dtype == np.uint8
         and picture.shape == (*to.size, 3)
     ):
         return np.asarray(picture, np.uint8)  # what `pixels` gave: nothing is left to do
-    with decoded(picture, field) as image:
+    with open_decoded(picture, field) as image:
         return pixels(image, to)
 
 
-def field_of(modality: Modality, picture: ImageInput) -> str:
+def describe_field(modality: Modality, picture: ImageInput) -> str:
     """What to call a picture: its modality, and its file where it has one."""
     return (
         f"{modality} ({os.fspath(picture)})" if isinstance(picture, str | os.PathLike) else modality
     )
 
 
-def _named(field: str | None) -> str:
+def _prefix(field: str | None) -> str:
     return f"{field}: " if field else ""
 
 
@@ -213,7 +213,7 @@ def _from_array(array: NDArray[Any], field: str | None) -> Image.Image:
         grey or (array.ndim == 3 and array.shape[2] == 3)
     ):
         raise ImageFormatError(
-            f"{_named(field)}an array must be uint8 or uint16, [H, W, 3] or [H, W], not {array.dtype} {list(array.shape)}",
+            f"{_prefix(field)}an array must be uint8 or uint16, [H, W, 3] or [H, W], not {array.dtype} {list(array.shape)}",
             field,
         )
     _check_size(array.shape[1], array.shape[0], field)
@@ -225,7 +225,7 @@ def _from_array(array: NDArray[Any], field: str | None) -> Image.Image:
 def _check_size(width: int, height: int, field: str | None) -> None:
     if min(width, height) < MIN_SIDE:
         raise ImageTooSmallError(
-            f"{_named(field)}{width} x {height} pixels is too small; {MIN_SIDE} a side at least",
+            f"{_prefix(field)}{width} x {height} pixels is too small; {MIN_SIDE} a side at least",
             field,
         )
     if width * height > MAX_PIXELS:
@@ -234,5 +234,5 @@ def _check_size(width: int, height: int, field: str | None) -> None:
 
 def _too_large(field: str | None, size: str) -> ImageError:
     return ImageTooLargeError(
-        f"{_named(field)}{size} is too large; {MAX_PIXELS // 1_000_000} megapixels at most", field
+        f"{_prefix(field)}{size} is too large; {MAX_PIXELS // 1_000_000} megapixels at most", field
     )

@@ -160,7 +160,7 @@ def current_notes() -> ImageNotes:
 
 
 @contextmanager
-def reading_images(notes: ImageNotes | None) -> Iterator[None]:
+def read_by_notes(notes: ImageNotes | None) -> Iterator[None]:
     """Read images as notes say, and note what is remarkable, while the block runs in this thread."""
     token = _CURRENT.set(notes)
     try:

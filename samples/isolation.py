@@ -23,7 +23,7 @@ from typing import Final
 from PIL import Image
 
 import trireid
-from trireid.samples.budget import one_of, usable_cores
+from trireid.samples.budget import hold_one, usable_cores
 from trireid.samples.containers import Container
 from trireid.samples.deadline import time_left
 from trireid.samples.depth import current_notes
@@ -232,7 +232,7 @@ class _Workers:
 
         Raises DeadlineError if the deadline passes first.
         """
-        with one_of(self._small_gate if is_small else self._gate):
+        with hold_one(self._small_gate if is_small else self._gate):
             worker = self._take() or _Worker()
             try:
                 yield worker

@@ -20,10 +20,10 @@ def printable(text: object) -> str:
     `\\u202e`.
     """
     line = str(text)
-    return line if line.isprintable() else "".join(map(_shown, line))
+    return line if line.isprintable() else "".join(map(_escape, line))
 
 
-def _shown(character: str) -> str:
+def _escape(character: str) -> str:
     if character in _JOINERS or unicodedata.category(character) not in _ESCAPED:
         return character
     return character.encode("unicode_escape").decode("ascii")

@@ -25,12 +25,12 @@ _WORDS: Final[dict[str, Part]] = {
 WORDS: Final = "train, val, test, query, gallery, distractor, junk"
 
 
-def part_of(word: str) -> Part | None:
+def find_part(word: str) -> Part | None:
     """Return the part that a word of a table or the name of a folder stands for, or None."""
     return _WORDS.get(word.strip().lower())
 
 
-def role_of(part: Part | None) -> Role | None:
+def find_role(part: Part | None) -> Role | None:
     """Return the role of a part that is used; None is both a query and in the gallery."""
     return None if part in (None, "test", "validation", "junk") else part  # type: ignore[return-value]
 
@@ -44,7 +44,7 @@ def is_in(part: Part | None, split: Split) -> bool:
     return part in (None, "test", "gallery", "distractor")
 
 
-def left_out(parts: Iterable[Part | None], split: Split, what: str) -> tuple[NotUsed, ...]:
+def list_left_out(parts: Iterable[Part | None], split: Split, what: str) -> tuple[NotUsed, ...]:
     """Count the `what` (rows, images) whose part is not of the split."""
     counted = Counter(part for part in parts if part is not None and not is_in(part, split))
     return tuple(

@@ -64,20 +64,20 @@ def open_source(
         SourceError: The name stands for no source, or the source cannot be read as a whole.
     """
     scheme, _, rest = name.partition(":")
-    if pattern is not None and not Path(_split_of(name, split)[0]).is_dir():
+    if pattern is not None and not Path(_take_split(name, split)[0]).is_dir():
         raise SourceError(f"--pattern is for a folder; {name} is not one", "--pattern")
     if scheme in _DATA_SETS:
         return _data_set(name, scheme, rest, split)
-    if rest and (plugged := _plugged_in(scheme)):
+    if rest and (plugged := _find_plugin(scheme)):
         return plugged(name, split, **(options or {}))
-    base, split = _split_of(name, split)
+    base, split = _take_split(name, split)
     path = Path(base)
     if path.is_dir():
         return read_folder(path, split, pattern)
     return _table(name, path, split, allow_outside)
 
 
-def _split_of(name: str, split: Split) -> tuple[str, Split]:
+def _take_split(name: str, split: Split) -> tuple[str, Split]:
     """The name without its split, and that or the default; a file that is called so is taken by its
     name.
     """
@@ -105,7 +105,7 @@ def _data_set(name: str, scheme: str, rest: str, split: Split) -> Source:
     return _DATA_SETS[scheme](Path(rest), split)
 
 
-def _plugged_in(scheme: str) -> Callable[..., Source] | None:
+def _find_plugin(scheme: str) -> Callable[..., Source] | None:
     """What opens `SCHEME:...`: a function that an installed package names in its entry points,
     group `trireid.sources`.
     """

@@ -45,7 +45,7 @@ def normalize_text(value: Any) -> Any:
     return value
 
 
-def forms_of(text: str) -> list[str]:
+def list_forms(text: str) -> list[str]:
     """Return the forms that a text may have been stored in:
 
     NFC, and in older stores as it was given, or NFD.

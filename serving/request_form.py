@@ -20,7 +20,7 @@ from trireid.samples.errors import (
     MissingImageError,
     TrireidError,
 )
-from trireid.samples.readers.modality_names import modality_of
+from trireid.samples.readers.modality_names import find_modality
 from trireid.samples.validation import did_you_mean, explain, first_error
 from trireid.serving.gallery_service import Images
 from trireid.serving.schemas import Form
@@ -153,7 +153,7 @@ _SYNONYMS: Final[dict[str, str]] = {
 def unknown_field(name: str, known: Iterable[str], found: str = "a field") -> TrireidError:
     """Create the error for a field that is not read, with the name that was probably meant."""
     names = list(known)
-    meant = modality_of(name) or _SYNONYMS.get(name.lower())
+    meant = find_modality(name) or _SYNONYMS.get(name.lower())
     hint = f"; did you mean {meant}?" if meant in names else did_you_mean(name, names)
     return InvalidValueError(f"{name[:100]}: is not read as {found}{hint}", name[:100])
 

@@ -29,7 +29,7 @@ _READERS: Final[tuple[tuple[tuple[bytes, ...], Reader], ...]] = (
 )
 
 
-def reader_of(data: bytes) -> Reader | None:
+def find_reader(data: bytes) -> Reader | None:
     """What reads a file's container, by its first bytes; None for a format that is not taken."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return read_webp

@@ -95,16 +95,16 @@ class _Chunks:
             self.exif = body
         elif name == b"iTXt" and len(rest) >= 2:
             text = rest[2:].split(b"\0", 2)[-1]
-            text = self._inflated(text) if rest[0] else text
+            text = self._inflate(text) if rest[0] else text
             self.xmp = text if key == _XMP else self.xmp
         elif name in (b"zTXt", b"tEXt"):
-            text = self._inflated(rest[1:]) if name == b"zTXt" else rest
+            text = self._inflate(rest[1:]) if name == b"zTXt" else rest
             if key == _RAW_EXIF and not self.exif:
                 self.exif = _unhex(text)
         elif name == b"iCCP":
-            self._inflated(rest[1:])
+            self._inflate(rest[1:])
 
-    def _inflated(self, text: bytes) -> bytes:
+    def _inflate(self, text: bytes) -> bytes:
         """Compressed text, counted with its inflated size; empty if it is broken."""
         try:
             inflated = zlib.decompressobj().decompress(text, self.metadata.left + 1)

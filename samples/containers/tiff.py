@@ -98,7 +98,7 @@ def read_tiff(data: bytes) -> Container:
         "TIFF",
         width,
         height,
-        _reduced(data, layout, entries),
+        _reduce(data, layout, entries),
         orientation if 1 <= orientation <= 8 else 1,
         width * height + len(data) if bounded else None,
     )
@@ -134,7 +134,7 @@ def _read_directory(data: bytes, layout: _Layout) -> dict[int, _Entry]:
     return entries
 
 
-def _reduced(data: bytes, layout: _Layout, entries: Mapping[int, _Entry]) -> bytes:
+def _reduce(data: bytes, layout: _Layout, entries: Mapping[int, _Entry]) -> bytes:
     """The file with one directory, at its end, of the tags that make pixels."""
     kept = [entries[tag].raw for tag in sorted(entries) if tag in _KEPT]
     padding = b"\0" * (-len(data) % 8)

@@ -14,9 +14,9 @@ from typing import Any, Final
 from trireid.samples.cells import is_blank, read_text, write_text
 from trireid.samples.errors import SourceError
 from trireid.samples.metadata import METADATA
-from trireid.samples.readers.modality_names import modality_of
+from trireid.samples.readers.modality_names import find_modality
 from trireid.samples.readers.table import Table, looks_like_image
-from trireid.samples.roles import WORDS, part_of
+from trireid.samples.roles import WORDS, find_part
 from trireid.samples.sample import MODALITIES
 from trireid.samples.source import NotUsed
 
@@ -67,7 +67,7 @@ class Columns:
 def count_fields(header: Sequence[str]) -> int:
     """Count the cells of a header that name a field."""
     return sum(
-        _plain(cell) in FIELDS or _plain(cell) in _SYNONYMS or modality_of(cell) is not None
+        _plain(cell) in FIELDS or _plain(cell) in _SYNONYMS or find_modality(cell) is not None
         for cell in header
     )
 
@@ -117,7 +117,7 @@ def write_header(name: str) -> str:
     """
     plain = _plain(name)
     taken = (*FIELDS, *_SYNONYMS, *(each for names, _ in _BY_CONTENT.values() for each in names))
-    is_taken = plain in taken or modality_of(name) is not None or _near(plain)
+    is_taken = plain in taken or find_modality(name) is not None or _near(plain)
     is_unclear = (
         is_taken or name.startswith(_MARK) or _UNNAMED.fullmatch(name) or _COPY.fullmatch(plain)
     )
@@ -133,7 +133,7 @@ def _place(found: Columns, table: Table, position: int, name: str, path: str) ->
     if _UNNAMED.fullmatch(name):
         _drop_unnamed(found, table, position, name, path)
         return
-    known = _field_of(name, table, position)
+    known = _find_field(name, table, position)
     if known in ("role", "split") and not _says_parts(table, position):
         found.notes.append(f"column {name} is an attribute: most of it is none of {WORDS}")
         known = None
@@ -156,7 +156,7 @@ def _put(places: dict[str, int], name: str, position: int, table: Table, path: s
     places[name] = position
 
 
-def _field_of(name: str, table: Table, position: int) -> str | None:
+def _find_field(name: str, table: Table, position: int) -> str | None:
     """The field that a column stands for, by its name and, if that may mean something else, by what
     it holds.
     """
@@ -165,7 +165,7 @@ def _field_of(name: str, table: Table, position: int) -> str | None:
         return plain
     if plain in _SYNONYMS:
         return _SYNONYMS[plain]
-    modality = modality_of(name)
+    modality = find_modality(name)
     if modality is not None and _holds(table, position, looks_like_image):
         return modality
     for known, (names, holds) in _BY_CONTENT.items():
@@ -205,7 +205,7 @@ def is_moment(cell: Any) -> bool:
 
 
 def _is_part(cell: Any) -> bool:
-    return isinstance(cell, str) and part_of(cell) is not None
+    return isinstance(cell, str) and find_part(cell) is not None
 
 
 #: Names that mean a field only if the column holds what the field does.

@@ -39,7 +39,7 @@ def read_rgbnt201(folder: Path, split: Split) -> Source:
     folders = _modality_folders(part, ("RGB", "NI", "TI"))
 
     def read(name: str) -> Sample:
-        known = _parsed(_RGBNT201, name)
+        known = _parse(_RGBNT201, name)
         return _trio(
             name, folders, name, "person", known["identity"], camera=int(known["camera"]) - 1
         )
@@ -62,7 +62,7 @@ def read_rgbnt100(folder: Path, split: Split) -> Source:
     part = _part(folder / "RGBNT100" / "rgbir" / names[split])
 
     def read(name: str) -> Sample:
-        known = _parsed(_RGBNT100, name)
+        known = _parse(_RGBNT100, name)
         strip = decode(part / name, name)
         if strip.size != _STRIP:
             raise SourceError(
@@ -92,7 +92,7 @@ def read_msvr310(folder: Path, split: Split) -> Source:
 
     def read(place: str) -> Sample:
         identity, name = place.split("/")
-        known = _parsed(_MSVR310, name)
+        known = _parse(_MSVR310, name)
         if known["identity"] != identity:
             raise SourceError(f"{place}: the name says identity {known['identity']}", place)
         folders = _modality_folders(part / identity, ("vis", "ni", "th"))
@@ -167,7 +167,7 @@ def _trio(
     )
 
 
-def _parsed(pattern: re.Pattern[str], name: str) -> dict[str, str]:
+def _parse(pattern: re.Pattern[str], name: str) -> dict[str, str]:
     found = pattern.match(name)
     if found is None:
         raise SourceError(

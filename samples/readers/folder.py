@@ -16,11 +16,11 @@ from typing import Any
 
 from trireid.samples.errors import SourceError
 from trireid.samples.readers.folder_levels import Levels, read_levels
-from trireid.samples.readers.modality_folders import ImageFile, stem_of, tell_modalities
-from trireid.samples.readers.modality_names import modality_of
+from trireid.samples.readers.modality_folders import ImageFile, find_stem, tell_modalities
+from trireid.samples.readers.modality_names import find_modality
 from trireid.samples.readers.pattern import Pattern
 from trireid.samples.readers.tree import Parts, Tree
-from trireid.samples.roles import Split, is_in, left_out, role_of
+from trireid.samples.roles import Split, is_in, list_left_out, find_role
 from trireid.samples.sample import MODALITIES, Modality, Sample
 from trireid.samples.source import Entry, Source, read_entry
 
@@ -65,14 +65,14 @@ def read_folder(folder: Path, split: Split = "gallery", pattern: str | None = No
     names = None if pattern is None else Pattern(pattern)
     tree = Tree(folder)
     images, notes = tell_modalities(tree, names)
-    groups = _paired(images)
+    groups = _pair(images)
     if names is not None:
         return _by_pattern(tree, groups, names, notes)
     levels = read_levels(tree, [group.file[:-1] for group in groups])
     return _by_folders(tree, groups, levels, split, notes)
 
 
-def _paired(images: Sequence[ImageFile]) -> list[_Group]:
+def _pair(images: Sequence[ImageFile]) -> list[_Group]:
     """The samples: the images of one pair. If all are of one modality, every image is a sample."""
     alone = len({image.modality for image in images}) < 2
     groups: dict[Parts, _Group] = {}
@@ -90,12 +90,12 @@ def _by_folders(
         for each in zip(groups, parts, strict=True)
         if not levels.has_roles or is_in(each[1], split)
     ]
-    passed = left_out(parts, split, "samples") if levels.has_roles else ()
+    passed = list_left_out(parts, split, "samples") if levels.has_roles else ()
 
     def entries() -> Iterator[Entry]:
         for group, part in chosen:
             make = partial(_sample, tree, group, levels.facts(group.file[:-1]))
-            yield read_entry(group.place, make, role=role_of(part))
+            yield read_entry(group.place, make, role=find_role(part))
 
     name = f"{tree.root}@{split}" if levels.has_roles else str(tree.root)
     said = (*notes, *levels.notes) if groups else ()
@@ -105,8 +105,8 @@ def _by_folders(
 def _by_pattern(tree: Tree, groups: list[_Group], names: Pattern, notes: list[str]) -> Source:
     def read(group: _Group) -> Sample:
         used = group.file if names.has_path else group.file[-1:]
-        said = names.match("/".join(used), "/".join((*used[:-1], stem_of(used))))
-        if "modality" in said and modality_of(said["modality"]) is None:
+        said = names.match("/".join(used), "/".join((*used[:-1], find_stem(used))))
+        if "modality" in said and find_modality(said["modality"]) is None:
             raise SourceError(
                 f"{group.place}: {said['modality']} is not a modality; use rgb, nir or tir",
                 group.place,

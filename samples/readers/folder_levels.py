@@ -11,17 +11,17 @@ from typing import Any, Final
 
 from trireid.samples.errors import SourceError
 from trireid.samples.readers.tree import Parts, Tree
-from trireid.samples.roles import Part, part_of
+from trireid.samples.roles import Part, find_part
 from trireid.samples.sample import Kind
 
 _CAMERA: Final = re.compile(r"(?:cam|camera)[ _-]?(?P<value>\d+|[a-z])", re.IGNORECASE)
 _DAY: Final = re.compile(r"\d{4}([-_.])\d{1,2}\1\d{1,2}(?:[ T_-].*)?|\d{1,2}\.\d{1,2}\.\d{4}")
 _SCENE: Final = re.compile(r"scene[ _-]?(?P<value>\w+)", re.IGNORECASE)
 _KINDS: Final[dict[str, Callable[[str], object]]] = {
-    "role": part_of,
+    "role": find_part,
     "camera": _CAMERA.fullmatch,
     "scene": _SCENE.fullmatch,
-    "kind": lambda name: kind_of(name),
+    "kind": lambda name: find_kind(name),
 }
 #: Classes of detectors, as folders of crops are called after them.
 _CLASSES: Final[dict[str, Kind]] = {
@@ -54,7 +54,7 @@ class Levels:
 
     def part(self, folders: Parts) -> Part | None:
         """Return the part that an image's folders say."""
-        return part_of(folders[self.kinds.index("role")]) if self.has_roles else None
+        return find_part(folders[self.kinds.index("role")]) if self.has_roles else None
 
     def facts(self, folders: Parts) -> dict[str, Any]:
         """Return the fields of a sample that its folders say."""
@@ -79,14 +79,14 @@ def read_levels(tree: Tree, folders: Sequence[Parts]) -> Levels:
             str(tree.root),
         )
     levels = [sorted({each[level] for each in folders}) for level in range(max(depths, default=0))]
-    kinds = [_kind_of(tree, names) for names in levels]
+    kinds = [_find_level_kind(tree, names) for names in levels]
     identity = _identity_level(tree, levels, kinds)
     if identity is not None:
         kinds[identity] = "identity"
     return Levels(tuple(kinds), tuple(map(_note, levels, kinds)))
 
 
-def _kind_of(tree: Tree, names: Sequence[str]) -> str:
+def _find_level_kind(tree: Tree, names: Sequence[str]) -> str:
     """What all folders of one level say; "" if they are called as they please."""
     for kind, is_one in _KINDS.items():
         known = [name for name in names if is_one(name) is not None]
@@ -132,7 +132,7 @@ def _says_nothing(names: Sequence[str]) -> bool:
     )
 
 
-def kind_of(name: str) -> Kind | None:
+def find_kind(name: str) -> Kind | None:
     """Return the kind that a detector's class stands for, or None."""
     return _CLASSES.get(name.lower())
 
@@ -160,7 +160,7 @@ def _value(pattern: re.Pattern[str], name: str) -> str:
 
 _READ: Final[dict[str, Callable[[str], Any]]] = {
     "identity": str,
-    "kind": kind_of,
+    "kind": find_kind,
     "camera": _camera,
     "scene": lambda name: _value(_SCENE, name),
 }

@@ -11,7 +11,7 @@ from typing import Literal
 from trireid.samples.readers.columns import count_fields, read_columns
 from trireid.samples.readers.rows import RowReader
 from trireid.samples.readers.table import Rows, read_csv, read_parquet
-from trireid.samples.roles import Part, Split, is_in, left_out, role_of
+from trireid.samples.roles import Part, Split, is_in, list_left_out, find_role
 from trireid.samples.source import Entry, NotUsed, Source, read_entry
 
 
@@ -54,7 +54,7 @@ def read_manifest(path: Path, split: Split = "gallery", *, allow_outside: bool =
             part = parts.get(number)
             make = partial(reader.sample, cells)
             yield read_entry(
-                f"row {number}", make, reader.name(cells), None if part == "?" else role_of(part)
+                f"row {number}", make, reader.name(cells), None if part == "?" else find_role(part)
             )
 
     name = f"{path}@{split}" if columns.has_roles else str(path)
@@ -72,7 +72,7 @@ def _in_split(
     if not parts:
         return rows, []
     chosen = [row for row in rows if (part := parts[row[0]]) == "?" or is_in(part, split)]
-    passed = list(left_out((part for part in parts.values() if part != "?"), split, "rows"))
+    passed = list(list_left_out((part for part in parts.values() if part != "?"), split, "rows"))
     if split == "query":
         nameless = [
             number for number, cells in chosen if parts[number] != "?" and reader.is_nameless(cells)

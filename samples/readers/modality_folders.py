@@ -12,7 +12,7 @@ from typing import Final
 
 from trireid.samples.errors import SourceError
 from trireid.samples.readers.modality_names import (
-    modality_of,
+    find_modality,
     modality_of_file,
     names_modality_among_others,
 )
@@ -55,11 +55,11 @@ def tell_modalities(tree: Tree, names: Pattern | None) -> tuple[list[ImageFile],
     if names is None and (by_name := _by_file_names(tree)) is not None:
         return by_name, ["modalities: by the names of the files"]
     modality = _of_root(tree)
-    images = [_image(parts, modality, parts[:-1], stem_of(parts)) for parts in tree.images]
+    images = [_image(parts, modality, parts[:-1], find_stem(parts)) for parts in tree.images]
     return images, [f"modality: all images are read as {modality}"]
 
 
-def stem_of(parts: Parts) -> str:
+def find_stem(parts: Parts) -> str:
     """Return a file's name without its extension."""
     return os.path.splitext(parts[-1])[0]
 
@@ -71,7 +71,7 @@ def _image(parts: Parts, modality: Modality, folders: Parts, name: str) -> Image
 
 def _of_root(tree: Tree) -> Modality:
     name = tree.root.resolve().name
-    return (modality_of(name) if len(name) > 1 else None) or "rgb"
+    return (find_modality(name) if len(name) > 1 else None) or "rgb"
 
 
 def _by_pattern(parts: Parts, names: Pattern) -> ImageFile:
@@ -79,7 +79,7 @@ def _by_pattern(parts: Parts, names: Pattern) -> ImageFile:
     entry is read.
     """
     used = parts if names.has_path else parts[-1:]
-    found = names.modality("/".join(used), "/".join((*used[:-1], stem_of(parts))))
+    found = names.modality("/".join(used), "/".join((*used[:-1], find_stem(parts))))
     if found is None:
         return ImageFile(parts, "rgb", parts[:-1], parts)
     modality, rest = found
@@ -92,8 +92,8 @@ def _by_pattern(parts: Parts, names: Pattern) -> ImageFile:
 
 def _modality_folder(tree: Tree, parts: Parts) -> int | None:
     """Which of the folders that lead to an image names a modality."""
-    found = [number for number, part in enumerate(parts[:-1]) if modality_of(part) is not None]
-    if len({modality_of(parts[number]) for number in found}) > 1:
+    found = [number for number, part in enumerate(parts[:-1]) if find_modality(part) is not None]
+    if len({find_modality(parts[number]) for number in found}) > 1:
         raise SourceError(
             f"{tree.root}: {'/'.join(parts[:-1])}/ names two modalities; rename one of the folders",
             str(tree.root),
@@ -106,16 +106,16 @@ def _by_folders(tree: Tree, numbers: Sequence[int | None]) -> tuple[list[ImageFi
     images: list[ImageFile] = []
     strange: list[Parts] = []
     for parts, number in zip(tree.images, numbers, strict=True):
-        modality = None if number is None else modality_of(parts[number])
+        modality = None if number is None else find_modality(parts[number])
         if number is None or modality is None:
             strange.append(parts)
             continue
         folders.setdefault((parts[:number], modality), set()).add(parts[number])
-        others = tuple(part for part in parts[:-1] if modality_of(part) is None)
+        others = tuple(part for part in parts[:-1] if find_modality(part) is None)
         images.append(_image(parts, modality, others, _without_modality(parts, modality)))
     _refuse_two_names(tree, folders)
     _refuse_strange(tree, strange, folders)
-    return images, [_note(folders), *_unpaired(images)]
+    return images, [_note(folders), *_list_unpaired(images)]
 
 
 def _note(folders: _Folders) -> str:
@@ -166,7 +166,7 @@ def _refuse_strange(tree: Tree, strange: Sequence[Parts], folders: _Folders) -> 
     )
 
 
-def _unpaired(images: Sequence[ImageFile]) -> list[str]:
+def _list_unpaired(images: Sequence[ImageFile]) -> list[str]:
     found: dict[Parts, set[Modality]] = {}
     for image in images:
         found.setdefault(image.pair, set()).add(image.modality)
@@ -185,14 +185,14 @@ def _by_file_names(tree: Tree) -> list[ImageFile] | None:
     """
     images, plain = [], []
     for parts in tree.images:
-        found = modality_of_file(stem_of(parts))
+        found = modality_of_file(find_stem(parts))
         if found is None:
             plain.append(parts)
         else:
             images.append(_image(parts, found[0], parts[:-1], found[1]))
     if not plain:
         return images or None
-    pairs = {_image(parts, "rgb", parts[:-1], stem_of(parts)).pair for parts in plain}
+    pairs = {_image(parts, "rgb", parts[:-1], find_stem(parts)).pair for parts in plain}
     if len({image.modality for image in images}) < 2 and not any(
         image.pair in pairs for image in images
     ):
@@ -221,6 +221,6 @@ def _without_modality(parts: Parts, modality: Modality) -> str:
     """A file's name for pairing: without the extension, and without the modality if it says its
     folder's.
     """
-    stem = stem_of(parts)
+    stem = find_stem(parts)
     found = modality_of_file(stem)
     return found[1] if found is not None and found[0] == modality else stem

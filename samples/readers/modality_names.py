@@ -42,7 +42,7 @@ _FILLERS: Final = frozenset((
 _SEPARATORS: Final = re.compile(r"[\s_.\-]+|(?<=[a-z])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
-def modality_of(name: str) -> Modality | None:
+def find_modality(name: str) -> Modality | None:
     """Return the modality that the name of a folder or a column stands for (`RGB`,
     `thermal_crops`), or None.
     """
@@ -69,7 +69,7 @@ def names_modality_among_others(name: str) -> bool:
     """Return whether a name holds a modality beside words that mean something else
     (`images_thermal_train`).
     """
-    return modality_of(name) is None and any(word in _UNMISTAKABLE for word in _split(name))
+    return find_modality(name) is None and any(word in _UNMISTAKABLE for word in _split(name))
 
 
 def _common(words: list[str]) -> Modality | None:

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from trireid.samples.errors import SourceError
-from trireid.samples.readers.modality_names import modality_of
+from trireid.samples.readers.modality_names import find_modality
 from trireid.samples.sample import Modality
 
 FIELDS: Final = ("identity", "camera", "scene", "time", "id", "modality")
@@ -59,7 +59,7 @@ class Pattern:
     def modality(self, name: str, stem: str) -> tuple[Modality, str] | None:
         """Return the modality that a name says, and the name without it; None if it says none."""
         found = self._compiled.fullmatch(stem) or self._compiled.fullmatch(name)
-        modality = None if found is None else modality_of(found["modality"])
+        modality = None if found is None else find_modality(found["modality"])
         if found is None or modality is None:
             return None
         return modality, stem[: found.start("modality")] + stem[found.end("modality") :]

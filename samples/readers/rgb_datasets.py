@@ -17,7 +17,7 @@ from typing import Final
 from trireid.samples.errors import SourceError
 from trireid.samples.files import is_regular
 from trireid.samples.readers.tree import Parts, Tree
-from trireid.samples.roles import Part, Split, left_out, role_of
+from trireid.samples.roles import Part, Split, list_left_out, find_role
 from trireid.samples.sample import Kind, Sample
 from trireid.samples.source import Entry, Source, read_entry, read_lazily
 
@@ -49,14 +49,14 @@ class Layout:
         tree = Tree(self._find(folder, self.folders[split]))
         parts = {location: self._part(location, split) for location in tree.images}
         used = [location for location, part in parts.items() if part != "junk"]
-        passed = left_out(parts.values(), split, "images")
+        passed = list_left_out(parts.values(), split, "images")
 
         def entries() -> Iterator[Entry]:
             for location in used:
                 yield read_entry(
                     "/".join(location),
                     partial(self._read, tree, location, split),
-                    role=role_of(parts[location]),
+                    role=find_role(parts[location]),
                 )
 
         return Source(
@@ -77,7 +77,7 @@ class Layout:
             return found[0]
         if found:
             raise SourceError(
-                f"{folder}: holds {_listed(found)}; name the folder of one of them", str(folder)
+                f"{folder}: holds {_list_folders(found)}; name the folder of one of them", str(folder)
             )
         raise SourceError(
             f"{folder}: has no {part}/, also not in {', '.join(f'{name}/' for name in self.homes)};"
@@ -105,7 +105,7 @@ class Layout:
         return Sample(rgb=tree.path(location), identity=identity, camera=camera, kind=self.kind)
 
 
-def _listed(folders: Sequence[Path]) -> str:
+def _list_folders(folders: Sequence[Path]) -> str:
     return " and ".join(str(folder.parent) for folder in folders)
 
 

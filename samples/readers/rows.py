@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from trireid.samples.cells import is_blank, read_text, read_value, spoiled
+from trireid.samples.cells import is_blank, read_text, read_value, describe_damage
 from trireid.samples.errors import SourceError
 from trireid.samples.files import is_regular
 from trireid.samples.metadata import TEXTS
 from trireid.samples.readers.columns import Columns, is_moment
 from trireid.samples.readers.table import Table
-from trireid.samples.roles import WORDS, Part, part_of
+from trireid.samples.roles import WORDS, Part, find_part
 from trireid.samples.sample import KINDS, MODALITIES, Kind, Sample
 
 Row = Mapping[str, Any]
@@ -80,7 +80,7 @@ class RowReader:
     def _refuse_spoiled(self, cells: list[Any]) -> None:
         for name, position in self._columns.fields.items():
             cell = cells[position] if position < len(cells) else None
-            if isinstance(cell, str) and name not in MODALITIES and (problem := spoiled(cell)):
+            if isinstance(cell, str) and name not in MODALITIES and (problem := describe_damage(cell)):
                 raise SourceError(f"{name}: {cell.strip()!r} {problem}", name)
 
     def part(self, cells: list[Any]) -> Part | Literal["?"] | None:
@@ -88,7 +88,7 @@ class RowReader:
         row = self._row(cells)
         if self._part_problem(row):
             return "?"
-        role, split = (part_of(str(row.get(name, ""))) for name in ("role", "split"))
+        role, split = (find_part(str(row.get(name, ""))) for name in ("role", "split"))
         return split if split in ("train", "validation", "junk") or role is None else role
 
     def is_nameless(self, cells: list[Any]) -> bool:
@@ -120,7 +120,7 @@ class RowReader:
 
     def _part_problem(self, row: Row) -> str | None:
         for name in ("role", "split"):
-            if name in row and part_of(str(row[name])) is None:
+            if name in row and find_part(str(row[name])) is None:
                 return f"{name}: {row[name]!r} is not one of {WORDS}"
         return None
 

@@ -115,7 +115,7 @@ def _decode(path: Path) -> str:
     for start, what in _OTHER_FILES:
         if data.startswith(start):
             raise SourceError(f"{path}: {what}", str(path))
-    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None) or _unmarked(
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None) or _strip_mark(
         data[:_SAMPLE]
     )
     try:
@@ -128,7 +128,7 @@ def _decode(path: Path) -> str:
         ) from error
 
 
-def _unmarked(start: bytes) -> str:
+def _strip_mark(start: bytes) -> str:
     """The encoding of text without a mark: in UTF-16 every second byte of plain text is zero."""
     even, odd = start[::2].count(0), start[1::2].count(0)
     most = len(start) // 2 * 0.7

@@ -72,9 +72,9 @@ class Tree:
         )
 
     def _walk(self, folder: Path, parts: Parts, above: tuple[tuple[int, int], ...]) -> None:
-        for entry in self._sorted(folder):
+        for entry in self._sort_entries(folder):
             here = (*parts, entry.name)
-            kind = _passed_by_name(entry.name)
+            kind = _reject_by_name(entry.name)
             if kind is not None:
                 self.pass_over(*kind, here)
             elif entry.is_dir():
@@ -84,13 +84,13 @@ class Tree:
             elif _extension(entry.name) in IMAGES:
                 self.images.append(here)
             else:
-                self.pass_over(*_passed_by_extension(_extension(entry.name)), here)
+                self.pass_over(*_reject_by_extension(_extension(entry.name)), here)
 
-    def _sorted(self, folder: Path) -> list[os.DirEntry[str]]:
+    def _sort_entries(self, folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
-            return sorted(self._counted(entries), key=lambda entry: entry.name)
+            return sorted(self._count_entries(entries), key=lambda entry: entry.name)
 
-    def _counted(self, entries: Iterator[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
+    def _count_entries(self, entries: Iterator[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
         for entry in entries:
             self._seen += 1
             if self._seen > MAX_FILES:
@@ -125,7 +125,7 @@ def _extension(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def _passed_by_name(name: str) -> Kind | None:
+def _reject_by_name(name: str) -> Kind | None:
     if name.startswith("."):
         return "hidden files and folders", "names that begin with a dot are passed over"
     if name.lower() in _SYSTEM:
@@ -135,7 +135,7 @@ def _passed_by_name(name: str) -> Kind | None:
     return None
 
 
-def _passed_by_extension(extension: str) -> Kind:
+def _reject_by_extension(extension: str) -> Kind:
     what = f"{extension} files" if extension else "files without an extension"
     if extension in _UNREAD:
         return what, "this image format is not read; convert them to JPEG or PNG"

@@ -19,7 +19,7 @@ from tests.conftest import make_pixels
 from trireid.gallery import Gallery
 from trireid.inference import Embedder
 from trireid.samples import Sample, decode
-from trireid.samples.depth import Depth, ImageNotes, reading_images
+from trireid.samples.depth import Depth, ImageNotes, read_by_notes
 from trireid.samples.errors import ConfigError, ImageError
 
 SCENE = make_pixels(1)[..., 0]
@@ -40,7 +40,7 @@ def as_file(array: np.ndarray[Any, Any], form: str = "PNG") -> bytes:
 def read(given: Any, depth: str = "auto") -> tuple[np.ndarray[Any, Any], int]:
     """The first channel of an image as it is read, and how many were stretched by a guess."""
     notes = ImageNotes(Depth.parse(depth))
-    with reading_images(notes):
+    with read_by_notes(notes):
         return np.asarray(decode(given))[..., 0], notes.stretched
 
 

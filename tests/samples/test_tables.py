@@ -242,7 +242,7 @@ b.png,5,guest
     ],
 )
 def test_roles_say_who_is_query_and_who_is_in_the_gallery(
-    folder: Path, split: str, rows: list[str], left_out: dict[str, int]
+    folder: Path, split: str, rows: list[str], list_left_out: dict[str, int]
 ) -> None:
     source = opened(folder, ROLES, split=split)
     entries = list(source)
@@ -254,7 +254,7 @@ def test_roles_say_who_is_query_and_who_is_in_the_gallery(
         for each in source.not_used
         if "role" in each.what
     }
-    assert counts == left_out
+    assert counts == list_left_out
     assert any(each.what == "rows without an identity" for each in source.not_used) == (
         split == "query"
     )
