@@ -100,7 +100,7 @@ class _Labels:
             self.rejected += 1
             self.first = (
                 self.first
-                or f"{entry.place}: {entry.fault.message if entry.fault else 'holds no sample'}"
+                or f"{entry.place}: {entry.error.message if entry.error else 'holds no sample'}"
             )
             return
         self.usable += 1

@@ -224,8 +224,8 @@ class Gallery:
         """As `add`, with embeddings float32 [B, D] made by this gallery's network, when its
         `generation` was this.
 
-        Raises GalleryMovedError where the gallery has moved to another network since, and ImageError,
-        code `no_direction`, where an embedding is not finite or has length 0.
+        Raises GalleryMovedError where the gallery has moved to another network since, and
+        ImageError, code `no_direction`, where an embedding is not finite or has length 0.
         """
         items = [
             make_item(sample, row, keep) for sample, row in zip(samples, embeddings, strict=True)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from trireid.gallery.items import StoredImage
 from trireid.samples import ImageInput, Modality, Sample, pixels
-from trireid.samples.decoding import Pixels, Size, open_decoded, describe_field
+from trireid.samples.decoding import Pixels, Size, describe_field, open_decoded
 from trireid.samples.files import read_image_file
 
 THUMBNAIL_SIDE: Final = (

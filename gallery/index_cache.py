@@ -102,15 +102,15 @@ def save_index_cache(
 
 
 def drop_index_cache(folder: Path) -> None:
-    """Remove the cache and temporary files of it, also of killed processes: they hold vectors of what has
-    been removed since.
+    """Remove the cache and temporary files of it, also of killed processes: they hold vectors of
+    what has been removed since.
     """
     _drop(folder, folder.glob(f"*{INDEX_CACHE}*"))
 
 
 def drop_dead_temporaries(folder: Path) -> None:
-    """Remove temporary files of the cache that a killed process left: what they hold may have been removed
-    since.
+    """Remove temporary files of the cache that a killed process left: what they hold may have been
+    removed since.
     """
     _drop(folder, [path for path in folder.glob(f".*{INDEX_CACHE}.*") if not _is_alive(path.name)])
 
@@ -124,8 +124,8 @@ def _drop(folder: Path, paths: Iterable[Path]) -> None:
 
 
 def _is_alive(temporary: str) -> bool:
-    """Whether the process, and of this process the thread, that a temporary file is named after may still be
-    writing it.
+    """Whether the process, and of this process the thread, that a temporary file is named after may
+    still be writing it.
     """
     process, _, thread = temporary.rpartition(".")[2].partition("-")
     if not (process.isdecimal() and thread.isdecimal()):

@@ -61,7 +61,7 @@ class Ingest:
         its error.
         """
         if entry.sample is None:
-            return Prepared(entry, entry.fault.message if entry.fault else "holds no sample")
+            return Prepared(entry, entry.error.message if entry.error else "holds no sample")
         try:
             if self._is_known(entry.sample):
                 return Prepared(entry)

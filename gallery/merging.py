@@ -106,7 +106,9 @@ class Merger:
         return next(
             iter(
                 _load_held(
-                    self._store, "id IN (SELECT value FROM json_each(?))", json.dumps(list_forms(id_))
+                    self._store,
+                    "id IN (SELECT value FROM json_each(?))",
+                    json.dumps(list_forms(id_)),
                 )
             ),
             None,

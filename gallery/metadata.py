@@ -22,9 +22,9 @@ SUFFIX: Final = ".gallery"
 
 @dataclass(frozen=True)
 class Settings:
-    """How a gallery's index is held: `quantization` of its vectors, `recall` of the ten nearest that search
-    keeps to above the size up to which it compares every item; and `thermal`, how its 16-bit images
-    are read.
+    """How a gallery's index is held: `quantization` of its vectors, `recall` of the ten nearest
+    that search keeps to above the size up to which it compares every item; and `thermal`, how its
+    16-bit images are read.
     """
 
     quantization: str = "float32"

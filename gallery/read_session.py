@@ -64,8 +64,8 @@ class ReadSession:
         return self.snapshot.vectors(keys), self.snapshot.tags[keys].astype(np.int64)
 
     def find_keys(self, condition: Condition) -> Keys:
-        """Find the keys int64 [n], ascending, of the items that meet a condition; some of them may be
-        gone.
+        """Find the keys int64 [n], ascending, of the items that meet a condition; some of them may
+        be gone.
         """
         with self._lock:
             return self._filters.find_keys(self.store, condition, self.position)
@@ -76,8 +76,8 @@ class ReadSession:
             return self._names.list_names(self.store, self.snapshot.tags, self.position)
 
     def find_expired(self, now: float) -> Keys:
-        """Find the keys int64 [n], ascending, of the items past their `expires` at a time in seconds
-        since 1970.
+        """Find the keys int64 [n], ascending, of the items past their `expires` at a time in
+        seconds since 1970.
         """
         with self._lock:
             return self.store.find_expired(now)

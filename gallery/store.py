@@ -177,8 +177,9 @@ class Store:
         """Add items, within a transaction, replacing those whose id is there; their embeddings are
         of this generation.
 
-        Returns how many were replaced. Raises GalleryMovedError where the gallery has moved to another
-        network since, and without `replace` GalleryError (code `exists`) for an id that is there.
+        Returns how many were replaced. Raises GalleryMovedError where the gallery has moved to
+        another network since, and without `replace` GalleryError (code `exists`) for an id that is
+        there.
         """
         if self.generation() != generation:
             raise GalleryMovedError(self.folder)

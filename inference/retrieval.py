@@ -319,7 +319,7 @@ def decode_source(
     ):
         try:
             if entry.sample is None:
-                raise entry.fault or TrireidError("holds no sample")
+                raise entry.error or TrireidError("holds no sample")
             one = pixels([entry.sample], card)
         except TrireidError as error:
             if rejected is not None:

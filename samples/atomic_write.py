@@ -140,7 +140,7 @@ def replace_file(path: Path, *, private: bool = False) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's list of names to the disk, after a file in it was made, renamed or removed."""
+    """Flush a folder's entries to the disk, after one was made, renamed or removed."""
     sync(folder)
 
 

@@ -14,11 +14,11 @@ import re
 from typing import Any, Final
 
 _MARK: Final = "'"
-#: What pandas, R, SQL and people write for a cell that is blank. "Na" is not among them: it is a
+#: Words for a blank cell, of pandas, R, SQL and people. "Na" is not among them: it is a
 #: name.
 _BLANK_WORDS: Final = frozenset((
-    "", "NA", "N/A", "n/a", "NaN", "nan", "None", "none", "NULL", "Null", "null", "<NA>", "NaT", "#N/A", "#NV", "#N/D",
-    "-", "--",
+    "", "NA", "N/A", "n/a", "NaN", "nan", "None", "none", "NULL", "Null", "null", "<NA>", "NaT",
+    "#N/A", "#NV", "#N/D", "-", "--",
 ))  # fmt: skip
 #: Errors of formulas, in the languages of spreadsheets: `#REF!`, `#BEZUG!`, `#NOM?`, `#DIV/0!`.
 _FORMULA_ERROR: Final = re.compile(r"#[^\W\d_]+(?:/0)?[!?]")
@@ -44,7 +44,10 @@ def describe_damage(cell: str) -> str | None:
     if _FORMULA_ERROR.fullmatch(cell.strip()):
         return "is an error of a spreadsheet's formula; correct it there, or clear the cell"
     if _SHORTENED.fullmatch(cell.strip()):
-        return "lost its last digits in a spreadsheet; save the column as text (or put an apostrophe in front)"
+        return (
+            "lost its last digits in a spreadsheet; save the column as text (or put an apostrophe"
+            " in front)"
+        )
     return None
 
 
@@ -61,7 +64,7 @@ def read_text(cell: str) -> str:
 
 
 def write_value(value: Any) -> str:
-    """Return the cell of an attribute; of one that is neither text, number nor true/false its JSON."""
+    """Return an attribute's cell: text, number, true/false as they are, others as JSON."""
     if isinstance(value, str):
         return _MARK + value if _needs_mark(value) or _looks_typed(value) else value
     return (
@@ -72,7 +75,7 @@ def write_value(value: Any) -> str:
 
 
 def read_value(cell: str) -> Any:
-    """Return an attribute's value: a number or true/false if the cell is written as one, else text."""
+    """Return an attribute's value: a number or true/false if written as one, else text."""
     if cell.startswith(_MARK) and (_needs_mark(cell[1:]) or _looks_typed(cell[1:])):
         return cell[1:]
     return _parse_value(cell.strip())

@@ -13,7 +13,7 @@ _UNTIL: Final[ContextVar[float | None]] = ContextVar("deadline", default=None)
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Give the work inside so many seconds; worker threads started inside inherit the deadline."""
+    """Limit the work inside to `seconds`; worker threads started inside inherit the deadline."""
     token = _UNTIL.set(time.monotonic() + seconds)
     try:
         yield

@@ -87,7 +87,7 @@ def _write_pixels(shared: int, image: Image.Image) -> None:
 
 
 def _limit_memory(more: int) -> None:
-    """Let this process take so many bytes more than it has now, where the system tells how many
+    """Let this process take that many bytes more than it has now, where the system tells how many
     that are.
     """
     with suppress(OSError):

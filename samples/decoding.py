@@ -1,4 +1,4 @@
-"""From a picture in any form to the pixels that a network is shown: one implementation for
+"""From an image in any form to the pixels that a network is shown: one implementation for
 training, indexing and serving.
 """
 
@@ -47,7 +47,8 @@ SECONDS_PER_PIXEL: Final = 0.2e-6
 _MEMORY: Final = 96 << 20
 _MEMORY_PER_PIXEL: Final = 28
 _MEMORY_PER_BYTE: Final = 3
-#: What an image takes of the common budget for each pixel: measured, the caller's copy included.
+#: Bytes of the common budget that each pixel of an image takes: measured, the caller's copy
+#: included.
 _BUDGET_PER_PIXEL: Final = {"JPEG": 16, "PNG": 16, "WEBP": 24, "BMP": 16, "TIFF": 16}
 
 Pixels = NDArray[np.uint8]
@@ -57,14 +58,14 @@ Size = tuple[int, int] | Fit
 @dataclass(frozen=True)
 class Batch:
     """`images` uint8 [B, 3, H, W, 3] (modality, height, width, channel), `present` bool [B, 3]; an
-    absent picture is zeros.
+    absent image is zeros.
     """
 
     images: Pixels
     present: NDArray[np.bool_]
 
 
-def decode(picture: ImageInput, field: str | None = None) -> Image.Image:
+def decode(image_input: ImageInput, field: str | None = None) -> Image.Image:
     """Decode an image in any form to an upright 8-bit RGB image.
 
     EXIF orientation is applied; grey, palette, CMYK and 16-bit (see `trireid.samples.depth`) images
@@ -73,29 +74,29 @@ def decode(picture: ImageInput, field: str | None = None) -> Image.Image:
     that it takes little time; see docs/security.md.
 
     Raises:
-        ImageError: Naming `field`, for bytes that are no JPEG, PNG, WebP, BMP or TIFF, for
+        ImageError: Naming `field`, for bytes that are not JPEG, PNG, WebP, BMP or TIFF, for
             damaged ones, for images under 8 pixels a side or over 50 megapixels, and for files that
             cost far more than an image of their size.
         DeadlineError: The caller's deadline passed.
     """
-    with open_decoded(picture, field) as image:
+    with open_decoded(image_input, field) as image:
         return image
 
 
 @contextmanager
-def open_decoded(picture: ImageInput, field: str | None = None) -> Iterator[Image.Image]:
+def open_decoded(image_input: ImageInput, field: str | None = None) -> Iterator[Image.Image]:
     """As `decode`, with the image's share of this process's memory and cores held while the block
     runs.
     """
-    if isinstance(picture, np.ndarray):
-        yield _from_array(picture, field)
-    elif isinstance(picture, Image.Image):
-        _check_size(*picture.size, field)
+    if isinstance(image_input, np.ndarray):
+        yield _from_array(image_input, field)
+    elif isinstance(image_input, Image.Image):
+        _check_size(*image_input.size, field)
         with name_field(field):
-            image = upright_copy(picture)
+            image = upright_copy(image_input)
         yield image
     else:
-        container = examine(read_image_file(picture, field), field)
+        container = examine(read_image_file(image_input, field), field)
         per_pixel = _BUDGET_PER_PIXEL[container.form]
         memory = container.pixels * per_pixel + 2 * len(container.data)
         with DECODING.part(memory), _render(container, field) as image:
@@ -165,7 +166,7 @@ def pixels(image: Image.Image, to: Size) -> Pixels:
 def to_batch(samples: Sequence[Sample], to: Size) -> Batch:
     """Decode and resize samples, see `pixels`.
 
-    Raises ImageError, naming the modality, for a bad picture.
+    Raises ImageError, naming the modality, for a bad image.
     """
     size = _make_fit(to).size
     images = np.zeros((len(samples), len(MODALITIES), *size, 3), dtype=np.uint8)
@@ -174,9 +175,11 @@ def to_batch(samples: Sequence[Sample], to: Size) -> Batch:
         if not sample.present:
             raise MissingImageError("no image: give at least one of rgb, nir, tir", "rgb")
         for column, modality in enumerate(MODALITIES):
-            picture = sample.image(modality)
-            if picture is not None:
-                images[row, column] = _fit_image(picture, describe_field(modality, picture), _make_fit(to))
+            image_input = sample.image(modality)
+            if image_input is not None:
+                images[row, column] = _fit_image(
+                    image_input, describe_field(modality, image_input), _make_fit(to)
+                )
                 present[row, column] = True
     return Batch(images, present)
 
@@ -185,21 +188,23 @@ def _make_fit(to: Size) -> Fit:
     return to if isinstance(to, Fit) else Fit(to)
 
 
-def _fit_image(picture: ImageInput, field: str, to: Fit) -> Pixels:
+def _fit_image(image_input: ImageInput, field: str, to: Fit) -> Pixels:
     if (
-        isinstance(picture, np.ndarray)
-        and picture.dtype == np.uint8
-        and picture.shape == (*to.size, 3)
+        isinstance(image_input, np.ndarray)
+        and image_input.dtype == np.uint8
+        and image_input.shape == (*to.size, 3)
     ):
-        return np.asarray(picture, np.uint8)  # what `pixels` gave: nothing is left to do
-    with open_decoded(picture, field) as image:
+        return np.asarray(image_input, np.uint8)  # of `pixels`: nothing is left to do
+    with open_decoded(image_input, field) as image:
         return pixels(image, to)
 
 
-def describe_field(modality: Modality, picture: ImageInput) -> str:
-    """What to call a picture: its modality, and its file where it has one."""
+def describe_field(modality: Modality, image_input: ImageInput) -> str:
+    """Name an image: its modality, and its file if it has one."""
     return (
-        f"{modality} ({os.fspath(picture)})" if isinstance(picture, str | os.PathLike) else modality
+        f"{modality} ({os.fspath(image_input)})"
+        if isinstance(image_input, str | os.PathLike)
+        else modality
     )
 
 
@@ -213,7 +218,8 @@ def _from_array(array: NDArray[Any], field: str | None) -> Image.Image:
         grey or (array.ndim == 3 and array.shape[2] == 3)
     ):
         raise ImageFormatError(
-            f"{_prefix(field)}an array must be uint8 or uint16, [H, W, 3] or [H, W], not {array.dtype} {list(array.shape)}",
+            f"{_prefix(field)}an array must be uint8 or uint16, [H, W, 3] or [H, W], not"
+            f" {array.dtype} {list(array.shape)}",
             field,
         )
     _check_size(array.shape[1], array.shape[0], field)

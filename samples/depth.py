@@ -110,12 +110,15 @@ class ImageNotes:
         lines = []
         if self.stretched:
             lines.append(
-                f"{self.stretched} 16-bit images use a small part of their range, and were stretched; a new gallery"
-                f" may choose --thermal stretch, --thermal counts:LOW:HIGH (one range for all images) or --thermal 8bit"
+                f"{self.stretched} 16-bit images use a small part of their range, and were"
+                " stretched; a new gallery"
+                " may choose --thermal stretch, --thermal counts:LOW:HIGH (one range for all"
+                " images) or --thermal 8bit"
             )
         if self.far_shapes:
             lines.append(
-                f"{self.far_shapes} images have a shape far from the network's: it knows crops of one person or vehicle,"
+                f"{self.far_shapes} images have a shape far from the network's: it knows crops of"
+                " one person or vehicle,"
                 " not whole frames"
             )
         return lines
@@ -161,7 +164,7 @@ def current_notes() -> ImageNotes:
 
 @contextmanager
 def read_by_notes(notes: ImageNotes | None) -> Iterator[None]:
-    """Read images as notes say, and note what is remarkable, while the block runs in this thread."""
+    """Read images as notes say, and add to the notes, while the block runs in this thread."""
     token = _CURRENT.set(notes)
     try:
         yield

@@ -23,7 +23,7 @@ TrireidError(ValueError)         bad_request       the input cannot be used
 │   └── VerificationError        bad_request       does not compute the same as its reference
 ├── GalleryError                 bad_request       a gallery, or an item of it
 │   ├── GalleryClosedError       closed            is closed
-│   ├── GalleryValueError        invalid           was given a value it does not take (also InvalidValueError)
+│   ├── GalleryValueError        invalid           was given a value it does not take
 │   ├── IndexFileError           index             has an index file that cannot be used
 │   ├── ItemExistsError          exists            holds this id already
 │   ├── ItemNotFoundError        not_found         does not hold this item
@@ -43,7 +43,7 @@ TrireidError(ValueError)         bad_request       the input cannot be used
 │   └── DeadlineError            deadline          the caller's deadline has passed
 ├── AuditError                   audit             the audit cannot be written; nothing was done
 │   └── AuditFullError           audit_full        its disk is full
-└── ServiceError                 as answered       a server, as its client sees it, refused or failed
+└── ServiceError                 as answered       a server refused or failed, as its client sees it
     ├── BadAnswerError           answer            its answer cannot be read
     └── NoAnswerError            connection        it could not be reached
 ```
@@ -386,7 +386,7 @@ class ServiceError(TrireidError):
 
     @property
     def temporary(self) -> bool:
-        """Whether another try may succeed: there was no answer, or the server was busy or failed."""
+        """Whether another try may succeed: no answer, or the server was busy or failed."""
         return self.status is None or self.status == 429 or self.status >= 500
 
 

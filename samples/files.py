@@ -1,4 +1,4 @@
-"""Opening files that somebody else has named: regular files only, so that no FIFO or device blocks."""
+"""Opening files that others have named: regular files only, as a FIFO or device may block."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def read_image_file(image: str | os.PathLike[str] | bytes, field: str | None = N
 
     Args:
         image: A path, or bytes.
-        field: What errors call it.
+        field: Its name in errors.
 
     Raises:
         ImageError: It cannot be read, or has more than MAX_IMAGE_BYTES.

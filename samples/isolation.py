@@ -81,7 +81,7 @@ def render_apart(container: Container, *, seconds: float, memory: int) -> Image.
     """As `rendering.render`, in another process.
 
     Args:
-        container: What to decode.
+        container: The image to decode.
         seconds: Of processor time that it may take.
         memory: Bytes that it may take.
 

@@ -86,7 +86,7 @@ def render(container: Container) -> Image.Image:
         image = _load(container, container.data)
     except (MemoryError, ImageError):
         raise
-    except Exception as error:  # what Pillow raises for a damaged file is no closed list: struct.error, TypeError, ...
+    except Exception as error:  # Pillow raises struct.error, TypeError and more
         ended = _load_without_end(container) if container.form == "JPEG" else None
         if ended is None:
             raise CorruptImageError("the image is damaged or cut short") from error

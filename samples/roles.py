@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Final, Literal, get_args
+from typing import Final, Literal, cast, get_args
 
 from trireid.samples.source import NotUsed, Role
 
@@ -32,7 +32,7 @@ def find_part(word: str) -> Part | None:
 
 def find_role(part: Part | None) -> Role | None:
     """Return the role of a part that is used; None is both a query and in the gallery."""
-    return None if part in (None, "test", "validation", "junk") else part  # type: ignore[return-value]
+    return None if part in (None, "test", "validation", "junk") else cast("Role", part)
 
 
 def is_in(part: Part | None, split: Split) -> bool:

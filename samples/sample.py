@@ -60,7 +60,7 @@ class Sample(ItemMetadata):
             known: Other fields of the sample.
 
         Raises:
-            ImageError: The modality is not one; the frame is no such array, or the box holds no
+            ImageError: The modality is not one; the frame is not such an array, or the box holds no
                 pixel of it.
         """
         import numpy as np
@@ -114,8 +114,8 @@ def _slices(
     return rows, columns
 
 
-#: What a sample's fields are called: no attribute is, for where both become columns one would pass
-#: for the other.
+#: The names of a sample's fields, which no attribute may have: where both become columns one would
+#: pass for the other.
 FIELDS: Final = tuple(each.name for each in fields(Sample))
 _AROUND: Final = " \t\r\n\"'`"
 

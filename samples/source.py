@@ -29,7 +29,7 @@ class Entry:
 
     place: str
     sample: Sample | None = None
-    fault: TrireidError | None = None
+    error: TrireidError | None = None
     name: str | None = None
     role: Role | None = None
 
@@ -76,11 +76,11 @@ class Source:
 
 
 def read_samples(samples: Iterable[Sample], name: str = "samples") -> Source:
-    """Make a source of any samples: a list, or a generator, which is read once and never held whole.
+    """Make a source of any samples: a list, or a generator, which is read once.
 
     Args:
         samples: A sample without an id is named by the path of its first image, if it has one.
-        name: What messages call the source.
+        name: The source's name in messages.
     """
 
     def entries() -> Iterator[Entry]:
@@ -106,7 +106,7 @@ def _require_sample(sample: object) -> Sample:
 
 def read_lazily(name: str, places: list[str], read: Callable[[str], Sample]) -> Source:
     """A source that makes each sample when it is taken; a TrireidError of `read` becomes that
-    entry's fault.
+    entry's error.
     """
 
     def entries() -> Iterator[Entry]:
@@ -125,7 +125,7 @@ def read_entry(
     try:
         return Entry(place, normalize_sample(read()), name=normalize_text(name), role=role)
     except OSError as error:  # a name too long, a folder that may not be looked into
-        fault = SourceError(f"{error.filename or place}: {error.strerror}", place)
-        return Entry(place, fault=fault, role=role)
-    except TrireidError as fault:
-        return Entry(place, fault=fault, role=role)
+        problem = SourceError(f"{error.filename or place}: {error.strerror}", place)
+        return Entry(place, error=problem, role=role)
+    except TrireidError as error:
+        return Entry(place, error=error, role=role)

@@ -26,7 +26,7 @@ FORMS: Final = ", ".join(
     )
 )
 _TABLES: Final = (".csv", ".tsv", ".parquet")
-#: What else people keep tables in, and what to do with it.
+#: Other files that people keep tables in, and what to do with them.
 _OTHER_TABLES: Final = {
     **dict.fromkeys(
         (".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), "save it as CSV (in Excel: CSV UTF-8)"
@@ -57,7 +57,7 @@ def open_source(
         split: The split to take otherwise. A source that does not tell splits apart gives all of
             its samples for each.
         allow_outside: A manifest's images may lie outside its folder.
-        pattern: What the names of a folder's images say, as in `{identity}_c{camera}_{*}`.
+        pattern: The meaning of the names of a folder's images, as in `{identity}_c{camera}_{*}`.
         options: For a scheme of another package, as `world` and `shots` of `synthetic`.
 
     Raises:
@@ -106,8 +106,8 @@ def _data_set(name: str, scheme: str, rest: str, split: Split) -> Source:
 
 
 def _find_plugin(scheme: str) -> Callable[..., Source] | None:
-    """What opens `SCHEME:...`: a function that an installed package names in its entry points,
-    group `trireid.sources`.
+    """Find the opener of `SCHEME:...`: a function that an installed package names in its entry
+    points, group `trireid.sources`.
     """
     found = entry_points(group=PLUGINS, name=scheme) if scheme.isidentifier() else ()
     return next((each.load() for each in found), None)

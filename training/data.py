@@ -147,7 +147,7 @@ def _read_samples(settings: DataSettings, source: str, part: Split) -> Iterator[
     for entry in open_source(source, part, allow_outside=settings.allow_outside, options=options):
         if entry.sample is None:
             raise SourceError(
-                f"{source}: {entry.fault}; mend or remove it before training", entry.place
+                f"{source}: {entry.error}; mend or remove it before training", entry.place
             )
         if entry.sample.identity is None:
             raise SourceError(

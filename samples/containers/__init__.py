@@ -30,7 +30,7 @@ _READERS: Final[tuple[tuple[tuple[bytes, ...], Reader], ...]] = (
 
 
 def find_reader(data: bytes) -> Reader | None:
-    """What reads a file's container, by its first bytes; None for a format that is not taken."""
+    """Find the reader of a file's container by its first bytes; None for other formats."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return read_webp
     return next((reader for starts, reader in _READERS if data.startswith(starts)), None)

@@ -70,7 +70,7 @@ def read_jpeg(data: bytes) -> Container:
 
 @dataclass
 class _Header:
-    """What stands before the first scan."""
+    """The segments before the first scan."""
 
     kept: list[bytes] = field(default_factory=lambda: [b"\xff\xd8"])
     frame: tuple[int, bytes] | None = None
@@ -149,7 +149,7 @@ def _count_scans(data: bytes, position: int, most: int) -> int:
 
 
 def _after_marker(data: bytes, position: int) -> int:
-    """Where the next marker among entropy-coded data ends; the file's end if there is none."""
+    """Find the end of the next marker in entropy-coded data; without one, the file's end."""
     for start in range(position, len(data), _WINDOW):
         found = _MARKER_IN_SCAN.search(data, start, start + _WINDOW + 1)
         if found is not None:
@@ -158,7 +158,7 @@ def _after_marker(data: bytes, position: int) -> int:
 
 
 def _end_of_segment(data: bytes, start: int) -> int:
-    """Where the segment ends whose length stands at `start`."""
+    """Find the end of the segment whose length stands at `start`."""
     length = int.from_bytes(data[start : start + 2])
     if length < 2 or start + length > len(data):
         raise corrupt("a segment ends early")

@@ -24,7 +24,7 @@ def find_orientation(exif: bytes = b"", xmp: bytes = b"") -> int:
         xmp: The XMP packet; may be empty.
 
     Returns:
-        1 to 8; 1 (upright) if there is none, or a value that has no meaning.
+        1 to 8; 1 (upright) without one, or a value that has no meaning.
     """
     value = _from_exif(exif)
     if value is None:

@@ -17,7 +17,7 @@ from trireid.samples.containers.container import (
 from trireid.samples.containers.orientation import find_orientation
 
 MAGIC: Final = b"\x89PNG\r\n\x1a\n"
-#: Chunks beside those of pixels.
+#: Chunks other than those of pixels.
 MAX_CHUNKS: Final = 4096
 _HEADER: Final = 13
 #: Critical chunks, and the one that converting to RGB looks at.
@@ -68,7 +68,7 @@ class _Chunks:
     metadata: MetadataCount = field(default_factory=MetadataCount)
 
     def take(self, name: bytes, data: bytes, start: int, end: int) -> None:
-        """Take the chunk from `start` to `end`, which may be beyond the end of a file that was cut."""
+        """Take the chunk from `start` to `end`, perhaps past the end of a truncated file."""
         if name == b"IHDR" and start != 8:
             raise corrupt("two header chunks")
         if name in _KEPT or not name[:1].islower():

@@ -24,7 +24,7 @@ MAX_SAMPLES: Final = 8
 #: Strips or tiles of an image whose pixels are not compressed, up to which it counts as bounded
 #: work.
 _FEW_PARTS: Final = 4096
-#: Padding makes the tiles larger than the image: by no more than this factor, or up to so many
+#: Padding makes the tiles larger than the image: by no more than this factor, or up to that many
 #: pixels.
 _PADDING: Final = 4
 _SMALL: Final = 1 << 22

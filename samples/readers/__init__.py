@@ -1,1 +1,1 @@
-"""Readers: one layout of pictures on disk each, as sources of samples."""
+"""Readers: one layout of images on disk each, as sources of samples."""

@@ -29,8 +29,19 @@ FIELDS: Final = (
 )
 #: Other names that mean a field, whatever the column holds.
 _SYNONYMS: Final[dict[str, str]] = {
-    **dict.fromkeys(("cam", "camid", "cam_id", "camera_id", "cameraid", "cam_no", "camera_no", "camera_number"), "camera"),
-    **dict.fromkeys(("pid", "person_id", "personid", "vehicle_id", "vehicleid", "identity_id", "subject_id"), "identity"),
+    **dict.fromkeys(
+        (
+            "cam", "camid", "cam_id", "camera_id", "cameraid", "cam_no", "camera_no",
+            "camera_number",
+        ),
+        "camera",
+    ),
+    **dict.fromkeys(
+        (
+            "pid", "person_id", "personid", "vehicle_id", "vehicleid", "identity_id", "subject_id",
+        ),
+        "identity",
+    ),
     **dict.fromkeys(("item_id", "sample_id"), "id"),
 }  # fmt: skip
 _MARK: Final = "'"  #: in front of a header's cell: an attribute, whatever it is called
@@ -44,7 +55,7 @@ _COPY: Final = re.compile(r"(?P<name>.+)\.\d+")
 
 @dataclass
 class Columns:
-    """Where the fields and attributes of a sample stand in a row; what is not used; notes on what
+    """The columns of a sample's fields and attributes in a row; what is not used; notes on what
     was taken as what.
     """
 
@@ -105,7 +116,8 @@ def _refuse_row_names(table: Table, path: str) -> None:
     width = len(table.header) + 1
     if table.rows and all(len(row) == width and not is_blank(row[-1]) for _, row in table.rows):
         raise SourceError(
-            f"{path}: every row has one cell more than the header, as R writes row names; write it with"
+            f"{path}: every row has one cell more than the header, as R writes row names; write it"
+            " with"
             " row.names=FALSE (in write.csv2 also), or name the first column",
             path,
         )
@@ -234,7 +246,8 @@ def _drop_unnamed(found: Columns, table: Table, position: int, name: str, path: 
         return
     other = next(cell for cell in cells if not _INTEGER.fullmatch(str(cell).strip()))
     raise SourceError(
-        f"{path}: column {position + 1} has no name{f' ({name})' if name else ''} and holds {other!r}; name it or delete it",
+        f"{path}: column {position + 1} has no name{f' ({name})' if name else ''} and holds"
+        f" {other!r}; name it or delete it",
         path,
     )
 
@@ -250,7 +263,8 @@ def _refuse_near(name: str, found: Columns, path: str) -> None:
     near = _near(plain)
     if near:
         raise SourceError(
-            f"{path}: column {name}: did you mean {' or '.join(near)}? Rename it; to keep it as an attribute put an"
+            f"{path}: column {name}: did you mean {' or '.join(near)}? Rename it; to keep it as an"
+            " attribute put an"
             f" apostrophe in front of its name ({_MARK}{name})",
             path,
         )

@@ -1,7 +1,7 @@
 """The field's public data sets, as they lie on disk once unpacked: RGBNT201, RGBNT100, MSVR310.
 
-Identities are the text of the file's name; cameras count from 0. A picture that its two others do
-not go with is set aside.
+Identities are the text of the file's name; cameras count from 0. An image that its two others do
+not go with is rejected.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def read_rgbnt201(folder: Path, split: Split) -> Source:
 def read_rgbnt100(folder: Path, split: Split) -> Source:
     """RGBNT100:
 
-    `rgbir/{bounding_box_train,query,bounding_box_test}/NAME`, three pictures side by side in one of
+    `rgbir/{bounding_box_train,query,bounding_box_test}/NAME`, three images side by side in one of
     768 x 128.
     """
     names = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
@@ -66,7 +66,8 @@ def read_rgbnt100(folder: Path, split: Split) -> Source:
         strip = decode(part / name, name)
         if strip.size != _STRIP:
             raise SourceError(
-                f"{name}: is {strip.width} x {strip.height} pixels, expected {_STRIP[0]} x {_STRIP[1]}",
+                f"{name}: is {strip.width} x {strip.height} pixels, expected {_STRIP[0]} x"
+                f" {_STRIP[1]}",
                 name,
             )
         rgb, nir, tir = np.split(np.asarray(strip), 3, axis=1)
@@ -121,7 +122,8 @@ READERS: Final[dict[str, Reader]] = {
 def _part(folder: Path) -> Path:
     if not folder.is_dir():
         raise SourceError(
-            f"{folder}: does not exist; the source's folder is the one that holds the data set's own",
+            f"{folder}: does not exist; the source's folder is the one that holds the data set's"
+            " own",
             str(folder),
         )
     return folder
@@ -154,7 +156,7 @@ def _trio(
     camera: int,
     scene: str | None = None,
 ) -> Sample:
-    """The sample whose pictures have this name in the three folders.
+    """The sample whose images have this name in the three folders.
 
     Raises SourceError, naming the one that is missing.
     """

@@ -3,7 +3,7 @@
 Modalities come from the names of folders at any depth (`RGB/7/a.jpg`, `7/thermal/a.png`), else from
 the names of files (`a_nir.jpg`); images of one name in folders that otherwise agree are one sample.
 The other folders are the part in a protocol (`query/`), the camera (`cam2/`), the scene
-(`scene1/`), or the identity. What fits none of it is refused by name.
+(`scene1/`), or the identity. Other names are refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trireid.samples.readers.modality_folders import ImageFile, find_stem, tell_
 from trireid.samples.readers.modality_names import find_modality
 from trireid.samples.readers.pattern import Pattern
 from trireid.samples.readers.tree import Parts, Tree
-from trireid.samples.roles import Split, is_in, list_left_out, find_role
+from trireid.samples.roles import Split, find_role, is_in, list_left_out
 from trireid.samples.sample import MODALITIES, Modality, Sample
 from trireid.samples.source import Entry, Source, read_entry
 
@@ -51,8 +51,8 @@ def read_folder(folder: Path, split: Split = "gallery", pattern: str | None = No
         folder: In any layout, see above. One without a modality in its names holds RGB images.
         split: The part that is asked for, if folders are called `train`, `query`, `gallery` and the
             like.
-        pattern: What the names say, as in `{identity}_c{camera}_{*}`; folders then say the modality
-            alone.
+        pattern: The meaning of the names, as in `{identity}_c{camera}_{*}`; folders then say the
+            modality alone.
 
     Returns:
         A source, of no entries if there is no image. An image that does not fit the pattern is an

@@ -1,5 +1,5 @@
-"""What the folders that lead to an image say, but for its modality: the part in a protocol, camera,
-scene, identity.
+"""The metadata that the folders of an image name, other than its modality: the part in a protocol,
+camera, scene, identity.
 """
 
 from __future__ import annotations
@@ -25,8 +25,18 @@ _KINDS: Final[dict[str, Callable[[str], object]]] = {
 }
 #: Classes of detectors, as folders of crops are called after them.
 _CLASSES: Final[dict[str, Kind]] = {
-    **dict.fromkeys(("person", "persons", "people", "pedestrian", "pedestrians", "human"), "person"),
-    **dict.fromkeys(("vehicle", "vehicles", "car", "cars", "truck", "bus", "van", "motorcycle"), "vehicle"),
+    **dict.fromkeys(
+        (
+            "person", "persons", "people", "pedestrian", "pedestrians", "human",
+        ),
+        "person",
+    ),
+    **dict.fromkeys(
+        (
+            "vehicle", "vehicles", "car", "cars", "truck", "bus", "van", "motorcycle",
+        ),
+        "vehicle",
+    ),
 }  # fmt: skip
 #: What people call a folder that is around everything and says nothing.
 _FILLERS: Final = frozenset((
@@ -74,7 +84,8 @@ def read_levels(tree: Tree, folders: Sequence[Parts]) -> Levels:
     if len(depths) > 1:
         shown = " and ".join("/".join(each) or "." for _, each in sorted(depths.items())[:2])
         raise SourceError(
-            f"{tree.root}: images lie at different depths ({shown}), so that folders cannot be told apart; move them to"
+            f"{tree.root}: images lie at different depths ({shown}), so that folders cannot be"
+            " told apart; move them to"
             " one depth, or use --pattern",
             str(tree.root),
         )
@@ -87,7 +98,7 @@ def read_levels(tree: Tree, folders: Sequence[Parts]) -> Levels:
 
 
 def _find_level_kind(tree: Tree, names: Sequence[str]) -> str:
-    """What all folders of one level say; "" if they are called as they please."""
+    """Find the field that all folders of one level name; "" if there is no common one."""
     for kind, is_one in _KINDS.items():
         known = [name for name in names if is_one(name) is not None]
         if len(known) == len(names):
@@ -95,7 +106,8 @@ def _find_level_kind(tree: Tree, names: Sequence[str]) -> str:
         if known:
             other = next(name for name in names if not is_one(name))
             raise SourceError(
-                f"{tree.root}: folder {other}/ cannot be understood beside {known[0]}/, which says the {kind};"
+                f"{tree.root}: folder {other}/ cannot be understood next to {known[0]}/, which says"
+                f" the {kind};"
                 " rename it, move it away, or use --pattern",
                 str(tree.root),
             )
@@ -116,7 +128,8 @@ def _identity_level(
         example = "/".join(names[0] for names in levels)
         pattern = "/".join(["{identity}", *["{*}"] * len(levels)])
         raise SourceError(
-            f"{tree.root}: {example}/ has {len(free)} folders that may be the identity; say which by --pattern, as in"
+            f"{tree.root}: {example}/ has {len(free)} folders that may be the identity; say which"
+            " by --pattern, as in"
             f" '{pattern}'",
             str(tree.root),
         )

@@ -11,7 +11,7 @@ from typing import Literal
 from trireid.samples.readers.columns import count_fields, read_columns
 from trireid.samples.readers.rows import RowReader
 from trireid.samples.readers.table import Rows, read_csv, read_parquet
-from trireid.samples.roles import Part, Split, is_in, list_left_out, find_role
+from trireid.samples.roles import Part, Split, find_role, is_in, list_left_out
 from trireid.samples.source import Entry, NotUsed, Source, read_entry
 
 

@@ -42,8 +42,8 @@ class ImageFile:
 def tell_modalities(tree: Tree, names: Pattern | None) -> tuple[list[ImageFile], list[str]]:
     """Return the images of a tree with their modalities, and notes on how these are told.
 
-    Raises SourceError for a folder that is not understood beside one that is, and for two that mean
-    the same modality.
+    Raises SourceError for a folder that is not understood next to one that is, and for two that
+    mean the same modality.
     """
     if names is not None and "modality" in names.fields:
         return [_by_pattern(parts, names) for parts in tree.images], []
@@ -134,19 +134,20 @@ def _refuse_two_names(tree: Tree, folders: _Folders) -> None:
         if len(names) > 1:
             both = " and ".join(f"{name}/" for name in sorted(names))
             raise SourceError(
-                f"{tree.path(above)}: {both} are both read as {modality}; rename them to rgb, nir and tir, or move one away",
+                f"{tree.path(above)}: {both} are both read as {modality}; rename them to rgb, nir"
+                " and tir, or move one away",
                 str(tree.root),
             )
 
 
 def _refuse_strange(tree: Tree, strange: Sequence[Parts], folders: _Folders) -> None:
-    """Count the images beside the modalities' folders; refuse folders of images beside these."""
+    """Count the images next to the modalities' folders; refuse folders of images there."""
     around = {above for above, _ in folders}
     unknown: dict[Parts, int] = {}
     for parts in strange:
         if parts[:-1] in around:
             tree.pass_over(
-                "images beside the modalities' folders", "they are in none of these", parts
+                "images next to the modalities' folders", "they are in none of these", parts
             )
         else:
             unknown[parts[:-1]] = unknown.get(parts[:-1], 0) + 1
@@ -161,7 +162,8 @@ def _refuse_strange(tree: Tree, strange: Sequence[Parts], folders: _Folders) -> 
         f"{name}/" for name in sorted({name for names in folders.values() for name in names})
     )
     raise SourceError(
-        f"{tree.root}: {shown}{more} cannot be understood beside {known}; name such a folder rgb, nir or tir, or move it away",
+        f"{tree.root}: {shown}{more} cannot be understood next to {known}; name such a folder rgb,"
+        " nir or tir, or move it away",
         str(tree.root),
     )
 
@@ -198,7 +200,8 @@ def _by_file_names(tree: Tree) -> list[ImageFile] | None:
     ):
         return None
     raise SourceError(
-        f"{tree.root}: {'/'.join(images[0].parts)} names a modality and {'/'.join(plain[0])} does not; move them to"
+        f"{tree.root}: {'/'.join(images[0].parts)} names a modality and {'/'.join(plain[0])} does"
+        " not; move them to"
         " folders rgb/, nir/ and tir/, or use --pattern with {modality}",
         str(tree.root),
     )
@@ -211,7 +214,8 @@ def _refuse_mixed_names(tree: Tree) -> None:
     mixed = next((folder for folder in folders if names_modality_among_others(folder[-1])), None)
     if mixed is not None:
         raise SourceError(
-            f"{tree.root}: {'/'.join(mixed)}/ names a modality beside other words; name it rgb, nir or tir alone (with"
+            f"{tree.root}: {'/'.join(mixed)}/ names a modality next to other words; name it rgb,"
+            " nir or tir alone (with"
             " train/ or the like as a folder of its own), or use --pattern",
             str(tree.root),
         )

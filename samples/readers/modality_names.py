@@ -11,10 +11,19 @@ from trireid.samples.sample import MODALITIES, Modality
 #: As one reads them without separators and case. Words of one letter count for folders alone.
 _WORDS: Final[dict[str, Modality]] = {
     **dict.fromkeys(
-        ("rgb", "vis", "visible", "visiblelight", "visual", "color", "colour", "optical", "daylight"), "rgb"
+        (
+            "rgb", "vis", "visible", "visiblelight", "visual", "color", "colour", "optical",
+            "daylight",
+        ),
+        "rgb",
     ),
     **dict.fromkeys(("nir", "ni", "ir", "infrared", "nearinfrared", "nearir"), "nir"),
-    **dict.fromkeys(("tir", "ti", "th", "thermal", "thermalinfrared", "thermalir", "thermography"), "tir"),
+    **dict.fromkeys(
+        (
+            "tir", "ti", "th", "thermal", "thermalinfrared", "thermalir", "thermography",
+        ),
+        "tir",
+    ),
     **dict.fromkeys(("lwir", "longwaveinfrared", "farinfrared", "fir", "flir"), "tir"),
 }  # fmt: skip
 _LETTERS: Final[dict[str, Modality]] = {"t": "tir"}
@@ -66,7 +75,7 @@ def modality_of_file(stem: str) -> tuple[Modality, str] | None:
 
 
 def names_modality_among_others(name: str) -> bool:
-    """Return whether a name holds a modality beside words that mean something else
+    """Return whether a name holds a modality next to words that mean something else
     (`images_thermal_train`).
     """
     return find_modality(name) is None and any(word in _UNMISTAKABLE for word in _split(name))

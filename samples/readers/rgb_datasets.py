@@ -17,7 +17,7 @@ from typing import Final
 from trireid.samples.errors import SourceError
 from trireid.samples.files import is_regular
 from trireid.samples.readers.tree import Parts, Tree
-from trireid.samples.roles import Part, Split, list_left_out, find_role
+from trireid.samples.roles import Part, Split, find_role, list_left_out
 from trireid.samples.sample import Kind, Sample
 from trireid.samples.source import Entry, Source, read_entry, read_lazily
 
@@ -77,7 +77,8 @@ class Layout:
             return found[0]
         if found:
             raise SourceError(
-                f"{folder}: holds {_list_folders(found)}; name the folder of one of them", str(folder)
+                f"{folder}: holds {_list_folders(found)}; name the folder of one of them",
+                str(folder),
             )
         raise SourceError(
             f"{folder}: has no {part}/, also not in {', '.join(f'{name}/' for name in self.homes)};"

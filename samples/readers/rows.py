@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from trireid.samples.cells import is_blank, read_text, read_value, describe_damage
+from trireid.samples.cells import describe_damage, is_blank, read_text, read_value
 from trireid.samples.errors import SourceError
 from trireid.samples.files import is_regular
 from trireid.samples.metadata import TEXTS
@@ -80,7 +80,11 @@ class RowReader:
     def _refuse_spoiled(self, cells: list[Any]) -> None:
         for name, position in self._columns.fields.items():
             cell = cells[position] if position < len(cells) else None
-            if isinstance(cell, str) and name not in MODALITIES and (problem := describe_damage(cell)):
+            if (
+                isinstance(cell, str)
+                and name not in MODALITIES
+                and (problem := describe_damage(cell))
+            ):
                 raise SourceError(f"{name}: {cell.strip()!r} {problem}", name)
 
     def part(self, cells: list[Any]) -> Part | Literal["?"] | None:
@@ -200,7 +204,8 @@ def _time_notes(table: Table, columns: Columns) -> list[str]:
     if not other:
         return []
     return [
-        f"time: {len(other)} cells ({other[0]}) are not ISO 8601 times, as 2026-01-31T12:00:00 is: they are kept as text,"
+        f"time: {len(other)} cells ({other[0]}) are not ISO 8601 times, as 2026-01-31T12:00:00 is:"
+        " they are kept as text,"
         " which ranges, days and retention do not see"
     ]
 
@@ -212,7 +217,8 @@ def _check_image(modality: str, image: Path, below: Path | None) -> None:
         )
     if below is not None and not Path(os.path.realpath(image)).is_relative_to(below):
         raise SourceError(
-            f"{modality}: {image} is outside the manifest's folder {below}; move it there, or allow it with"
+            f"{modality}: {image} is outside the manifest's folder {below}; move it there, or"
+            " allow it with"
             " --allow-outside (in a training configuration: data.allow_outside)",
             modality,
         )

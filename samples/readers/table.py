@@ -123,7 +123,8 @@ def _decode(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise SourceError(
-            f"{path}: line {line} is not {encoding.upper().removesuffix('-SIG')} text; save it as UTF-8 (in Excel: CSV UTF-8)",
+            f"{path}: line {line} is not {encoding.upper().removesuffix('-SIG')} text; save it as"
+            " UTF-8 (in Excel: CSV UTF-8)",
             str(path),
         ) from error
 
@@ -155,7 +156,8 @@ def _parse(path: Path, text: str, delimiter: str) -> list[list[str]]:
         return list(records)
     except csv.Error as error:
         raise SourceError(
-            f"{path}: line {records.line_num} cannot be read as CSV ({error}); is a quotation mark missing?",
+            f"{path}: line {records.line_num} cannot be read as CSV ({error}); is a quotation mark"
+            " missing?",
             str(path),
         ) from error
     finally:

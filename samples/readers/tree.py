@@ -35,7 +35,9 @@ Kind = tuple[str, str]  #: what is passed over, and why
 
 
 class Tree:
-    """The images below `root`, in the order of their names, and what is passed over beside them."""
+    """The images below `root`, in the order of their names, and what else lies there and is passed
+    over.
+    """
 
     def __init__(self, root: Path) -> None:
         """Look at every file below `root`.
@@ -65,7 +67,7 @@ class Tree:
 
     @property
     def not_used(self) -> tuple[NotUsed, ...]:
-        """What is passed over, by kind."""
+        """The entries that are passed over, by kind."""
         return tuple(
             NotUsed(what, count, why, self._examples[what, why])
             for (what, why), count in self._passed.items()

@@ -285,7 +285,7 @@ def test_an_export_reads_back_exactly_and_opens_no_formula(
         "-1.5",
     ]
     (entry,) = open_source(str(tmp_path / "out" / MANIFEST))
-    assert entry.sample is not None, entry.fault
+    assert entry.sample is not None, entry.error
     assert {name: getattr(entry.sample, name) for name in known} == known
     assert dict(entry.sample.attributes) == {
         "\u00e9" if name == "e\u0301" else name: ATTRIBUTES[name] for name in ATTRIBUTES

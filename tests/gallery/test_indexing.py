@@ -53,7 +53,7 @@ def source_of(samples: Sequence[Sample | Exception]) -> Source:
     def entries() -> Iterator[Entry]:
         for number, sample in enumerate(samples):
             if isinstance(sample, SourceError):
-                yield Entry(f"place {number}", fault=sample)
+                yield Entry(f"place {number}", error=sample)
             elif isinstance(sample, Exception):
                 raise sample
             else:

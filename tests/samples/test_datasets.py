@@ -103,7 +103,7 @@ def taken(root: Path, scheme: str) -> tuple[list[Sample], list[str]]:
     """Samples and faults of the tree's gallery."""
     entries = list(open_source(f"{scheme}:{root}"))
     return [e.sample for e in entries if e.sample], [
-        f"{e.place}: {e.fault.message}" for e in entries if e.fault
+        f"{e.place}: {e.error.message}" for e in entries if e.error
     ]
 
 
@@ -210,7 +210,7 @@ def test_a_parquet_manifest_is_read_as_a_csv_one(tmp_path: Path) -> None:
         None,
         {},
     )
-    assert third.fault is not None
+    assert third.error is not None
     (tmp_path / "bad.parquet").write_bytes(b"PAR1")
     with pytest.raises(SourceError, match="cannot be read as a Parquet manifest"):
         open_source(str(tmp_path / "bad.parquet"))
@@ -275,7 +275,7 @@ def test_rgb_data_sets_follow_their_protocols(tmp_path: Path, scheme: str) -> No
         entries = list(source)
         used = [name for name in names if name.split("_")[0] not in junk]
         assert [entry.place for entry in entries] == [*used, "odd.jpg"]
-        assert "does not say identity and camera" in str(entries[-1].fault)
+        assert "does not say identity and camera" in str(entries[-1].error)
         for name, entry in zip(used, entries, strict=False):
             identity, sample = name.split("_")[0], entry.sample
             assert sample is not None
@@ -309,8 +309,8 @@ def test_msmt17_is_read_by_its_lists(tmp_path: Path) -> None:
     first, gone, odd = open_source(f"msmt17:{tmp_path}")
     assert first.sample is not None
     assert first.sample.camera == 13
-    assert "does not exist" in str(gone.fault)
-    assert "does not say" in str(odd.fault)
+    assert "does not exist" in str(gone.error)
+    assert "does not say" in str(odd.error)
 
 
 def test_viper_asks_with_one_camera_in_the_other(tmp_path: Path) -> None:

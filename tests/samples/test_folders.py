@@ -29,7 +29,7 @@ def lay(root: Path, *names: str) -> Path:
 def samples(source: Source) -> dict[str, Sample]:
     entries = list(source)
     assert all(entry.sample is not None for entry in entries), [
-        str(entry.fault) for entry in entries
+        str(entry.error) for entry in entries
     ]
     assert len(entries) == len(source)
     return {entry.place: entry.sample for entry in entries if entry.sample is not None}
@@ -138,7 +138,7 @@ def test_a_file_that_only_happens_to_end_so_is_an_rgb_image(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("rgb/1.png", "depth/1.png"), r"depth/ \(1 images\) cannot be understood beside rgb/"),
+        (("rgb/1.png", "depth/1.png"), r"depth/ \(1 images\) cannot be understood next to rgb/"),
         (("rgb/1.png", "NIR/1.png", "IR/1.png"), "IR/ and NIR/ are both read as nir"),
         (("rgb/1.png", "RGB/2.png"), "RGB/ and rgb/ are both read as rgb"),
         (("rgb/tir/1.png",), "rgb/tir/ names two modalities"),
@@ -150,11 +150,11 @@ def test_a_file_that_only_happens_to_end_so_is_an_rgb_image(tmp_path: Path) -> N
         (("a/1.png", "2.png"), "images lie at different depths"),
         (
             ("cam1/1.png", "cam2/1.png", "spare/1.png"),
-            "spare/ cannot be understood beside cam1/, which says the camera",
+            "spare/ cannot be understood next to cam1/, which says the camera",
         ),
         (
             ("query/1.png", "gallery/1.png", "gt/1.png"),
-            "gt/ cannot be understood beside gallery/, which says the role",
+            "gt/ cannot be understood next to gallery/, which says the role",
         ),
     ],
 )
@@ -168,7 +168,7 @@ def test_what_can_be_read_in_two_ways_is_refused_by_name(
 def test_two_files_of_one_name_in_one_modality_are_an_error_of_that_sample(tmp_path: Path) -> None:
     lay(tmp_path, "rgb/1.png", "rgb/1.jpg", "nir/1.png", "rgb/2.png", "nir/2.png")
     first, second = open_source(str(tmp_path))
-    assert "rgb/1.jpg and rgb/1.png are both the rgb image" in str(first.fault)
+    assert "rgb/1.jpg and rgb/1.png are both the rgb image" in str(first.error)
     assert second.sample is not None
 
 
@@ -217,7 +217,7 @@ def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
         "files without an extension": 1,
         "broken links and devices": 2,
         "links to a folder above": 1,
-        "images beside the modalities' folders": 1,
+        "images next to the modalities' folders": 1,
     }
     assert (
         next(each for each in source.not_used if each.what == ".heic files").example == "rgb/2.heic"
@@ -279,7 +279,7 @@ def test_a_pattern_tells_what_names_say(tmp_path: Path) -> None:
         for e in entries
         if e.sample
     ] == [("0007", 2, "1", ("rgb", "nir")), ("0008", 3, "2", ("rgb",))]
-    assert [str(e.fault) for e in entries if e.fault] == [
+    assert [str(e.error) for e in entries if e.error] == [
         "readme.jpg: does not fit --pattern {identity}_c{camera}s{scene}_{*}"
     ]
     assert source.tells == frozenset({"identity", "camera", "scene"})
@@ -295,7 +295,7 @@ def test_a_pattern_of_paths_and_one_of_modalities(tmp_path: Path) -> None:
     lay(tmp_path / "b", "7-L-1.png", "8-L-1.png", "7-thermal-1.png", "7-vis-1.png")
     entries = list(open_source(str(tmp_path / "b"), pattern="{identity}-{modality}-{*}"))
     assert sorted("+".join(e.sample.present) for e in entries if e.sample) == ["rgb+tir"]
-    assert len([e for e in entries if e.fault]) == 2
+    assert len([e for e in entries if e.error]) == 2
 
 
 @pytest.mark.parametrize(
@@ -359,7 +359,7 @@ def test_days_classes_and_names_of_tools_are_not_identities(tmp_path: Path) -> N
         (("c1/7/a.jpg", "c2/7/a.jpg"), "2 folders that may be the identity"),
         (
             ("images_rgb_train/data/a.jpg", "images_thermal_train/data/a.jpg"),
-            "images_rgb_train/ names a modality beside",
+            "images_rgb_train/ names a modality next to",
         ),
     ],
 )

@@ -63,7 +63,7 @@ def test_cells_that_only_look_like_numbers_stay_text(tmp_path: Path, cell: str) 
 
 def test_a_name_that_no_disk_takes_is_the_rows_own_fault(tmp_path: Path) -> None:
     long, good = open_source(manifest(tmp_path, f"rgb\n{'x' * 300}.png\na.png\n"))
-    assert long.fault is not None
+    assert long.error is not None
     assert good.sample is not None
 
 
@@ -84,7 +84,7 @@ def test_a_bad_row_is_named_and_the_rest_go_on(tmp_path: Path, row: str, fault: 
     assert [entry.sample is not None for entry in entries] == [True, False, True]
     assert entries[1].place == "row 3"
     with pytest.raises(SourceError, match=fault):
-        raise entries[1].fault or AssertionError("no fault")
+        raise entries[1].error or AssertionError("no fault")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_images_of_a_manifest_stay_below_its_folder(tmp_path: Path) -> None:
     name = manifest(inside, "\n".join(["rgb", *hostile, "a.png", "below/../below/c.png"]) + "\n")
     entries = list(open_source(name))
     assert [entry.sample is None for entry in entries] == [True] * len(hostile) + [False, False]
-    assert all("--allow-outside" in str(entry.fault) for entry in entries[: len(hostile)])
+    assert all("--allow-outside" in str(entry.error) for entry in entries[: len(hostile)])
     allowed = list(open_source(name, allow_outside=True))
     assert [entry.sample is None for entry in allowed] == [False] * 5 + [True, False, False]
     (tmp_path / "alias").symlink_to(inside)
@@ -153,7 +153,7 @@ def test_a_row_of_irregular_files_is_an_error_of_its_own(tmp_path: Path) -> None
     os.mkfifo(tmp_path / "fifo.png")
     entries = list(open_source(manifest(tmp_path, "rgb\nfifo.png\na\0.png\na.png\n")))
     assert [entry.sample is None for entry in entries] == [True, True, False]
-    assert "fifo.png is not a regular file" in str(entries[0].fault)
+    assert "fifo.png is not a regular file" in str(entries[0].error)
 
 
 def test_a_number_of_hundreds_of_digits_does_not_end_the_import(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def opened(
 def samples(source: Source) -> list[Sample]:
     entries = list(source)
     assert all(entry.sample is not None for entry in entries), [
-        str(entry.fault) for entry in entries
+        str(entry.error) for entry in entries
     ]
     return [entry.sample for entry in entries if entry.sample is not None]
 
@@ -209,12 +209,12 @@ def test_identities_are_whole_numbers_only_if_all_are(folder: Path) -> None:
 @pytest.mark.parametrize("cell", ["1.5", "c1", "1_000", "\u0661", "1e3", "true", "9" * 40])
 def test_cameras_are_whole_numbers(folder: Path, cell: str) -> None:
     (entry,) = opened(folder, f"rgb,camera\na.png,{cell}\n")
-    assert "is not a whole number" in str(entry.fault)
+    assert "is not a whole number" in str(entry.error)
 
 
 def test_an_address_is_not_an_image(folder: Path) -> None:
     (entry,) = opened(folder, "rgb\nhttps://localhost/a.png\n")
-    assert "is an address; images must be files" in str(entry.fault)
+    assert "is an address; images must be files" in str(entry.error)
 
 
 ROLES = """rgb,identity,role
@@ -242,19 +242,19 @@ b.png,5,guest
     ],
 )
 def test_roles_say_who_is_query_and_who_is_in_the_gallery(
-    folder: Path, split: str, rows: list[str], list_left_out: dict[str, int]
+    folder: Path, split: str, rows: list[str], left_out: dict[str, int]
 ) -> None:
     source = opened(folder, ROLES, split=split)
     entries = list(source)
     assert [entry.place for entry in entries] == rows
     assert len(source) == len(rows)
-    assert "role: 'guest' is not one of train, val, test, query" in str(entries[-1].fault)
+    assert "role: 'guest' is not one of train, val, test, query" in str(entries[-1].error)
     counts = {
         each.what.removeprefix("rows of role "): each.count
         for each in source.not_used
         if "role" in each.what
     }
-    assert counts == list_left_out
+    assert counts == left_out
     assert any(each.what == "rows without an identity" for each in source.not_used) == (
         split == "query"
     )
@@ -324,8 +324,8 @@ def test_cells_that_a_spreadsheet_spoiled_are_errors_of_their_row(
     folder: Path, column: str, cell: str, message: str
 ) -> None:
     bad, good = opened(folder, f"rgb,role,{column}\na.png,gallery,{cell}\nb.png,gallery,7\n")
-    assert bad.fault is not None
-    assert message in str(bad.fault)
+    assert bad.error is not None
+    assert message in str(bad.error)
     assert good.sample is not None
 
 
