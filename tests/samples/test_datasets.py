@@ -1,4 +1,4 @@
-"""The public data sets: trees of generated pictures under the published names give the published
+"""The public data sets: trees of generated images under the published names give the published
 counts, to the last one.
 """
 
@@ -27,7 +27,7 @@ LISTS = {"rgbnt201": "RGBNT201", "rgbnt100": "RGBNT100", "msvr310": "MSVR310"}
 
 
 def places(scheme: str, split: str, line: str) -> list[str]:
-    """Where the pictures of one published name lie, below the folder that holds the data set's own."""
+    """Where the images of one published name lie, below the folder that holds the data set's own."""
     name = line.strip().rsplit("/", 1)[-1]
     train = split == "train"
     if scheme == "rgbnt201":
@@ -44,10 +44,10 @@ def places(scheme: str, split: str, line: str) -> list[str]:
 
 
 def build(root: Path, scheme: str, split: str) -> Path:
-    """The tree of one split: every published name, all the same picture, not compressed since
+    """The tree of one split: every published name, all the same image, not compressed since
     thousands are decoded.
     """
-    original = root / "picture"
+    original = root / "image"
     Image.new("RGB", (768, 128) if scheme == "rgbnt100" else (32, 64), (90, 120, 60)).save(
         original, "PNG", compress_level=0
     )
@@ -76,7 +76,7 @@ def test_published_counts(tmp_path: Path, scheme: str, split: str) -> None:
 
 
 def small_tree(root: Path, scheme: str) -> None:
-    """Three samples of one data set's test split, each modality another picture."""
+    """Three samples of one data set's test split, each modality another image."""
     lines = {
         "rgbnt201": ["000258_cam1_0_00.jpg", "000258_cam2_0_01.jpg", "000259_cam4_0_02.jpg"],
         "rgbnt100": ["0502_c0001_000.jpg", "0502_c0008_001.jpg", "0503_c0002_000.jpg"],
@@ -99,8 +99,8 @@ def as_png(array: Any) -> bytes:
     return saved(Image.fromarray(array), "PNG")
 
 
-def taken(root: Path, scheme: str) -> tuple[list[Sample], list[str]]:
-    """Samples and faults of the tree's gallery."""
+def take(root: Path, scheme: str) -> tuple[list[Sample], list[str]]:
+    """Samples and errors of the tree's gallery."""
     entries = list(open_source(f"{scheme}:{root}"))
     return [e.sample for e in entries if e.sample], [
         f"{e.place}: {e.error.message}" for e in entries if e.error
@@ -115,8 +115,8 @@ def test_names_say_identity_and_camera_and_folders_the_modality(
     tmp_path: Path, scheme: str, identity: str, cameras: list[int]
 ) -> None:
     small_tree(tmp_path, scheme)
-    samples, faults = taken(tmp_path, scheme)
-    assert not faults
+    samples, errors = take(tmp_path, scheme)
+    assert not errors
     assert [(s.identity, s.camera) for s in samples[:2]] == [
         (identity, camera) for camera in cameras
     ]
@@ -133,19 +133,19 @@ def test_a_trio_that_lacks_one_is_set_aside_by_name(
     name = {"rgbnt201": "000258_cam1_0_00.jpg", "msvr310": "0002_s002_v0_000.jpg"}[scheme]
     gone = tmp_path / places(scheme, "gallery", name)[modality]
     gone.unlink()
-    samples, (fault,) = taken(tmp_path, scheme)
+    samples, (error,) = take(tmp_path, scheme)
     assert len(samples) == 2
-    assert f"{gone.parent.name}/{name} is missing" in fault
+    assert f"{gone.parent.name}/{name} is missing" in error
 
 
 def test_a_name_in_one_folder_only_is_set_aside(tmp_path: Path) -> None:
     small_tree(tmp_path, "rgbnt201")
     folder = tmp_path / "RGBNT201" / "test" / "NI"
     (folder / "000258_cam1_0_00.jpg").rename(folder / "000258_cam1_0_99.jpg")
-    samples, faults = taken(tmp_path, "rgbnt201")
+    samples, errors = take(tmp_path, "rgbnt201")
     assert len(samples) == 2
-    assert "NI/000258_cam1_0_00.jpg is missing" in faults[0]
-    assert "RGB/000258_cam1_0_99.jpg is missing" in faults[1]
+    assert "NI/000258_cam1_0_00.jpg is missing" in errors[0]
+    assert "RGB/000258_cam1_0_99.jpg is missing" in errors[1]
 
 
 def test_a_strip_of_another_width_is_set_aside(tmp_path: Path) -> None:
@@ -153,9 +153,9 @@ def test_a_strip_of_another_width_is_set_aside(tmp_path: Path) -> None:
     (tmp_path / "RGBNT100/rgbir/bounding_box_test/0502_c0008_001.jpg").write_bytes(
         encode_image(1, size=(128, 512))
     )
-    samples, faults = taken(tmp_path, "rgbnt100")
+    samples, errors = take(tmp_path, "rgbnt100")
     assert len(samples) == 2
-    assert faults == [
+    assert errors == [
         "0502_c0008_001.jpg: 0502_c0008_001.jpg: is 512 x 128 pixels, expected 768 x 128"
     ]
 
@@ -164,9 +164,9 @@ def test_a_name_that_says_nothing_is_set_aside(tmp_path: Path) -> None:
     small_tree(tmp_path, "rgbnt201")
     for folder in ("RGB", "NI", "TI"):
         (tmp_path / "RGBNT201" / "test" / folder / "holiday.jpg").write_bytes(encode_image(1))
-    samples, (fault,) = taken(tmp_path, "rgbnt201")
+    samples, (error,) = take(tmp_path, "rgbnt201")
     assert len(samples) == 3
-    assert "holiday.jpg: its name does not say" in fault
+    assert "holiday.jpg: its name does not say" in error
 
 
 def test_splits(tmp_path: Path) -> None:

@@ -25,21 +25,21 @@ def saved(image: Image.Image, form: str, **options: Any) -> bytes:
     return out.getvalue()
 
 
-def pixels_of(data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def read_pixels(data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.asarray(decode(data))
 
 
 @pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF"])
 def test_lossless_formats_give_their_pixels(form: str) -> None:
-    assert np.array_equal(pixels_of(encode_image(1, form)), make_pixels(1))
+    assert np.array_equal(read_pixels(encode_image(1, form)), make_pixels(1))
 
 
 @pytest.mark.parametrize("form", ["JPEG", "WEBP"])
 def test_lossy_formats_come_close(form: str) -> None:
-    assert np.abs(pixels_of(encode_image(1, form)).astype(int) - make_pixels(1)).mean() < 8
+    assert np.abs(read_pixels(encode_image(1, form)).astype(int) - make_pixels(1)).mean() < 8
 
 
-def test_every_form_of_a_picture_gives_the_same_pixels(tmp_path: Path) -> None:
+def test_every_form_of_a_image_gives_the_same_pixels(tmp_path: Path) -> None:
     data = encode_image(2)
     path = tmp_path / "a.png"
     path.write_bytes(data)
@@ -52,14 +52,14 @@ def test_every_form_of_a_picture_gives_the_same_pixels(tmp_path: Path) -> None:
 
 def test_grey_and_palette() -> None:
     grey = Image.fromarray(make_pixels(3)).convert("L")
-    assert np.array_equal(pixels_of(saved(grey, "PNG")), np.asarray(grey.convert("RGB")))
+    assert np.array_equal(read_pixels(saved(grey, "PNG")), np.asarray(grey.convert("RGB")))
     palette = Image.fromarray(make_pixels(3)).quantize(16)
-    assert np.array_equal(pixels_of(saved(palette, "PNG")), np.asarray(palette.convert("RGB")))
+    assert np.array_equal(read_pixels(saved(palette, "PNG")), np.asarray(palette.convert("RGB")))
 
 
 def test_sixteen_bit_grey_is_scaled_not_clip_gradient() -> None:
     wide = np.linspace(0, 65535, 64 * 32).reshape(64, 32).astype(np.uint16)
-    got = pixels_of(saved(Image.fromarray(wide), "PNG"))
+    got = read_pixels(saved(Image.fromarray(wide), "PNG"))
     assert np.abs(got[..., 0] - wide / 257).max() <= 0.5
     assert got.min() == 0
     assert got.max() == 255
@@ -67,7 +67,7 @@ def test_sixteen_bit_grey_is_scaled_not_clip_gradient() -> None:
 
 @pytest.mark.parametrize("mode", ["F", "I", "LAB"])
 def test_pixels_that_have_no_eight_bit_meaning_are_refused(mode: str) -> None:
-    """Radiometric thermal pictures, for one, hold kelvins: clipping them to white would be an
+    """Radiometric thermal images, for one, hold kelvins: clipping them to white would be an
     answer, and a wrong one.
     """
     data = saved(Image.new(mode, (64, 32)), "TIFF")
@@ -86,7 +86,7 @@ def test_a_callers_image_stays_as_it_is() -> None:
     assert (image.size, image.mode) == ((32, 64), "RGBA")
 
 
-def test_damaged_exif_is_a_damaged_picture() -> None:
+def test_damaged_exif_is_a_damaged_image() -> None:
     """Pillow raises struct.error, TypeError and others here, none of them a class of its own."""
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "camera " * 9
@@ -105,9 +105,9 @@ def test_damaged_exif_is_a_damaged_picture() -> None:
 
 def test_alpha_is_dropped_and_cmyk_converted() -> None:
     alpha = np.dstack([make_pixels(4), np.full((64, 32), 90, np.uint8)])
-    assert np.array_equal(pixels_of(saved(Image.fromarray(alpha), "PNG")), make_pixels(4))
+    assert np.array_equal(read_pixels(saved(Image.fromarray(alpha), "PNG")), make_pixels(4))
     cmyk = saved(Image.fromarray(make_pixels(4)).convert("CMYK"), "JPEG", quality=95)
-    assert np.abs(pixels_of(cmyk).astype(int) - make_pixels(4)).mean() < 8
+    assert np.abs(read_pixels(cmyk).astype(int) - make_pixels(4)).mean() < 8
 
 
 @pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
@@ -115,7 +115,7 @@ def test_exif_orientation_is_applied(orientation: int, turns: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = saved(Image.fromarray(make_pixels(5)), "PNG", exif=exif)
-    assert np.array_equal(pixels_of(data), np.rot90(make_pixels(5), turns))
+    assert np.array_equal(read_pixels(data), np.rot90(make_pixels(5), turns))
 
 
 def bomb(side: int) -> bytes:
@@ -148,7 +148,7 @@ def bomb(side: int) -> bytes:
     ],
     ids=["empty", "text", "gif", "cut jpeg", "cut png", "1 x 1", "64 megapixels", "400 megapixels"],
 )
-def test_pictures_that_are_refused(data: bytes, code: str) -> None:
+def test_images_that_are_refused(data: bytes, code: str) -> None:
     with pytest.raises(ImageError) as caught:
         to_batch([Sample(tir=data)], (64, 32))
     assert caught.value.code == code
@@ -157,7 +157,7 @@ def test_pictures_that_are_refused(data: bytes, code: str) -> None:
     assert "\n" not in caught.value.message
 
 
-def test_a_damaged_picture_leaves_no_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_image_leaves_no_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """Pillow has one for a TIFF of 2051 samples a pixel (the value of tag 277), at error level."""
     tiff = encode_image(1, "TIFF")
     tag = struct.pack("<HHI", 277, 3, 1)
@@ -173,7 +173,7 @@ def test_the_file_is_named(tmp_path: Path) -> None:
         to_batch([Sample(rgb=tmp_path / "missing.jpg")], (64, 32))
 
 
-def test_a_sample_without_pictures_is_refused() -> None:
+def test_a_sample_without_images_is_refused() -> None:
     with pytest.raises(ImageError, match="at least one of rgb, nir, tir"):
         to_batch([Sample()], (64, 32))
 

@@ -38,7 +38,7 @@ def test_columns_become_what_is_known(tmp_path: Path) -> None:
     assert dict(sample.attributes) == {"colour": "red", "height": 1.75, "seen": True}
 
 
-def test_without_an_id_the_first_picture_names_the_entry(tmp_path: Path) -> None:
+def test_without_an_id_the_first_image_names_the_entry(tmp_path: Path) -> None:
     entries = list(open_source(manifest(tmp_path, "rgb,nir\na.png,b.png\n,b.png\n")))
     assert [(entry.name, entry.sample.id) for entry in entries if entry.sample] == [
         ("a.png", None),
@@ -68,7 +68,7 @@ def test_a_name_that_no_disk_takes_is_the_rows_own_fault(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("row", "fault"),
+    ("row", "error"),
     [
         ("gone.png,1,person", "rgb: .*gone.png does not exist"),
         (",1,person", "has no image"),
@@ -77,18 +77,18 @@ def test_a_name_that_no_disk_takes_is_the_rows_own_fault(tmp_path: Path) -> None
         ("a.png,1,person,more", "more cells than the header"),
     ],
 )
-def test_a_bad_row_is_named_and_the_rest_go_on(tmp_path: Path, row: str, fault: str) -> None:
+def test_a_bad_row_is_named_and_the_rest_go_on(tmp_path: Path, row: str, error: str) -> None:
     entries = list(
         open_source(manifest(tmp_path, f"rgb,camera,kind\na.png,0,person\n{row}\nb.png,2,\n"))
     )
     assert [entry.sample is not None for entry in entries] == [True, False, True]
     assert entries[1].place == "row 3"
-    with pytest.raises(SourceError, match=fault):
-        raise entries[1].error or AssertionError("no fault")
+    with pytest.raises(SourceError, match=error):
+        raise entries[1].error or AssertionError("no error")
 
 
 @pytest.mark.parametrize(
-    ("name", "fault"),
+    ("name", "error"),
     [
         ("nowhere.csv", "cannot be read"),
         ("folder.txt", "not a SOURCE"),
@@ -98,12 +98,12 @@ def test_a_bad_row_is_named_and_the_rest_go_on(tmp_path: Path, row: str, fault: 
         ("synthetic:person:-3", "expected synthetic:KIND:IDENTITIES"),
     ],
 )
-def test_names_that_stand_for_no_source(name: str, fault: str) -> None:
-    with pytest.raises(SourceError, match=fault):
+def test_names_that_stand_for_no_source(name: str, error: str) -> None:
+    with pytest.raises(SourceError, match=error):
         open_source(name)
 
 
-def test_a_table_without_pictures_is_refused(tmp_path: Path) -> None:
+def test_a_table_without_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no column rgb, nir or tir"):
         open_source(manifest(tmp_path, "image,camera\na.png,1\n"))
     with pytest.raises(SourceError, match="no column rgb, nir or tir"):
