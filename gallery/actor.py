@@ -1,4 +1,4 @@
-"""Who changes a gallery, which a store's audit records with each change; and which items a change
+"""The actor of a change to a gallery, which a store's audit records; and the items that a change
 replaced.
 """
 
@@ -20,7 +20,7 @@ _NO_LOGIN: Final = 2**32 - 1
 
 @dataclass
 class Actor:
-    """Who makes changes, and the ids of items that these changes replaced."""
+    """The actor of changes, and the ids of items that these changes replaced."""
 
     who: dict[str, Any]
     replaced: set[str] = field(default_factory=set)

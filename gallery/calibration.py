@@ -25,7 +25,7 @@ Probability = Callable[[float], float]
 LEAST_PAIRS: Final = 30
 MOST_PAIRS: Final = 4_000
 _IDENTITIES: Final = 500
-#: So many items of an identity from a camera are looked at, and so many in all.
+#: Items that are looked at: of an identity from a camera, and in all.
 _OF_EACH, _MOST_ITEMS = 16, 4_000
 _OF_SEVERAL: Final = """
 SELECT key, identity, camera FROM (

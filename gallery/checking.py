@@ -81,7 +81,7 @@ def _integrity(database: sqlite3.Connection) -> Iterator[str]:
 
 
 def _meta(database: sqlite3.Connection, folder: Path, report: CheckReport) -> dict[str, str] | None:
-    """What the store says of itself, upgraded if it is of an older version;
+    """Read the record of the gallery, upgraded if it is of an older version;
 
     None if that cannot be read.
     """

@@ -14,7 +14,7 @@ from trireid.gallery.reserve import disk_full
 from trireid.gallery.store import FILE, Store
 from trireid.samples.errors import StoreError
 
-#: Pages given back in one transaction, where there is no room to write the file again.
+#: Pages given back in one transaction, where there is no space to write the file again.
 _STEP: Final = 256
 _COPIES: Final = 2.1
 #: In a process of its own, for SQLite asks the environment where to put temporary files. It unlinks
@@ -32,12 +32,12 @@ except sqlite3.Error as error:
 
 
 def compact_store(store: Store) -> None:
-    """Write the store's file again without its free pages; where the disk has no room for that,
+    """Write the store's file again without its free pages; where the disk has no space for that,
     move its last pages into them.
 
     Raises GalleryError where neither is possible.
     """
-    if not _has_room(store) and _give_back_pages(store):
+    if not _has_space(store) and _give_back_pages(store):
         return
     environment = {**os.environ, "SQLITE_TMPDIR": str(store.folder)}
     command = [sys.executable, "-I", "-c", _VACUUM, str(store.folder / FILE)]
@@ -70,7 +70,7 @@ def _give_back_pages(store: Store) -> bool:
     return True
 
 
-def _has_room(store: Store) -> bool:
+def _has_space(store: Store) -> bool:
     """Whether the file can be written again: to a temporary file, and then to the log."""
     names = ("page_count", "freelist_count", "page_size")
     pages, free, size = (store.run(f"PRAGMA {name}")[0][0] for name in names)

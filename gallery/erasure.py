@@ -21,7 +21,7 @@ from trireid.gallery.scrubbing import BUSY, is_large, scrub
 from trireid.gallery.store import FILE, Store
 from trireid.samples.errors import GalleryError, GalleryLockedError, StoreError
 
-#: How long an answer waits for readers that are in the way; the rest is left to the upkeep.
+#: How long an answer waits for readers that are in the way; the rest is left to maintenance.
 WAIT: Final = 1.0
 _PAUSE: Final = 0.02
 _MARK_MILLISECONDS: Final = 1000
@@ -54,9 +54,9 @@ class Erasure:
             return is_pending(self._store)
 
     def finish(self, wait: float = 0.0, *, is_brief: bool = False) -> bool:
-        """Clear what is pending, within about so many seconds; returns whether nothing is.
+        """Clear what is pending, within about that many seconds; returns whether nothing is.
 
-        A large store takes longer to clear: with `is_brief` its pages are left to the upkeep. Never
+        A large store takes longer to clear: with `is_brief` its pages are left to maintenance. Never
         raises: a reader in the way, a full disk or a folder that cannot be written leave the
         erasure pending.
         """

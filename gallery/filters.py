@@ -4,7 +4,7 @@
 range · any attribute by name. Several keys must all hold. Times in ISO 8601 are compared as
 moments, whatever their offset (UTC where there is none); other times can only be equal. Text and
 number are alike: `"3"` and `3` find either. Text is asked for in Unicode NFC, as it is stored, and
-in the other forms that older stores may hold. What no item can be is refused by name.
+in the other forms that older stores may hold. A value that no item can have is refused by name.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def parse_filter(where: Mapping[str, Any], kind: Kind | None = None) -> Filter:
     Args:
         where: Fields and attributes by name: a value, a list of values, a range, or None for items
             that have none.
-        kind: What items without a kind of their own are.
+        kind: The kind of items without one of their own.
 
     Returns:
         The filter. Whether its attributes exist is for `check_attributes` to say.

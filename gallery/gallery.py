@@ -54,7 +54,7 @@ from trireid.samples import Sample
 from trireid.samples.depth import Depth, LoggedNotes, read_by_notes
 from trireid.samples.errors import GalleryClosedError, GalleryError, GalleryMovedError
 
-#: A gallery of so many items or more saves its index when it is closed.
+#: A gallery of at least that many items saves its index when it is closed.
 WORTH_SAVING: Final = 5_000
 Load = Callable[[Path], Embedder]
 
@@ -166,7 +166,7 @@ class Gallery:
 
     @property
     def name(self) -> str:
-        """What this gallery is called."""
+        """The name of this gallery."""
         return gallery_name(self.folder)
 
     def __len__(self) -> int:
@@ -277,7 +277,7 @@ class Gallery:
         return merged
 
     def collect_marks(self) -> set[str]:
-        """What tells the images that are embedded, as `merging.make_mark` makes it."""
+        """The mark of the images that are embedded, as `merging.make_mark` makes it."""
         with self._reading:
             return collect_marks(self._reader, self.embedder.card.cameras > 0)
 
@@ -305,7 +305,7 @@ class Gallery:
         return self._remove(*what)
 
     def remove_older(self, days: float, *, force: bool = False) -> int:
-        """Remove what is older than so many days; returns how many there were.
+        """Remove items that are older than `days`; returns how many there were.
 
         An item's age is by the earlier of its `time`, if that is ISO 8601, and when it was added.
         More than half of the gallery is refused with a GalleryError, and nothing removed, unless
@@ -346,7 +346,7 @@ class Gallery:
         return self._erasure.pending
 
     def audit(self) -> list[tuple[str, str, dict[str, Any]]]:
-        """What was removed or moved, oldest first: when (UTC), what was done, to what.
+        """List what was removed or moved, oldest first: when (UTC), what was done, to what.
 
         Pictures are in no line.
         """
@@ -400,7 +400,7 @@ class Gallery:
                 )
 
     def picture(self, key: int, modality: str) -> StoredImage | None:
-        """What is kept of one picture of an item; `key`: of a hit."""
+        """Load what is kept of one image of an item; `key`: of a hit."""
         with self._reading:
             return self._reader.picture(key, modality)
 
@@ -526,13 +526,13 @@ class Gallery:
         return self._remove(what, audited)
 
     def _require_reserve(self, items: Sequence[Item]) -> None:
-        """Raise GalleryError where the disk has no room for what a removal of one of these items
+        """Raise GalleryError where the disk has no space for what a removal of one of these items
         would write.
         """
         require_reserve(self.folder, max((2 * count_bytes(item) for item in items), default=0))
 
     def _erase(self, wait: float = 0.0) -> None:
-        """Finish the erasure within so many seconds, or leave it to the upkeep.
+        """Finish the erasure within `seconds`, or leave it to maintenance.
 
         No lock is held, so that others go on.
         """

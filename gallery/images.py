@@ -1,4 +1,4 @@
-"""What a gallery keeps of a picture: a reference or its bytes, a thumbnail to show, and a digest to
+"""Images as a gallery keeps them: a reference or its bytes, a thumbnail to show, and a digest to
 know it again.
 """
 

@@ -1,4 +1,4 @@
-"""What became of a source's entries, for people and for programs."""
+"""The report on a source's entries, for people and for programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trireid.samples.source import NotUsed
 
 @dataclass
 class IndexReport:
-    """What became of a source's entries.
+    """The report on a source's entries.
 
     `added`, of which `replaced` took the place of an item with the same id and other images;
     `updated`: items whose images were there, and which have other facts now; `known`: nothing new,

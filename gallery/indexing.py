@@ -205,7 +205,7 @@ class _Run:
         )
 
     def _offer(self, each: _Numbered, embedded: Mapping[str, NDArray[np.float32]]) -> Offer | None:
-        """What is offered to the gallery of an entry; an entry that no store can hold is rejected."""
+        """Offer an entry to the gallery; an entry that no store can hold is rejected."""
         entry, sample = each[1].entry, _sample(each)
         named = sample if sample.id is not None else replace(sample, id=entry.name or entry.place)
         try:
@@ -295,7 +295,7 @@ def _join(batch: Sequence[_Numbered]) -> tuple[Images, Cameras, Present]:
 
 
 def _raise_if_no_items(error: TrireidError) -> None:
-    """Raise a error that is no item's: the disk is full, another process holds the store, or moves
+    """Raise an error that concerns no single item: the disk is full, another process holds the store, or moves
     it to another network.
     """
     if isinstance(error, StoreError):

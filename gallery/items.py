@@ -1,4 +1,4 @@
-"""What a gallery holds: items with their embeddings and pictures, and how far a reader has seen."""
+"""Items of a gallery with their embeddings and images, and how far a reader has read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The upkeep of an open gallery: a thread that finishes erasures, and keeps the reserve for a full
+"""Maintenance of an open gallery: a thread that finishes erasures, and keeps the reserve for a full
 disk.
 """
 
@@ -27,7 +27,9 @@ class Maintenance:
     def __init__(self, folder: Path, erasure: Erasure, owner: object) -> None:
         self._folder, self._erasure = folder, erasure
         self._wake, self._is_over = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"upkeep {folder.name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name=f"maintenance {folder.name}", daemon=True
+        )
         weakref.finalize(owner, self._end)
         self._thread.start()
 

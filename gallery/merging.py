@@ -45,7 +45,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Merged:
-    """What became of an offer, and the id of the item that now stands for it."""
+    """The outcome of an offer, and the id of the item that now stands for it."""
 
     outcome: Outcome
     id: str

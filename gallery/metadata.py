@@ -42,7 +42,7 @@ class Settings:
 
 
 def gallery_name(folder: str | PathLike[str]) -> str:
-    """What a gallery in this folder is called: the folder's name without `.gallery`."""
+    """Return a gallery's name: the folder's without `.gallery`."""
     return Path(os.path.abspath(folder)).name.removesuffix(SUFFIX)
 
 
@@ -68,7 +68,7 @@ def read_fingerprint(path: str | PathLike[str]) -> str:
 
 
 def describe_network(embedder: Embedder) -> dict[str, str]:
-    """What a gallery records of its network."""
+    """Describe a network as a gallery records it."""
     card = embedder.card
     return {
         "artifact": embedder.source,
@@ -80,7 +80,7 @@ def describe_network(embedder: Embedder) -> dict[str, str]:
 
 
 def get_recorded_kind(meta: Mapping[str, str]) -> Kind | None:
-    """What a gallery's network is for, which its items without a kind of their own are;
+    """Return the kind of a gallery's network, and of its items without a kind of their own;
 
     None if that is not recorded.
     """
@@ -90,7 +90,7 @@ def get_recorded_kind(meta: Mapping[str, str]) -> Kind | None:
 
 
 def read_meta(folder: Path) -> dict[str, str]:
-    """What is recorded of a gallery. Raises GalleryError where the folder holds none."""
+    """Load the record of a gallery. Raises GalleryError if the folder holds none."""
     if not is_gallery(folder):
         raise make_no_gallery_error(folder)
     store = Store(folder)
@@ -101,7 +101,7 @@ def read_meta(folder: Path) -> dict[str, str]:
 
 
 def update_settings(folder: Path, given: Mapping[str, str | None]) -> dict[str, str]:
-    """What is recorded of a gallery, with the settings that are given now."""
+    """Load the record of a gallery, with the settings that are given now."""
     store = Store(folder)
     try:
         meta = store.meta()
@@ -147,13 +147,13 @@ def refuse_other_folder(folder: Path) -> None:
     """A gallery is only ever made in a new or empty folder: no folder of the user's is littered by
     a slip.
 
-    What another process leaves there while it makes the same gallery does not count.
+    Files that another process leaves there while it makes the same gallery do not count.
     """
     if folder.exists() and (
         not folder.is_dir() or any(not path.name.startswith(FILE) for path in folder.iterdir())
     ):
         raise GalleryError(
-            f"{folder}: is there, and is no gallery; name a new or empty folder", str(folder)
+            f"{folder}: is there, and is not a gallery; name a new or empty folder", str(folder)
         )
 
 

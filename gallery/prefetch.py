@@ -1,4 +1,4 @@
-"""Work done ahead of whoever needs it: by several threads, in order, within bounds of count and of
+"""Work done ahead of its use: by several threads, in order, within bounds of count and of
 memory.
 """
 
@@ -20,7 +20,7 @@ class Prefetch(Generic[T, R]):
     threads.
 
     At most `ahead` items are in work or wait to be taken. A thread of its own draws the items, so
-    that they, too, may take their time. What `work` or the items raise is raised in its turn. Use
+    that they, too, may take their time. Errors of `work` or the items are raised in their turn. Use
     it as a context manager: at the block's end the threads stop, each after the item that it is at.
     """
 
@@ -31,7 +31,7 @@ class Prefetch(Generic[T, R]):
         self._pool = ThreadPoolExecutor(threads, "prefetch")
         self._feeder = threading.Thread(target=self._feed, name="prefetch-feeder")
         self._coming: SimpleQueue[Future[R] | None] = SimpleQueue()
-        self._room = threading.Semaphore(ahead)
+        self._slots = threading.Semaphore(ahead)
         self._stopped = False
 
     def __enter__(self) -> Self:
@@ -45,20 +45,20 @@ class Prefetch(Generic[T, R]):
         trace: TracebackType | None,
     ) -> None:
         self._stopped = True
-        self._room.release()
+        self._slots.release()
         self._pool.shutdown(cancel_futures=True)
         self._feeder.join()
 
     def __iter__(self) -> Iterator[R]:
         while (future := self._coming.get()) is not None:
             result = future.result()
-            self._room.release()
+            self._slots.release()
             yield result
 
     def _feed(self) -> None:
         try:
             for item in self._items:
-                self._room.acquire()
+                self._slots.acquire()
                 if self._stopped:
                     return
                 self._coming.put(self._pool.submit(self._work, item))

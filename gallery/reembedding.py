@@ -1,8 +1,8 @@
-"""Moving a gallery to another network: its items are embedded anew from their pictures, while it
+"""Moving a gallery to another network: its items are embedded again from their images, while it
 goes on being searched.
 
-The new embeddings fill a second table, in batches that survive an interruption; what is enrolled
-meanwhile is embedded, too. When nothing is left, one transaction makes the second table the
+The new embeddings fill a second table, in batches that survive an interruption; items that are
+enrolled while it runs are embedded, too. When nothing is left, one transaction makes the second table the
 gallery's, and every process that has the gallery open changes over at its next search.
 """
 
@@ -27,7 +27,7 @@ from trireid.samples.depth import LoggedNotes, read_by_notes
 from trireid.samples.printable import printable
 
 BATCH: Final = 32
-#: The last so many are embedded while writers wait.
+#: The number of last items that are embedded while writers wait.
 _LAST: Final = 64
 _SHOWN: Final = 5
 Waiting = tuple[int, str, int | None]
@@ -94,7 +94,7 @@ class _Move:
                     with self.store.transaction():
                         self._put(rows)
                     bar.update(len(part))
-                waiting = self._list_waiting(lost)  # what was enrolled meanwhile
+                waiting = self._list_waiting(lost)  # items that were enrolled since
             with self.store.transaction():
                 self._put(self._embed(self._list_waiting(lost), lost))
                 self._change_over(lost)
@@ -149,7 +149,7 @@ class _Move:
         statement = (
             f"INSERT OR IGNORE INTO vectors_{self.next} SELECT key, ? FROM items WHERE key = ?"
         )
-        for key, embedding in rows:  # an item may have been removed meanwhile
+        for key, embedding in rows:  # an item may have been removed since
             self.store.run(statement, [np.ascontiguousarray(embedding, np.float32).tobytes(), key])
 
     def _change_over(self, lost: Lost) -> None:

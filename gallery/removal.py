@@ -1,4 +1,4 @@
-"""Removing items, also on a full disk: with the reserve's room, and piece by piece where that does
+"""Removing items, also on a full disk: with the reserve's space, and piece by piece where that does
 not hold the whole.
 
 It takes the store alone: items go from a gallery whose network is lost, and damaged ones from one

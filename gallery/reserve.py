@@ -1,4 +1,4 @@
-"""A reserve on the disk: a file that takes up room, and lets it go where a removal finds the disk
+"""A reserve on the disk: a file that takes up space, and lets it go where a removal finds the disk
 full.
 """
 
@@ -18,18 +18,18 @@ from trireid.samples.errors import DiskFullError
 RESERVE: Final = "gallery.db.reserve"
 #: Bytes that a removal may write before its log is emptied.
 SIZE: Final = 8 * 2**20
-#: Less room than this, and an error of reading or writing is taken for that of a full disk.
+#: Less space than this, and an error of reading or writing is taken for that of a full disk.
 _SCARCE: Final = 2**20
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
 
 Result = TypeVar("Result")
 
 
 def keep_reserve(folder: Path, size: int = SIZE) -> bool:
-    """Make the reserve whole, or as large as there is room for; returns False where the disk has
-    not enough room for it.
+    """Make the reserve whole, or as large as there is space for; returns False where the disk has
+    not enough space for it.
 
-    A file system that cannot be written, or knows of no reserving, counts as one with room.
+    A file system that cannot be written, or knows of no reserving, counts as one with space.
     """
     path = folder / RESERVE
     current = _current_size(path)
@@ -39,14 +39,14 @@ def keep_reserve(folder: Path, size: int = SIZE) -> bool:
             _allocate(path, current, wanted)
             return wanted == size
         except OSError as error:
-            if error.errno not in _NO_ROOM:
+            if error.errno not in _NO_SPACE:
                 return True
         wanted //= 2
     return current >= size
 
 
 def require_reserve(folder: Path, size: int) -> None:
-    """Raise GalleryError where the disk has not enough room for the reserve: adding would take what
+    """Raise GalleryError where the disk has not enough space for the reserve: adding would take what
     removals need.
     """
     if not keep_reserve(folder, max(SIZE, size)):
@@ -56,7 +56,7 @@ def require_reserve(folder: Path, size: int) -> None:
 def with_reserve(folder: Path, work: Callable[[], Result]) -> Result:
     """Do some work on the store; where the disk is full, once more without the reserve.
 
-    The upkeep makes it again.
+    Maintenance makes it again.
     """
     try:
         return work()
@@ -67,7 +67,7 @@ def with_reserve(folder: Path, work: Callable[[], Result]) -> Result:
 
 
 def release_reserve(folder: Path) -> None:
-    """Give the reserve's room back to the file system."""
+    """Give the reserve's space back to the file system."""
     with suppress(OSError):  # there is none
         descriptor = _open(folder / RESERVE, os.O_RDWR)
         try:
@@ -77,15 +77,15 @@ def release_reserve(folder: Path) -> None:
 
 
 def disk_full(folder: Path) -> DiskFullError:
-    """The error for a disk that has no room for what is to be written."""
+    """The error for a disk that has no space for what is to be written."""
     return DiskFullError(
-        f"{folder}: the disk is full; remove items and `trireid gallery compact`, or free room on it",
+        f"{folder}: the disk is full; remove items and `trireid gallery compact`, or free space on it",
         str(folder),
     )
 
 
-def is_out_of_room(folder: Path) -> bool:
-    """Whether the file system of a folder has next to no room left."""
+def is_out_of_space(folder: Path) -> bool:
+    """Whether the file system of a folder has next to no space left."""
     try:
         free = os.statvfs(folder)
     except OSError:

@@ -60,7 +60,7 @@ def check_days(days: float) -> None:
 
 
 def older_than(days: float) -> Condition:
-    """Return the condition that holds for the items that are older than so many days."""
+    """Return the condition for items that are older than some days."""
     check_days(days)
     return _AGE, [time.time() - days * _DAY]
 

@@ -2,7 +2,7 @@
 
 `items` are samples without embeddings; `vectors_N` their embeddings by the network of generation N,
 so that a gallery moves to another network by filling a second table and then changing one line of
-`meta`. Keys only grow, and every removal leaves its key in `removals`: whoever derives something
+`meta`. Keys only grow, and every removal leaves its key in `removals`: code that derives something
 from the store keeps up by the two.
 """
 

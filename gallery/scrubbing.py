@@ -23,7 +23,7 @@ from urllib.parse import quote
 BUSY: Final = 3
 _SEGMENT: Final = 64 * 2**20
 _B_TREES: Final = {2: 12, 5: 12, 10: 8, 13: 8}  # kinds of page: bytes of their header
-#: From so many pages on, the first byte of a page that continues a row can be that of a b-tree
+#: From this many pages on, the first byte of a page that continues a row can be that of a b-tree
 #: page.
 _MOST_PAGES: Final = 2**25
 _LOCKED_BYTE: Final = 2**30
@@ -92,7 +92,7 @@ def _layout(head: bytes) -> tuple[int, int, bool]:
 
 
 def _offsets(descriptor: int, size: int) -> range:
-    """Where the file's segments begin; none of a file so large that its pages cannot be told apart."""
+    """Find the starts of the file's segments; none of a file so large that its pages cannot be told apart."""
     end = os.fstat(descriptor).st_size
     return range(0, end if end // size < _MOST_PAGES else 0, _SEGMENT // size * size)
 

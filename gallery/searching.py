@@ -21,7 +21,7 @@ from trireid.gallery.scoring import Segments, make_mask
 from trireid.gallery.search_params import SearchParams
 from trireid.samples import MODALITIES, GalleryError, Kind, Modality, Sample
 
-#: Re-ranking looks at so many of the best.
+#: The best hits that re-ranking orders.
 SHORTLIST: Final = 200
 #: Hits, not yet ranked, by the keys of their items.
 Found = Sequence[tuple[int, Hit]]

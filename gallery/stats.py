@@ -1,4 +1,4 @@
-"""What a gallery holds, in numbers."""
+"""A gallery in numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trireid.samples import MODALITIES
 
 
 def stats(folder: Path) -> dict[str, Any]:
-    """What a gallery holds: counts by camera, day, kind and modalities, its network, settings and
+    """Count what a gallery holds: by camera, day, kind and modalities, its network, settings and
     bytes on the disk.
 
     An item without a kind is counted as what the gallery's network is for.

@@ -28,7 +28,7 @@ from trireid.gallery.index import LAST_KEY
 from trireid.gallery.items import Added, Item, ItemRecord, LogPosition, StoredImage
 from trireid.gallery.limits import attributes_text
 from trireid.gallery.opening import BUSY_SECONDS, connect
-from trireid.gallery.reserve import disk_full, is_out_of_room, with_reserve
+from trireid.gallery.reserve import disk_full, is_out_of_space, with_reserve
 from trireid.gallery.rights import warn_of_wide_rights
 from trireid.gallery.schema import SCHEMA, UPGRADES, VERSION, upgrade, vectors_table
 from trireid.gallery.schema_check import VersionError
@@ -63,11 +63,11 @@ from trireid.samples.text import list_forms
 
 FILE: Final = "gallery.db"
 _BLOCK: Final = 8192
-#: So many ids of replaced items stand in a line of the audit.
+#: Ids of replaced items in a line of the audit, at most.
 _NAMED: Final = 100
 _YEAR_9999: Final = 253_370_764_800
 _COLUMNS: Final = ("key", *COLUMNS, "present")
-#: What `check_known` and `check_images` take, bounded.
+#: The values that `check_known` and `check_images` take, bounded.
 KNOWN: Final = ", ".join(
     [
         "key",
@@ -109,7 +109,7 @@ class Store:
 
     @classmethod
     def create(cls, folder: Path, meta: Mapping[str, str]) -> None:
-        """Make an empty store in `folder`, in one step: whoever looks sees none or a whole one,
+        """Make an empty store in `folder`, in one step: others see none or a whole one,
         also after a crash.
         """
         make_private(folder)
@@ -149,7 +149,7 @@ class Store:
         self._db.close()
 
     def meta(self) -> dict[str, str]:
-        """What is recorded of the gallery as a whole.
+        """Load the record of the gallery as a whole.
 
         Raises GalleryError for a store of a version that is not known.
         """
@@ -265,7 +265,7 @@ class Store:
         return np.sort(np.fromiter((key for (key,) in rows), np.int64, len(rows)))
 
     def load_records(self, keys: Sequence[int], *, may_omit: bool = False) -> dict[int, ItemRecord]:
-        """What is known of the items with these keys; keys that are gone are left out.
+        """Load the metadata of the items with these keys; keys that are gone are left out.
 
         Attributes of over 64 KiB, of a store that was filled without a limit, are an error, or left
         out with `may_omit`.
@@ -336,7 +336,7 @@ class Store:
         )
 
     def position(self) -> LogPosition:
-        """Where the store is now."""
+        """The store's current position."""
         # never falls, whatever is removed
         last = "(SELECT seq FROM sqlite_sequence WHERE name = '{}')"
         query = (
@@ -355,7 +355,7 @@ class Store:
         return LogPosition(self._number(generation), last_key, removal)
 
     def mark(self) -> str:
-        """What tells this store from every other."""
+        """The mark that tells this store from every other."""
         return str(self.run("SELECT value FROM meta WHERE name = 'mark'")[0][0])
 
     def reaches(self, position: LogPosition) -> bool:
@@ -392,7 +392,7 @@ class Store:
         return check_keys(self.folder, [key for (key,) in rows], self.position().key)
 
     def load_added(self, since: LogPosition, dimension: int) -> Iterator[Added]:
-        """What was added after a position and is still there, in blocks, so that memory stays
+        """Iterate over what was added after a position and is still there, in blocks, so that memory stays
         bounded.
         """
         query = (
@@ -414,8 +414,8 @@ class Store:
             return cursor.fetchmany(_BLOCK)
 
     def forget_removals(self) -> None:
-        """Forget which keys were removed, within a transaction: whoever has not seen it yet reads
-        everything anew.
+        """Forget which keys were removed, within a transaction: a reader that has not seen it yet reads
+        everything again.
         """
         self._db.execute(
             "INSERT OR REPLACE INTO meta VALUES ('forgotten', ?)", [str(self.position().removal)]
@@ -425,13 +425,13 @@ class Store:
         self._db.execute("DELETE FROM meta WHERE name = 'erased'")
 
     def free_pages(self, count: int) -> None:
-        """Give so many free pages back to the file system, in one transaction."""
+        """Give `count` free pages back to the file system, in one transaction."""
         with report_errors(self.folder):
             # `execute` would stop after the first page
             self._db.executescript(f"PRAGMA incremental_vacuum({count})")
 
     def run(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
-        """Run a statement of a part of this room that looks after the store.
+        """Run a statement of a part of this package that looks after the store.
 
         Raises GalleryError as every method does.
         """
@@ -527,11 +527,11 @@ def read_only_error(folder: Path, what: str = "it") -> GalleryReadOnlyError:
 
 
 def _is_full(error: sqlite3.Error, folder: Path) -> bool:
-    """Whether there is no room on the disk:
+    """Whether there is no space on the disk:
 
     SQLite says so plainly, or of its shared memory as of an error of reading.
     """
     kind = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
     return kind == sqlite3.SQLITE_FULL or (
-        kind in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and is_out_of_room(folder)
+        kind in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and is_out_of_space(folder)
     )

@@ -33,7 +33,7 @@ MOST_ATTRIBUTES: Final = 64 << 10
 MOST_AUDIT: Final = 16 << 20
 MOST_THUMBNAIL: Final = 1 << 20
 MOST_DIMENSION: Final = 1 << 16
-#: What readers hold for every key up to the last.
+#: Bytes that readers hold for every key up to the last.
 _BYTES_A_KEY: Final = 5
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 _META_TEXTS: Final = ("artifact", "fingerprint", "model", "mark")
@@ -122,7 +122,7 @@ def check_last_key(folder: Path, value: Any) -> int:
 def check_masks(folder: Path, values: Sequence[Any]) -> NDArray[np.int64]:
     """Return masks of modalities, int64 [n], each from 0 to 7. Raises GalleryError."""
     if not all(isinstance(value, int) and 0 <= value <= ALL for value in values):
-        raise make_damage_error(folder, f"an item's modalities are no mask from 0 to {ALL}")
+        raise make_damage_error(folder, f"an item's modalities are not a mask from 0 to {ALL}")
     return np.array(values, np.int64)
 
 
@@ -161,7 +161,7 @@ def check_texts(folder: Path, values: Iterable[Any], what: str) -> None:
 
 
 def check_known(folder: Path, values: Mapping[str, Any], attributes: Any) -> ItemRecord:
-    """Return what is known of an item.
+    """Return the metadata of an item.
 
     Raises GalleryError, naming its key and what of it cannot be.
     """
@@ -194,7 +194,7 @@ def _field_errors(values: Mapping[str, Any]) -> Iterator[str]:
     if values["kind"] is not None and values["kind"] not in KINDS:
         yield f"its kind is not one of {', '.join(KINDS)}"
     if not isinstance(values["present"], int) or not 0 <= values["present"] <= ALL:
-        yield f"its modalities are no mask from 0 to {ALL}"
+        yield f"its modalities are not a mask from 0 to {ALL}"
 
 
 def load_object(text: Any, most: int = MOST_ATTRIBUTES) -> dict[str, Any]:
