@@ -15,7 +15,7 @@ from trireid.inference import Embedder, load_artifact
 def successor(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
     """Another network, of another dimension, that selects no patches."""
     export = partial(export_tiny, seed=7, channels=96, head="none")
-    return load_artifact(make_once(tmp_path_factory, "next.onnx", export))
+    return load_artifact(make_once(tmp_path_factory, "successor.onnx", export))
 
 
 @pytest.fixture
