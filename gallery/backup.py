@@ -24,7 +24,7 @@ def back_up(folder: Path, target: Path) -> int:
         GalleryError: There is no gallery, it is damaged, or `target` is not empty.
         OSError: The copy cannot be written.
     """
-    with closing(Store(folder)) as store, fill_folder(target, last=FILE) as draft:
+    with closing(Store(folder)) as store, fill_folder(target, last=FILE) as temporary:
         store.meta()
-        write_private(draft / FILE, b"")
-        return store.copy_to(draft / FILE)
+        write_private(temporary / FILE, b"")
+        return store.copy_to(temporary / FILE)

@@ -72,8 +72,8 @@ class IndexReport:
         make_private(folder)
         path = folder / f"index-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.csv"
         with (
-            replace_file(path, private=True) as draft,
-            draft.open("w", newline="", encoding="utf-8") as file,
+            replace_file(path, private=True) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.writer(file)
             writer.writerow(("location", "error"))

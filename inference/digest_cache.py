@@ -97,5 +97,5 @@ def _write(known: dict[str, str]) -> None:
     newest = dict(list(known.items())[-_ENTRIES:])
     with suppress(OSError):
         make_private(_path().parent)
-        with replace_file(_path(), private=True) as draft, draft.open("w") as file:
+        with replace_file(_path(), private=True) as temporary, temporary.open("w") as file:
             json.dump(newest, file)

@@ -126,7 +126,7 @@ class _Exchange:
     def watch(self, send: Send) -> Send:
         """Wrap `send` so that the status is noted, and headers are added."""
 
-        async def watched(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self.status = message["status"]
                 headers = MutableHeaders(scope=message)
@@ -134,7 +134,7 @@ class _Exchange:
                 _protect(headers, {"X-Request-Id": self.id, **PROTECTION})
             await send(message)
 
-        return watched
+        return send_and_note
 
 
 def _protect(headers: MutableHeaders, wanted: Mapping[str, str]) -> None:

@@ -32,7 +32,7 @@ def limit_body(
     declared = Headers(scope=scope).get("content-length", "")
     received, until, is_whole = 0, time.monotonic() + seconds, False
 
-    async def limited() -> Message:
+    async def receive_limited() -> Message:
         nonlocal received, is_whole
         if is_whole:
             return await receive()
@@ -51,7 +51,7 @@ def limit_body(
         take(size)
         return message
 
-    return limited
+    return receive_limited
 
 
 def _too_large(most: int) -> HTTPException:

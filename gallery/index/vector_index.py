@@ -233,8 +233,8 @@ class VectorIndex:
 
     def save(self, path: str | PathLike[str], extra: Mapping[str, Any] | None = None) -> None:
         """Write all to one file, whole or not at all; `extra` is JSON that comes back with it."""
-        with replace_file(Path(path), private=True) as draft:
-            serialization.save(draft, self._now, extra or {})
+        with replace_file(Path(path), private=True) as temporary:
+            serialization.save(temporary, self._now, extra or {})
 
     @classmethod
     def load(
