@@ -52,7 +52,7 @@ class RequestAudit:
         await self._write(stage="result", **fields)
 
     @asynccontextmanager
-    async def record(self, **fields: Any) -> AsyncIterator[dict[str, Any]]:
+    async def record_change(self, **fields: Any) -> AsyncIterator[dict[str, Any]]:
         """Write the two lines of a change around the block that makes it.
 
         Yields:

@@ -388,7 +388,7 @@ async def _answer(
 
     audit, asked = RequestAudit(request), describe_fields(fields)
     if isinstance(fields, EnrollForm | RemoveForm):
-        async with audit.record(**asked) as result:
+        async with audit.record_change(**asked) as result:
             answer = await run()
             result |= describe_answer(answer)
     else:

@@ -108,7 +108,7 @@ VERBS = re.compile(
 )
 #: Names of others, which their libraries call.
 GIVEN_NAMES = {"pause_writing", "resume_writing", "data_received", "connection_made"}
-GIVEN_NAMES |= {"connection_lost", "_missing_"}
+GIVEN_NAMES |= {"connection_lost", "_missing_", "_unsupported_upgrade_warning"}
 
 #: Classes that words.md renames.
 CLASSES = {

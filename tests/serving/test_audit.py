@@ -189,7 +189,7 @@ def record(
     )
 
     async def run() -> None:
-        async with RequestAudit(request).recording(gallery="people", id="a1") as result:
+        async with RequestAudit(request).record_change(gallery="people", id="a1") as result:
             work(result)
 
     asyncio.run(run())
