@@ -55,10 +55,10 @@ class _Settings:
         self, url: str, token: str | None = None, *, timeout: float = 60.0, retries: int = 4
     ) -> None:
         """`url`: as a browser would open the server, a path before its own included. `timeout`:
-        seconds to connect, and without a sign of the server. `retries`: how often a request is sent
-        again at most, where the server is busy (429, 503) or the connection failed; after what the
-        server asks for, or 0.25 s, doubled up to 8 s. Raises TrireidError for what is not such a URL
-        or token.
+        seconds to connect, and without a byte from the server. `retries`: how often a request is
+        sent again at most, if the server is busy (429, 503) or the connection failed; after the
+        seconds that the server asks for, or 0.25 s, doubled up to 8 s. Raises TrireidError for a
+        URL or token that cannot be.
         """
         self.url, self.retries = _parse_url(url), retries
         self._headers = {"Accept": "application/json", "User-Agent": "trireid"}

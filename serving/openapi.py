@@ -19,8 +19,8 @@ from trireid.serving.schemas import EmbedForm, EnrollForm, RemoveForm, SearchFor
 
 VERSION: Final = "1"
 _ABOUT: Final = (
-    "Multi-modal re-identification: who or what is this, and where else was it seen? A sample is one"
-    " to three images of one person or vehicle: visible light (rgb), near infrared (nir), thermal"
+    "Multi-modal re-identification: who or what is this, and where else was it seen? A sample is"
+    " one to three images of one person or vehicle: visible light (rgb), near infrared (nir), thermal"
     " (tir). Every path is there with /v1 before it, too."
 )
 
@@ -69,8 +69,8 @@ def _images() -> dict[str, Any]:
         modality: {
             "type": "string",
             "format": "binary",
-            "description": f"The image in {words[modality]}: JPEG, PNG, WebP, BMP or TIFF. One of the"
-            " three at least.",
+            "description": f"The image in {words[modality]}: JPEG, PNG, WebP, BMP or TIFF. One of"
+            " the three at least.",
             "examples": [f"{modality}.jpg"],
         }
         for modality in MODALITIES

@@ -71,8 +71,8 @@ _KIND = Field(None, description="Person or vehicle.", examples=["person"])
 
 _PENDING = Field(
     False,
-    description="Whether a file of the gallery may still hold something that was removed or replaced,"
-    " because a reader is in the way; it is tried again until it is gone.",
+    description="Whether a file of the gallery may still hold something that was removed or"
+    " replaced, because a reader is in the way; it is tried again until it is gone.",
     examples=[False],
 )
 
