@@ -20,7 +20,8 @@ _TYPE: Final = "json_type(attributes, ?)"
 #: A number, and text that is written as SQLite writes one.
 _NUMBER: Final = (
     f"CASE WHEN {_TYPE} IN ('integer', 'real') THEN {_VALUE} WHEN {_TYPE} = 'text'"
-    f" AND {_VALUE} IN (CAST(CAST({_VALUE} AS NUMERIC) AS TEXT), CAST(CAST({_VALUE} AS REAL) AS TEXT))"
+    f" AND {_VALUE} IN (CAST(CAST({_VALUE} AS NUMERIC) AS TEXT), CAST(CAST({_VALUE} AS REAL) AS"
+    " TEXT))"
     f" THEN CAST({_VALUE} AS NUMERIC) END"
 )
 _TEXT: Final = f"CASE WHEN {_TYPE} = 'text' THEN {_VALUE} END"

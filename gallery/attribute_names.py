@@ -54,7 +54,8 @@ class AttributeNames:
         if self._seen >= position.key or len(self._holders) > MOST_NAMES:
             return
         rows = store.run(
-            f"SELECT {limit_length('each.key')}, max(items.key) FROM items, json_each(items.attributes) AS each"
+            f"SELECT {limit_length('each.key')}, max(items.key) FROM items,"
+            " json_each(items.attributes) AS each"
             " WHERE items.key > ? AND items.attributes <> '{}' GROUP BY each.key LIMIT ?",
             [self._seen, MOST_NAMES + 1],
         )
@@ -63,7 +64,8 @@ class AttributeNames:
 
     def _look_again(self, store: Store, name: str) -> None:
         rows = store.run(
-            "SELECT items.key FROM items, json_each(items.attributes) AS each WHERE each.key = ? LIMIT 1",
+            "SELECT items.key FROM items, json_each(items.attributes) AS each WHERE each.key = ?"
+            " LIMIT 1",
             [name],
         )
         if rows:

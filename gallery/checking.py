@@ -107,13 +107,13 @@ def _check_items(
     table, dimension = f"vectors_{int(meta['generation'])}", int(meta["dimension"])
     embedding = limit_length("embedding", 4 * dimension)
     item = f"SELECT {KNOWN}, {embedding} FROM items LEFT JOIN {table} USING (key) WHERE key = ?"
-    images = f"SELECT {IMAGES} FROM pictures WHERE key = ? LIMIT {len(MODALITIES) + 1}"
+    query = f"SELECT {IMAGES} FROM pictures WHERE key = ? LIMIT {len(MODALITIES) + 1}"
     counted: Counter[str] = Counter()
     # one by one: a page that is damaged costs its own rows only
     for key in _keys(database, counted):
         try:
             *values, attributes, vector = database.execute(item, [key]).fetchone()
-            pictures = database.execute(images, [key]).fetchall()
+            images = database.execute(query, [key]).fetchall()
         except (
             sqlite3.Error,
             TypeError,
@@ -123,7 +123,7 @@ def _check_items(
             continue
         report.items += 1
         known = dict(zip(("key", *COLUMNS, "present"), values, strict=True))
-        found = list(_find_item_errors(known, attributes, vector, pictures, dimension))
+        found = list(_find_item_errors(known, attributes, vector, images, dimension))
         report.errors += found[: max(0, _SHOWN - len(report.errors))]
         counted["items with errors"] += bool(found)
         report.readable += not found
@@ -153,18 +153,18 @@ def _keys(database: sqlite3.Connection, counted: Counter[str]) -> Iterator[int]:
 
 
 def _find_item_errors(
-    known: Mapping[str, Any], attributes: Any, vector: Any, pictures: list[Any], dimension: int
+    known: Mapping[str, Any], attributes: Any, vector: Any, images: list[Any], dimension: int
 ) -> Iterator[str]:
     name = known["id"] if isinstance(known["id"], str) else f"item {known['key']}"
-    for error in chain(item_errors(known, attributes), image_errors(pictures)):
+    for error in chain(item_errors(known, attributes), image_errors(images)):
         yield f"{name}: {error}"
     if not isinstance(vector, bytes) or len(vector) != 4 * dimension:
         yield f"{name}: has no embedding of {dimension} numbers"
     elif not abs(float(np.linalg.norm(np.frombuffer(vector, np.float32))) - 1) < _UNIT:
         yield f"{name}: its embedding is not of unit length"
-    modalities = {modality for modality, *_ in pictures if modality in MODALITIES}
-    if pictures and make_mask(modalities) != known["present"]:
+    modalities = {modality for modality, *_ in images if modality in MODALITIES}
+    if images and make_mask(modalities) != known["present"]:
         yield f"{name}: its images are not of the modalities that it is said to have"
-    for modality, _, path, data in pictures:
+    for modality, _, path, data in images:
         if data is None and isinstance(path, str) and not is_regular(path):
             yield f"{name}: its {modality} image {path} is gone"

@@ -28,7 +28,7 @@ def make_item(sample: Sample, embedding: NDArray[np.float32], keep: bool) -> Ite
     """The item that a sample makes, its text in Unicode NFC.
 
     `embedding`: float32 [D], or [0] for an item whose embedding is known. Raises GalleryError for
-    what no store can hold, ImageError for a bad picture, and, code `no_direction`, for an
+    what no store can hold, ImageError for a bad image, and, code `no_direction`, for an
     embedding that is not finite or has length 0.
     """
     if embedding.size:
@@ -52,7 +52,7 @@ def make_item(sample: Sample, embedding: NDArray[np.float32], keep: bool) -> Ite
         embedding=embedding,
         digest=digest(sample),
         **{**sample.get_metadata(), "camera": camera},
-        pictures=make_stored_images(sample, keep),
+        images=make_stored_images(sample, keep),
     )
 
 
@@ -61,6 +61,7 @@ def _check_attribute_names(names: Iterable[str]) -> None:
     for name in names:
         if str(name).strip() in FIELDS:
             raise GalleryValueError(
-                f"attributes: {name!r} is the name of a field; give it as the field, or call the attribute otherwise",
+                f"attributes: {name!r} is the name of a field; give it as the field, or call the"
+                " attribute otherwise",
                 "attributes",
             )

@@ -56,8 +56,8 @@ class Erasure:
     def finish(self, wait: float = 0.0, *, is_brief: bool = False) -> bool:
         """Clear what is pending, within about that many seconds; returns whether nothing is.
 
-        A large store takes longer to clear: with `is_brief` its pages are left to maintenance. Never
-        raises: a reader in the way, a full disk or a folder that cannot be written leave the
+        A large store takes longer to clear: with `is_brief` its pages are left to maintenance.
+        Never raises: a reader in the way, a full disk or a folder that cannot be written leave the
         erasure pending.
         """
         until = time.monotonic() + wait

@@ -60,10 +60,10 @@ def export(folder: Path, target: Path) -> int:
         OSError: A file cannot be written.
     """
 
-    def place(draft: Path, key: int, picture: StoredImage) -> str | None:
-        if picture.path is not None and is_regular(picture.path):
-            return picture.path
-        return None if picture.data is None else _write_image(draft, key, picture, picture.data)
+    def place(draft: Path, key: int, image: StoredImage) -> str | None:
+        if image.path is not None and is_regular(image.path):
+            return image.path
+        return None if image.data is None else _write_image(draft, key, image, image.data)
 
     with closing(Store(folder)) as store, fill_folder(target, last=MANIFEST) as draft:
         return _write_items(store, draft, ("1", []), place)
@@ -83,30 +83,30 @@ def export_person(folder: Path, condition: Condition, target: Path) -> tuple[int
     """
     missing: list[str] = []
 
-    def place(draft: Path, key: int, picture: StoredImage) -> str | None:
-        _write(draft / THUMBNAILS / f"{key}-{picture.modality}.jpg", picture.thumbnail)
+    def place(draft: Path, key: int, image: StoredImage) -> str | None:
+        _write(draft / THUMBNAILS / f"{key}-{image.modality}.jpg", image.thumbnail)
         try:
-            data = picture.data if picture.data is not None else _read_copy(picture)
+            data = image.data if image.data is not None else _read_copy(image)
         except ImageError as error:
             missing.append(f"item {key}: {error}")
             return None
-        return _write_image(draft, key, picture, data)
+        return _write_image(draft, key, image, data)
 
     with closing(Store(folder)) as store, fill_folder(target, last=MANIFEST) as draft:
         return _write_items(store, draft, condition, place), missing
 
 
-def _read_copy(picture: StoredImage) -> bytes:
+def _read_copy(image: StoredImage) -> bytes:
     """The content of an enrolled file.
 
     Raises ImageError if it is gone, or not an image: then it is not ours to copy.
     """
-    if picture.path is None:
+    if image.path is None:
         raise MissingImageError(
-            f"{picture.modality}: is neither kept in the gallery nor in a file", picture.modality
+            f"{image.modality}: is neither kept in the gallery nor in a file", image.modality
         )
-    data = read_image_file(picture.path, f"{picture.modality} ({picture.path})")
-    examine(data, f"{picture.modality} ({picture.path})")
+    data = read_image_file(image.path, f"{image.modality} ({image.path})")
+    examine(data, f"{image.modality} ({image.path})")
     return data
 
 
@@ -128,9 +128,7 @@ def _write_items(store: Store, draft: Path, condition: Condition, place: Place) 
             )
             for number, key in enumerate(part, start):
                 embeddings[number] = stored.get(key, np.nan)
-                placed = {
-                    picture.modality: place(draft, key, picture) for picture in store.pictures(key)
-                }
+                placed = {image.modality: place(draft, key, image) for image in store.images(key)}
                 rows.append((_fields(known[key], placed), known[key].attributes))
     with replace_file(draft / EMBEDDINGS, private=True) as path, path.open("wb") as file:
         np.save(file, embeddings)
@@ -150,8 +148,8 @@ def _fields(known: ItemRecord, placed: Mapping[Modality, str | None]) -> dict[st
     }
 
 
-def _write_image(draft: Path, key: int, picture: StoredImage, data: bytes) -> str:
-    path = draft / IMAGES / f"{key}-{picture.modality}{_suffix(data)}"
+def _write_image(draft: Path, key: int, image: StoredImage, data: bytes) -> str:
+    path = draft / IMAGES / f"{key}-{image.modality}{_suffix(data)}"
     _write(path, data)
     return str(path.relative_to(draft))
 

@@ -102,7 +102,8 @@ def check_attributes(asked: Iterable[str], known: Iterable[str]) -> None:
             hint = _did_you_mean(key, (*COLUMNS, *names))
             raise _invalid(
                 key,
-                f"no item has an attribute of this name{hint}; fields: {', '.join(COLUMNS)}; attributes: {listed}{more}",
+                f"no item has an attribute of this name{hint}; fields: {', '.join(COLUMNS)};"
+                f" attributes: {listed}{more}",
             )
 
 
@@ -175,7 +176,8 @@ def _field_value(key: str, value: Any) -> Any:
     if key == "kind" and value not in KINDS:
         raise _invalid(
             key,
-            f"{_show(value)} is not a kind; kinds are {', '.join(KINDS)}{_did_you_mean(str(value), KINDS)}",
+            f"{_show(value)} is not a kind; kinds are"
+            f" {', '.join(KINDS)}{_did_you_mean(str(value), KINDS)}",
         )
     if key in _INSTANTS and not isinstance(value, str):
         raise _invalid(key, f"{_show(value)} is not an ISO 8601 time, as in 2026-01-31T12:00:00Z")
@@ -279,6 +281,7 @@ def _json_path(key: str) -> str:
     if key in FIELDS:
         raise _invalid(
             key,
-            f"is not a field to filter by; fields: {', '.join(COLUMNS)}; attributes go by their own names",
+            f"is not a field to filter by; fields: {', '.join(COLUMNS)}; attributes go by their"
+            " own names",
         )
     return f'$."{check_text(key, "where")}"'

@@ -179,8 +179,8 @@ class Gallery:
         """Embed and add samples in one transaction, durable on return; returns their ids.
 
         An id that is there is replaced; a sample without one gets a random one. `keep` holds the
-        pictures' bytes in the gallery; files are kept by reference either way. Raises ImageError
-        for a bad picture, and without `replace` GalleryError (code `exists`) for an id that is
+        images' bytes in the gallery; files are kept by reference either way. Raises ImageError
+        for a bad image, and without `replace` GalleryError (code `exists`) for an id that is
         there; then it adds none.
         """
         for sample in samples:  # before a network is put to work
@@ -295,7 +295,7 @@ class Gallery:
         """Remove items by their ids, or all of an identity; returns how many there were.
 
         On return no search finds them, and no file of the gallery holds their rows, embeddings and
-        pictures any more, unless a reader was in the way for over a second: then `erasure_pending`
+        images any more, unless a reader was in the way for over a second: then `erasure_pending`
         holds until that is done. A line of the audit stays.
         """
         if (ids is None) == (identity is None):
@@ -348,7 +348,7 @@ class Gallery:
     def audit(self) -> list[tuple[str, str, dict[str, Any]]]:
         """List what was removed or moved, oldest first: when (UTC), what was done, to what.
 
-        Pictures are in no line.
+        Images are in no line.
         """
         with self._reading:
             return self._reader.read_audit()
@@ -399,10 +399,10 @@ class Gallery:
                     hits=hits, selected_patches=query.selected_patches, embedding=query.embedding
                 )
 
-    def picture(self, key: int, modality: str) -> StoredImage | None:
+    def image(self, key: int, modality: str) -> StoredImage | None:
         """Load what is kept of one image of an item; `key`: of a hit."""
         with self._reading:
-            return self._reader.picture(key, modality)
+            return self._reader.image(key, modality)
 
     def ids(self) -> set[str]:
         """Every item's id."""
@@ -410,7 +410,7 @@ class Gallery:
             return self._reader.load_ids()
 
     def digests(self) -> dict[str, str]:
-        """The digest of every item's pictures, and the item's id: to know exact duplicates."""
+        """The digest of every item's images, and the item's id: to know exact duplicates."""
         with self._reading:
             return self._reader.digests()
 

@@ -75,9 +75,9 @@ def with_contents(sample: Sample) -> Sample:
     """
     contents: dict[str, Any] = {}
     for modality in sample.present:
-        picture = sample.image(modality)
-        if isinstance(picture, str | os.PathLike):
-            contents[modality] = read_image_file(picture, describe_field(modality, picture))
+        image_input = sample.image(modality)
+        if isinstance(image_input, str | os.PathLike):
+            contents[modality] = read_image_file(image_input, describe_field(modality, image_input))
     return replace(sample, **contents)
 
 
@@ -95,7 +95,7 @@ def make_stored_images(sample: Sample, keep: bool) -> Sequence[StoredImage]:
 
 
 def digest(sample: Sample) -> str:
-    """SHA-256 over a sample's pictures as they were given: equal for exact duplicates, id and
+    """SHA-256 over a sample's images as they were given: equal for exact duplicates, id and
     camera aside.
 
     Raises ImageError where a file cannot be read.
@@ -104,9 +104,9 @@ def digest(sample: Sample) -> str:
         return sample.content_digest
     total = hashlib.sha256()
     for modality in sample.present:
-        picture = sample.image(modality)
-        assert picture is not None
-        data = _bytes(picture)
+        image_input = sample.image(modality)
+        assert image_input is not None
+        data = _bytes(image_input)
         total.update(f"{modality} {len(data)} ".encode())
         total.update(data)
     return total.hexdigest()
@@ -120,7 +120,7 @@ def references(sample: Sample) -> Sequence[StoredImage]:
 def thumbnail(image: Image.Image) -> bytes:
     """A JPEG of at most 256 pixels a side.
 
-    Made for speed: a picture much larger is averaged over whole pixels, which leaves 192 to 256 on
+    Made for speed: an image much larger is averaged over whole pixels, which leaves 192 to 256 on
     the longer side.
     """
     side = max(image.size)
@@ -138,30 +138,30 @@ def _store_image(
     modality: Modality, sample: Sample, held: Sample, keep: bool, size: Size | None = None
 ) -> tuple[StoredImage, Pixels | None]:
     """An image as the store takes it, and its pixels in a size, if one is given."""
-    given, picture = sample.image(modality), held.image(modality)
+    given, image_input = sample.image(modality), held.image(modality)
     assert given is not None
-    assert picture is not None
-    with open_decoded(picture, describe_field(modality, given)) as image:
-        data = _encode(picture, image) if keep else None
+    assert image_input is not None
+    with open_decoded(image_input, describe_field(modality, given)) as image:
+        data = _encode(image_input, image) if keep else None
         stored = replace(_reference(modality, given), thumbnail=thumbnail(image), data=data)
         return stored, None if size is None else pixels(image, size)
 
 
-def _reference(modality: Modality, picture: ImageInput | None) -> StoredImage:
-    path = os.path.abspath(picture) if isinstance(picture, str | os.PathLike) else None
+def _reference(modality: Modality, image_input: ImageInput | None) -> StoredImage:
+    path = os.path.abspath(image_input) if isinstance(image_input, str | os.PathLike) else None
     return StoredImage(modality, b"", path)
 
 
-def _encode(picture: ImageInput, image: Image.Image) -> bytes:
-    if isinstance(picture, bytes):
-        return picture
+def _encode(image_input: ImageInput, image: Image.Image) -> bytes:
+    if isinstance(image_input, bytes):
+        return image_input
     out = io.BytesIO()
     image.save(out, "PNG")
     return out.getvalue()
 
 
-def _bytes(picture: ImageInput) -> bytes:
-    if isinstance(picture, bytes | str | os.PathLike):
-        return read_image_file(picture)
-    array = np.asarray(picture)
+def _bytes(image_input: ImageInput) -> bytes:
+    if isinstance(image_input, bytes | str | os.PathLike):
+        return read_image_file(image_input)
+    array = np.asarray(image_input)
     return f"{array.dtype}{array.shape}".encode() + array.tobytes()

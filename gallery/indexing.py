@@ -1,4 +1,4 @@
-"""Filling a gallery from a SOURCE in batches: pictures are decoded ahead of the network, each batch
+"""Filling a gallery from a SOURCE in batches: images are decoded ahead of the network, each batch
 is durable in one step, rejected entries are listed in a report.
 """
 
@@ -31,7 +31,7 @@ from trireid.samples.source import Entry, Source, read_samples
 
 BATCH: Final = 32
 #: How many samples are decoded ahead of the network: enough for the next batch, and one more for
-#: when pictures differ in size.
+#: when images differ in size.
 AHEAD: Final = 2 * BATCH
 #: How many entries are written at once, most of which the gallery knows.
 MOST: Final = 8 * BATCH
@@ -295,8 +295,8 @@ def _join(batch: Sequence[_Numbered]) -> tuple[Images, Cameras, Present]:
 
 
 def _raise_if_no_items(error: TrireidError) -> None:
-    """Raise an error that concerns no single item: the disk is full, another process holds the store, or moves
-    it to another network.
+    """Raise an error that concerns no single item: the disk is full, another process holds the
+    store, or moves it to another network.
     """
     if isinstance(error, StoreError):
         raise error

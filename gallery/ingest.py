@@ -57,7 +57,7 @@ class Ingest:
         )
 
     def __call__(self, entry: Entry) -> Prepared:
-        """Read, recognise and decode an entry's pictures; whatever is wrong with them is told as
+        """Read, recognise and decode an entry's images; whatever is wrong with them is told as
         its error.
         """
         if entry.sample is None:

@@ -14,7 +14,7 @@ from trireid.samples.metadata import ItemMetadata
 
 @dataclass(frozen=True)
 class StoredImage:
-    """A picture of an item:
+    """An image of an item:
 
     `path` of its file or `data`, its bytes, where kept, and a small JPEG to show.
     """
@@ -27,17 +27,17 @@ class StoredImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Item(ItemMetadata):
-    """A sample as it is stored. `embedding` float32 [D]; `digest`: of its pictures."""
+    """A sample as it is stored. `embedding` float32 [D]; `digest`: of its images."""
 
     id: str
     embedding: NDArray[np.float32]
     digest: str
-    pictures: Sequence[StoredImage] = ()
+    images: Sequence[StoredImage] = ()
 
 
 def count_bytes(item: Item) -> int:
-    """How many bytes an item's pictures take in a store."""
-    return sum(len(picture.thumbnail) + len(picture.data or b"") for picture in item.pictures)
+    """How many bytes an item's images take in a store."""
+    return sum(len(image.thumbnail) + len(image.data or b"") for image in item.images)
 
 
 @dataclass(frozen=True, kw_only=True)

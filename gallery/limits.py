@@ -42,7 +42,8 @@ def check_limits(given: Sample | Item) -> None:
     instant = parse_instant(given.time)
     if instant is not None and instant > time.time() + MAX_AHEAD:
         raise GalleryValueError(
-            f"time: {given.time} is more than a day ahead of this machine's clock; correct it, or leave it out",
+            f"time: {given.time} is more than a day ahead of this machine's clock; correct it, or"
+            " leave it out",
             "time",
         )
 

@@ -130,34 +130,34 @@ class Merger:
         return Merged(outcome, item.id)
 
     def _update(self, held: _HeldItem, item: Item) -> Merged:
-        """Replace an item by itself with other facts: its pictures, and its age, stay."""
+        """Replace an item by itself with other facts: its images, and its age, stay."""
         key = held.known.key
         embedding = (
             item.embedding
             if item.embedding.size
             else self._store.embeddings([key], self._generation)[key]
         )
-        pictures, added = (
-            _with_paths(self._store.pictures(key), item.pictures),
+        images, added = (
+            _with_paths(self._store.images(key), item.images),
             self._store.read_added_at(key),
         )
         self._store.remove_keys([key])
-        self._store.add([replace(item, embedding=embedding, pictures=pictures)], self._generation)
+        self._store.add([replace(item, embedding=embedding, images=images)], self._generation)
         self._store.run("UPDATE items SET added = ? WHERE id = ?", [added, item.id])
         self._new.add(item.id)
         return Merged("updated", item.id)
 
     def _with_embedding(self, item: Item) -> Item | None:
-        """The item with the embedding and the pictures of another one with the same images."""
+        """The item with the embedding and the images of another one with the same images."""
         camera = "AND camera IS ?" if self._has_cameras else ""
         values = [item.digest, item.camera] if self._has_cameras else [item.digest]
         rows = self._store.run(f"SELECT key FROM items WHERE digest = ? {camera} LIMIT 1", values)
         if not rows:
             return None
         key = rows[0][0]
-        pictures = _with_paths(self._store.pictures(key), item.pictures)
+        images = _with_paths(self._store.images(key), item.images)
         return replace(
-            item, embedding=self._store.embeddings([key], self._generation)[key], pictures=pictures
+            item, embedding=self._store.embeddings([key], self._generation)[key], images=images
         )
 
 
@@ -239,6 +239,6 @@ def _as_stored(attributes: Mapping[str, Any]) -> Any:
 
 
 def _with_paths(old: Sequence[StoredImage], new: Sequence[StoredImage]) -> list[StoredImage]:
-    """The pictures of an item, at the paths where they are now."""
-    paths = {picture.modality: picture.path for picture in new if picture.path is not None}
-    return [replace(picture, path=paths.get(picture.modality, picture.path)) for picture in old]
+    """The images of an item, at the paths where they are now."""
+    paths = {image.modality: image.path for image in new if image.path is not None}
+    return [replace(image, path=paths.get(image.modality, image.path)) for image in old]

@@ -113,7 +113,8 @@ def update_settings(folder: Path, given: Mapping[str, str | None]) -> dict[str, 
         parse_settings({**meta, **changed})
         if "thermal" in changed and store.run("SELECT 1 FROM items LIMIT 1"):
             raise GalleryError(
-                f"{folder}: thermal: its items were read by {meta.get('thermal', 'auto')}, so that they and queries would not"
+                f"{folder}: thermal: its items were read by {meta.get('thermal', 'auto')}, so that"
+                " they and queries would not"
                 f" be alike by {changed['thermal']}; index into a new gallery",
                 "thermal",
             )
@@ -137,7 +138,8 @@ def check_network(folder: Path, meta: Mapping[str, str], embedder: Embedder) -> 
     card = embedder.card
     if meta["fingerprint"] != card.fingerprint:
         raise GalleryError(
-            f"{folder}: was filled by network {meta['model']} ({meta['fingerprint'][:12]}), not by {card.name}"
+            f"{folder}: was filled by network {meta['model']} ({meta['fingerprint'][:12]}), not by"
+            f" {card.name}"
             f" ({card.fingerprint[:12]}); open it with its own, or fill another gallery",
             str(folder),
         )

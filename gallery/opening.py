@@ -97,6 +97,7 @@ def _mode(file: Path) -> str:
         return "ro&immutable=1"
     if not shared.exists():
         raise ReadOnlyError(
-            f"{log.name} holds changes that a read-only copy cannot take in; open it where it can be written"
+            f"{log.name} holds changes that a read-only copy cannot take in; open it where it can"
+            " be written"
         )
     return "ro"

@@ -75,18 +75,18 @@ def _describe(store: Store, known: ItemRecord) -> dict[str, Any]:
         "added": None
         if added <= 0
         else datetime.fromtimestamp(added, UTC).isoformat(timespec="seconds"),
-        "images": {picture.modality: _image(picture) for picture in store.pictures(known.key)},
+        "images": {image.modality: _image(image) for image in store.images(known.key)},
     }
 
 
-def _image(picture: StoredImage) -> dict[str, Any]:
-    there = picture.path is not None and is_regular(picture.path)
-    size = Path(str(picture.path)).stat().st_size if there else None
+def _image(image: StoredImage) -> dict[str, Any]:
+    there = image.path is not None and is_regular(image.path)
+    size = Path(str(image.path)).stat().st_size if there else None
     return {
-        "path": picture.path,
-        "is_kept": picture.data is not None,
-        "bytes": size if picture.data is None else len(picture.data),
-        "thumbnail_bytes": len(picture.thumbnail),
+        "path": image.path,
+        "is_kept": image.data is not None,
+        "bytes": size if image.data is None else len(image.data),
+        "thumbnail_bytes": len(image.thumbnail),
     }
 
 

@@ -2,8 +2,8 @@
 goes on being searched.
 
 The new embeddings fill a second table, in batches that survive an interruption; items that are
-enrolled while it runs are embedded, too. When nothing is left, one transaction makes the second table the
-gallery's, and every process that has the gallery open changes over at its next search.
+enrolled while it runs are embedded, too. When nothing is left, one transaction makes the second
+table the gallery's, and every process that has the gallery open changes over at its next search.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Row = tuple[int, NDArray[np.float32]]
 @dataclass
 class ReembedReport:
     """`moved`: items with an embedding by the new network; `lost`: (id, why) of those without
-    pictures that can be read; `erasure_pending`: the old embeddings are still in a file, until a
+    images that can be read; `erasure_pending`: the old embeddings are still in a file, until a
     process that has the gallery open has cleared it.
     """
 
@@ -51,8 +51,8 @@ def reembed(folder: Path, embedder: Embedder, *, drop_lost: bool = False) -> Ree
     """Move a gallery to the network of `embedder`, with a progress bar; may be interrupted, and
     goes on where it was.
 
-    Pictures come from the files that were enrolled, or from inside the gallery where they were
-    kept. Items whose pictures cannot be read any more keep the gallery where it is, and a
+    Images come from the files that were enrolled, or from inside the gallery where they were
+    kept. Items whose images cannot be read any more keep the gallery where it is, and a
     GalleryError names them, unless `drop_lost` has them removed.
     """
     store = Store(folder)
@@ -114,12 +114,13 @@ class _Move:
     def _list_waiting(self, lost: Lost) -> list[Waiting]:
         """Key, id and camera of the items without an embedding by the new network."""
         rows = self.store.run(
-            f"SELECT key, id, camera FROM items WHERE key NOT IN (SELECT key FROM vectors_{self.next}) ORDER BY key"
+            "SELECT key, id, camera FROM items WHERE key NOT IN (SELECT key FROM"
+            f" vectors_{self.next}) ORDER BY key"
         )
         return [row for row in rows if row[0] not in lost]
 
     def _embed(self, items: Sequence[Waiting], lost: Lost) -> list[Row]:
-        """The keys with their new embeddings; an item whose pictures cannot be read is lost, not
+        """The keys with their new embeddings; an item whose images cannot be read is lost, not
         its batch.
         """
         if not items:
@@ -136,14 +137,14 @@ class _Move:
         return [(key, embedding) for (key, _, _), embedding in zip(items, embeddings, strict=True)]
 
     def _sample(self, key: int, id_: str, camera: int | None) -> Sample:
-        pictures: dict[str, Any] = {}
-        for picture in self.store.pictures(key):
-            pictures[picture.modality] = picture.data if picture.data is not None else picture.path
-        if not pictures or None in pictures.values():
+        images: dict[str, Any] = {}
+        for image in self.store.images(key):
+            images[image.modality] = image.data if image.data is not None else image.path
+        if not images or None in images.values():
             raise GalleryError(
-                f"{id_}: its pictures are neither kept in the gallery nor in files", id_
+                f"{id_}: its images are neither kept in the gallery nor in files", id_
             )
-        return Sample(id=id_, camera=camera, **pictures)
+        return Sample(id=id_, camera=camera, **images)
 
     def _put(self, rows: Sequence[Row]) -> None:
         statement = (
@@ -158,9 +159,10 @@ class _Move:
         if lost and not self.drop_lost:
             shown = "; ".join(why for _, why in list(lost.values())[:_SHOWN])
             raise GalleryError(
-                f"{self.store.folder}: stays with {self.meta['model']}: the pictures of {len(lost)} items cannot be read"
+                f"{self.store.folder}: stays with {self.meta['model']}: the images of {len(lost)}"
+                " items cannot be read"
                 f" ({shown}); bring them back, or have these items removed (--drop-lost)",
-                "pictures",
+                "images",
             )
         self.store.remove_keys(list(lost))
         self.report.lost = list(lost.values())

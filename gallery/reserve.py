@@ -46,8 +46,8 @@ def keep_reserve(folder: Path, size: int = SIZE) -> bool:
 
 
 def require_reserve(folder: Path, size: int) -> None:
-    """Raise GalleryError where the disk has not enough space for the reserve: adding would take what
-    removals need.
+    """Raise GalleryError where the disk has not enough space for the reserve: adding would take
+    what removals need.
     """
     if not keep_reserve(folder, max(SIZE, size)):
         raise disk_full(folder)
@@ -79,7 +79,8 @@ def release_reserve(folder: Path) -> None:
 def disk_full(folder: Path) -> DiskFullError:
     """The error for a disk that has no space for what is to be written."""
     return DiskFullError(
-        f"{folder}: the disk is full; remove items and `trireid gallery compact`, or free space on it",
+        f"{folder}: the disk is full; remove items and `trireid gallery compact`, or free space on"
+        " it",
         str(folder),
     )
 

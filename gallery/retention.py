@@ -84,14 +84,17 @@ def check_share(store: Store, condition: Condition) -> None:
     """
     where, values = condition
     going, total, newest = store.run(
-        f"SELECT coalesce(sum(CASE WHEN {where} THEN 1 ELSE 0 END), 0), count(*), max(added) FROM items",
+        f"SELECT coalesce(sum(CASE WHEN {where} THEN 1 ELSE 0 END), 0), count(*), max(added) FROM"
+        " items",
         values,
     )[0]
     if 2 * going <= total:
         return
     raise RetentionError(
-        f"{store.folder}: {going} of {total} items have reached their age by this machine's clock ({_text(time.time())}; the"
-        f" newest item was added {_text(newest)}): more than half of a gallery goes only with --force",
+        f"{store.folder}: {going} of {total} items have reached their age by this machine's clock"
+        f" ({_text(time.time())}; the"
+        f" newest item was added {_text(newest)}): more than half of a gallery goes only with"
+        " --force",
         "force",
     )
 

@@ -78,7 +78,8 @@ def _check_objects(found: list[Object], version: str, generation: int | None) ->
 
 def _objects(database: sqlite3.Connection) -> list[Object]:
     rows = database.execute(
-        "SELECT type, name, tbl_name, CASE WHEN length(sql) > ? THEN '' ELSE sql END FROM sqlite_schema LIMIT ?",
+        "SELECT type, name, tbl_name, CASE WHEN length(sql) > ? THEN '' ELSE sql END FROM"
+        " sqlite_schema LIMIT ?",
         [_MOST_SQL, _MOST_OBJECTS + 1],
     ).fetchall()
     if len(rows) > _MOST_OBJECTS:

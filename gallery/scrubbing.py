@@ -92,7 +92,9 @@ def _layout(head: bytes) -> tuple[int, int, bool]:
 
 
 def _offsets(descriptor: int, size: int) -> range:
-    """Find the starts of the file's segments; none of a file so large that its pages cannot be told apart."""
+    """Find the starts of the file's segments; none of a file so large that its pages cannot be told
+    apart.
+    """
     end = os.fstat(descriptor).st_size
     return range(0, end if end // size < _MOST_PAGES else 0, _SEGMENT // size * size)
 

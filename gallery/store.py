@@ -303,19 +303,17 @@ class Store:
         return set(ids)
 
     def digests(self) -> dict[str, str]:
-        """The pictures' digest of every item, and the item's id."""
+        """The images' digest of every item, and the item's id."""
         rows = self.run(f"SELECT {limit_length('digest')}, {limit_length('id')} FROM items")
         check_texts(self.folder, (value for row in rows for value in row), "an item's id or digest")
         return dict(rows)
 
-    def picture(self, key: int, modality: str) -> StoredImage | None:
-        """One picture of an item."""
-        return next(
-            (picture for picture in self.pictures(key) if picture.modality == modality), None
-        )
+    def image(self, key: int, modality: str) -> StoredImage | None:
+        """One image of an item."""
+        return next((image for image in self.images(key) if image.modality == modality), None)
 
-    def pictures(self, key: int) -> list[StoredImage]:
-        """Every picture of an item."""
+    def images(self, key: int) -> list[StoredImage]:
+        """Every image of an item."""
         return check_images(
             self.folder, key, self.run(f"SELECT {IMAGES} FROM pictures WHERE key = ? {_FEW}", [key])
         )
@@ -392,8 +390,8 @@ class Store:
         return check_keys(self.folder, [key for (key,) in rows], self.position().key)
 
     def load_added(self, since: LogPosition, dimension: int) -> Iterator[Added]:
-        """Iterate over what was added after a position and is still there, in blocks, so that memory stays
-        bounded.
+        """Iterate over what was added after a position and is still there, in blocks, so that
+        memory stays bounded.
         """
         query = (
             f"SELECT items.key, {limit_length('embedding', 4 * dimension)}, present"
@@ -414,8 +412,8 @@ class Store:
             return cursor.fetchmany(_BLOCK)
 
     def forget_removals(self) -> None:
-        """Forget which keys were removed, within a transaction: a reader that has not seen it yet reads
-        everything again.
+        """Forget which keys were removed, within a transaction: a reader that has not seen it yet
+        reads everything again.
         """
         self._db.execute(
             "INSERT OR REPLACE INTO meta VALUES ('forgotten', ?)", [str(self.position().removal)]
@@ -463,7 +461,7 @@ class Store:
         return dict(self._db.execute("SELECT name, value FROM meta"))
 
     def _insert(self, item: Item, generation: int) -> None:
-        present = make_mask(picture.modality for picture in item.pictures)
+        present = make_mask(image.modality for image in item.images)
         values = {
             **{name: getattr(item, name) for name in (*COLUMNS, "digest")},
             "attributes": attributes_text(item.attributes),
@@ -482,7 +480,7 @@ class Store:
         )
         self._db.executemany(
             "INSERT INTO pictures VALUES (?, ?, ?, ?, ?)",
-            [(cursor.lastrowid, p.modality, p.path, p.data, p.thumbnail) for p in item.pictures],
+            [(cursor.lastrowid, p.modality, p.path, p.data, p.thumbnail) for p in item.images],
         )
 
     def remove_keys(self, keys: Sequence[int]) -> None:
@@ -508,7 +506,8 @@ def report_errors(folder: Path) -> Iterator[None]:
             raise read_only_error(folder) from error
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
             raise GalleryLockedError(
-                f"{folder}: another process has been writing for over {BUSY_SECONDS:.0f} s; try again",
+                f"{folder}: another process has been writing for over {BUSY_SECONDS:.0f} s; try"
+                " again",
                 str(folder),
             ) from error
         if isinstance(error, sqlite3.OperationalError):
@@ -521,7 +520,8 @@ def report_errors(folder: Path) -> Iterator[None]:
 def read_only_error(folder: Path, what: str = "it") -> GalleryReadOnlyError:
     """Make the error for a change to a gallery that may be read only."""
     return GalleryReadOnlyError(
-        f"{folder}: {what} is read-only; give its folder and files rights to be written, or copy it to where it can be",
+        f"{folder}: {what} is read-only; give its folder and files rights to be written, or copy"
+        " it to where it can be",
         str(folder),
     )
 

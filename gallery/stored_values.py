@@ -57,7 +57,8 @@ def limit_length(column: str, most: int = MOST_TEXT, instead: str = "x''") -> st
 def make_damage_error(folder: Path, what: str) -> GalleryError:
     """Make the error for a store that holds what no store can."""
     return StoreError(
-        f"{folder}: its store is damaged, or was not written by trireid: {what}; `trireid gallery check` says what can be read",
+        f"{folder}: its store is damaged, or was not written by trireid: {what}; `trireid gallery"
+        " check` says what can be read",
         str(folder),
     )
 

@@ -151,7 +151,7 @@ class GalleryService:
 
     def read_thumbnail(self, name: str, key: int, modality: str) -> bytes | None:
         """A small JPEG of one image of an item, or None."""
-        image = self.get_gallery(name).picture(key, modality)
+        image = self.get_gallery(name).image(key, modality)
         return image.thumbnail if image else None
 
     def get_gallery(self, name: str | None) -> Gallery:

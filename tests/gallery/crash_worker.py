@@ -31,7 +31,7 @@ from trireid.gallery.items import Item, ItemRecord, StoredImage
 from trireid.inference import Card, Embedder, Segment
 
 DIMENSION = 12
-State = dict[str, tuple[str, str]]  # id -> identity, and the mark that its pictures carry
+State = dict[str, tuple[str, str]]  # id -> identity, and the mark that its images carry
 #: How a mark looks in a file.
 MARK = re.compile(rb"<([\w-]+@[\w-]+)>")
 
@@ -79,10 +79,10 @@ def embedding(id_: str) -> NDArray[np.float32]:
 def item(
     id_: str, identity: str, present: tuple[str, ...] = ("rgb", "nir", "tir"), mark: str = ""
 ) -> Item:
-    """An item with pictures that say whose they are, and carry a mark."""
-    content = f"picture of {identity}" + (f" <{mark}>" if mark else "")
-    pictures = [StoredImage(name, content.encode()) for name in present]  # type: ignore[arg-type]
-    return Item(id=id_, embedding=embedding(id_), digest=id_, identity=identity, pictures=pictures)
+    """An item with images that say whose they are, and carry a mark."""
+    content = f"image of {identity}" + (f" <{mark}>" if mark else "")
+    images = [StoredImage(name, content.encode()) for name in present]  # type: ignore[arg-type]
+    return Item(id=id_, embedding=embedding(id_), digest=id_, identity=identity, images=images)
 
 
 def nearest(gallery: Gallery, id_: str, k: int = 1) -> list[tuple[float, ItemRecord]]:

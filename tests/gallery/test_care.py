@@ -35,7 +35,7 @@ from trireid.samples.sources import open_source
 
 @pytest.fixture
 def folder(tmp_path: Path, embedder: Embedder) -> Path:
-    """A gallery with pictures of its own, one in a file, and one that is nowhere any more."""
+    """A gallery with images of its own, one in a file, and one that is nowhere any more."""
     path = tmp_path / "people.gallery"
     (tmp_path / "file.png").write_bytes(encode_image(90))
     with Gallery.open(path, embedder) as gallery:
@@ -88,13 +88,13 @@ def test_a_gallery_moves_to_another_network(
     assert not check(folder).errors
 
 
-def test_items_without_pictures_keep_the_gallery_where_it_is(
+def test_items_without_images_keep_the_gallery_where_it_is(
     folder: Path, tmp_path: Path, successor: Embedder
 ) -> None:
     (tmp_path / "file.png").unlink()
     with pytest.raises(
         GalleryError,
-        match=r"stays with tiny: the pictures of 1 items cannot be read .*file\.png.*--drop-lost",
+        match=r"stays with tiny: the images of 1 items cannot be read .*file\.png.*--drop-lost",
     ):
         reembed(folder, successor)
     with Gallery.open(folder) as gallery:
@@ -284,7 +284,8 @@ def test_a_store_of_version_1_becomes_one_of_this_version(tmp_path: Path) -> Non
     for n in range(5):
         values = [f"i{n}", "p", "2026-05-01T10:00:00Z", embedding(f"i{n}").tobytes()]
         database.execute(
-            "INSERT INTO items (id, identity, time, attributes, digest, embedding) VALUES (?, ?, ?, '{}', 'd', ?)",
+            "INSERT INTO items (id, identity, time, attributes, digest, embedding) VALUES (?, ?,"
+            " ?, '{}', 'd', ?)",
             values,
         )
         database.execute("INSERT INTO pictures VALUES (?, 'rgb', NULL, NULL, x'00')", [n + 1])

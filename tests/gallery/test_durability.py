@@ -120,7 +120,7 @@ def test_killed_at_any_point_of_an_erasure_the_next_opening_finishes_it(
 ) -> None:
     folder = tmp_path / "people.gallery"
     wanted = [
-        b"picture of person 1",
+        b"image of person 1",
         *(embedding(f"i{n}").tobytes() for n in range(40) if n % 4 == 1),
     ]
     filled(folder).close()
@@ -205,7 +205,7 @@ def test_what_is_erased_stays_in_no_file(tmp_path: Path) -> None:
         assert gallery.remove(identity="person 1") == 10
         for content in contents(folder):
             assert not any(vector in content for vector in wanted)
-            assert b"picture of person 1" not in content
+            assert b"image of person 1" not in content
         (line,) = gallery.audit()
         assert line[1:] == (
             "remove",
@@ -234,7 +234,7 @@ def test_what_is_erased_leaves_no_trace_beside_killed_and_searching_processes(
     """
     folder, over, faults = tmp_path / "a.gallery", threading.Event(), list[str]()
     wanted = [
-        b"picture of person 1",
+        b"image of person 1",
         *(embedding(f"i{n}").tobytes() for n in range(40) if n % 4 == 1),
     ]
     with filled(folder) as gallery, Gallery.open(folder, NoNetwork()) as other:

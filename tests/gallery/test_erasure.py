@@ -30,7 +30,7 @@ from trireid.gallery.scrubbing import scrub
 from trireid.gallery.stats import stats
 from trireid.gallery.store import FILE
 
-GONE = [b"picture of person 1", *(embedding(f"i{n}").tobytes() for n in range(40) if n % 4 == 1)]
+GONE = [b"image of person 1", *(embedding(f"i{n}").tobytes() for n in range(40) if n % 4 == 1)]
 READER = """
 import sqlite3, sys
 database = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -102,7 +102,7 @@ def test_what_is_replaced_is_erased_as_what_is_removed(tmp_path: Path) -> None:
             [item(f"i{n}", "person 5", mark=f"i{n}@again") for n in range(40) if n % 4 == 1]
         )
         wait_until_erased(gallery)
-        assert not any(b"picture of person 1" in content for content in contents(folder))
+        assert not any(b"image of person 1" in content for content in contents(folder))
         with reader(folder):
             gallery.add_items([item("i5", "person 5")])
             assert gallery.erasure_pending

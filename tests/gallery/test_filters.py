@@ -161,7 +161,8 @@ def test_fields_are_compared_as_what_they_are(filled: Gallery, where: dict[str, 
         ({"coat color": "x"}, "did you mean coat colour?; fields"),
         (
             {"zzz": 1},
-            "fields: id, identity, camera, scene, time, kind, purpose, expires; attributes: a, coat colour",
+            "fields: id, identity, camera, scene, time, kind, purpose, expires; attributes: a,"
+            " coat colour",
         ),
         ({"zzz": None}, "where.zzz: no item has"),
         ({"zzz": {"gte": 1}, "camera": 3}, "where.zzz: no item has"),

@@ -135,9 +135,9 @@ def test_samples_without_an_id_get_one_each(gallery: Gallery) -> None:
     assert len(set(given)) == len(gallery) == 2
 
 
-def test_a_bad_picture_adds_nothing_of_its_batch(gallery: Gallery) -> None:
+def test_a_bad_image_adds_nothing_of_its_batch(gallery: Gallery) -> None:
     with pytest.raises(ImageError, match="nir"):
-        gallery.add([make_sample(1), Sample(nir=b"no picture")])
+        gallery.add([make_sample(1), Sample(nir=b"no image")])
     assert len(gallery) == 0
 
 
@@ -427,7 +427,7 @@ def test_any_order_of_changes_leaves_what_a_dictionary_would(
     gallery.close()
 
 
-def test_indexing_sets_bad_pictures_aside_and_knows_duplicates(
+def test_indexing_sets_bad_images_aside_and_knows_duplicates(
     tmp_path: Path, gallery: Gallery
 ) -> None:
     for i in range(40):
@@ -473,7 +473,7 @@ def test_an_id_that_comes_again_replaces_and_is_counted(tmp_path: Path, gallery:
     assert (report.added, report.replaced, len(gallery)) == (1, 1, 1)
 
 
-def test_the_twin_of_a_bad_picture_is_bad(tmp_path: Path, gallery: Gallery) -> None:
+def test_the_twin_of_a_bad_image_is_bad(tmp_path: Path, gallery: Gallery) -> None:
     (tmp_path / "bad.png").write_bytes(b"bad")
     (tmp_path / "m.csv").write_text("rgb,id\nbad.png,x\nbad.png,y\n")
     report = index_source(open_source(str(tmp_path / "m.csv")), gallery)
@@ -494,20 +494,20 @@ def test_a_store_that_fails_stops_the_run(
         index_source(open_source(str(tmp_path / "m.csv")), gallery)
 
 
-def test_pictures_are_kept_by_reference_or_inside(tmp_path: Path, gallery: Gallery) -> None:
+def test_images_are_kept_by_reference_or_inside(tmp_path: Path, gallery: Gallery) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(encode_image(1))
     gallery.add([Sample(id="file", rgb=path)])
     gallery.add([Sample(id="sent", tir=encode_image(2))], keep=True)
     hits = {hit.id: hit for hit in gallery.search(make_sample(0), k=10)}
     keys = {name: hit.key for name, hit in hits.items()}
-    referred, kept = gallery.picture(keys["file"], "rgb"), gallery.picture(keys["sent"], "tir")
+    referred, kept = gallery.image(keys["file"], "rgb"), gallery.image(keys["sent"], "tir")
     assert referred is not None
     assert (referred.path, referred.data) == (str(path), None)
     assert kept is not None
     assert kept.data == encode_image(2)
     assert kept.thumbnail[:2] == b"\xff\xd8"
-    assert gallery.picture(keys["sent"], "rgb") is None
+    assert gallery.image(keys["sent"], "rgb") is None
     assert (hits["file"].present, hits["sent"].present) == (("rgb",), ("tir",))
 
 

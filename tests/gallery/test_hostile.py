@@ -78,7 +78,8 @@ SCHEMAS = {
     "no embeddings": ["DROP TABLE vectors_1"],
     "an index of some rows alone": [
         "PRAGMA writable_schema = ON",
-        "UPDATE sqlite_schema SET sql = sql || printf('%.*c', 5000, ' ') || 'WHERE camera > 3' WHERE name = 'items_camera'",
+        "UPDATE sqlite_schema SET sql = sql || printf('%.*c', 5000, ' ') || 'WHERE camera > 3'"
+        " WHERE name = 'items_camera'",
     ],
     "meta as a view": [
         "ALTER TABLE meta RENAME TO other",
@@ -115,7 +116,8 @@ def test_a_constraint_in_a_tables_text_is_refused(folder: Path) -> None:
     change_schema(
         folder,
         "UPDATE sqlite_schema SET sql = replace(sql, 'attributes TEXT NOT NULL',"
-        " 'attributes TEXT NOT NULL CHECK (length(randomblob(100000000)) > 0)') WHERE name = 'items'",
+        " 'attributes TEXT NOT NULL CHECK (length(randomblob(100000000)) > 0)') WHERE name ="
+        " 'items'",
     )
     with pytest.raises(
         GalleryError, match="holds the table items, which is not as this trireid makes it"
@@ -324,7 +326,7 @@ def test_an_image_that_cannot_be_is_refused(folder: Path, row: tuple[object, ...
         Gallery.open(folder, NoNetwork()) as gallery,
         pytest.raises(GalleryError, match="item 2: "),
     ):
-        gallery.picture(2, "rgb")
+        gallery.image(2, "rgb")
     names = {path for path in folder.parent.parent.rglob("*") if path.is_file()}
     with pytest.raises(GalleryError, match="item 2: "):
         export(folder, folder.parent / "out")

@@ -132,7 +132,8 @@ def test_an_indexed_item_is_as_an_added_one(
     ]
     index_source(source_of(samples), gallery)
     query = (
-        "SELECT id, identity, camera, scene, time, kind, attributes, digest, modality, path, data, thumbnail"
+        "SELECT id, identity, camera, scene, time, kind, attributes, digest, modality, path, data,"
+        " thumbnail"
         " FROM items JOIN pictures USING (key) ORDER BY id, modality"
     )
     embeddings = "SELECT id, embedding FROM items JOIN vectors_1 USING (key) ORDER BY id"
@@ -178,7 +179,7 @@ def test_faults_are_told_in_the_order_of_the_source(gallery: Gallery, embedded: 
 def test_every_entry_is_accounted_for(
     tmp_path_factory: pytest.TempPathFactory, embedder: Embedder, drawn: list[tuple[int, str]]
 ) -> None:
-    """Against a model that goes one by one: a picture that is in is known; a bad one, or a refused
+    """Against a model that goes one by one: an image that is in is known; a bad one, or a refused
     sample, is rejected.
     """
     samples = [
@@ -229,7 +230,7 @@ def test_twins_side_by_side_are_embedded_once(gallery: Gallery, embedded: list[i
     assert max(embedded) <= BATCH
 
 
-def test_pictures_are_decoded_while_the_network_runs(
+def test_images_are_decoded_while_the_network_runs(
     gallery: Gallery, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # each batch's own, and the whole of the next

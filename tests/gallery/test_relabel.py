@@ -107,7 +107,7 @@ def test_two_ids_with_the_same_images_are_two_items(folder: Path, gallery: Galle
     assert labels(gallery) == {"i1": ("Ann", None, {}), "i2": ("Bob", None, {})}
     report = index_source(table(folder, text + "a.png,i3,Cy\n"), gallery)
     assert (counts(report), report.embedded) == ((1, 0, 0, 2, 0), 0)
-    assert gallery.picture(_key(gallery, "i3"), "rgb") is not None
+    assert gallery.image(_key(gallery, "i3"), "rgb") is not None
     score = {hit.id: hit.score for hit in gallery.search(Sample(rgb=encode_image(0)), k=9)}
     assert score["i3"] == score["i1"] == pytest.approx(1, abs=1e-5)
 
@@ -159,14 +159,12 @@ def test_what_a_source_does_not_tell_stays(folder: Path, gallery: Gallery) -> No
     assert labels(gallery) == {"a.png": (None, 1, {"size": 3})}
 
 
-def test_an_update_keeps_pictures_age_and_what_is_kept_inside(
-    folder: Path, gallery: Gallery
-) -> None:
+def test_an_update_keeps_images_age_and_what_is_kept_inside(folder: Path, gallery: Gallery) -> None:
     gallery.add([Sample(id="x", rgb=encode_image(0), identity="Ann")], keep=True)
     before = _row(gallery, "x")
     index_source(source_of([Sample(id="x", rgb=encode_image(0), identity="Anna")]), gallery)
     assert _row(gallery, "x") == before
-    kept = gallery.picture(_key(gallery, "x"), "rgb")
+    kept = gallery.image(_key(gallery, "x"), "rgb")
     assert kept is not None
     assert kept.data == encode_image(0)
     assert kept.thumbnail
@@ -288,8 +286,10 @@ def test_the_list_of_what_was_not_used_ends_the_command(
     told = capsys.readouterr()
     assert told.out.endswith("1 added, 0 known, 0 rejected; holds 1\n")
     assert told.err.splitlines()[-2:] == [
-        "not used: 1 hidden files and folders (._a.png): names that begin with a dot are passed over",
-        "not used: 1 .heic files (b.heic): this image format is not read; convert them to JPEG or PNG",
+        "not used: 1 hidden files and folders (._a.png): names that begin with a dot are passed"
+        " over",
+        "not used: 1 .heic files (b.heic): this image format is not read; convert them to JPEG or"
+        " PNG",
     ]
     assert "1 embedded" in told.err
 

@@ -52,14 +52,14 @@ def people(tmp_path: Path) -> Iterator[Gallery]:
 
 
 def stored(id_: str, present: tuple[str, ...] = MODALITIES, **known: Any) -> Item:
-    pictures = [StoredImage(name, b"small") for name in present]  # type: ignore[arg-type]
+    images = [StoredImage(name, b"small") for name in present]  # type: ignore[arg-type]
     vector = known.pop("vector", embedding(id_))
-    return Item(id=id_, embedding=vector, digest=id_, pictures=pictures, **known)
+    return Item(id=id_, embedding=vector, digest=id_, images=images, **known)
 
 
 def query(id_: str, present: tuple[str, ...] = MODALITIES, **known: Any) -> Sample:
-    pictures: dict[str, Any] = dict.fromkeys(present, encode_image(0))
-    return Sample(id=id_, **pictures, **known)
+    images: dict[str, Any] = dict.fromkeys(present, encode_image(0))
+    return Sample(id=id_, **images, **known)
 
 
 def cosine(one: NDArray[np.float32], other: NDArray[np.float32], modalities: set[str]) -> float:
@@ -133,7 +133,7 @@ def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(values / np.linalg.norm(values), np.float32)
 
 
-def test_several_pictures_of_one_query_are_averaged(people: Gallery) -> None:
+def test_several_images_of_one_query_are_averaged(people: Gallery) -> None:
     people.add_items(
         [stored(f"i{n}", vector=_unit(embedding(f"a{n}") + embedding(f"b{n}"))) for n in range(50)]
     )

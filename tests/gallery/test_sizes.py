@@ -112,8 +112,8 @@ def test_a_full_disk_is_507_and_names_no_folder_of_the_server() -> None:
 
 
 def large(numbers: Sequence[int]) -> list[Item]:
-    pictures = [StoredImage("rgb", b"x" * 40_000)]
-    return [replace(item(f"i{n}", f"person {n % 4}"), pictures=pictures) for n in numbers]
+    images = [StoredImage("rgb", b"x" * 40_000)]
+    return [replace(item(f"i{n}", f"person {n % 4}"), images=images) for n in numbers]
 
 
 def add_until_full(gallery: Gallery) -> int:

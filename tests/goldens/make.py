@@ -1,4 +1,4 @@
-"""Make the small goldens: random networks and pictures, in the layout of the research code's.
+"""Make the small goldens: random networks and images, in the layout of the research code's.
 
     python -m tests.goldens.make
 

@@ -100,7 +100,8 @@ class Page:
         """A screenshot, once the images in view are there."""
         self.until(
             "[...document.images].every((image) => image.naturalWidth || !image.checkVisibility()"
-            " || (({ top, bottom }) => top > innerHeight || bottom < 0)(image.getBoundingClientRect()))"
+            " || (({ top, bottom }) => top > innerHeight || bottom <"
+            " 0)(image.getBoundingClientRect()))"
         )
         path = self.folder / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

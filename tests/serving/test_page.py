@@ -110,7 +110,8 @@ def test_a_real_triplet_finds_hits_and_shows_their_images(page: Page) -> None:
     page.search()
     assert len(page.all(".card")) == 12
     page.until(
-        "[...document.querySelectorAll('.card .thumb img')].slice(0, 6).every((image) => image.naturalWidth > 0)"
+        "[...document.querySelectorAll('.card .thumb img')].slice(0, 6).every((image) =>"
+        " image.naturalWidth > 0)"
     )
 
 
@@ -135,7 +136,8 @@ def test_hits_say_all_that_is_known_of_them(
     assert re.fullmatch(r"1\.0000|0\.99\d\d", first[first.index("score") + 1])
     assert re.fullmatch(r"[<\d.]+ %", first[first.index("probability") + 1])
     shares = page.run(
-        "return [...document.querySelectorAll('.card .bar[data-meter=score] i')].map((bar) => bar.offsetWidth)"
+        "return [...document.querySelectorAll('.card .bar[data-meter=score] i')].map((bar) =>"
+        " bar.offsetWidth)"
     )
     assert len(shares) == 12
     assert shares[0] == max(shares) > min(shares)  # a cosine below zero has an empty bar
@@ -400,7 +402,8 @@ def test_a_slow_search_shows_its_progress_and_is_cancelled(
         for by_key in (False, True):
             page.by("go").click()
             page.until(
-                "/^Searching people, 0.[3-9] s/.test(document.getElementById('progress-text').textContent)"
+                "/^Searching people, 0.[3-9]"
+                " s/.test(document.getElementById('progress-text').textContent)"
             )
             assert page.by("progress").is_displayed()
             page.press(ESCAPE) if by_key else page.by("cancel").click()
@@ -442,7 +445,8 @@ def test_enrolled_then_found_then_removed_after_a_confirmation(
     assert page.focused == "remove-cancel"
     said = page.by("remove-what").text
     assert said.startswith(
-        "Item z/1 (identity Zoë <b>, camera 7, 2026-03-30 12:00 UTC) will be removed from people, with 3 im"
+        "Item z/1 (identity Zoë <b>, camera 7, 2026-03-30 12:00 UTC) will be removed from people,"
+        " with 3 im"
     )
     assert page.by("remove-go").text == "Remove 1 item"
     page.press(ENTER)  # the focus is on Keep
@@ -509,7 +513,8 @@ def test_the_overview_counts_what_is_there(page: Page, samples: list[Sample]) ->
     page.shoot("overview")
     page.run("gallery.value = 'nobody'; gallery.dispatchEvent(new Event('change'))")
     page.until(
-        "document.querySelector('.empty-gallery')?.textContent.startsWith('nobody holds nothing yet')"
+        "document.querySelector('.empty-gallery')?.textContent.startsWith('nobody holds nothing"
+        " yet')"
     )
     page.all('#views a[href="#search"]')[0].click()
     assert page.texts(".empty-title") == ["nobody is empty"]

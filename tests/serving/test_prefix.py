@@ -68,7 +68,8 @@ def test_a_prefix_that_is_not_a_path_is_refused(path: str, monkeypatch: pytest.M
 
 def test_a_server_without_a_folder_for_temporary_files_says_so_in_one_line() -> None:
     code = (
-        "import tempfile, sys, trireid.cli; tempfile._candidate_tempdir_list = lambda: ['/proc/none'];"
+        "import tempfile, sys, trireid.cli; tempfile._candidate_tempdir_list = lambda:"
+        " ['/proc/none'];"
         "sys.exit(trireid.cli.main(['serve']))"
     )
     done = subprocess.run(
