@@ -13,9 +13,9 @@ from typing import Any
 from PIL import Image
 
 from tests.serving.browser import chromium, need_browser
-from tests.serving.conftest import running
+from tests.serving.conftest import run_server
 from tests.serving.page import Page
-from tests.serving.page_gallery import drawn, fill, written
+from tests.serving.page_gallery import draw_samples, fill, write_images
 
 HERE = Path(__file__).parent
 SCREENS: dict[str, dict[str, Any]] = {
@@ -26,10 +26,12 @@ SCREENS: dict[str, dict[str, Any]] = {
 
 def shoot(folder: Path) -> None:
     """Take screenshots of a search, whose query is not in the gallery, on a desktop and a phone."""
-    query, *known = [sample for sample in drawn("person", 8, shots=2) if sample.tir is not None]
-    gallery, images = fill(folder / "people.gallery", known, "person"), written(query, folder)
+    query, *known = [
+        sample for sample in draw_samples("person", 8, shots=2) if sample.tir is not None
+    ]
+    gallery, images = fill(folder / "people.gallery", known, "person"), write_images(query, folder)
     with (
-        running((gallery,), folder / "log") as server,
+        run_server((gallery,), folder / "log") as server,
         chromium(*need_browser(), folder / "profile") as browser,
     ):
         for name, screen in SCREENS.items():

@@ -88,30 +88,30 @@ def whole_files() -> list[bytes]:
         (rgb.convert("I;16"), "PNG"),
         (rgb.convert("RGBA"), "WEBP"),
     ]
-    return [_saved(image, form) for image, form in made] + [
-        _saved(rgb, "TIFF", compression="tiff_lzw")
+    return [_save(image, form) for image, form in made] + [
+        _save(rgb, "TIFF", compression="tiff_lzw")
     ]
 
 
-def _saved(image: Image.Image, form: str, **options: Any) -> bytes:
+def _save(image: Image.Image, form: str, **options: Any) -> bytes:
     out = io.BytesIO()
     image.save(out, form, **options)
     return out.getvalue()
 
 
-def mutated(chance: random.Random, wholes: Sequence[bytes]) -> bytes:
+def mutate(chance: random.Random, wholes: Sequence[bytes]) -> bytes:
     """An image's file after one or two mutations."""
     data = chance.choice(wholes)
     if chance.random() < _WHOLE:
         return data
     for _ in range(chance.choice((1, 1, 2))):
-        data = chance.choice((_flipped, _cut, _spliced, _overwritten, _huge, _foreign_head))(
+        data = chance.choice((_flip, _cut, _splice, _overwritten, _huge, _replace_head))(
             chance, data
         )
     return data
 
 
-def _flipped(chance: random.Random, data: bytes) -> bytes:
+def _flip(chance: random.Random, data: bytes) -> bytes:
     bits = bytearray(data)
     reach = min(len(bits), chance.choice((64, len(bits)))) if bits else 0
     for _ in range(chance.randint(1, 24) if reach else 0):
@@ -123,7 +123,7 @@ def _cut(chance: random.Random, data: bytes) -> bytes:
     return data[: chance.randrange(len(data) + 1)]
 
 
-def _spliced(chance: random.Random, data: bytes) -> bytes:
+def _splice(chance: random.Random, data: bytes) -> bytes:
     """A part is doubled, or left out."""
     first, second = sorted(chance.randrange(len(data) + 1) for _ in range(2))
     return data[:second] + data[first:] if chance.random() < 0.5 else data[:first] + data[second:]
@@ -135,7 +135,7 @@ def _overwritten(chance: random.Random, data: bytes) -> bytes:
     return data[:start] + noise + data[start + len(noise) :]
 
 
-def _foreign_head(chance: random.Random, data: bytes) -> bytes:
+def _replace_head(chance: random.Random, data: bytes) -> bytes:
     """The first bytes of another format, or of one that is not read."""
     heads = (
         b"\x89PNG\r\n\x1a\n",
@@ -202,12 +202,12 @@ def with_mutated_images(number: int, wholes: Sequence[bytes]) -> Abuse:
     """A form that is in order but for its images."""
     chance = random.Random(f"images {number}")
     names = chance.sample(("rgb", "nir", "tir"), chance.randint(1, 3))
-    parts = [_part(name, mutated(chance, wholes), "x.png") for name in names]
+    parts = [_part(name, mutate(chance, wholes), "x.png") for name in names]
     path = chance.choice(("/search", "/embed", "/enroll"))
     return Abuse("POST", path, _form(BOUNDARY), b"".join(parts) + b"--" + BOUNDARY + b"--\r\n")
 
 
-def malformed(number: int, document: Mapping[str, Any], wholes: Sequence[bytes]) -> Abuse:
+def make_malformed(number: int, document: Mapping[str, Any], wholes: Sequence[bytes]) -> Abuse:
     """A request of one of the document's operations, with one thing or several out of joint."""
     chance = random.Random(f"malformed {number}")
     path, method, operation = chance.choice(
@@ -264,7 +264,7 @@ def _form_body(chance: random.Random, fields: Sequence[str], wholes: Sequence[by
             parts.append(
                 _part(
                     name,
-                    mutated(chance, wholes),
+                    mutate(chance, wholes),
                     chance.choice(("x.png", "", "\x00", "../x", "é" * 300)),
                 )
             )
@@ -278,8 +278,8 @@ def _broken(chance: random.Random, body: bytes) -> tuple[dict[str, str], bytes]:
     """The form itself out of joint, half of the time."""
     ways: tuple[Callable[[], tuple[dict[str, str], bytes]], ...] = (
         lambda: (_form(BOUNDARY), _cut(chance, body)),
-        lambda: (_form(BOUNDARY), _flipped(chance, body)),
-        lambda: (_form(BOUNDARY), _spliced(chance, body)),
+        lambda: (_form(BOUNDARY), _flip(chance, body)),
+        lambda: (_form(BOUNDARY), _splice(chance, body)),
         lambda: (_form(b"other"), body),
         lambda: ({"Content-Type": "multipart/form-data"}, body),
         lambda: (_odd_type(chance), body),
@@ -311,7 +311,7 @@ def _json_body(chance: random.Random, fields: Sequence[str]) -> bytes:
     names = chance.choices([*fields, "unknown", ""], k=chance.randint(0, 4))
     text = "{" + ", ".join(f'"{name}": {chance.choice(values)}' for name in names) + "}"
     body = chance.choice((text, text, text, _text(chance))).encode("utf-8", "surrogatepass")
-    return chance.choice((body, body, _flipped(chance, body), _cut(chance, body)))
+    return chance.choice((body, body, _flip(chance, body), _cut(chance, body)))
 
 
 def _odd_headers(chance: random.Random) -> dict[str, str]:

@@ -53,7 +53,7 @@ def chromium(browser: str, driver: str, profile: Path) -> Iterator[WebDriver]:
 
 
 def console(browser: WebDriver) -> list[str]:
-    """What the console said since it was last asked, warnings and errors alone."""
+    """The console since it was last asked, warnings and errors alone."""
     return [
         entry["message"]
         for entry in browser.get_log("browser")
@@ -61,7 +61,7 @@ def console(browser: WebDriver) -> list[str]:
     ]
 
 
-def requested(browser: WebDriver) -> list[str]:
+def list_requests(browser: WebDriver) -> list[str]:
     """The addresses that the page asked for since this was last asked."""
     events: list[dict[str, Any]] = [
         json.loads(entry["message"])["message"] for entry in browser.get_log("performance")

@@ -104,9 +104,9 @@ def server(
     served to this machine.
     """
     folder = tmp_path_factory.mktemp("served")
-    people, cars = filled(folder / "people.gallery", embedder), folder / "cars.gallery"
+    people, cars = fill_gallery(folder / "people.gallery", embedder), folder / "cars.gallery"
     Gallery.open(cars, load_artifact(other_artifact)).close()
-    with running((people, cars), folder / "log") as made:
+    with run_server((people, cars), folder / "log") as made:
         yield made
 
 
@@ -116,7 +116,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Ite
     body to arrive.
     """
     folder = tmp_path_factory.mktemp("guarded")
-    people, tokens = filled(folder / "people.gallery", embedder), folder / "tokens"
+    people, tokens = fill_gallery(folder / "people.gallery", embedder), folder / "tokens"
     tokens.write_text(
         "# who may what\n"
         + "".join(f"{name} {scopes} {token}\n" for name, (scopes, token) in TOKENS.items())
@@ -129,11 +129,11 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Ite
         "TRIREID_BODY_SECONDS": "2",
         "TRIREID_BODY_MIB": "2",
     }
-    with running((people,), folder / "log", environment) as made:
+    with run_server((people,), folder / "log", environment) as made:
         yield made
 
 
-def filled(folder: Path, embedder: Embedder) -> Path:
+def fill_gallery(folder: Path, embedder: Embedder) -> Path:
     """A gallery of 12 items `s0` to `s11` of 3 identities by 4 cameras."""
     with Gallery.open(folder, embedder) as gallery:
         gallery.add(
@@ -146,7 +146,7 @@ def filled(folder: Path, embedder: Embedder) -> Path:
 
 
 @contextmanager
-def running(
+def run_server(
     folders: tuple[Path, ...], log: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[Server]:
     """A server for as long as it is needed."""

@@ -1,4 +1,4 @@
-// What of the page is hard to see: texts of under 4.5 : 1 (3 : 1 where large), edges of controls of under 3 : 1 (WCAG 2.2, AA).
+// Parts of the page that are hard to see: texts of under 4.5 : 1 (3 : 1 where large), edges of controls of under 3 : 1 (WCAG 2.2, AA).
 const channel = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
 const luminance = ([r, g, b]) => 0.2126 * channel(r / 255) + 0.7152 * channel(g / 255) + 0.0722 * channel(b / 255);
 const parsed = (colour) => {

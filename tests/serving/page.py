@@ -44,7 +44,7 @@ class Page:
         return self
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """What a script in the page gives."""
+        """The result of a script in the page."""
         return self.browser.execute_script(script, *arguments)
 
     def until(self, condition: str) -> None:
@@ -64,7 +64,7 @@ class Page:
         return self.browser.find_elements("css selector", selector)
 
     def texts(self, selector: str) -> list[str]:
-        """What the elements of a CSS selector say, as far as they are shown."""
+        """The texts of the elements of a CSS selector, as far as they are shown."""
         return [element.text for element in self.all(selector) if element.is_displayed()]
 
     def press(self, *keys: str) -> None:

@@ -23,7 +23,7 @@ _FIRST = datetime(2026, 3, 2, 8, 15, tzinfo=UTC)
 _COLOURS = ("red", "navy", "green")
 
 
-def drawn(kind: Kind, identities: int, shots: int = 1) -> list[Sample]:
+def draw_samples(kind: Kind, identities: int, shots: int = 1) -> list[Sample]:
     """Samples of every camera; times within three weeks; the fifth lacks its thermal image."""
     samples = []
     for number, sample in enumerate(synthetic_samples(kind, identities, shots=shots)):
@@ -50,7 +50,7 @@ def fill(folder: Path, samples: list[Sample], kind: Kind) -> Path:
     return folder
 
 
-def written(sample: Sample, folder: Path) -> dict[str, Path]:
+def write_images(sample: Sample, folder: Path) -> dict[str, Path]:
     """A sample's images as PNG files `NAME_MODALITY.png`."""
     paths: dict[str, Path] = {}
     for modality in MODALITIES:

@@ -1,7 +1,7 @@
-"""What a server on a network meets: malformed requests, mutated images, clients that dawdle or
+"""A server on a network meets malformed requests, mutated images, clients that dawdle or
 hang up, processes that die.
 
-Several hundred malformed requests; `TRIREID_ABUSE=10000` sends so many of each sort.
+Several hundred malformed requests; `TRIREID_ABUSE=10000` sends that many of each sort.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import httpx
 import pytest
 
 from tests.conftest import make_sample
-from tests.serving.abuse import Abuse, malformed, whole_files, with_mutated_images
-from tests.serving.conftest import Server, filled, running
+from tests.serving.abuse import Abuse, make_malformed, whole_files, with_mutated_images
+from tests.serving.conftest import Server, fill_gallery, run_server
 from tests.serving.test_service import files
 from trireid.gallery import Gallery
 from trireid.inference import Embedder
@@ -42,8 +42,8 @@ def abused(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Iter
     """A server of its own, which does not wait long for a body."""
     folder = tmp_path_factory.mktemp("abused")
     environment = {"TRIREID_BODY_SECONDS": str(BODY_SECONDS)}
-    with running(
-        (filled(folder / "people.gallery", embedder),), folder / "log", environment
+    with run_server(
+        (fill_gallery(folder / "people.gallery", embedder),), folder / "log", environment
     ) as made:
         yield made
 
@@ -52,8 +52,10 @@ def abused(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Iter
 def pair(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Iterator[Server]:
     """A server of two worker processes."""
     folder = tmp_path_factory.mktemp("pair")
-    with running(
-        (filled(folder / "people.gallery", embedder),), folder / "log", {"TRIREID_WORKERS": "2"}
+    with run_server(
+        (fill_gallery(folder / "people.gallery", embedder),),
+        folder / "log",
+        {"TRIREID_WORKERS": "2"},
     ) as made:
         yield made
 
@@ -62,22 +64,22 @@ def check_well(server: Server) -> None:
     """It is alive, nothing waits, it finds what it should, and its log holds no error."""
     assert server.client.get("/livez").status_code == 200
     server.client.post("/enroll", files=files(5), data={"id": "s5"})
-    assert found_first(server, 5) == "s5"
+    assert find_first(server, 5) == "s5"
     deadline = time.monotonic() + 10
-    while waiting(server) and time.monotonic() < deadline:
+    while measure_wait(server) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert waiting(server) == 0
-    assert faults(server.log) == []
+    assert measure_wait(server) == 0
+    assert find_errors(server.log) == []
 
 
-def found_first(server: Server, seed: int) -> str:
+def find_first(server: Server, seed: int) -> str:
     answer = server.client.post("/search", files=files(seed), data={"k": "1"})
     assert answer.status_code == 200, answer.text
     identifier: str = answer.json()["hits"][0]["id"]
     return identifier
 
 
-def waiting(server: Server) -> float:
+def measure_wait(server: Server) -> float:
     """Requests at work or waiting for it, as the server itself counts them."""
     (line,) = re.findall(
         r"^trireid_queue_requests (\S+)$", server.client.get("/metrics").text, re.MULTILINE
@@ -85,10 +87,10 @@ def waiting(server: Server) -> float:
     return float(line)
 
 
-def faults(log: Path) -> list[str]:
+def find_errors(log: Path) -> list[str]:
     """Lines at error level, and tracebacks.
 
-    What a request made up stands in lines of other levels.
+    Text that a request made up stands in lines of other levels.
     """
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return [
@@ -98,8 +100,8 @@ def faults(log: Path) -> list[str]:
     ]
 
 
-def sent(server: Server, abuse: Abuse) -> str | None:
-    """What is wrong with the answer; None where it is as it should be."""
+def send_abuse(server: Server, abuse: Abuse) -> str | None:
+    """Describe what is wrong with the answer; None if nothing is."""
     headers = [(name.encode(), value.encode("utf-8")) for name, value in abuse.headers.items()]
     try:
         answer = server.client.request(
@@ -126,10 +128,12 @@ def test_malformed_requests_are_answered_as_such(abused: Server, sort: str) -> N
     make: Callable[[int], Abuse] = (
         (lambda number: with_mutated_images(number, WHOLES))
         if sort == "images"
-        else (lambda number: malformed(number, document, WHOLES))
+        else (lambda number: make_malformed(number, document, WHOLES))
     )
     with ThreadPoolExecutor(8) as pool:
-        wrong = list(pool.map(lambda number: (number, sent(abused, make(number))), range(CASES)))
+        wrong = list(
+            pool.map(lambda number: (number, send_abuse(abused, make(number))), range(CASES))
+        )
     assert {number: what for number, what in wrong if what} == {}
     check_well(abused)
 
@@ -160,7 +164,7 @@ NO_HTTP = {
 
 def test_what_is_no_http_does_no_harm(abused: Server) -> None:
     for name, data in NO_HTTP.items():
-        with connected(abused) as connection:
+        with connect_to(abused) as connection:
             try:
                 connection.sendall(data)
                 connection.shutdown(socket.SHUT_WR)
@@ -172,7 +176,7 @@ def test_what_is_no_http_does_no_harm(abused: Server) -> None:
     check_well(abused)
 
 
-def connected(server: Server) -> socket.socket:
+def connect_to(server: Server) -> socket.socket:
     url = server.client.base_url
     return socket.create_connection((url.host, url.port or 80), timeout=10)
 
@@ -184,17 +188,17 @@ HEAD = (
 
 def test_clients_that_dawdle_hold_no_worker(abused: Server) -> None:
     """Half of them never end their headers, half of them send a byte of a body now and then."""
-    usual = median(taken(abused) for _ in range(10))
-    slow = [connected(abused) for _ in range(CONNECTIONS)]
+    usual = median(measure_time(abused) for _ in range(10))
+    slow = [connect_to(abused) for _ in range(CONNECTIONS)]
     try:
         for number, each in enumerate(slow):
             each.sendall(HEAD if number % 2 else HEAD + b"Content-Length: 100000\r\n\r\n--x\r\n")
         began = time.monotonic()
         while time.monotonic() < began + BODY_SECONDS + 1:
-            assert taken(abused) < 5 * usual + 1
+            assert measure_time(abused) < 5 * usual + 1
             for each in slow:
                 trickle(each)
-        slow_bodies = [answered(each) for each in slow[::2]]
+        slow_bodies = [read_answer(each) for each in slow[::2]]
     finally:
         for each in slow:
             each.close()
@@ -202,10 +206,10 @@ def test_clients_that_dawdle_hold_no_worker(abused: Server) -> None:
     check_well(abused)
 
 
-def taken(server: Server) -> float:
+def measure_time(server: Server) -> float:
     """Seconds that a search takes."""
     began = time.perf_counter()
-    found_first(server, 5)
+    find_first(server, 5)
     return time.perf_counter() - began
 
 
@@ -214,7 +218,7 @@ def trickle(connection: socket.socket) -> None:
         connection.send(b"a")
 
 
-def answered(connection: socket.socket) -> bytes:
+def read_answer(connection: socket.socket) -> bytes:
     try:
         connection.settimeout(10)
         return connection.recv(65536)
@@ -228,14 +232,14 @@ def test_clients_that_hang_up_hold_no_worker(abused: Server) -> None:
     body = whole.read()
     lines = ("POST /search HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}")
     head = "\r\n".join([*lines, f"Content-Type: {whole.headers['content-type']}", "", ""])
-    usual = median(taken(abused) for _ in range(10))
+    usual = median(measure_time(abused) for _ in range(10))
     for number in range(CONNECTIONS):
-        with connected(abused) as connection:
+        with connect_to(abused) as connection:
             connection.sendall(head.encode() + body[: len(body) // (1 + number % 2)])
             if number % 4 > 1:  # no FIN but a RST
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    taken(abused)  # those that were sent whole may come first
-    assert median(taken(abused) for _ in range(5)) < 5 * usual + 1
+    measure_time(abused)  # those that were sent whole may come first
+    assert median(measure_time(abused) for _ in range(5)) < 5 * usual + 1
     check_well(abused)
 
 
@@ -248,14 +252,14 @@ def test_two_workers_answer_alike_right_after_an_enrolment(pair: Server) -> None
             == 200
         )
         with ThreadPoolExecutor(4) as pool:
-            assert set(pool.map(lambda _, seed=seed: found_afresh(pair, seed), range(50))) == {
+            assert set(pool.map(lambda _, seed=seed: find_again(pair, seed), range(50))) == {
                 f"new {seed}"
             }
     after = [cpu_time(worker) for worker in workers(pair)]
     assert all(now > then for now, then in zip(after, before, strict=True))  # both had their share
 
 
-def found_afresh(server: Server, seed: int) -> str:
+def find_again(server: Server, seed: int) -> str:
     """As `found_first`, over a connection of its own, which reaches any of the workers."""
     with httpx.Client(base_url=server.client.base_url, timeout=60, trust_env=False) as fresh:
         answer = fresh.post("/search", files=files(seed), data={"k": "1"})
@@ -315,7 +319,7 @@ def test_killed_workers_lose_no_acknowledged_enrolment(pair: Server) -> None:
     assert set(acknowledged) <= there
     assert len(acknowledged) == len(set(acknowledged))
     for identifier in [*acknowledged[:3], *acknowledged[-3:]]:
-        assert found_afresh(pair, int(identifier[1:])) == identifier
+        assert find_again(pair, int(identifier[1:])) == identifier
 
 
 def wait_for_five_more(acknowledged: list[str]) -> None:

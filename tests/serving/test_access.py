@@ -1,4 +1,4 @@
-"""Who may do what: tokens, scopes, rates, and what a server without tokens refuses."""
+"""Access: tokens, scopes, rates, and what a server without tokens refuses."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_logs_are_json_with_the_request_and_without_tokens(guarded: Server) -> N
 
 
 @pytest.mark.parametrize(
-    ("lines", "fault"),
+    ("lines", "error"),
     [
         (["ann search"], "line 1: expected NAME SCOPE,SCOPE TOKEN"),
         (["", "ann fly 0123456789abcdef"], "line 2: no scope is called 'fly'"),
@@ -193,8 +193,8 @@ def test_logs_are_json_with_the_request_and_without_tokens(guarded: Server) -> N
         (["ann search sha256:0123456789"], "64 digits of lowercase hexadecimal"),
     ],
 )
-def test_a_bad_file_of_tokens_is_one_line_that_tells_no_token(lines: list[str], fault: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(fault)) as caught:
+def test_a_bad_file_of_tokens_is_one_line_that_tells_no_token(lines: list[str], error: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(error)) as caught:
         TokenStore.parse(lines, "tokens")
     assert "0123456789" not in str(caught.value)
 

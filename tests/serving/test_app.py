@@ -22,7 +22,7 @@ class FailingGalleryService:
 
 
 def answer_to(error: Exception) -> httpx.Response:
-    """What is answered where the service's listing fails."""
+    """Answer a request while the service's listing fails."""
     app = create_app()
     app.state.galleries = FailingGalleryService(error)
 
@@ -46,7 +46,7 @@ def test_a_gallery_that_others_write_to_for_long_is_busy() -> None:
     [StoreError("/srv/secret: the disk is full", "/srv/secret"), KeyError("secret")],
     ids=["store", "bug"],
 )
-def test_a_fault_of_the_servers_own_tells_nothing_of_it(error: Exception) -> None:
+def test_an_error_of_the_servers_own_tells_nothing_of_it(error: Exception) -> None:
     answer = answer_to(error)
     assert answer.status_code == 500
     assert answer.json()["error"]["code"] == "internal"

@@ -19,7 +19,7 @@ import pytest
 from starlette.requests import Request
 
 import trireid.cli
-from tests.serving.conftest import TOKENS, Server, filled
+from tests.serving.conftest import TOKENS, Server, fill_gallery
 from tests.serving.test_service import files
 from trireid.gallery import Gallery
 from trireid.gallery.actor import act_as, current_actor, note_replaced
@@ -49,8 +49,8 @@ def actions(path: Path) -> list[str]:
     return [line["action"] for line in lines(path)]
 
 
-def failing_write(at: int, number: int) -> Callable[[int, Any], int]:
-    """A disk that takes so many bytes of the next line, in two parts, and then fails."""
+def make_failing_write(at: int, number: int) -> Callable[[int, Any], int]:
+    """A disk that takes some bytes of the next line, in two parts, and then fails."""
     write = os.write
     taken: list[int] = []
 
@@ -81,7 +81,7 @@ def test_a_line_that_fails_in_its_middle_is_taken_back(
     audit = Audit(path)
     audit.write("first")
     with monkeypatch.context() as patched:
-        patched.setattr("os.write", failing_write(20, number))
+        patched.setattr("os.write", make_failing_write(20, number))
         with pytest.raises(AuditError) as caught:
             audit.write("second")
     assert caught.value.code == code
@@ -251,7 +251,7 @@ def test_a_result_that_cannot_be_recorded_is_logged_and_the_change_stays(
     monkeypatch.setattr(log, "propagate", True)
 
     def work(_: dict[str, Any]) -> None:
-        monkeypatch.setattr("os.write", failing_write(0, errno.ENOSPC))
+        monkeypatch.setattr("os.write", make_failing_write(0, errno.ENOSPC))
 
     record(path, work, audit)
     (loud,) = [each for each in caplog.records if "AUDIT" in each.getMessage()]
@@ -317,12 +317,12 @@ def test_nothing_is_done_or_told_that_cannot_be_recorded(
     full: bool, tmp_path: Path, embedder: Embedder, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = Asked(
-        filled(tmp_path / "people.gallery", embedder), Path("/dev/full") if full else path
+        fill_gallery(tmp_path / "people.gallery", embedder), Path("/dev/full") if full else path
     )
     gallery = asked.galleries.get_gallery("people")
     before = gallery.digests()
     if not full:
-        monkeypatch.setattr("os.write", failing_write(0, errno.EROFS))
+        monkeypatch.setattr("os.write", make_failing_write(0, errno.EROFS))
     for method, address, request in EVERYTHING.values():
         answer = asked(method, address, **request)
         assert (answer.status_code, answer.json()["error"]["code"]) == (
@@ -336,7 +336,7 @@ def test_nothing_is_done_or_told_that_cannot_be_recorded(
 def test_everything_that_is_done_or_told_has_its_lines(
     tmp_path: Path, embedder: Embedder, path: Path
 ) -> None:
-    asked = Asked(filled(tmp_path / "people.gallery", embedder), path)
+    asked = Asked(fill_gallery(tmp_path / "people.gallery", embedder), path)
     for method, address, request in EVERYTHING.values():
         assert asked(method, address, **request).status_code == 200, address
     gallery = asked.galleries.get_gallery("people")
@@ -364,7 +364,7 @@ def test_everything_that_is_done_or_told_has_its_lines(
 
 
 def test_a_removal_at_the_command_line_names_its_user(tmp_path: Path, embedder: Embedder) -> None:
-    folder = filled(tmp_path / "people.gallery", embedder)
+    folder = fill_gallery(tmp_path / "people.gallery", embedder)
     assert trireid.cli.main(["gallery", "remove", str(folder), "--identity", "1"]) == 0
     with Gallery.open(folder, create=False) as gallery:
         ((_, action, what),) = gallery.audit()

@@ -1,4 +1,4 @@
-"""The Python client against the real server, and its patience against one that is told how to fail."""
+"""The Python client against the real server, and its retries against one that is told how to fail."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_what_the_server_refuses_is_an_error_with_all_that_it_told(
     error = caught.value
     assert (error.status, error.code, error.field, error.temporary) == (415, "format", "rgb", False)
     assert isinstance(error, TrireidError)
-    assert f"id={error.request_id}" in waited_for(server.log, error.request_id)
+    assert f"id={error.request_id}" in wait_for(server.log, error.request_id)
     with (
         Client(str(guarded.client.base_url), "wrong-0123456789abcdef") as client,
         pytest.raises(ServiceError, match="token") as caught,
@@ -123,7 +123,7 @@ def test_what_the_server_refuses_is_an_error_with_all_that_it_told(
         assert TOKENS["ann"][1] not in repr(client)
 
 
-def waited_for(log: Path, text: str) -> str:
+def wait_for(log: Path, text: str) -> str:
     deadline = time.monotonic() + 10
     while text not in log.read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -218,7 +218,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def scripted(*script: Any, retry_after: str | None = None) -> Iterator[tuple[str, Scripted]]:
+def serve_script(*script: Any, retry_after: str | None = None) -> Iterator[tuple[str, Scripted]]:
     made = Scripted(list(script), retry_after)
     thread = threading.Thread(
         target=made.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
@@ -241,7 +241,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_a_busy_server_is_asked_again_later_and_later(waits: list[float]) -> None:
-    with scripted(503, 429, 503) as (url, made), Client(url) as client:
+    with serve_script(503, 429, 503) as (url, made), Client(url) as client:
         assert (
             client.embed(make_sample(1)).dim == 1
         )  # a field that a newer server adds is no matter
@@ -252,8 +252,8 @@ def test_a_busy_server_is_asked_again_later_and_later(waits: list[float]) -> Non
         assert most / 2 <= wait <= most
 
 
-def test_patience_has_an_end(waits: list[float]) -> None:
-    with scripted(*[503] * 20) as (url, made), Client(url, retries=8) as client:
+def test_retries_have_an_end(waits: list[float]) -> None:
+    with serve_script(*[503] * 20) as (url, made), Client(url, retries=8) as client:
         with pytest.raises(ServiceError, match="later") as caught:
             client.embed(make_sample(1))
         assert len(made.seen) == 9
@@ -262,15 +262,15 @@ def test_patience_has_an_end(waits: list[float]) -> None:
 
 
 def test_retry_after_is_honoured(waits: list[float]) -> None:
-    with scripted(503, retry_after="3") as (url, _), Client(url) as client:
+    with serve_script(503, retry_after="3") as (url, _), Client(url) as client:
         client.enroll(make_sample(1))
     assert 3 < waits.pop() <= 3.25
     moment = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
-    with scripted(429, retry_after=moment) as (url, _), Client(url) as client:
+    with serve_script(429, retry_after=moment) as (url, _), Client(url) as client:
         client.remove(identity="Ann")
     assert 25 < waits.pop() <= 30.25
     with (
-        scripted(503, retry_after="3600") as (url, made),
+        serve_script(503, retry_after="3600") as (url, made),
         Client(url) as client,
         pytest.raises(ServiceError),
     ):
@@ -278,17 +278,17 @@ def test_retry_after_is_honoured(waits: list[float]) -> None:
     assert (len(made.seen), waits) == (1, [])
 
 
-@pytest.mark.parametrize("fault", [HANG_UP, CUT])
+@pytest.mark.parametrize("failure", [HANG_UP, CUT])
 def test_after_a_lost_answer_only_what_does_no_harm_is_done_again(
-    waits: list[float], fault: str
+    waits: list[float], failure: str
 ) -> None:
-    with scripted(fault) as (url, made), Client(url) as client:
+    with serve_script(failure) as (url, made), Client(url) as client:
         assert client.enroll(make_sample(1)).id == "a"
     first, second = (
         body.partition(b'name="id"\r\n\r\n')[2].partition(b"\r\n")[0] for _, _, body, _ in made.seen
     )
     assert (len(first), first) == (32, second)  # the id was made before the first try
-    with scripted(fault) as (url, made), Client(url) as client:
+    with serve_script(failure) as (url, made), Client(url) as client:
         with pytest.raises(ServiceError) as caught:
             client.remove(identity="Ann")
         assert len(made.seen) == 1
@@ -300,7 +300,7 @@ def test_after_a_lost_answer_only_what_does_no_harm_is_done_again(
 
 
 def test_a_slow_server_is_not_given_the_same_work_twice(waits: list[float]) -> None:
-    with scripted(SLOW) as (url, made), Client(url, timeout=0.2) as client:
+    with serve_script(SLOW) as (url, made), Client(url, timeout=0.2) as client:
         with pytest.raises(ServiceError, match="timed out"):
             client.embed(make_sample(1))
         assert (len(made.seen), waits) == (1, [])
@@ -316,7 +316,7 @@ def test_a_server_that_is_not_there_is_tried_again_for_everything(waits: list[fl
 
 
 def test_an_answer_of_something_else_is_told_as_such() -> None:
-    with scripted(200, 502) as (url, _), Client(f"{url}/elsewhere") as client:
+    with serve_script(200, 502) as (url, _), Client(f"{url}/elsewhere") as client:
         with pytest.raises(ServiceError, match="not the answer of a trireid server") as caught:
             client.embed(make_sample(1))
         assert caught.value.code == "answer"
@@ -330,7 +330,7 @@ def test_the_event_loop_is_as_patient() -> None:
         async with AsyncClient(url) as client:
             return (await client.embed(make_sample(1))).dim
 
-    with scripted(503, HANG_UP) as (url, made):
+    with serve_script(503, HANG_UP) as (url, made):
         assert asyncio.run(ask(url)) == 1
     assert len(made.seen) == 3
     assert made.seen[1][3] - made.seen[0][3] >= 0.125

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, find_free_port, make_sample
-from tests.serving.conftest import filled
+from tests.serving.conftest import fill_gallery
 from trireid.demo import galleries as demo
 from trireid.demo.galleries import DEMO_FOLDER
 from trireid.gallery import Gallery
@@ -26,7 +26,7 @@ from trireid.serving.settings import BENTOML_HOME, check_bentoml_home, load_sett
 
 @pytest.fixture
 def cache(tmp_path: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where demo galleries go: one drawn identity each, by a small network; the working directory
+    """The folder of demo galleries: one drawn identity each, by a small network; the working directory
     is elsewhere.
     """
     for name in (DEMO_FOLDER, "TRIREID_GALLERIES", "TRIREID_GALLERY_ROOT"):
@@ -65,7 +65,7 @@ def test_a_gallery_of_another_network_in_the_working_directory_stays(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    own = filled(Path("galleries/person.gallery"), load_artifact(other_artifact))
+    own = fill_gallery(Path("galleries/person.gallery"), load_artifact(other_artifact))
     monkeypatch.setattr(log, "propagate", True)
     before = {path: path.read_bytes() for path in own.iterdir()}
     served = resolve_galleries(load_settings())
@@ -78,7 +78,7 @@ def test_a_gallery_of_another_network_in_the_working_directory_stays(
 def test_a_folder_that_is_named_loses_nothing_either(
     tmp_path: Path, other_artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = filled(tmp_path / "named" / "person.gallery", load_artifact(other_artifact))
+    own = fill_gallery(tmp_path / "named" / "person.gallery", load_artifact(other_artifact))
     (tmp_path / "named" / "person.building").mkdir()
     monkeypatch.setenv(DEMO_FOLDER, "../named")
     made = demo.ensure_demo_galleries()
@@ -110,7 +110,7 @@ def test_only_a_build_that_is_ours_and_abandoned_is_removed(
 ) -> None:
     own = cache / embedder.card.fingerprint[:12]
     for name in (".build-killed", ".build-running", ".build-strange"):
-        filled(own / name / "person.gallery", embedder)
+        fill_gallery(own / name / "person.gallery", embedder)
     for name in (".build-killed", ".build-running"):
         (own / name / demo.BUILD_MARK).touch()
     with (own / ".build-running" / demo.BUILD_MARK).open() as held:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.conftest import Server, filled, read_memory, running
+from tests.serving.conftest import Server, fill_gallery, read_memory, run_server
 from tests.serving.test_access import bearer
 from tests.serving.test_service import files
 from trireid.inference import Embedder
@@ -29,8 +29,8 @@ def bounded(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Ite
         "TRIREID_HEAD_SECONDS": str(HEAD_SECONDS),
         "TRIREID_TOKENS": "ann search ann-0123456789abcdef",
     }
-    with running(
-        (filled(folder / "people.gallery", embedder),), folder / "log", environment
+    with run_server(
+        (fill_gallery(folder / "people.gallery", embedder),), folder / "log", environment
     ) as made:
         yield made
 
@@ -170,8 +170,8 @@ def test_an_answer_before_the_end_of_a_body_is_read_by_an_honest_client(guarded:
 
 def test_connections_over_the_limit_are_503(tmp_path: Path, embedder: Embedder) -> None:
     environment = {"TRIREID_CONNECTIONS": "5"}
-    with running(
-        (filled(tmp_path / "people.gallery", embedder),), tmp_path / "log", environment
+    with run_server(
+        (fill_gallery(tmp_path / "people.gallery", embedder),), tmp_path / "log", environment
     ) as small:
         held = [
             socket.create_connection((small.client.base_url.host, small.client.base_url.port or 80))

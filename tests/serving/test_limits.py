@@ -1,4 +1,4 @@
-"""What a server grants: sizes, timings, numbers; and what it does with who asks for more."""
+"""Limits of a server: sizes, timings, numbers; and what it does with who asks for more."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.conftest import encode_image
-from tests.serving.conftest import Server, running
+from tests.serving.conftest import Server, run_server
 from tests.serving.test_access import bearer
 from tests.serving.test_service import files
 from trireid.samples import ConfigError
@@ -95,7 +95,7 @@ class SlowGalleryService:
         )
 
 
-def asked(
+def ask_server(
     service: SlowGalleryService,
     limits: ServerSettings,
     count: int,
@@ -117,7 +117,7 @@ def asked(
 
 
 def test_a_full_queue_is_503_with_a_time_to_come_back() -> None:
-    answers = asked(SlowGalleryService(0.2), ServerSettings(queue=3), 8)
+    answers = ask_server(SlowGalleryService(0.2), ServerSettings(queue=3), 8)
     assert sorted(answer.status_code for answer in answers) == [200] * 3 + [503] * 5
     refused = next(answer for answer in answers if answer.status_code == 503)
     assert refused.json()["error"]["code"] == "busy"
@@ -129,7 +129,7 @@ def test_a_request_has_the_servers_deadline_or_its_own_shorter_one(
     header: str | None, most: float
 ) -> None:
     service = SlowGalleryService(0)
-    (answer,) = asked(
+    (answer,) = ask_server(
         service, ServerSettings(), 1, None if header is None else {"X-Deadline": header}
     )
     assert answer.status_code == 200
@@ -166,7 +166,7 @@ def test_a_body_that_trickles_in_is_408_after_its_time(guarded: Server) -> None:
 def spoken(
     server: Server, header: bytes, body: bytes, *, wait: float, every: float = 0, first: bytes = b""
 ) -> bytes:
-    """What a server says to a client that sends a header, then the same bit of a body over and
+    """The answer of a server to a client that sends a header, then the same bit of a body over and
     over, and never ends.
     """
     url = server.client.base_url
@@ -223,7 +223,7 @@ def test_a_request_in_flight_is_answered_when_the_server_is_told_to_stop(
     server: Server, tmp_path: Path
 ) -> None:
     with (
-        running((server.folders[1],), tmp_path / "log") as other,
+        run_server((server.folders[1],), tmp_path / "log") as other,
         socket.create_connection(
             (other.client.base_url.host, other.client.base_url.port or 80), 30
         ) as connection,
@@ -251,7 +251,7 @@ def test_a_gallery_that_moves_to_another_network_is_served_by_it_at_once(
     folder = tmp_path / "moving.gallery"
     with Gallery.open(folder, embedder) as gallery:
         gallery.add([make_sample(i, id=f"m{i}") for i in range(3)], keep=True)
-    with running((folder,), tmp_path / "log") as moving:
+    with run_server((folder,), tmp_path / "log") as moving:
         before = moving.client.post("/search", files=files(1), data={"k": "1"}).json()
         reembed(folder, load_artifact(other_artifact))
         after = moving.client.post("/search", files=files(1), data={"k": "1"}).json()

@@ -16,7 +16,7 @@ from trireid.serving.openapi import document
 
 
 def test_the_committed_document_is_the_one_that_is_served(server: Server) -> None:
-    """Made anew by `python -m trireid.serving.openapi > docs/openapi.json`."""
+    """Made again by `python -m trireid.serving.openapi > docs/openapi.json`."""
     committed = json.loads((ROOT / "docs" / "openapi.json").read_text(encoding="utf-8"))
     assert committed == json.loads(json.dumps(document()))
     assert committed == server.client.get("/openapi.json").json()
@@ -30,7 +30,7 @@ def test_every_field_is_described_with_an_example() -> None:
                 assert "examples" in about or "$ref" in about["items"], (name, field)
 
 
-def resolved(schema: dict[str, Any]) -> dict[str, Any]:
+def resolve(schema: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = document()["components"]["schemas"][schema["$ref"].split("/")[-1]]
     return found
 
@@ -54,12 +54,12 @@ def test_answers_have_the_fields_that_are_described(
     ]
     answer: httpx.Response = server.client.request(method, path, **request_)
     assert answer.status_code == 200
-    schema = resolved(described["responses"]["200"]["content"]["application/json"]["schema"])
+    schema = resolve(described["responses"]["200"]["content"]["application/json"]["schema"])
     assert set(answer.json()) == set(schema["properties"])
 
 
 def test_forms_take_the_images(server: Server) -> None:
-    form = resolved(
+    form = resolve(
         document()["paths"]["/search"]["post"]["requestBody"]["content"]["multipart/form-data"][
             "schema"
         ]

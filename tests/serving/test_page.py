@@ -18,10 +18,10 @@ import pytest
 from selenium.webdriver.chrome.webdriver import WebDriver
 
 from tests.conftest import ROOT, find_shared
-from tests.serving.browser import chromium, console, need_browser, requested
-from tests.serving.conftest import TOKENS, Server, running
+from tests.serving.browser import chromium, console, list_requests, need_browser
+from tests.serving.conftest import TOKENS, Server, run_server
 from tests.serving.page import ENTER, ESCAPE, SPACE, TAB, Page
-from tests.serving.page_gallery import NAMES, drawn, fill, written
+from tests.serving.page_gallery import NAMES, draw_samples, fill, write_images
 from trireid.samples import Sample
 
 UI = ROOT / "serving" / "ui"
@@ -32,7 +32,7 @@ _JS_NETWORK = re.compile(r"Failed to load resource: the server responded with a 
 @pytest.fixture(scope="session")
 def samples() -> list[Sample]:
     """Drawn persons: the last one is in no gallery."""
-    return drawn("person", 6)
+    return draw_samples("person", 6)
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +47,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory, samples: list[Sample]) -> It
         fill(folder / "nobody.gallery", [], "person"),
     )
     tokens = ";".join(f"{name} {scopes} {token}" for name, (scopes, token) in TOKENS.items())
-    with running(folders, folder / "log", {"TRIREID_TOKENS": tokens}) as server:
+    with run_server(folders, folder / "log", {"TRIREID_TOKENS": tokens}) as server:
         server.client.headers["Authorization"] = f"Bearer {TOKENS['boss'][1]}"
         yield server
 
@@ -66,19 +66,19 @@ def page(browser: WebDriver, shown: Server, tmp_path: Path) -> Iterator[Page]:
     the CSP.
     """
     signed_in = Page(browser, str(shown.client.base_url), tmp_path, TOKENS["boss"][1])
-    yield from visited(signed_in, expected={"415", "422"})
+    yield from visit(signed_in, expected={"415", "422"})
 
 
 @pytest.fixture
 def asked(browser: WebDriver, shown: Server, tmp_path: Path) -> Iterator[Page]:
     """The same for who has no token yet."""
-    yield from visited(Page(browser, str(shown.client.base_url), tmp_path), expected={"401"})
+    yield from visit(Page(browser, str(shown.client.base_url), tmp_path), expected={"401"})
 
 
-def visited(page: Page, expected: set[str]) -> Iterator[Page]:
+def visit(page: Page, expected: set[str]) -> Iterator[Page]:
     page.browser.get("about:blank")
     console(page.browser)
-    requested(page.browser)
+    list_requests(page.browser)
     yield page
     errors = [
         message
@@ -87,7 +87,9 @@ def visited(page: Page, expected: set[str]) -> Iterator[Page]:
     ]
     assert errors == []
     asked = {
-        url for url in requested(page.browser) if not url.startswith(("blob:", "data:", "about:"))
+        url
+        for url in list_requests(page.browser)
+        if not url.startswith(("blob:", "data:", "about:"))
     }
     if page.browser.current_url != "about:blank":
         assert {urlsplit(url).netloc for url in asked} == {urlsplit(page.address).netloc}
@@ -96,7 +98,7 @@ def visited(page: Page, expected: set[str]) -> Iterator[Page]:
 @pytest.fixture
 def query(samples: list[Sample], tmp_path: Path) -> dict[str, Path]:
     """The first item's images, as files named by their modality."""
-    return written(samples[0], tmp_path)
+    return write_images(samples[0], tmp_path)
 
 
 def test_a_real_triplet_finds_hits_and_shows_their_images(page: Page) -> None:
@@ -185,7 +187,7 @@ def test_dropped_patches_are_dimmed_and_kept_ones_are_not(
 def test_images_are_dropped_pasted_swapped_and_cleared(
     page: Page, query: dict[str, Path], tmp_path: Path
 ) -> None:
-    def filled() -> dict[str, str]:
+    def read_fields() -> dict[str, str]:
         found = page.all(".slot[data-filled]")
         return {
             slot.get_attribute("data-modality") or "": slot.find_element(
@@ -197,25 +199,25 @@ def test_images_are_dropped_pasted_swapped_and_cleared(
     page.open()
     drop(page, [query["tir"], query["rgb"]])
     page.until("document.querySelectorAll('.slot[data-filled]').length === 2")
-    assert filled() == {name: query[name].name for name in ("rgb", "tir")}
+    assert read_fields() == {name: query[name].name for name in ("rgb", "tir")}
     plain = tmp_path / "IMG 0001.png"
     plain.write_bytes(query["nir"].read_bytes())
     paste(page, plain)
     page.until("document.querySelectorAll('.slot[data-filled]').length === 3")
-    assert filled()["nir"] == plain.name  # the free slot
+    assert read_fields()["nir"] == plain.name  # the free slot
     page.by("swap-rgb").click()
-    assert (filled()["rgb"], filled()["nir"]) == (plain.name, query["rgb"].name)
+    assert (read_fields()["rgb"], read_fields()["nir"]) == (plain.name, query["rgb"].name)
     assert page.focused == "swap-nir"
     page.by("clear-rgb").click()
-    assert set(filled()) == {"nir", "tir"}
+    assert set(read_fields()) == {"nir", "tir"}
     page.by("clear").click()
-    assert filled() == {}
+    assert read_fields() == {}
     others = [tmp_path / f"{number}.png" for number in range(4)]
     for other in others:
         other.write_bytes(query["rgb"].read_bytes())
     drop(page, others)
     page.until("document.querySelectorAll('.slot[data-filled]').length === 3")
-    assert filled() == {"rgb": "0.png", "nir": "1.png", "tir": "2.png"}
+    assert read_fields() == {"rgb": "0.png", "nir": "1.png", "tir": "2.png"}
     assert page.by("error-images").text == "Three images at most: 1 file left out."
 
 
@@ -362,7 +364,7 @@ def test_filters_narrow_what_is_found(
     page.until("document.querySelector('.empty-title').textContent === 'No hits'")
 
 
-def test_faults_stand_beside_their_field(
+def test_errors_stand_next_to_their_field(
     page: Page, query: dict[str, Path], tmp_path: Path
 ) -> None:
     page.open().by("go").click()
@@ -421,7 +423,7 @@ def test_enrolled_then_found_then_removed_after_a_confirmation(
     stranger, *again = [sample for sample in samples if sample.identity == NAMES[5]][:3]
     page.open()
     for sample, item in ((again[0], "z/3"), (again[1], "z/2"), (stranger, "z/1")):
-        page.choose(written(sample, tmp_path).values())
+        page.choose(write_images(sample, tmp_path).values())
         page.by("enroll-open").click()
         assert page.by("enroll-title").text == "Enroll into people"
         assert page.focused == "enroll-identity"
@@ -451,11 +453,11 @@ def test_enrolled_then_found_then_removed_after_a_confirmation(
     assert page.by("remove-go").text == "Remove 1 item"
     page.press(ENTER)  # the focus is on Keep
     assert not page.by("remove").is_displayed()
-    assert ids_of(shown, "Zoë <b>") == {"z/1", "z/2", "z/3"}
+    assert list_ids(shown, "Zoë <b>") == {"z/1", "z/2", "z/3"}
     page.all(".card .remove")[0].click()
     page.by("remove-go").click()
     page.until("document.getElementById('note').textContent === 'Removed 1 item.'")
-    assert ids_of(shown, "Zoë <b>") == {"z/2", "z/3"}
+    assert list_ids(shown, "Zoë <b>") == {"z/2", "z/3"}
 
     page.all(".card .remove")[0].click()
     page.by("remove-identity").click()
@@ -467,13 +469,13 @@ def test_enrolled_then_found_then_removed_after_a_confirmation(
     page.by("remove-go").click()
     page.until("document.getElementById('note').textContent === 'Removed 2 items.'")
     assert not {"z/1", "z/2", "z/3"} & {card.get_attribute("data-id") for card in page.all(".card")}
-    assert ids_of(shown, "Zoë <b>") == set()
+    assert list_ids(shown, "Zoë <b>") == set()
     page.until(
         "document.getElementById('gallery').selectedOptions[0].textContent === 'people (20)'"
     )
 
 
-def ids_of(server: Server, identity: str) -> set[str]:
+def list_ids(server: Server, identity: str) -> set[str]:
     where = json.dumps({"identity": identity})
     image = {"rgb": (UI.parent.parent / "docs" / "person.png").read_bytes()}
     hits = server.client.post(
@@ -589,7 +591,7 @@ def test_scopes_decide_what_is_offered(
 def test_an_open_server_asks_for_nothing(
     browser: WebDriver, server: Server, tmp_path: Path
 ) -> None:
-    for page in visited(Page(browser, str(server.client.base_url), tmp_path), expected=set()):
+    for page in visit(Page(browser, str(server.client.base_url), tmp_path), expected=set()):
         page.open()
         assert page.by("who-name").text == "open to this machine"
         assert not page.by("sign-out").is_displayed()

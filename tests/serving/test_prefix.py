@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 import pytest
 
 from tests.conftest import ROOT
-from tests.serving.conftest import Server, filled, running
+from tests.serving.conftest import Server, fill_gallery, run_server
 from tests.serving.test_scopes import ask
 from tests.serving.test_service import files
 from trireid.inference import Embedder
@@ -24,8 +24,8 @@ from trireid.serving.settings import load_settings
 def prefixed(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Iterator[Server]:
     """A server that knows of the prefix /reid."""
     folder = tmp_path_factory.mktemp("prefixed")
-    with running(
-        (filled(folder / "people.gallery", embedder),),
+    with run_server(
+        (fill_gallery(folder / "people.gallery", embedder),),
         folder / "log",
         {"TRIREID_ROOT_PATH": "/reid/"},
     ) as made:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.conftest import encode_image, make_sample
-from tests.serving.conftest import running
+from tests.serving.conftest import run_server
 from trireid.gallery import Gallery
 from trireid.inference import Embedder
 
@@ -22,7 +22,7 @@ def served(tmp_path: Path, embedder: Embedder) -> Iterator[httpx.Client]:
     for path in (*folder.rglob("*"), folder):
         path.chmod(0o500 if path.is_dir() else 0o400)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with running((folder,), tmp_path / "log") as server:
+    with run_server((folder,), tmp_path / "log") as server:
         yield server.client
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     folder.chmod(0o700)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from tests.serving.conftest import filled
+from tests.serving.conftest import fill_gallery
 from trireid.gallery import Gallery
 from trireid.gallery.retention import set_keep_days
 from trireid.inference import Embedder
@@ -17,7 +17,7 @@ from trireid.serving.settings import ServerSettings
 def test_a_server_removes_what_is_older_than_its_gallery_keeps_items(
     tmp_path: Path, embedder: Embedder
 ) -> None:
-    folder = filled(tmp_path / "people.gallery", embedder)
+    folder = fill_gallery(tmp_path / "people.gallery", embedder)
     set_keep_days(folder, 30)
     with Gallery.open(folder, embedder) as gallery:
         gallery._writer.run("UPDATE items SET added = added - 40 * 86400 WHERE id IN ('s1', 's2')")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.serving.conftest import TOKENS, Server, filled, running
+from tests.serving.conftest import TOKENS, Server, fill_gallery, run_server
 from tests.serving.test_access import bearer
 from tests.serving.test_service import files
 from trireid.gallery import Gallery
@@ -179,7 +179,7 @@ def limited(
 ) -> Iterator[Server]:
     """Galleries `people` and `cars` behind tokens that are limited to one of them."""
     folder = tmp_path_factory.mktemp("limited")
-    people, cars = filled(folder / "people.gallery", embedder), folder / "cars.gallery"
+    people, cars = fill_gallery(folder / "people.gallery", embedder), folder / "cars.gallery"
     Gallery.open(cars, load_artifact(other_artifact)).close()
     (folder / "tokens").write_text(LIMITED)
     (folder / "tokens").chmod(0o600)
@@ -188,7 +188,7 @@ def limited(
         "TRIREID_LOG": "json",
         "TRIREID_AUDIT": str(folder / "audit"),
     }
-    with running((people, cars), folder / "log", environment) as made:
+    with run_server((people, cars), folder / "log", environment) as made:
         yield made
 
 

@@ -220,7 +220,7 @@ BAD: dict[str, tuple[str, dict[str, Any], int, str | None]] = {
         400,
         "camera",
     ),
-    "a field nobody reads": (
+    "an unknown field": (
         "/search",
         {"files": GOOD, "data": {**PEOPLE, "galery": "x"}},
         422,
@@ -234,7 +234,7 @@ BAD: dict[str, tuple[str, dict[str, Any], int, str | None]] = {
         "attributes",
     ),
     "broken JSON": ("/remove", {"content": b"{oops", "headers": JSON}, 400, "body"),
-    "JSON that is no object": ("/remove", {"content": b"[1]", "headers": JSON}, 400, "body"),
+    "JSON that is not an object": ("/remove", {"content": b"[1]", "headers": JSON}, 400, "body"),
     "not UTF-8": ("/remove", {"content": b"\xff\xfe{", "headers": JSON}, 400, "body"),
     "a number of 5000 digits": ("/remove", {"content": b"9" * 5000, "headers": JSON}, 400, "body"),
     "JSON of 100,000 brackets": (
@@ -243,7 +243,7 @@ BAD: dict[str, tuple[str, dict[str, Any], int, str | None]] = {
         400,
         "body",
     ),
-    "a form of a foreign page": (
+    "a form of another page": (
         "/remove",
         {"content": b'{"ids": ["s1"]}', "headers": {"content-type": "text/plain"}},
         415,
@@ -255,7 +255,7 @@ BAD: dict[str, tuple[str, dict[str, Any], int, str | None]] = {
         422,
         "attributes",
     ),
-    "an expiry that is no time": (
+    "an expiry that is not a time": (
         "/enroll",
         {"files": GOOD, "data": {**PEOPLE, "expires": "soon"}},
         422,

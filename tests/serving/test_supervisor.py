@@ -16,13 +16,20 @@ import httpx
 import pytest
 
 from tests.conftest import ROOT
-from tests.serving.conftest import Server, filled, process_tree, running, start_command, stop
+from tests.serving.conftest import (
+    Server,
+    fill_gallery,
+    process_tree,
+    run_server,
+    start_command,
+    stop,
+)
 from trireid.inference import Embedder
 
 LISTENING = "0A"
 
 
-def listening(pids: list[int]) -> set[tuple[str, str]]:
+def list_listening(pids: list[int]) -> set[tuple[str, str]]:
     """Protocol and address of each TCP and UDP socket on which processes listen."""
     inodes = set()
     for pid in pids:
@@ -52,13 +59,13 @@ def test_a_server_listens_on_one_port(
     command: list[str], tmp_path: Path, embedder: Embedder
 ) -> None:
     """No other process can tell the supervisor to start a program."""
-    folder = filled(tmp_path / "people.gallery", embedder)
+    folder = fill_gallery(tmp_path / "people.gallery", embedder)
     environment = {"TRIREID_GALLERIES": str(folder), "TRIREID_WORKERS": "2"}
     process, client = start_command(command, tmp_path / "log", ROOT, environment)
     try:
         tree = process_tree(process.pid)
         assert len(tree) >= 3
-        (only,) = listening(tree)
+        (only,) = list_listening(tree)
         assert int(only[1].split(":")[1], 16) == client.base_url.port
     finally:
         client.close()
@@ -68,7 +75,9 @@ def test_a_server_listens_on_one_port(
 def test_workers_end_with_their_supervisor_however_it_ends(
     tmp_path: Path, embedder: Embedder
 ) -> None:
-    with running((filled(tmp_path / "people.gallery", embedder),), tmp_path / "log") as made:
+    with run_server(
+        (fill_gallery(tmp_path / "people.gallery", embedder),), tmp_path / "log"
+    ) as made:
         workers = process_tree(made.process.pid)[1:]
         assert workers
         os.kill(made.process.pid, signal.SIGKILL)
@@ -116,8 +125,8 @@ def test_a_stop_under_load_resets_no_connection(
                 except httpx.TransportError as error:
                     outcomes.append(repr(error))
 
-    folder = filled(tmp_path / "people.gallery", embedder)
-    with running((folder,), tmp_path / "log", {"TRIREID_WORKERS": workers}) as made:
+    folder = fill_gallery(tmp_path / "people.gallery", embedder)
+    with run_server((folder,), tmp_path / "log", {"TRIREID_WORKERS": workers}) as made:
         threads = [
             threading.Thread(target=ask, args=(str(made.client.base_url), n % 2 == 0))
             for n in range(16)
@@ -136,7 +145,7 @@ def test_a_stop_under_load_resets_no_connection(
 
 def test_reloading_needs_no_port_either(tmp_path: Path, embedder: Embedder) -> None:
     """With `--reload` BentoML's plugin is a process: it speaks through a folder of this user's."""
-    folder = filled(tmp_path / "people.gallery", embedder)
+    folder = fill_gallery(tmp_path / "people.gallery", embedder)
     command = [
         sys.executable,
         "-m",
@@ -149,7 +158,7 @@ def test_reloading_needs_no_port_either(tmp_path: Path, embedder: Embedder) -> N
         command, tmp_path / "log", ROOT, {"TRIREID_GALLERIES": str(folder), "TMPDIR": str(tmp_path)}
     )
     try:
-        assert len({address for _, address in listening(process_tree(process.pid))}) == 1
+        assert len({address for _, address in list_listening(process_tree(process.pid))}) == 1
         sockets = [
             Path(line.split()[-1])
             for line in Path("/proc/net/unix").read_text().splitlines()
@@ -169,7 +178,7 @@ def test_ports_of_the_supervisor_are_counted_by_this_test() -> None:
         listener.listen()
         assert f"{listener.getsockname()[1]:04X}" in next(
             address
-            for protocol, address in listening([os.getpid()])
+            for protocol, address in list_listening([os.getpid()])
             if address.endswith(f"{listener.getsockname()[1]:04X}")
         )
     assert subprocess.run([sys.executable, "-c", ""], check=True).returncode == 0
