@@ -120,7 +120,8 @@ class ReIDService:
         for variable in list_unknown_variables():
             log.warning("%s is not a setting, and has no effect", variable)
         try:
-            check_galleries(resolve_galleries(settings))
+            # read again: BentoML imports a bento in the bento's folder, and paths are from here
+            check_galleries(resolve_galleries(load_settings()))
         except TrireidError as error:
             _refuse(error)
         _log_access()

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -61,7 +62,8 @@ def build_wheel(folder: Path) -> Path:
             ".",
         ]
         subprocess.run(command, cwd=copy, check=True, capture_output=True, timeout=240)
-    (wheel,) = folder.glob("trireid-*.whl")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (wheel,) = folder.glob(f"trireid-{project['version']}-*.whl")
     return wheel
 
 

@@ -50,7 +50,7 @@ def test_the_client_needs_no_extra(server: Server, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("blocked", "extra"), [("onnxruntime", "cpu"), ("faiss", "cpu")])
 def test_a_missing_extra_is_named(blocked: str, extra: str, tmp_path: Path) -> None:
-    asked = ["search", "--gallery", str(tmp_path / "x"), "--rgb", str(tmp_path / "a.png")]
+    asked = ["index", "synthetic:person:1", "--gallery", str(tmp_path / "x")]
     done = run(f"import trireid.cli\nsys.exit(trireid.cli.main({asked!r}))", blocked)
     assert done.returncode == 2
     assert (
