@@ -1,4 +1,4 @@
-"""The gallery: a durable store of enrolled samples, its index, search, and filling it in batches."""
+"""The gallery: a durable store of enrolled samples, its index, search, and indexing in batches."""
 
 from typing import TYPE_CHECKING, Final
 

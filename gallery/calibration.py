@@ -29,8 +29,12 @@ _IDENTITIES: Final = 500
 _OF_EACH, _MOST_ITEMS = 16, 4_000
 _OF_SEVERAL: Final = """
 SELECT key, identity, camera FROM (
-    SELECT key, identity, camera, row_number() OVER (PARTITION BY identity, camera ORDER BY key) AS place FROM items
-    WHERE identity IN (SELECT identity FROM items WHERE identity IS NOT NULL GROUP BY identity HAVING count(*) > 1 LIMIT ?)
+    SELECT key, identity, camera,
+        row_number() OVER (PARTITION BY identity, camera ORDER BY key) AS place FROM items
+    WHERE identity IN (
+        SELECT identity FROM items WHERE identity IS NOT NULL
+        GROUP BY identity HAVING count(*) > 1 LIMIT ?
+    )
 ) WHERE place <= ? ORDER BY place, key LIMIT ?
 """
 _GROWTH: Final = 2.0

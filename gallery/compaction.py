@@ -22,12 +22,14 @@ _COPIES: Final = 2.1
 _VACUUM: Final = """
 import sqlite3, sys
 database = sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None)
-for name, value in {"trusted_schema": "OFF", "secure_delete": "ON", "temp_store": "FILE", "auto_vacuum": "INCREMENTAL"}.items():
+pragmas = {"trusted_schema": "OFF", "secure_delete": "ON", "temp_store": "FILE"}
+for name, value in {**pragmas, "auto_vacuum": "INCREMENTAL"}.items():
     database.execute(f"PRAGMA {name} = {value}")
 try:
     database.execute("VACUUM")
 except sqlite3.Error as error:
-    sys.exit("full" if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) else str(error))
+    is_full = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+    sys.exit("full" if is_full else str(error))
 """
 
 

@@ -57,7 +57,7 @@ def make_item(sample: Sample, embedding: NDArray[np.float32], keep: bool) -> Ite
 
 
 def _check_attribute_names(names: Iterable[str]) -> None:
-    """Refuse attributes that are called like a field: exported as columns, they would pass for it."""
+    """Refuse attributes with a field's name: exported as columns, they would pass for it."""
     for name in names:
         if str(name).strip() in FIELDS:
             raise GalleryValueError(

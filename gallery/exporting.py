@@ -60,13 +60,13 @@ def export(folder: Path, target: Path) -> int:
         OSError: A file cannot be written.
     """
 
-    def place(draft: Path, key: int, image: StoredImage) -> str | None:
+    def place(temporary: Path, key: int, image: StoredImage) -> str | None:
         if image.path is not None and is_regular(image.path):
             return image.path
-        return None if image.data is None else _write_image(draft, key, image, image.data)
+        return None if image.data is None else _write_image(temporary, key, image, image.data)
 
-    with closing(Store(folder)) as store, fill_folder(target, last=MANIFEST) as draft:
-        return _write_items(store, draft, ("1", []), place)
+    with closing(Store(folder)) as store, fill_folder(target, last=MANIFEST) as temporary:
+        return _write_items(store, temporary, ("1", []), place)
 
 
 def export_person(folder: Path, condition: Condition, target: Path) -> tuple[int, list[str]]:
@@ -83,17 +83,17 @@ def export_person(folder: Path, condition: Condition, target: Path) -> tuple[int
     """
     missing: list[str] = []
 
-    def place(draft: Path, key: int, image: StoredImage) -> str | None:
-        _write(draft / THUMBNAILS / f"{key}-{image.modality}.jpg", image.thumbnail)
+    def place(temporary: Path, key: int, image: StoredImage) -> str | None:
+        _write(temporary / THUMBNAILS / f"{key}-{image.modality}.jpg", image.thumbnail)
         try:
             data = image.data if image.data is not None else _read_copy(image)
         except ImageError as error:
             missing.append(f"item {key}: {error}")
             return None
-        return _write_image(draft, key, image, data)
+        return _write_image(temporary, key, image, data)
 
-    with closing(Store(folder)) as store, fill_folder(target, last=MANIFEST) as draft:
-        return _write_items(store, draft, condition, place), missing
+    with closing(Store(folder)) as store, fill_folder(target, last=MANIFEST) as temporary:
+        return _write_items(store, temporary, condition, place), missing
 
 
 def _read_copy(image: StoredImage) -> bytes:
@@ -110,7 +110,7 @@ def _read_copy(image: StoredImage) -> bytes:
     return data
 
 
-def _write_items(store: Store, draft: Path, condition: Condition, place: Place) -> int:
+def _write_items(store: Store, temporary: Path, condition: Condition, place: Place) -> int:
     """Write the items that a condition holds for;
 
     `place` writes an image, and returns what the manifest calls it.
@@ -128,11 +128,13 @@ def _write_items(store: Store, draft: Path, condition: Condition, place: Place) 
             )
             for number, key in enumerate(part, start):
                 embeddings[number] = stored.get(key, np.nan)
-                placed = {image.modality: place(draft, key, image) for image in store.images(key)}
+                placed = {
+                    image.modality: place(temporary, key, image) for image in store.images(key)
+                }
                 rows.append((_fields(known[key], placed), known[key].attributes))
-    with replace_file(draft / EMBEDDINGS, private=True) as path, path.open("wb") as file:
+    with replace_file(temporary / EMBEDDINGS, private=True) as path, path.open("wb") as file:
         np.save(file, embeddings)
-    _write_manifest(draft / MANIFEST, rows)
+    _write_manifest(temporary / MANIFEST, rows)
     return len(rows)
 
 
@@ -148,10 +150,10 @@ def _fields(known: ItemRecord, placed: Mapping[Modality, str | None]) -> dict[st
     }
 
 
-def _write_image(draft: Path, key: int, image: StoredImage, data: bytes) -> str:
-    path = draft / IMAGES / f"{key}-{image.modality}{_suffix(data)}"
+def _write_image(temporary: Path, key: int, image: StoredImage, data: bytes) -> str:
+    path = temporary / IMAGES / f"{key}-{image.modality}{_suffix(data)}"
     _write(path, data)
-    return str(path.relative_to(draft))
+    return str(path.relative_to(temporary))
 
 
 def _suffix(data: bytes) -> str:
@@ -170,8 +172,8 @@ def _write_manifest(path: Path, rows: list[Row]) -> None:
     columns = _columns({name for _, attributes in rows for name in attributes})
     first = [*MODALITIES, *COLUMNS]
     with (
-        replace_file(path, private=True) as draft,
-        draft.open("w", newline="", encoding="utf-8") as file,
+        replace_file(path, private=True) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, [*first, *columns.values()], restval="")
         writer.writerow(

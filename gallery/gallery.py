@@ -282,7 +282,7 @@ class Gallery:
             return collect_marks(self._reader, self.embedder.card.cameras > 0)
 
     def is_known(self, sample: Sample, tells: frozenset[str] | None = None) -> bool:
-        """Whether an item has a sample's id and facts, of those that its source tells (None: all)."""
+        """Whether an item has a sample's id and those facts that its source tells (None: all)."""
         with self._reading:
             return is_known(self._reader, sample, tells)
 
@@ -323,7 +323,7 @@ class Gallery:
             what = select(self._reader)
         return self._forget(*what, force)
 
-    def matching(
+    def list_matching(
         self,
         *,
         ids: Sequence[str] | None = None,

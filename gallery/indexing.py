@@ -84,7 +84,7 @@ def index_source(
 
 
 def count_decoding_threads() -> int:
-    """As many as this process may use cores, 16 at most; two at least, for one may wait for a disk."""
+    """Count the usable cores: 16 at most, and two at least, for one may wait for a disk."""
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )

@@ -24,7 +24,7 @@ class Prepared:
     """An entry whose turn it is: `sample` and what the network takes of it, or `error`, or neither
     if it need not be read.
 
-    `inputs` is None if an embedding of these images is there already.
+    `inputs` is None if these images have an embedding already.
 
     `images` uint8 [1, 3, H, W, 3], `camera` int64 [1], `present` bool [1, 3].
     """

@@ -1,4 +1,4 @@
-"""Limits on what a gallery takes in, so that answers stay small and no item is of a time to come."""
+"""Limits on what a gallery takes in: answers stay small, and no item is of the future."""
 
 from __future__ import annotations
 

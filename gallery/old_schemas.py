@@ -1,4 +1,4 @@
-"""The schemas of stores of older versions, as they were made: to know one that is to be upgraded."""
+"""The schemas of older stores, by which one that is to be upgraded is recognized."""
 
 from __future__ import annotations
 

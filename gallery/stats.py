@@ -26,8 +26,10 @@ def stats(folder: Path) -> dict[str, Any]:
         meta = store.meta()
         by = {
             "camera": "SELECT camera, count(*) FROM items GROUP BY camera ORDER BY camera",
-            "kind": f"SELECT {limit_length('kind')}, count(*) FROM items GROUP BY kind ORDER BY kind",
-            "day": "SELECT date(instant, 'unixepoch'), count(*) FROM items WHERE instant IS NOT NULL GROUP BY 1 ORDER BY 1",
+            "kind": f"SELECT {limit_length('kind')}, count(*) FROM items"
+            " GROUP BY kind ORDER BY kind",
+            "day": "SELECT date(instant, 'unixepoch'), count(*) FROM items"
+            " WHERE instant IS NOT NULL GROUP BY 1 ORDER BY 1",
         }
         counts = {
             f"by_{name}": _counts(folder, name, store.run(query)) for name, query in by.items()

@@ -113,14 +113,14 @@ class Store:
         also after a crash.
         """
         make_private(folder)
-        draft = folder / f"{FILE}.new-{os.getpid()}-{threading.get_ident()}"
+        temporary = folder / f"{FILE}.new-{os.getpid()}-{threading.get_ident()}"
         with report_errors(folder):
-            write_private(draft, b"")  # its log has the same rights
-            with closing(sqlite3.connect(draft)) as empty:
+            write_private(temporary, b"")  # its log has the same rights
+            with closing(sqlite3.connect(temporary)) as empty:
                 # so that it can be compacted on a full disk
                 empty.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 empty.execute("PRAGMA journal_mode = WAL")
-            with closing(connect(draft, create=True)) as database:
+            with closing(connect(temporary, create=True)) as database:
                 database.executescript(f"BEGIN; {SCHEMA} {vectors_table(1)} COMMIT;")
                 values = {
                     "version": str(VERSION),
@@ -131,11 +131,11 @@ class Store:
                 }
                 database.executemany("INSERT INTO meta VALUES (?, ?)", values.items())
         try:
-            os.link(draft, folder / FILE)
+            os.link(temporary, folder / FILE)
         except FileExistsError:
             pass  # another process was quicker
         finally:
-            draft.unlink()
+            temporary.unlink()
         for each in (folder, folder.parent):
             sync_folder(each)
 
@@ -513,7 +513,10 @@ def report_errors(folder: Path) -> Iterator[None]:
         if isinstance(error, sqlite3.OperationalError):
             what = f"its store cannot be used: {error}"
         else:
-            what = f"{FILE} is not a gallery's store, or is damaged: {error}; `trireid gallery check` says what can be read"
+            what = (
+                f"{FILE} is not a gallery's store, or is damaged: {error}; `trireid gallery check`"
+                " says what can be read"
+            )
         raise StoreError(f"{folder}: {what}", str(folder)) from error
 
 

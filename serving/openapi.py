@@ -20,8 +20,8 @@ from trireid.serving.schemas import EmbedForm, EnrollForm, RemoveForm, SearchFor
 VERSION: Final = "1"
 _ABOUT: Final = (
     "Multi-modal re-identification: who or what is this, and where else was it seen? A sample is"
-    " one to three images of one person or vehicle: visible light (rgb), near infrared (nir), thermal"
-    " (tir). Every path is there with /v1 before it, too."
+    " one to three images of one person or vehicle: visible light (rgb), near infrared (nir),"
+    " thermal (tir). Every path is there with /v1 before it, too."
 )
 
 

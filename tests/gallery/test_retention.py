@@ -44,7 +44,7 @@ def test_age_is_by_the_earlier_of_two_times(tmp_path: Path) -> None:
             [time.time() + 1e10],
         )
         age(gallery, 40, "id IN ('i3', 'i5', 'text')")
-        assert gallery.matching(older_than_days=30) == ["i3", "i5", "taken long ago", "text"]
+        assert gallery.list_matching(older_than_days=30) == ["i3", "i5", "taken long ago", "text"]
         assert gallery.remove_older(30) == 4
         assert gallery.audit()[-1][2] == {
             "older_than_days": 30,
@@ -87,7 +87,7 @@ def test_a_rule_removes_what_has_expired_and_what_is_too_old(tmp_path: Path) -> 
         age(gallery, 40, "id = 'i7'")
         assert gallery.retain() == 0
         set_keep_days(folder, 30)
-        assert gallery.matching() == ["i7"]
+        assert gallery.list_matching() == ["i7"]
         assert gallery.retain() == 1
         action, what = gallery.audit()[-1][1:]
         assert (action, what) == (
