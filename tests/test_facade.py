@@ -123,7 +123,7 @@ def run(python: Path, folder: Path, *arguments: str) -> str:
 def test_a_wheel_in_a_folder_with_packages_of_the_same_names(python: Path, folder: Path) -> None:
     where = run(python, folder, "-c", "import trireid as t; t.export_onnx; print(t.__file__)")
     assert Path(where.strip()).is_relative_to(python.parents[1])
-    assert "usage: trireid" in run(python, folder, "-m", "trireid", "--help")
+    assert "Usage: trireid" in run(python, folder, "-m", "trireid", "--help")
     index = ("index", "synthetic:person:2", "--gallery", "a.gallery")
     run(python, folder, "-m", "trireid", *index)
     (folder / "query.png").write_bytes(encode_image())

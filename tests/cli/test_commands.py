@@ -160,7 +160,7 @@ def bad_commands(tmp: Path) -> dict[str, tuple[list[object], str]]:
             "no gallery there",
         ),
         "no image": (search, "at least one of rgb, nir, tir"),
-        "image that is text": ([*search, "--rgb", tmp / "text.png"], "we read; send"),
+        "image that is text": ([*search, "--rgb", tmp / "text.png"], "that is read; send"),
         "image that is absent": ([*search, "--rgb", tmp / "gone.png"], "cannot be read"),
         "k of 0": ([*search, "--rgb", image, "-k", 0], "1 to 1000"),
         "k in words": (
