@@ -1,7 +1,7 @@
 """A process that works on a gallery until it is killed, and what it must not lose.
 
 `python -m tests.gallery.crash_worker` reads lines `FOLDER LOG SEED SECONDS`; for each it forks a
-child that works on the gallery, kills it with SIGKILL after so many seconds, and prints `killed`.
+child that works on the gallery, kills it with SIGKILL after that many seconds, and prints `killed`.
 What the child is about to do and what it has been told is done, it writes into the log, a line of
 JSON each. Of a line `FOLDER POINT` the child kills itself at that point of an erasure.
 """

@@ -166,7 +166,7 @@ def test_numbers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "by modalities  rgb+nir+tir: 12, rgb: 1" in capsys.readouterr().out
 
 
-def test_a_whole_gallery_has_no_faults(
+def test_a_whole_gallery_has_no_errors(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = check(folder)
@@ -189,15 +189,15 @@ def test_a_damaged_store_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
         content[4096 * page : 4096 * (page + 1)] = os.urandom(4096)
     (path / FILE).write_bytes(content)
     report = check(path)
-    assert any("cannot be read" in fault or FILE in fault for fault in report.errors)
+    assert any("cannot be read" in error or FILE in error for error in report.errors)
     assert 100 < report.readable < 600
     (path / FILE).write_bytes(b"not a database at all" * 300)
     assert any(
-        "cannot be opened" in fault or "cannot be read" in fault for fault in check(path).errors
+        "cannot be opened" in error or "cannot be read" in error for error in check(path).errors
     )
 
 
-def test_faults_of_items_are_named(tmp_path: Path) -> None:
+def test_errors_of_items_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.gallery"
     with Gallery.open(path, NoNetwork()) as gallery:
         gallery.add_items([item(f"i{n}", "p") for n in range(4)])
@@ -211,7 +211,7 @@ def test_faults_of_items_are_named(tmp_path: Path) -> None:
     database.close()
     report = check(path)
     assert report.readable == 1
-    assert [fault.split(":")[0] for fault in report.errors[:3]] == ["i0", "i1", "i2"]
+    assert [error.split(":")[0] for error in report.errors[:3]] == ["i0", "i1", "i2"]
 
 
 def test_an_export_can_be_indexed_again(folder: Path, tmp_path: Path, embedder: Embedder) -> None:
@@ -355,11 +355,11 @@ def test_a_writer_that_is_stopped_holds_no_lock(tmp_path: Path) -> None:
 
 
 def test_settings_that_are_none_are_refused(tmp_path: Path) -> None:
-    for options, fault in (
+    for options, error in (
         ({"quantization": "int4"}, "quantization: 'int4'"),
         ({"memory": "int4"}, "quantization: 'int4'"),
         ({"recall": 1.5}, "recall must be"),
     ):
         given: dict[str, Any] = options
-        with pytest.raises(GalleryError, match=fault):
+        with pytest.raises(GalleryError, match=error):
             Gallery.open(tmp_path / "a.gallery", NoNetwork(), **given)

@@ -59,12 +59,12 @@ def test_kill_minus_nine(tmp_path: Path, killer: subprocess.Popen[str]) -> None:
     Gallery.open(folder, NoNetwork()).close()
     assert killer.stdin is not None
     assert killer.stdout is not None
-    draw, state, seen, done, patience = random.Random(0), State(), 0, 0, 1.0
+    draw, state, seen, done, timeout = random.Random(0), State(), 0, 0, 1.0
     marks: set[str] = set()  # of all that the gallery was ever known to hold
     for number in range(KILLS):
         # on a slow machine it lives longer
-        patience = max(1.0, 0.8 * patience) if done > number else 1.5 * patience
-        killer.stdin.write(f"{folder} {log} {number} {patience * draw.uniform(0.02, 0.4):.3f}\n")
+        timeout = max(1.0, 0.8 * timeout) if done > number else 1.5 * timeout
+        killer.stdin.write(f"{folder} {log} {number} {timeout * draw.uniform(0.02, 0.4):.3f}\n")
         killer.stdin.flush()
         assert killer.stdout.readline() == "killed\n"
         lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
@@ -232,7 +232,7 @@ def test_what_is_erased_leaves_no_trace_beside_killed_and_searching_processes(
     """Drafts that a killed process left of a snapshot, the log while others read on, thumbnails,
     free pages.
     """
-    folder, over, faults = tmp_path / "a.gallery", threading.Event(), list[str]()
+    folder, over, errors = tmp_path / "a.gallery", threading.Event(), list[str]()
     wanted = [
         b"image of person 1",
         *(embedding(f"i{n}").tobytes() for n in range(40) if n % 4 == 1),
@@ -246,7 +246,7 @@ def test_what_is_erased_leaves_no_trace_beside_killed_and_searching_processes(
 
         def search() -> None:
             while not over.is_set():
-                faults.extend(["lost"] if len(nearest(other, "i0", 40)) not in (30, 40) else [])
+                errors.extend(["lost"] if len(nearest(other, "i0", 40)) not in (30, 40) else [])
 
         searching = threading.Thread(target=search)
         searching.start()
@@ -260,7 +260,7 @@ def test_what_is_erased_leaves_no_trace_beside_killed_and_searching_processes(
         finally:
             over.set()
             searching.join()
-    assert faults == []
+    assert errors == []
 
 
 def contents(folder: Path) -> list[bytes]:
@@ -302,7 +302,7 @@ def test_compacting_gives_space_back_and_others_go_on(tmp_path: Path) -> None:
         gallery.compact()
         assert (folder / FILE).stat().st_size < 0.9 * before
         gallery.add_items([item("new", "person 7")])
-        # the other has not seen what was removed, and reads everything anew
+        # the other has not seen what was removed, and reads everything again
         assert indexed(other) == 301
         assert gallery._reader.run("SELECT count(*) FROM removals") == [(0,)]
         gallery.add_items([item("newer", "person 7")])
@@ -315,6 +315,6 @@ def test_vectors_may_be_held_smaller(tmp_path: Path) -> None:
         gallery.add_items([item(f"i{n}", "x") for n in range(200)])
         scores = [score for score, _ in nearest(gallery, "i7", 3)]
         truth = np.sort([embedding("i7") @ embedding(f"i{n}") for n in range(200)])[::-1][:3]
-        assert np.allclose(scores, truth, atol=1e-6)  # scored again with what the store holds
+        assert np.allclose(scores, truth, atol=1e-6)  # rescored with the store's embeddings
     with Gallery.open(folder, NoNetwork()) as gallery:
         assert gallery.settings.quantization == "float16"  # remembered

@@ -75,7 +75,7 @@ def test_a_reader_in_the_way_delays_the_erasure_and_nothing_else(
             # it is the gallery's state, not a process's
             with Gallery.open(folder, NoNetwork()) as other:
                 assert other.erasure_pending
-        wait_until_erased(gallery)  # nobody asks for it
+        wait_until_erased(gallery)  # without being asked
         assert not traces(folder)
         assert not stats(folder)["erasure_pending"]
 
@@ -123,7 +123,7 @@ def test_the_command_line_says_that_an_erasure_is_pending(
 
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A file system of so many bytes; the test is passed over where none can be mounted."""
+    """A file system of that many bytes; the test is passed over where none can be mounted."""
     folder.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True

@@ -290,26 +290,26 @@ def test_a_camera_that_no_store_can_hold_is_refused(gallery: Gallery) -> None:
         gallery.add([make_sample(1, camera=2**63)])
 
 
-def _open_and_count(folder: str, artifact: str, faults: Any) -> None:
+def _open_and_count(folder: str, artifact: str, errors: Any) -> None:
     try:
         with Gallery.open(folder, load_artifact(artifact, threads=1)) as gallery:
             gallery.add([make_sample(1)])
-    except BaseException as fault:
-        faults.put(repr(fault))
+    except BaseException as error:
+        errors.put(repr(error))
 
 
 def test_processes_may_make_one_gallery_at_once(
     tmp_path: Path, artifact: Path, embedder: Embedder
 ) -> None:
     context = multiprocessing.get_context("spawn")
-    faults = context.Queue()
-    target = (str(tmp_path / "a.gallery"), str(artifact), faults)
+    errors = context.Queue()
+    target = (str(tmp_path / "a.gallery"), str(artifact), errors)
     processes = [context.Process(target=_open_and_count, args=target) for _ in range(3)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
-    assert faults.empty()
+    assert errors.empty()
     with Gallery.open(tmp_path / "a.gallery", embedder) as gallery:
         assert len(gallery) == 3
 
@@ -344,14 +344,14 @@ def test_another_process_sees_what_this_one_commits(tmp_path: Path, embedder: Em
 
 def test_threads_may_search_while_one_adds(gallery: Gallery) -> None:
     gallery.add(people(4))
-    faults: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def search() -> None:
         try:
             for _ in range(15):
                 assert ids(gallery, 4)[0] == "s0"
-        except BaseException as fault:
-            faults.append(fault)
+        except BaseException as error:
+            errors.append(error)
 
     threads = [threading.Thread(target=search) for _ in range(3)]
     for thread in threads:
@@ -360,7 +360,7 @@ def test_threads_may_search_while_one_adds(gallery: Gallery) -> None:
         gallery.add([make_sample(i, id=f"t{i}")])
     for thread in threads:
         thread.join()
-    assert not faults
+    assert not errors
     assert len(gallery) == 19
 
 

@@ -86,7 +86,7 @@ SCHEMAS = {
         "CREATE VIEW meta AS SELECT * FROM other",
     ],
     "a newer version": ["UPDATE meta SET value = '4' WHERE name = 'version'"],
-    "a version that is no text": ["UPDATE meta SET value = '' WHERE name = 'version'"],
+    "a version that is not text": ["UPDATE meta SET value = '' WHERE name = 'version'"],
     "a generation that is SQL": [
         "UPDATE meta SET value = '1 WHERE 0; DROP TABLE items; --' WHERE name = 'generation'"
     ],
@@ -146,7 +146,7 @@ VALUES = {
     "no dimension": "DELETE FROM meta WHERE name = 'dimension'",
     "a long fingerprint": "UPDATE meta SET value = printf('%.*c', 5000, 'x') WHERE name = 'fingerprint'",
     "an artifact with a NUL": "UPDATE meta SET value = 'a' || char(0) WHERE name = 'artifact'",
-    "a recall that is no share": "INSERT INTO meta VALUES ('recall', 'nan')",
+    "a recall that is not a share": "INSERT INTO meta VALUES ('recall', 'nan')",
     "days to keep that are no number": "INSERT INTO meta VALUES ('keep_days', 'x')",
     "days to keep that are negative": "INSERT INTO meta VALUES ('keep_days', '-5')",
     "memory of no kind": "INSERT INTO meta VALUES ('memory', 'int4')",
@@ -186,7 +186,7 @@ def test_values_that_cannot_be_are_one_clear_error(folder: Path, statement: str)
 @pytest.mark.parametrize("line", ["[1]", '{"a": "\x1b"}', '{"a": ' + "9" * 5000 + "}"])
 def test_a_line_of_the_audit_that_cannot_be_is_found_by_a_check(folder: Path, line: str) -> None:
     change(folder, f"INSERT INTO audit (at, action, what) VALUES ('x', 'y', '{line}')")
-    assert any("a line of its audit" in fault for fault in check(folder).errors)
+    assert any("a line of its audit" in error for error in check(folder).errors)
 
 
 @pytest.mark.parametrize("is_full", [False, True])
@@ -259,7 +259,7 @@ ITEMS = {
         "UPDATE items SET attributes = '[1]' WHERE key = 2",
         "its attributes",
     ),
-    "attributes that are no JSON": (
+    "attributes that are not JSON": (
         "UPDATE items SET attributes = '{' WHERE key = 2",
         "its attributes",
     ),
@@ -282,7 +282,7 @@ def test_an_item_that_cannot_be_is_named(folder: Path, statement: str, what: str
         pytest.raises(GalleryError, match=f"item 2: {what}"),
     ):
         nearest_keys(gallery)
-    assert any(what in fault for fault in check(folder).errors)
+    assert any(what in error for error in check(folder).errors)
     with pytest.raises(GalleryError, match=f"item 2: {what}"):
         export(folder, folder.parent / "out")
     assert not (folder.parent / "out").exists()
@@ -298,7 +298,7 @@ def test_attributes_that_are_too_large_are_left_out_of_answers_and_named_elsewhe
     )
     with Gallery.open(folder, NoNetwork()) as gallery:
         assert 2 in nearest_keys(gallery)
-    assert any("its attributes" in fault for fault in check(folder).errors)
+    assert any("its attributes" in error for error in check(folder).errors)
     with pytest.raises(GalleryError, match="item 2: its attributes"):
         export(folder, folder.parent / "out")
 
@@ -373,7 +373,7 @@ HEADERS = {
     "cells beyond the file": {"cells": 10**9},
     "a negative number of cells": {"cells": -1},
     "probes without factors": {"probes": [1]},
-    "probes that are no numbers": {"probes": ["x"]},
+    "probes that are not numbers": {"probes": ["x"]},
     "a position beyond the store's": {
         "extra": {"store": None, "position": {"generation": 1, "key": 10**12, "removal": 0}}
     },

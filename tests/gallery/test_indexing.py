@@ -37,7 +37,7 @@ from trireid.samples.rendering import render
 from trireid.samples.source import Entry, Source
 from trireid.samples.sources import open_source
 
-_PATIENCE = 60.0
+_TIMEOUT = 60.0
 _opened: list[str] = []
 
 
@@ -149,7 +149,7 @@ def test_an_indexed_item_is_as_an_added_one(
             )
 
 
-def test_faults_are_told_in_the_order_of_the_source(gallery: Gallery, embedded: list[int]) -> None:
+def test_errors_are_told_in_the_order_of_the_source(gallery: Gallery, embedded: list[int]) -> None:
     samples: list[Sample | Exception] = [make_sample(i, id=str(i)) for i in range(70)]
     # the store refuses it, after the batch is embedded
     samples[3] = make_sample(3, id="3", camera=2**70)
@@ -244,7 +244,7 @@ def test_images_are_decoded_while_the_network_runs(
 
     def waiting(images: Any, camera: Any, present: Any) -> Any:
         for _ in range(needs.pop(0)):
-            assert prepared.acquire(timeout=_PATIENCE)
+            assert prepared.acquire(timeout=_TIMEOUT)
         return run(images, camera, present)
 
     monkeypatch.setattr(ingest.Ingest, "_prepare", told)
@@ -268,7 +268,7 @@ def test_a_batch_is_written_while_the_next_is_embedded(
         return run(images, camera, present)
 
     def waiting(samples: Sequence[Sample], embeddings: Any, **given: Any) -> list[str]:
-        assert embedding.wait(_PATIENCE)
+        assert embedding.wait(_TIMEOUT)
         return add(samples, embeddings, **given)
 
     monkeypatch.setattr(embedder, "run", told)
@@ -451,14 +451,14 @@ class Indexing:
             return 0
 
     def until_held(self, count: int) -> None:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _TIMEOUT
         while self.held() < count:
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
     def finish(self, *more: str) -> str:
         process = self.start(*more)
-        printed, complaints = process.communicate(timeout=_PATIENCE)
+        printed, complaints = process.communicate(timeout=_TIMEOUT)
         assert process.returncode == 0, complaints
         return printed
 
@@ -468,7 +468,7 @@ def slow_indexing(tmp_path: Path, artifact: Path) -> Indexing:
     return Indexing(tmp_path, artifact)
 
 
-@pytest.mark.parametrize("more", [(), ("--resume",)], ids=["anew", "resume"])
+@pytest.mark.parametrize("more", [(), ("--resume",)], ids=["again", "resume"])
 def test_after_a_kill_nothing_that_was_committed_is_embedded_again(
     slow_indexing: Indexing, more: tuple[str, ...]
 ) -> None:
@@ -489,7 +489,7 @@ def test_ctrl_c_stops_cleanly_and_keeps_what_was_acknowledged(slow_indexing: Ind
     process = slow_indexing.start()
     slow_indexing.until_held(BATCH)
     process.send_signal(signal.SIGINT)
-    printed, complaints = process.communicate(timeout=_PATIENCE)
+    printed, complaints = process.communicate(timeout=_TIMEOUT)
     assert (process.returncode, printed) == (130, "")
     assert complaints.splitlines()[-1] == "trireid: stopped"
     assert "Traceback" not in complaints
@@ -587,7 +587,7 @@ def test_an_allowance_is_never_overdrawn_and_too_much_goes_alone() -> None:
     for user in users:
         user.start()
     for user in users:
-        user.join(_PATIENCE)
+        user.join(_TIMEOUT)
         assert not user.is_alive()
     assert 0 < most[0] <= 10
 

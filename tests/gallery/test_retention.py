@@ -26,7 +26,7 @@ DAY = 86_400.0
 
 
 def age(gallery: Gallery, days: float, where: str) -> None:
-    """Make some items so many days older, by when they were added."""
+    """Make some items that many days older, by when they were added."""
     with gallery._writing:
         gallery._writer.run(f"UPDATE items SET added = added - ? WHERE {where}", [days * DAY])
 

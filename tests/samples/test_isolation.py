@@ -27,7 +27,7 @@ from trireid.samples.errors import DeadlineError, ImageError, TrireidError
 from trireid.samples.rendering import render
 
 _MUCH = 1 << 30
-_PATIENCE = 30.0
+_TIMEOUT = 30.0
 
 
 def slow() -> Container:
@@ -127,7 +127,7 @@ def test_a_request_that_waits_for_others_images_ends_at_its_deadline(costly: Con
         to_batch([Sample(rgb=encode_image(1, "WEBP"))], (64, 32))
     assert caught.value.code == "deadline"
     for each in others:
-        each.join(_PATIENCE)
+        each.join(_TIMEOUT)
         assert not each.is_alive()
 
 
@@ -164,7 +164,7 @@ def test_many_threads_share_few_processes() -> None:
     for each in threads:
         each.start()
     for each in threads:
-        each.join(_PATIENCE)
+        each.join(_TIMEOUT)
     assert wrong == []
     assert len(isolation._workers._idle) <= isolation._IDLE
 
@@ -213,7 +213,7 @@ sys.stdin.read()
         pid, knows = parent.stdout.readline().split()
         parent.kill()
     assert knows == "False"
-    until = time.monotonic() + _PATIENCE
+    until = time.monotonic() + _TIMEOUT
     while alive(int(pid)):
         assert time.monotonic() < until
         time.sleep(0.05)

@@ -61,7 +61,7 @@ def test_cells_that_only_look_like_numbers_stay_text(tmp_path: Path, cell: str) 
     assert entry.sample.attributes["note"] == cell
 
 
-def test_a_name_that_no_disk_takes_is_the_rows_own_fault(tmp_path: Path) -> None:
+def test_a_name_that_no_disk_takes_is_the_rows_own_error(tmp_path: Path) -> None:
     long, good = open_source(manifest(tmp_path, f"rgb\n{'x' * 300}.png\na.png\n"))
     assert long.error is not None
     assert good.sample is not None
