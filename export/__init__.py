@@ -10,8 +10,4 @@ if TYPE_CHECKING:
 __all__ = ["export_onnx"]
 _MODULES: Final = {"export_onnx": "trireid.export.onnx"}
 
-__getattr__ = lazy_names(__name__, _MODULES)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

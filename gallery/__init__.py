@@ -48,8 +48,4 @@ _MODULES: Final = {
     "is_gallery": "trireid.gallery.metadata",
 }
 
-__getattr__ = lazy_names(__name__, _MODULES)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

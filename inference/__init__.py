@@ -17,8 +17,4 @@ _MODULES: Final = {
     "load_artifact": "trireid.inference.artifact",
 }
 
-__getattr__ = lazy_names(__name__, _MODULES)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

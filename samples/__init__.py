@@ -43,8 +43,4 @@ _MODULES: Final = {
     "to_batch": "trireid.samples.decoding",
 }
 
-__getattr__ = lazy_names(__name__, _MODULES)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

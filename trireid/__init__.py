@@ -53,7 +53,7 @@ _MODULES: Final = {
     "load_checkpoint": "trireid.models",
 }
 
-_load: Final = lazy_names(__name__, _MODULES)
+_load, __dir__ = lazy_names(__name__, _MODULES)
 
 
 def __getattr__(name: str) -> Any:
@@ -69,7 +69,3 @@ def _read_version() -> str:
         return version("trireid")
     except PackageNotFoundError:
         return "0"
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
