@@ -264,19 +264,9 @@ def make_search(index: VectorIndex, **options: Any) -> Search:
 
 def point(bench: Bench, index: VectorIndex, setting: str) -> Point:
     """Recall, memory and speed of the index as it is."""
-    search = make_search(index)
-    found = recall(search(bench.queries), bench.truth)
-    memory = index.memory / len(index)
     bare = index.rescore is None and index.quantization is not Quantization.FLOAT32
     name = f"trireid {index.quantization}" + (" without rescoring" if bare else "")
-    return Point(
-        name,
-        setting,
-        found,
-        memory,
-        latency(search, bench.queries, bench.runs),
-        pace(search, bench.queries),
-    )
+    return measure_point(bench, name, setting, index.memory / len(index), make_search(index))
 
 
 def against_flat(bench: Bench, index: VectorIndex, target: float) -> Point:
@@ -451,7 +441,7 @@ def faiss_alone(bench: Bench) -> Iterator[Point]:
     memory = rival.memory / bench.size
     for rival.probes, rival.factor in ((2, 2), (4, 4), (8, 4), (16, 8), (32, 8), (64, 16)):
         setting = f"probes {rival.probes}, factor {rival.factor}"
-        yield measure_rival(bench, "faiss IVF,RaBitQ,Refine(SQ8)", setting, memory, rival.search)
+        yield measure_point(bench, "faiss IVF,RaBitQ,Refine(SQ8)", setting, memory, rival.search)
     rival.probes, rival.factor = 16, 8
     index, _ = build(bench, Quantization.INT8, 0.99)
     for rescores in (True, False):
@@ -501,7 +491,7 @@ def hnsw(bench: Bench) -> Iterator[Point]:
             found: Keys = graph.knn_query(queries, K)[0].astype(np.int64)
             return found
 
-        yield measure_rival(
+        yield measure_point(
             bench, "hnswlib M16", f"ef {width}", path.stat().st_size / bench.size, search
         )
     for quantization in (Quantization.FLOAT32, Quantization.INT8):
@@ -562,7 +552,7 @@ def usearch(bench: Bench) -> Iterator[Point]:
                 found: Keys = np.asarray(graph.search(queries, K).keys).astype(np.int64)
                 return found.reshape(len(queries), -1)
 
-            yield measure_rival(
+            yield measure_point(
                 bench,
                 f"usearch {kind}",
                 f"expansion {width}",
@@ -571,8 +561,8 @@ def usearch(bench: Bench) -> Iterator[Point]:
             )
 
 
-def measure_rival(bench: Bench, name: str, setting: str, memory: float, search: Search) -> Point:
-    """A point of another library's index."""
+def measure_point(bench: Bench, name: str, setting: str, memory: float, search: Search) -> Point:
+    """Recall, memory and speed of an index, ours or another library's."""
     found = recall(search(bench.queries), bench.truth)
     return Point(
         name,

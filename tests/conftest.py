@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -24,6 +24,9 @@ from PIL import Image
 from trireid.gallery import Gallery
 from trireid.inference import Embedder, load_artifact
 from trireid.samples import Sample
+
+if TYPE_CHECKING:
+    from trireid.models import ReIdNetwork
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDENS = Path(__file__).parent / "goldens"
@@ -159,11 +162,10 @@ def _export_golden(path: Path) -> None:
     export_onnx(load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml"), path)
 
 
-def export_tiny(path: Path, seed: int, **changes: Any) -> Path:
-    """Export a small untrained network."""
+def make_tiny_network(seed: int, **changes: Any) -> ReIdNetwork:
+    """Make a small untrained network."""
     import torch
 
-    from trireid.export import export_onnx
     from trireid.models import NetworkConfig, ReIdNetwork
 
     torch.manual_seed(seed)
@@ -174,5 +176,12 @@ def export_tiny(path: Path, seed: int, **changes: Any) -> Path:
         "channels": 32,
         "cameras": 4,
     }
-    export_onnx(ReIdNetwork(NetworkConfig(**{**sizes, "aggregation_ratio": 0.5, **changes})), path)
+    return ReIdNetwork(NetworkConfig(**{**sizes, "aggregation_ratio": 0.5, **changes}))
+
+
+def export_tiny(path: Path, seed: int, **changes: Any) -> Path:
+    """Export a small untrained network."""
+    from trireid.export import export_onnx
+
+    export_onnx(make_tiny_network(seed, **changes), path)
     return path

@@ -13,13 +13,21 @@ import onnx
 import pytest
 import torch
 
-from tests.conftest import GOLDENS, encode_image, export_tiny, find_shared, make_pixels, make_sample
+from tests.conftest import (
+    GOLDENS,
+    encode_image,
+    export_tiny,
+    find_shared,
+    make_pixels,
+    make_sample,
+    make_tiny_network,
+)
 from tests.export.tolerances import change_tolerance
 from trireid.export import export_onnx
 from trireid.export.tracing import ArtifactGraph
 from trireid.inference import Card, Embedder, load_artifact
 from trireid.inference.torch import compute_fingerprint, describe_network
-from trireid.models import Head, NetworkConfig, ReIdNetwork, load_checkpoint
+from trireid.models import Head, ReIdNetwork, load_checkpoint
 from trireid.samples import ArtifactError, Sample, VerificationError
 
 
@@ -126,15 +134,7 @@ def test_the_card_says_what_the_network_is(embedder: Embedder) -> None:
 
 def test_the_fingerprint_follows_the_weights(embedder: Embedder) -> None:
     def make_fingerprint(seed: int, **changes: Any) -> str:
-        torch.manual_seed(seed)
-        sizes: dict[str, Any] = {
-            "image_size": (64, 32),
-            "width": 64,
-            "depth": 1,
-            "channels": 32,
-            "cameras": 4,
-        }
-        network = ReIdNetwork(NetworkConfig(**sizes, aggregation_ratio=0.5, **changes))
+        network = make_tiny_network(seed, **changes)
         return compute_fingerprint(network, describe_network(network, "a name of its own", None))
 
     assert make_fingerprint(0) == embedder.card.fingerprint
