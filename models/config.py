@@ -12,10 +12,13 @@ HEAD_WIDTH = 64  # channels of one attention head, in every ViT of the family
 
 
 class Backbone(StrEnum):
-    """The two backbones, under the research code's names (`MODEL.TRANSFORMER_TYPE`)."""
+    """The backbones: two under the research code's names (`MODEL.TRANSFORMER_TYPE`), one under
+    timm's.
+    """
 
     CLIP = "ViT-B-16"
     IMAGENET = "vit_base_patch16_224"
+    DINOV2 = "vit_small_patch14_dinov2"
 
 
 class Head(StrEnum):
@@ -94,9 +97,9 @@ class NetworkConfig:
                 "head of HDM",
                 "HDM",
             )
-        if self.backbone is Backbone.IMAGENET and self.channels != self.width:
+        if self.backbone is not Backbone.CLIP and self.channels != self.width:
             raise ConfigError(
-                f"the ImageNet ViT puts out its width, {self.width} channels, not {self.channels}",
+                f"{self.backbone} puts out its width, {self.width} channels, not {self.channels}",
                 "channels",
             )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trireid.models.config import NetworkConfig
+from trireid.models.config import Backbone, NetworkConfig
 from trireid.models.layers import attend, look_up_cameras
 from trireid.models.position import make_position_embedding
 
@@ -46,20 +46,37 @@ class Mlp(nn.Module):
         return out
 
 
-class Block(nn.Module):
-    """One pre-norm transformer block."""
+class LayerScale(nn.Module):
+    """A factor on each channel of a residual branch.
+
+    Source: Touvron et al., "Going deeper with image transformers" (ICCV 2021), equation 4.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(width, EPSILON)
-        self.attn = Attention(width)
-        self.norm2 = nn.LayerNorm(width, EPSILON)
-        self.mlp = Mlp(width)
+        self.gamma = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, width] -> [B, T, width]."""
-        x = x + self.attn(self.norm1(x))
-        out: Tensor = x + self.mlp(self.norm2(x))
+        return x * self.gamma
+
+
+class Block(nn.Module):
+    """One pre-norm transformer block, with layer scale in DINOv2's layout."""
+
+    def __init__(self, width: int, *, layer_scale: bool) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, EPSILON)
+        self.attn = Attention(width)
+        self.ls1 = LayerScale(width) if layer_scale else nn.Identity()
+        self.norm2 = nn.LayerNorm(width, EPSILON)
+        self.mlp = Mlp(width)
+        self.ls2 = LayerScale(width) if layer_scale else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, width] -> [B, T, width]."""
+        x = x + self.ls1(self.attn(self.norm1(x)))
+        out: Tensor = x + self.ls2(self.mlp(self.norm2(x)))
         return out
 
 
@@ -93,7 +110,10 @@ class ImageNetVit(nn.Module):
         )
         if self.sie_embed is not None:
             nn.init.trunc_normal_(self.sie_embed, std=0.02)
-        self.blocks = nn.ModuleList(Block(config.width) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(
+            Block(config.width, layer_scale=config.backbone is Backbone.DINOV2)
+            for _ in range(config.depth)
+        )
         self.norm = nn.LayerNorm(config.width, EPSILON)
 
     def forward(self, images: Tensor, camera: Tensor) -> Tensor:

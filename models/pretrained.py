@@ -22,7 +22,11 @@ from trireid.models.state import is_counter
 from trireid.samples import CheckpointError
 
 _CLIP_PREFIX = "visual."
-_POSITIONS = {Backbone.CLIP: "positional_embedding", Backbone.IMAGENET: "pos_embed"}
+_POSITIONS = {
+    Backbone.CLIP: "positional_embedding",
+    Backbone.IMAGENET: "pos_embed",
+    Backbone.DINOV2: "pos_embed",
+}
 _HEADS = ("sdtps.", "fusion.")
 #: Parts of pretrained files that the network lacks.
 _DROPPED = ("head.", "fc_norm.", "pre_logits.", "fc.")

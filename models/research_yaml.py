@@ -179,6 +179,8 @@ def _read_backbone(settings: Settings, shapes: Shapes) -> Backbone:
     key = "MODEL.TRANSFORMER_TYPE"
     layouts = {
         Backbone.CLIP: "BACKBONE.base.conv1.weight",
+        # its layer scale tells it from the ImageNet ViT, which has all its other keys
+        Backbone.DINOV2: "BACKBONE.base.blocks.0.ls1.gamma",
         Backbone.IMAGENET: "BACKBONE.base.patch_embed.proj.weight",
     }
     held = next((backbone for backbone, layout in layouts.items() if layout in shapes), None)
@@ -261,6 +263,7 @@ def _check_agreement(
     position = {
         Backbone.CLIP: "BACKBONE.base.positional_embedding",
         Backbone.IMAGENET: "BACKBONE.base.pos_embed",
+        Backbone.DINOV2: "BACKBONE.base.pos_embed",
     }
     tokens = shapes.get(position[config.backbone], (0, 0, 0))[-2]
     if tokens != config.patches + 1:
