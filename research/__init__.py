@@ -1,1 +1,1 @@
-"""The comparison of the training notes: docs/experiments.md."""
+"""The comparisons of the training notes: docs/experiments.md."""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from research.arms import ARMS
-from research.experiment import Scale, run_experiment
+from research.experiment import run_experiment
+from research.studies import STUDIES, Study
 from trireid.samples import ConfigError, TrireidError
 from trireid.samples.printable import printable
 
@@ -28,6 +28,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "python -m research", description="compare the ways to train SDTPS"
     )
     parser.add_argument("--folder", required=True, metavar="DIR", help="where the runs are kept")
+    parser.add_argument(
+        "--study",
+        choices=STUDIES,
+        default="synthetic",
+        help="synthetic: the backbone is trained on another synthetic world (default); dinov2: it "
+        "comes from a file",
+    )
+    parser.add_argument(
+        "--start", metavar="FILE", help="the pretrained weights of the study dinov2"
+    )
     parser.add_argument("--arms", metavar="A;B", help="which, by name (default: all)")
     parser.add_argument(
         "--seeds", type=positive, default=3, metavar="N", help="runs per arm (default 3)"
@@ -54,20 +64,30 @@ def positive(text: str) -> int:
 
 def compare(given: argparse.Namespace) -> int:
     """Run the arms, then write the report if asked to."""
-    folder = Path(given.folder)
-    arms = [name.strip() for name in given.arms.split(";")] if given.arms else list(ARMS)
-    changes = {
-        name: value for name in ("epochs", "threads") if (value := getattr(given, name)) is not None
-    }
+    folder, study = Path(given.folder), choose_study(given)
+    arms = [name.strip() for name in given.arms.split(";")] if given.arms else study.arms
     if given.report_only and not given.report:
         raise ConfigError("--report-only: name the report's file with --report FILE.md", "report")
     if not given.report_only:
-        run_experiment(folder, arms, given.seeds, replace(Scale(), **changes))
+        start = Path(given.start) if given.start else None
+        run_experiment(folder, arms, given.seeds, study, start)
     if given.report:
         from research.report import write_report
 
-        write_report(folder, arms, given.seeds, Path(given.report))
+        write_report(folder, arms, given.seeds, Path(given.report), study)
     return 0
+
+
+def choose_study(given: argparse.Namespace) -> Study:
+    """Choose the study, changed as asked; one of another length shares no results with it."""
+    study = STUDIES[given.study]
+    if given.start and not study.needs_start:
+        raise ConfigError(
+            f"--start: the study {given.study} trains its backbone itself; leave it out", "start"
+        )
+    if given.threads:
+        study = replace(study, threads=given.threads)
+    return replace(study, epochs=given.epochs, results=None) if given.epochs else study
 
 
 if __name__ == "__main__":

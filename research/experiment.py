@@ -1,168 +1,100 @@
 """The comparison of arms: one pretrained backbone, the same data, seeds and budget; resumable, one
 process per run.
 
-A folder holds `backbone/` (the pretraining), `backbone.pth`, `cache/` (images) and, for each run,
-`ARM/SEED/` as `trireid train` leaves it. Runs that are finished are passed over.
+A folder holds `backbone/` (the pretraining, if there is one), `backbone.pth`, `cache/` (images)
+and, for each run, `ARM/SEED/` as `trireid train` leaves it. Runs that are finished are passed over.
 """
 
 from __future__ import annotations
 
 import fcntl
+import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 import yaml
+from torch import Tensor
 from tqdm import tqdm
 
 from research.arms import ARMS, make_arm_settings
 from research.cost import find_missing_costs, measure_costs
+from research.runs import Results, get_run_folder
+from research.studies import Study, make_backbone_settings, make_common_settings
+from trireid.models.files import read_weights
 from trireid.samples import ConfigError, TrireidError
 from trireid.training.files import save, write_text
 from trireid.training.settings import parse_settings
 
-_NETWORK: Final = {"image_size": [128, 64], "width": 128, "depth": 4, "channels": 128, "cameras": 6}
-#: Every group starts here in the warm-up, as in the research code: a tenth of the head's rate.
-_TENTH: Final = 0.1
+#: The number of a block in DINOv2's key names.
+_BLOCK: Final = re.compile(r"blocks\.(\d+)\.")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scale:
-    """How large the comparison is. `lr`: of the head; the backbone's is in the notes' ratio to
-    it, 5e-6 to 3.5e-4.
-
-    `identities` (train and validation), `validation_identities` of them, and `test_identities` are
-    of world 0; the backbone comes from `backbone_identities` of world 1, which has other cameras
-    and other identities.
-    """
-
-    epochs: int = 50
-    identities: int = 80
-    validation_identities: int = 16
-    test_identities: int = 60
-    lr: float = 1.4e-3
-    batch: tuple[int, int] = (4, 4)
-    backbone_identities: int = 300
-    backbone_epochs: int = 27
-    threads: int = 1
-
-    @property
-    def backbone_lr(self) -> float:
-        """Of the pretrained backbone."""
-        return self.lr * 5e-6 / 3.5e-4
-
-
-def make_common_settings(scale: Scale, folder: Path) -> dict[str, Any]:
-    """Make the settings that all arms share: the recipe `full`."""
-    return {
-        "network": {**_NETWORK, "head": "sdtps"},
-        "pretrained": str(folder / "backbone.pth"),
-        "data": {
-            "source": f"synthetic:person:{scale.identities}",
-            "validation_identities": scale.validation_identities,
-            "test": f"synthetic:person:{scale.test_identities}",
-            "cache": str(folder / "cache"),
-        },
-        "batch": {"identities": scale.batch[0], "samples": scale.batch[1]},
-        "sdtps": {"attention_gradient": "full", "gumbel": "on"},
-        "optimizer": {"lr": scale.lr, "backbone_lr": scale.backbone_lr},
-        "schedule": {
-            "epochs": scale.epochs,
-            "warmup_epochs": min(3, scale.epochs - 1),
-            "warmup_lr": _TENTH * scale.lr,
-            "steps_per_epoch": (scale.identities - scale.validation_identities) // scale.batch[0],
-        },
-        "runtime": {"device": "auto", "threads": scale.threads},
-        "logging": {"evaluate_every": 5, "diagnose_every": 5, "save_every": 50},
-    }
-
-
-def make_backbone_settings(scale: Scale, folder: Path) -> dict[str, Any]:
-    """The pretraining: no head, from scratch, on another world's identities."""
-    return {
-        "network": {**_NETWORK, "head": "none"},
-        "data": {
-            "source": f"synthetic:person:{scale.backbone_identities}",
-            "world": 1,
-            "cache": str(folder / "cache"),
-        },
-        "batch": {"identities": 8, "samples": 4},
-        "loss": {"identity": 1.0, "triplet": 1.0},
-        "optimizer": {
-            "name": "adamw",
-            "lr": 1e-3,
-            "backbone_lr": None,
-            "weight_decay": 0.05,
-            "clip": 5.0,
-        },
-        "schedule": {
-            "epochs": scale.backbone_epochs,
-            "warmup_epochs": min(2, scale.backbone_epochs - 1),
-            "warmup_lr": 2e-5,
-        },
-        "augmentation": {"drop_camera": 0.5},
-        "runtime": {"device": "auto", "threads": scale.threads},
-        "logging": {"evaluate_every": 9},
-    }
-
-
-def run_experiment(folder: Path, arms: Sequence[str], seeds: int, scale: Scale) -> list[Path]:
+def run_experiment(
+    folder: Path, arms: Sequence[str], seeds: int, study: Study, start: Path | None = None
+) -> list[Path]:
     """Run what is not finished, seed by seed, so that an interrupted comparison holds whole rounds;
     the runs' folders.
 
     A run that stops by itself (NaN, divergence) is a result: it is kept, and the next one starts.
-    Raises ConfigError for an unknown arm.
+    `start`: a file of pretrained weights, for a study that needs one. Raises ConfigError for an
+    unknown arm and a missing start.
     """
     unknown = [arm for arm in arms if arm not in ARMS]
     if unknown:
         raise ConfigError(f"--arms: there is no {unknown[0]}; there are {', '.join(ARMS)}", "arms")
     folder.mkdir(parents=True, exist_ok=True)
+    common = make_common_settings(study, folder)
     with _lock_run(folder / "backbone"):
-        _pretrain(folder, scale)
-    unmeasured = find_missing_costs(folder, arms)
-    if unmeasured:
-        measure_costs(
-            folder,
-            {
-                arm: make_arm_settings(make_common_settings(scale, folder), arm, 0)
-                for arm in unmeasured
-            },
-        )
-    runs = [(arm, seed) for seed in range(seeds) for arm in arms]
+        _prepare_backbone(folder, study, start)
+        unmeasured = find_missing_costs(folder, arms)
+        if unmeasured:
+            measure_costs(folder, {arm: make_arm_settings(common, arm, 0) for arm in unmeasured})
+    finished = Results.read(study.results).runs
+    runs = [(arm, seed) for seed in range(seeds) for arm in arms if (arm, seed) not in finished]
     for arm, seed in tqdm(runs, desc="runs", unit="run"):
-        with _lock_run(get_run_folder(folder, arm, seed)) as free:
+        run = get_run_folder(folder, arm, seed)
+        with _lock_run(run) as free:
             if free:
-                _train(
-                    get_run_folder(folder, arm, seed),
-                    make_arm_settings(make_common_settings(scale, folder), arm, seed),
-                )
+                _train(run, make_arm_settings(common, arm, seed))
     return [get_run_folder(folder, arm, seed) for arm, seed in runs]
 
 
-def get_run_folder(folder: Path, arm: str, seed: int) -> Path:
-    """Get the folder of a run."""
-    return folder / arm.replace(",", "").replace(" ", "-") / str(seed)
-
-
-def _pretrain(folder: Path, scale: Scale) -> None:
-    if (folder / "backbone.pth").exists():
+def _prepare_backbone(folder: Path, study: Study, start: Path | None) -> None:
+    """Leave the start of all runs in `backbone.pth`."""
+    path = folder / "backbone.pth"
+    if path.exists():
         return
-    _train(folder / "backbone", make_backbone_settings(scale, folder))
+    if not study.needs_start:
+        save(_pretrain(folder, study), path)
+    elif start is None:
+        raise ConfigError(
+            "--start: this study begins with pretrained weights; name their file", "start"
+        )
+    else:
+        save(_cut_blocks(read_weights(start), study.network["depth"]), path)
+
+
+def _cut_blocks(state: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]:
+    """The weights without the blocks above the lower `depth`."""
+    blocks = {key: _BLOCK.match(key) for key in state}
+    return {key: state[key] for key, found in blocks.items() if not found or int(found[1]) < depth}
+
+
+def _pretrain(folder: Path, study: Study) -> dict[str, Tensor]:
+    """Train a backbone on another world."""
+    _train(folder / "backbone", make_backbone_settings(study, folder))
     if not (folder / "backbone" / "last.pth").exists():
         raise TrireidError(
             f"the backbone's pretraining stopped; see {folder / 'backbone' / 'train.log'}"
         )
     state = torch.load(folder / "backbone" / "last.pth", weights_only=True)["state_dict"]
     prefix = "BACKBONE.base."
-    save(
-        {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)},
-        folder / "backbone.pth",
-    )
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def _train(run: Path, settings: dict[str, Any]) -> None:
@@ -198,7 +130,7 @@ def _lock_run(run: Path) -> Iterator[bool]:
     """Whether this process has a run to itself: several may share a folder, and each takes what the
     others leave.
 
-    The pretraining is waited for.
+    The backbone and the costs are waited for.
     """
     run.mkdir(parents=True, exist_ok=True)
     with (run / "lock").open("w") as file:

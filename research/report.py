@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from research.arms import ARMS
 from research.cost import read_costs
-from research.experiment import get_run_folder
 from research.plots import draw_curves, draw_gradients, draw_scores
+from research.runs import Results, Run
+from research.studies import Study, make_common_settings
 from trireid.samples import TrireidError
 from trireid.training.files import write_text
-from trireid.training.settings import read_settings
+from trireid.training.settings import parse_settings
 
 PATTERNS: Final = (1, 2, 3)
 #: Which arms differ in one thing: the arm, and the one that it is compared with.
@@ -35,90 +34,67 @@ COMPARED: Final = (
     ("mask alone", "none"),
     ("mask, scores attached", "mask alone"),
     ("as published", "mask alone"),
+    ("as published", "none"),
     ("failing run", "as published"),
     ("control", "full"),
 )
-_START, _END = "<!-- results -->\n", "<!-- end of results -->\n"
+_END: Final = "<!-- end of results -->\n"
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run:
+def write_report(folder: Path, arms: Sequence[str], seeds: int, path: Path, study: Study) -> None:
+    """Write the tables and plots of the runs in the folder and in the study's file of results; of
+    an existing page, only the part between the study's two marks is replaced.
 
-    `result.json`, and the rows of its tables. `result` None: it stopped itself, as `stopped` says.
+    The study's file of results is written, too. Raises TrireidError where no run is finished.
     """
-
-    arm: str
-    seed: int
-    result: dict[str, Any] | None
-    stopped: str
-    epochs: list[dict[str, str]]
-    gradients: list[dict[str, str]]
-
-    @classmethod
-    def read(cls, folder: Path, arm: str, seed: int) -> Run | None:
-        """Read the files of a run; None if it is not finished."""
-        run = get_run_folder(folder, arm, seed)
-        result, stopped = run / "result.json", run / "stopped.txt"
-        if not result.exists() and not stopped.exists():
-            return None
-        return cls(
-            arm,
-            seed,
-            json.loads(result.read_text()) if result.exists() else None,
-            stopped.read_text().strip() if stopped.exists() else "",
-            _read_rows(run / "epochs.csv"),
-            _read_rows(run / "gradients.csv"),
-        )
-
-
-def write_report(folder: Path, arms: Sequence[str], seeds: int, path: Path) -> None:
-    """Write the tables and plots; of an existing file, only the part between the two marks
-    of results is replaced.
-
-    Raises TrireidError where no run is finished.
-    """
-    found = {
-        arm: [run for seed in range(seeds) if (run := Run.read(folder, arm, seed))] for arm in arms
-    }
-    runs = {arm: of for arm, of in found.items() if of}
+    results = _collect_results(folder, arms, seeds, study)
+    runs: dict[str, list[Run]] = {}
+    for (arm, _), run in results.runs.items():
+        runs.setdefault(arm, []).append(run)
     if not runs:
         raise TrireidError(
             f"{folder}: no run in it is finished, so there is nothing to report", str(folder)
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    images = _draw_images(runs, path)
-    text = (
-        _START
-        + "\n\n".join(
-            [*_describe(folder, runs, seeds), *_make_tables(runs, read_costs(folder)), *images]
-        )
-        + "\n"
-        + _END
-    )
-    write_text(
-        path,
-        _replace_results(
-            path.read_text() if path.exists() else "# The comparison of arms\n\n" + _START + _END,
-            text,
-        ),
-    )
+    images = _draw_images(runs, path, study)
+    parts = [*_describe(runs, seeds, study), *_make_tables(runs, results.costs), *images]
+    old = path.read_text() if path.exists() else "# The comparison of arms\n"
+    mark = f"<!-- results{_suffix(study, ': ')} -->\n"
+    write_text(path, _replace_results(old, mark, mark + "\n\n".join(parts) + "\n" + _END))
+    if study.results:
+        results.write(study.results)
 
 
-def _replace_results(old: str, text: str) -> str:
-    before, mark, rest = old.partition(_START)
-    return before + text + rest.partition(_END)[2] if mark else old.rstrip() + "\n\n" + text
+def _collect_results(folder: Path, arms: Sequence[str], seeds: int, study: Study) -> Results:
+    """The finished runs of a study, arm by arm: those in its file of results, else the folder's."""
+    kept = Results.read(study.results)
+    runs = [
+        kept.runs.get((arm, seed)) or Run.read(folder, arm, seed)
+        for arm, seed in product(arms, range(seeds))
+    ]
+    costs = {**read_costs(folder), **kept.costs}
+    return Results({(run.arm, run.seed): run for run in runs if run}, costs)
 
 
-def _describe(folder: Path, runs: Mapping[str, Sequence[Run]], seeds: int) -> Iterator[str]:
+def _suffix(study: Study, before: str) -> str:
+    return before + study.name if study.name else ""
+
+
+def _replace_results(old: str, mark: str, text: str) -> str:
+    before, found, rest = old.partition(mark)
+    return before + text + rest.partition(_END)[2] if found else old.rstrip() + "\n\n" + text
+
+
+def _describe(runs: Mapping[str, Sequence[Run]], seeds: int, study: Study) -> Iterator[str]:
     finished = sum(len(of) for of in runs.values())
-    settings = read_settings(get_run_folder(folder, next(iter(runs)), 0) / "train.yml")
+    settings = parse_settings(make_common_settings(study, Path()))
     data, optimizer, schedule = settings.data, settings.optimizer, settings.schedule
     yield (
         f"{finished} finished runs of {len(runs)} arms, {seeds} seeds each where finished (column "
         f"*runs*). Data: `{data.source}`, of which {data.validation_identities} identities for "
         f"validation, and `{data.test}`; {schedule.epochs} epochs of {schedule.steps_per_epoch} "
-        f"steps; rate of the head {optimizer.lr:.3g}, of the backbone {optimizer.backbone_lr:.3g}. "
+        f"steps; learning rate of the head {optimizer.lr:.3g}, of the backbone "
+        f"{optimizer.backbone_lr:.3g}; {settings.runtime.precision}. "
         "Scores: mean ± standard deviation over seeds, in percent, on the test identities, of the "
         "checkpoint with the best validation mAP."
     )
@@ -318,8 +294,8 @@ def _format_typical(runs: Sequence[Run], column: str, *, mean: bool = False) -> 
     return f"{np.mean(cells) if mean else np.exp(np.mean(np.log([c for c in cells if c > 0]))):.2g}"
 
 
-def _draw_images(runs: Mapping[str, Sequence[Run]], report: Path) -> list[str]:
-    stem = report.with_suffix("")
+def _draw_images(runs: Mapping[str, Sequence[Run]], report: Path, study: Study) -> list[str]:
+    stem = report.with_name(report.stem + _suffix(study, "-"))
     scores = {
         arm: {p: _collect_values(of, _test(f"mAP_{p}")) for p in PATTERNS}
         for arm, of in runs.items()
@@ -373,13 +349,6 @@ def _average_by_epoch(cells: Sequence[tuple[int, str]]) -> dict[int, float]:
         if cell:
             held.setdefault(epoch, []).append(float(cell))
     return {epoch: float(np.mean(values)) for epoch, values in sorted(held.items())}
-
-
-def _read_rows(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def _format_markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -17,14 +17,11 @@ import yaml
 import research.__main__
 from research.arms import ARMS, make_arm_settings
 from research.cost import read_costs
-from research.experiment import (
-    Scale,
-    get_run_folder,
-    make_backbone_settings,
-    make_common_settings,
-    run_experiment,
-)
+from research.experiment import run_experiment
 from research.report import write_report
+from research.runs import get_run_folder
+from research.studies import STUDIES, Study, make_backbone_settings, make_common_settings
+from trireid.models.config import Backbone
 from trireid.samples import ConfigError, TrireidError
 from trireid.training.settings import parse_settings
 
@@ -64,7 +61,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
 
 def flat(arm: str) -> dict[str, Any]:
     return parse_settings(
-        make_arm_settings(make_common_settings(Scale(), Path("runs")), arm, 3)
+        make_arm_settings(make_common_settings(Study(), Path("runs")), arm, 3)
     ).flatten()
 
 
@@ -88,30 +85,57 @@ def test_rates_are_in_the_notes_ratio() -> None:
 
 def test_a_share_of_the_heads_rate_follows_it() -> None:
     settings = parse_settings(
-        make_arm_settings(make_common_settings(Scale(lr=2e-3), Path("runs")), "faster backbone", 0)
+        make_arm_settings(make_common_settings(Study(lr=2e-3), Path("runs")), "faster backbone", 0)
     )
     assert settings.optimizer.backbone_lr == pytest.approx(0.1 * 2e-3)
 
 
 def test_the_backbone_is_of_another_world() -> None:
     backbone, common = (
-        make_backbone_settings(Scale(), Path("runs")),
-        make_common_settings(Scale(), Path("runs")),
+        make_backbone_settings(Study(), Path("runs")),
+        make_common_settings(Study(), Path("runs")),
     )
     assert (backbone["data"]["world"], common["data"].get("world", 0)) == (1, 0)
     assert parse_settings(backbone).network.head == "none"
 
 
+@pytest.mark.parametrize("arm", STUDIES["dinov2"].arms)
+def test_the_study_of_dinov2_trains_its_arms_at_half_size(arm: str) -> None:
+    study = STUDIES["dinov2"]
+    settings = parse_settings(make_arm_settings(make_common_settings(study, Path("runs")), arm, 1))
+    network = settings.network
+    assert (network.backbone, network.depth, network.grid) == (Backbone.DINOV2, 8, (8, 4))
+    expected = "emulated-float16" if arm == "as published" else "bfloat16"
+    assert settings.runtime.precision == expected
+    assert settings.schedule.epochs * (settings.schedule.steps_per_epoch or 0) == 400
+
+
+def test_the_start_is_the_lower_blocks_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, start = STUDIES["dinov2"], tmp_path / "start.pth"
+    with pytest.raises(ConfigError, match="--start: this study begins with pretrained weights"):
+        run_experiment(tmp_path, ["full"], 1, study)
+    torch.save({f"blocks.{i}.norm1.bias": torch.ones(1) for i in range(12)}, start)
+    fake_runs(monkeypatch, 0, "result.json")
+    (tmp_path / "cost.json").write_text(json.dumps({"full": 0.125}))
+    run_experiment(tmp_path, ["full"], 1, study, start)
+    assert list(torch.load(tmp_path / "backbone.pth", weights_only=True)) == [
+        f"blocks.{i}.norm1.bias" for i in range(8)
+    ]
+
+
 def test_an_unknown_arm_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--arms: there is no ful; there are control, none"):
-        run_experiment(tmp_path, ["full", "ful"], 1, Scale())
+        run_experiment(tmp_path, ["full", "ful"], 1, Study())
 
 
 @pytest.mark.slow
 def test_a_small_comparison_from_end_to_end(tmp_path: Path) -> None:
     """Pretraining and one arm, in real processes."""
-    scale = Scale(
+    study = Study(
         epochs=1,
+        steps_per_epoch=2,
         identities=6,
         validation_identities=2,
         test_identities=2,
@@ -119,7 +143,7 @@ def test_a_small_comparison_from_end_to_end(tmp_path: Path) -> None:
         backbone_identities=26,
         backbone_epochs=1,
     )
-    (run,) = run_experiment(tmp_path, ["as published"], 1, scale)
+    (run,) = run_experiment(tmp_path, ["as published"], 1, study)
     result = json.loads((run / "result.json").read_text())
     assert (result["steps"], set(result["test"])) == (
         2,
@@ -160,11 +184,11 @@ def test_what_is_finished_or_in_other_hands_is_passed_over(
     other.mkdir(parents=True)
     with (other / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        run_experiment(tmp_path, ["full", "none"], 2, Scale())
+        run_experiment(tmp_path, ["full", "none"], 2, Study())
     assert started == [
         get_run_folder(tmp_path, arm, seed) for arm, seed in (("full", 0), ("none", 0), ("full", 1))
     ]
-    run_experiment(tmp_path, ["full", "none"], 2, Scale())
+    run_experiment(tmp_path, ["full", "none"], 2, Study())
     assert started[3:] == [other]
 
 
@@ -173,20 +197,20 @@ def test_a_run_that_diverges_is_a_result_and_one_that_breaks_is_not(
 ) -> None:
     prepare(tmp_path)
     started = fake_runs(monkeypatch, 1, "stopped.pt")
-    run_experiment(tmp_path, ["full"], 1, Scale())
+    run_experiment(tmp_path, ["full"], 1, Study())
     assert (get_run_folder(tmp_path, "full", 0) / "stopped.txt").read_text() == "why it ended\n"
-    run_experiment(tmp_path, ["full"], 1, Scale())
+    run_experiment(tmp_path, ["full"], 1, Study())
     assert len(started) == 1
     fake_runs(monkeypatch, 1, "other")
     with pytest.raises(TrireidError, match="failed with exit code 1: why it ended"):
-        run_experiment(tmp_path, ["none"], 1, Scale())
+        run_experiment(tmp_path, ["none"], 1, Study())
 
 
 def write_run(folder: Path, arm: str, seed: int, score: float | None) -> None:
     """Write the files of a run that the report reads."""
     run = get_run_folder(folder, arm, seed)
     run.mkdir(parents=True)
-    (run / "train.yml").write_text(yaml.safe_dump(make_common_settings(Scale(), folder)))
+    (run / "train.yml").write_text(yaml.safe_dump(make_common_settings(Study(), folder)))
     (run / "epochs.csv").write_text(
         "epoch,step,loss,accuracy_head,mAP_3\n1,16,2.5,0.25,\n4,64,1.5,0.5,60\n"
     )
@@ -219,7 +243,7 @@ def test_the_report_says_what_the_runs_left(tmp_path: Path) -> None:
     report.write_text(
         "# Title\n\nwords before\n\n<!-- results -->\nold\n<!-- end of results -->\n\nwords after\n"
     )
-    write_report(tmp_path, ["full", "none", "self"], 3, report)
+    write_report(tmp_path, ["full", "none", "self"], 3, report, Study())
     text = report.read_text()
     assert text.startswith("# Title\n\nwords before\n\n<!-- results -->\n4 finished runs of 2 arms")
     assert text.endswith("<!-- end of results -->\n\nwords after\n")
@@ -235,6 +259,29 @@ def test_the_report_says_what_the_runs_left(tmp_path: Path) -> None:
         assert (tmp_path / f"report-{name}.png").stat().st_size > 5000
 
 
+def test_results_outlive_the_folder_and_are_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study(name="other", results=tmp_path / "results" / "other.json")
+    first, second, page = tmp_path / "first", tmp_path / "second", tmp_path / "page.md"
+    write_run(first, "full", 0, 60)
+    write_run(first, "none", 0, None)
+    prepare(first)
+    text = "# Title\n<!-- results -->\nwords\n<!-- end of results -->\n"
+    page.write_text(text)
+    write_report(first, ["none", "full"], 1, page, study)
+    before = page.read_text()
+    assert before.startswith(f"{text}\n<!-- results: other -->\n2 finished runs of 2 arms")
+    second.mkdir()
+    prepare(second)
+    started = fake_runs(monkeypatch, 0, "result.json")
+    run_experiment(second, ["none", "full"], 2, study)
+    assert started == [get_run_folder(second, arm, 1) for arm in ("none", "full")]
+    write_report(tmp_path / "third", ["none", "full"], 1, page, study)
+    assert page.read_text() == before
+    assert (tmp_path / "page-other-curves.png").exists()
+
+
 def test_experiment_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert research.__main__.main(["--folder", str(tmp_path), "--arms", "full;half"]) == 2
     assert "--arms: there is no half" in capsys.readouterr().err
@@ -246,3 +293,5 @@ def test_experiment_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFi
         == 2
     )
     assert "no run in it is finished" in capsys.readouterr().err
+    assert research.__main__.main(["--folder", str(tmp_path), "--start", "w.pth"]) == 2
+    assert "--start: the study synthetic trains its backbone itself" in capsys.readouterr().err
