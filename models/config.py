@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
+from typing import Final
 
 from trireid.samples import ConfigError
 
@@ -12,13 +13,17 @@ HEAD_WIDTH = 64  # channels of one attention head, in every ViT of the family
 
 
 class Backbone(StrEnum):
-    """The backbones: two under the research code's names (`MODEL.TRANSFORMER_TYPE`), one under
-    timm's.
+    """The backbones: two under the research code's names (`MODEL.TRANSFORMER_TYPE`), DINOv2's and
+    its successors under timm's.
     """
 
     CLIP = "ViT-B-16"
     IMAGENET = "vit_base_patch16_224"
     DINOV2 = "vit_small_patch14_dinov2"
+
+
+#: The backbones with DINO's layer scale; they may have register tokens.
+DINO: Final = (Backbone.DINOV2,)
 
 
 class Head(StrEnum):
@@ -35,10 +40,11 @@ class NetworkConfig:
     """Sizes and switches of one network; checks itself on creation and raises ConfigError.
 
     `image_size` in pixels (height, width), `patch` and `stride` in pixels; `width`: channels of the
-    ViT's blocks; `channels`: C, of the tokens it puts out; `cameras`: number of camera embeddings,
-    0 for none; `sie_coe`: factor on them; `sparse_ratio`, `aggregation_ratio`, `beta`: see
-    `trireid.models.sdtps`; `moe_heads`: see `trireid.models.demo_head`; `mean`, `std`: of pixels in
-    [0, 1].
+    ViT's blocks; `channels`: C, of the tokens it puts out; `registers`: number of DINO's register
+    tokens, which take part in attention and are not put out; `cameras`: number of camera
+    embeddings, 0 for none; `sie_coe`: factor on them; `sparse_ratio`, `aggregation_ratio`, `beta`:
+    see `trireid.models.sdtps`; `moe_heads`: see `trireid.models.demo_head`; `mean`, `std`: of
+    pixels in [0, 1].
     """
 
     backbone: Backbone = Backbone.CLIP
@@ -48,6 +54,7 @@ class NetworkConfig:
     width: int = 768
     depth: int = 12
     channels: int = 512
+    registers: int = 0
     cameras: int = 0
     sie_coe: float = 1.0
     global_local: bool = True
@@ -101,6 +108,12 @@ class NetworkConfig:
             raise ConfigError(
                 f"{self.backbone} puts out its width, {self.width} channels, not {self.channels}",
                 "channels",
+            )
+        if self.registers < 0 or (self.registers and self.backbone not in DINO):
+            raise ConfigError(
+                f"registers: {self.registers}, but {self.backbone} has none, and DINO's backbones "
+                "have 0 or more",
+                "registers",
             )
 
     @property

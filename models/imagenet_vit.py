@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trireid.models.config import Backbone, NetworkConfig
+from trireid.models.config import DINO, NetworkConfig
 from trireid.models.layers import attend, look_up_cameras
 from trireid.models.position import make_position_embedding
 
@@ -94,7 +94,10 @@ class PatchEmbedding(nn.Module):
 
 
 class ImageNetVit(nn.Module):
-    """The ViT; `SIE_COE * sie_embed[camera]` goes on every token, and the final norm, too."""
+    """The ViT; `SIE_COE * sie_embed[camera]` goes on every token, and the final norm, too.
+
+    Registers are DINOv2's: Darcet et al., "Vision Transformers Need Registers" (ICLR 2024).
+    """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -110,9 +113,13 @@ class ImageNetVit(nn.Module):
         )
         if self.sie_embed is not None:
             nn.init.trunc_normal_(self.sie_embed, std=0.02)
+        self.register_tokens = (
+            nn.Parameter(torch.zeros(1, config.registers, config.width))
+            if config.registers
+            else None
+        )
         self.blocks = nn.ModuleList(
-            Block(config.width, layer_scale=config.backbone is Backbone.DINOV2)
-            for _ in range(config.depth)
+            Block(config.width, layer_scale=config.backbone in DINO) for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(config.width, EPSILON)
 
@@ -124,8 +131,13 @@ class ImageNetVit(nn.Module):
         x = torch.cat([first, self.patch_embed(images)], dim=1) + self.pos_embed
         if self.sie_embed is not None:
             x = x + self.coefficient * look_up_cameras(self.sie_embed, camera).unsqueeze(1)
+        if self.register_tokens is not None:  # after the class token, without position or camera
+            registers = self.register_tokens.expand(images.shape[0], -1, -1)
+            x = torch.cat([x[:, :1], registers, x[:, 1:]], dim=1)
         for block in self.blocks:
             x = block(x)
+        if self.register_tokens is not None:
+            x = torch.cat([x[:, :1], x[:, 1 + self.register_tokens.shape[1] :]], dim=1)
         out: Tensor = self.norm(x)
         return out
 

@@ -24,18 +24,22 @@ def make_position_embedding(grid: tuple[int, int], width: int) -> Tensor:
     )
 
 
-def resize_position_embedding(embedding: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Pretrained position embeddings [1 + rows * columns, width] for another grid, bilinear, class
-    token kept.
+def resize_position_embedding(
+    embedding: Tensor, grid: tuple[int, int], *, mode: str = "bilinear", antialias: bool = False
+) -> Tensor:
+    """Pretrained position embeddings [1 + rows * columns, width] for another grid, class token
+    kept.
 
-    As the research code does it for those of a square grid. Others must be of a grid with the new
-    one's aspect, as of the same network on smaller images. Raises ValueError where the patches
-    fill neither.
+    They are of a square grid, or of one with the new one's aspect, as of the same network on
+    smaller images. `mode` and `antialias`: as of `torch.nn.functional.interpolate`; the research
+    code's is bilinear. Raises ValueError where the patches fill neither grid.
     """
     first, patches = embedding[:1], embedding[1:]
     rows, columns = _infer_grid(len(patches), grid)
     given = patches.T.reshape(1, -1, rows, columns)
-    fitted = functional.interpolate(given, size=grid, mode="bilinear", align_corners=False)
+    fitted = functional.interpolate(
+        given, size=grid, mode=mode, align_corners=False, antialias=antialias
+    )
     return torch.cat([first, fitted.flatten(2)[0].T])
 
 

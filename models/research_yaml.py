@@ -228,11 +228,13 @@ def _infer_clip_sizes(shapes: Shapes) -> dict[str, int]:
 
 def _infer_imagenet_sizes(shapes: Shapes) -> dict[str, int]:
     width, _, patch, _ = _get_shape(shapes, "BACKBONE.base.patch_embed.proj.weight", 4)
+    table = "BACKBONE.base.register_tokens"
     return {
         "patch": patch,
         "width": width,
         "channels": width,
         "depth": _count_modules(shapes, "BACKBONE.base.blocks."),
+        "registers": _get_shape(shapes, table, 3)[1] if table in shapes else 0,
     }
 
 
