@@ -123,7 +123,8 @@ def _load_images(
     """Load the decoded images of a source, from the cache if they are there."""
     if settings.cache is None:
         return _decode(settings, source, part, network)
-    name = "|".join(map(str, (source, part, settings.world, settings.shots, network.image_size)))
+    drawn = (settings.world, settings.shots, settings.varied)
+    name = "|".join(map(str, (source, part, *drawn, network.image_size)))
     path = Path(settings.cache) / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.npz"
     if path.exists():
         with np.load(path) as held:
@@ -143,7 +144,7 @@ def _decode(settings: DataSettings, source: str, part: Split, network: NetworkCo
 def _read_samples(settings: DataSettings, source: str, part: Split) -> Iterator[Sample]:
     options = None
     if source.startswith("synthetic:"):
-        options = {"world": settings.world, "shots": settings.shots}
+        options = {"world": settings.world, "shots": settings.shots, "varied": settings.varied}
     for entry in open_source(source, part, allow_outside=settings.allow_outside, options=options):
         if entry.sample is None:
             raise SourceError(

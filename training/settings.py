@@ -55,7 +55,8 @@ class DataSettings:
     """`source`: a SOURCE; `validation_identities` of it are for validation; `test`: a SOURCE to
     measure the best checkpoint on.
 
-    `world`, `shots`: of a synthetic source, its seed and images per camera. A synthetic `source`
+    `world`, `shots`, `varied`: of a synthetic source, its seed, images per camera, and whether (or
+    in which switches) it is the wider world that is more like real images. A synthetic `source`
     takes the world's training identities, a synthetic `test` its test identities. `cache`: a folder
     for decoded images. `allow_outside`: a manifest's images may lie outside its folder.
     """
@@ -65,6 +66,7 @@ class DataSettings:
     test: str | None = None
     world: Count = 0
     shots: Positive = 2
+    varied: bool | tuple[str, ...] = False
     cache: str | None = None
     allow_outside: bool = False
 
@@ -225,7 +227,7 @@ class Settings:
             yield "augmentation.drop_together", "has no effect: augmentation.drop_modality is 0"
         sources = (self.data.source, self.data.test or "")
         if not any(source.startswith("synthetic:") for source in sources):
-            for key in ("world", "shots"):
+            for key in ("world", "shots", "varied"):
                 if getattr(self.data, key) != getattr(DataSettings, key):
                     yield f"data.{key}", "has no effect: no source is synthetic"
 

@@ -42,6 +42,8 @@ class Camera:
     tir_gain: float
     tir_offset: float
     tir_blur: float
+    black: float = 0.0
+    contrast: float = 1.0
 
 
 @dataclass(frozen=True)

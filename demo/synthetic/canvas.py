@@ -137,18 +137,19 @@ class Canvas:
         """
         source = Image.fromarray(labels)
         codes = (materials * 255 + 0.5).astype(np.uint8)
-        bands = [_shrink(source.point(codes[:, band].tolist())) for band in range(5)]
+        bands = [shrink(source.point(codes[:, band].tolist())) for band in range(5)]
         shade = self._image.getchannel(1).reduce(SUPERSAMPLING).filter(ImageFilter.BoxBlur(1.2))
         return Planes(
             visible=np.stack(bands[:3], axis=-1),
             nir=bands[3],
             warmth=bands[4],
             shade=np.asarray(shade, np.float32) / np.float32(NEUTRAL),
-            cover=_shrink(source.point([0] + [255] * 255)),
+            cover=shrink(source.point([0] + [255] * 255)),
         )
 
 
-def _shrink(band: Image.Image) -> Floats:
+def shrink(band: Image.Image) -> Floats:
+    """A band at the final size, as shares of 255."""
     return np.asarray(band.reduce(SUPERSAMPLING), np.float32) / np.float32(255)
 
 

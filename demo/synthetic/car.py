@@ -230,12 +230,35 @@ class CarView:
         return flat
 
 
+def _shape_body(traits: CarTraits) -> Body:
+    """The body with the proportions of this very car."""
+    body = _BODIES[traits.body]
+    if traits.shape == CarTraits.shape or traits.body in ("lorry", "pickup"):
+        return body
+    above, below, ahead, wheel = traits.shape
+    belt = min(body.outline[2][1], body.outline[5][1])
+
+    def move(x: float) -> float:
+        return x + ahead * (1 - 4 * x * x)
+
+    def lift(y: float) -> float:
+        return y * below if y < belt else belt * below + (y - belt) * above
+
+    front, middle, rear = body.doors
+    return Body(
+        tuple((move(x), lift(y)) for x, y in body.outline),
+        tuple((move(x1), move(x0)) for x1, x0 in body.windows),
+        (move(front), move(middle), move(rear)),
+        body.wheel * wheel,
+    )
+
+
 def fit_view(
     rng: np.random.Generator, traits: CarTraits, yaw: float, pitch: float, size: tuple[int, int]
 ) -> CarView:
     """A view in which the car fills the image about as a detector's crop would."""
     height, width = size
-    top = max(y for _, y in _BODIES[traits.body].outline) + 0.02
+    top = max(y for _, y in _shape_body(traits).outline) + 0.02
     z = traits.width / 2
     corners = [(x, y, side) for x in (-0.5, 0.5) for y in (0.0, top) for side in (-z, z)]
     box = np.array(CarView(yaw, pitch).project(corners))
@@ -315,7 +338,7 @@ def _heat(traits: CarTraits) -> dict[Panel, float]:
 class _Car:
     def __init__(self, canvas: Canvas, traits: CarTraits, view: CarView) -> None:
         self.canvas, self.traits, self.view = canvas, traits, view
-        self.body = _BODIES[traits.body]
+        self.body = _shape_body(traits)
         front, rear = (0.49, _CLEARANCE), (-0.49, _CLEARANCE)
         self.profile = (front, *self.body.outline, rear)
         self.belt = (

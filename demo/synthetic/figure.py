@@ -44,7 +44,10 @@ PARTS = 20  # a second figure on the same canvas uses labels this much higher
 
 @dataclass(frozen=True)
 class Pose:
-    """One instant of a walk. Angles in radians; yaw 0 faces the camera."""
+    """One instant of a walk. Angles in radians; yaw 0 faces the camera.
+
+    `perspective`: how much larger the head is seen than the feet, a share of the size.
+    """
 
     yaw: float
     pitch: float
@@ -52,6 +55,7 @@ class Pose:
     stride: float
     gesture: str
     lean: float
+    perspective: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -131,8 +135,9 @@ class _Figure:
         self.hip = traits.legs
         self.shoulder = 0.805
         self.half = traits.shoulders
-        self.depth = 0.062 * traits.girth
-        self.waist = (0.062 + 0.024 * traits.girth) * (0.72 + 2.5 * traits.shoulders)
+        self.depth = 0.062 * traits.girth * (1 + 0.25 * traits.bulk)
+        waist = (0.062 + 0.024 * traits.girth) * (0.72 + 2.5 * traits.shoulders)
+        self.waist = waist * (1 + 0.18 * traits.bulk)
         self.cos, self.sin = cos(pose.yaw), sin(pose.yaw)
         self.pitch = (cos(pose.pitch), sin(pose.pitch))
         self.legs = [self._leg(side) for side in (-1, 1)]
@@ -159,11 +164,15 @@ class _Figure:
         x, y, z = point
         across = (x * self.cos + z * self.sin) * _BREADTH + self.pose.lean * y
         up = (y - self.sole) * self.pitch[0] - self.near(point) * self.pitch[1]
-        return self.place.x + across * self.size, self.place.y - up * self.size
+        return self.place.x + across * self.scale(y), self.place.y - up * self.size
 
-    def girth(self, half: float, depth: float) -> float:
+    def scale(self, y: float) -> float:
+        """Pixels that one body height takes across, at a height of the body."""
+        return self.size * (1 + self.pose.perspective * (y - 0.5))
+
+    def girth(self, half: float, depth: float, y: float = 0.5) -> float:
         """The half width in pixels of an ellipse with these half axes, as seen under the yaw."""
-        return hypot(half * self.cos, depth * self.sin) * self.size * _BREADTH
+        return hypot(half * self.cos, depth * self.sin) * self.scale(y) * _BREADTH
 
     def _swing(self, side: int) -> float:
         return side * self.pose.stride * sin(self.pose.phase)
@@ -207,11 +216,11 @@ class _Figure:
     def _capsule(
         self, a: Vector, b: Vector, ra: float, rb: float, part: int, shade: float = NEUTRAL
     ) -> None:
-        start, end = self.at(a), self.at(b)
-        self.canvas.capsule(start, end, ra * self.size, rb * self.size, self.first + part, shade)
+        self.canvas.limb([self._bone(a, b, ra, rb, part)], shade)
 
     def _bone(self, a: Vector, b: Vector, ra: float, rb: float, part: int) -> Bone:
-        return Bone(self.at(a), self.at(b), ra * self.size, rb * self.size, self.first + part)
+        ra, rb = ra * self.scale(a[1]), rb * self.scale(b[1])
+        return Bone(self.at(a), self.at(b), ra, rb, self.first + part)
 
     def _trunk_rows(self) -> list[tuple[float, float, float]]:
         hem = self.hip - 0.02 - self.traits.coat
@@ -228,7 +237,7 @@ class _Figure:
         rows = []
         for y, half, depth in profile:
             x, down = self.at((0.0, y, 0.0))
-            rows.append((x, down, self.girth(half, depth)))
+            rows.append((x, down, self.girth(half, depth, y)))
         return rows
 
     def _trunk(self) -> Limb:
@@ -240,7 +249,8 @@ class _Figure:
         for y, half in ((self.hip + 0.03, 1.0), (self.hip - 0.06, 1.12), (hem, 1.35)):
             x, down = self.at((0.0, y, 0.0))
             reach = (self.hip - y) * abs(sin(self._swing(1))) if y < self.hip else 0.0
-            rows.append((x, down, self.girth(self.waist * half, self.depth * half * 1.15 + reach)))
+            depth = self.depth * half * 1.15 + reach
+            rows.append((x, down, self.girth(self.waist * half, depth, y)))
         return -0.0005, lambda: self.canvas.spindle(rows, self.first + Part.THIGH)
 
     def _draw_leg(self, leg: tuple[Vector, Vector, Vector], side: int) -> list[Limb]:
@@ -332,7 +342,7 @@ class _Figure:
     def _draw_arm(self, side: int) -> list[Limb]:
         shoulder, elbow, hand = self._arm(side)
         sleeves = self.traits.sleeves
-        thick = 0.8 + 0.2 * self.traits.girth
+        thick = 0.8 + 0.2 * self.traits.girth + 0.3 * self.traits.bulk
         shade = NEUTRAL - 14 if self.near(shoulder) < -0.02 else NEUTRAL - 4
 
         def draw() -> None:
@@ -402,7 +412,7 @@ class _Figure:
                 self._capsule((0, 0.975, -0.075), (0, 0.985, -0.08), 0.032, 0.032, Part.HAIR)
 
     def _skull(self) -> None:
-        size, canvas = self.size, self.canvas
+        size, canvas = self.scale(1.0), self.canvas
         x, y = self.at((0, 0.93, 0.012))
         hairy = self.traits.hair != "bald"
         afro = 1.3 if self.traits.hair == "afro" and self.traits.headwear == "none" else 1.0
@@ -415,7 +425,7 @@ class _Figure:
         self._headwear(x, y)
 
     def _face(self, x: float, y: float) -> None:
-        size, canvas = self.size, self.canvas
+        size, canvas = self.scale(1.0), self.canvas
         wide = (0.026 + 0.018 * max(self.cos, 0.0)) * size
         fx = x + 0.024 * self.sin * size
         canvas.ball((fx, y + 0.012 * size), wide, 0.054 * size, self.first + Part.SKIN, NEUTRAL + 4)
@@ -432,7 +442,7 @@ class _Figure:
                 )
 
     def _headwear(self, x: float, y: float) -> None:
-        size, canvas, label = self.size, self.canvas, self.first + Part.HAT
+        size, canvas, label = self.scale(1.0), self.canvas, self.first + Part.HAT
         top = y - 0.035 * size
         kind = self.traits.headwear
         if kind == "none":

@@ -17,7 +17,7 @@ from trireid.samples.sample import Kind
 # height, width of a image
 SIZES: dict[Kind, tuple[int, int]] = {"person": (256, 128), "vehicle": (128, 256)}
 
-_WALLS = (
+WALLS = (
     Material((0.55, 0.36, 0.28), 0.45, 0.55),  # brick
     Material((0.66, 0.65, 0.62), 0.55, 0.45),  # concrete
     Material((0.82, 0.78, 0.68), 0.62, 0.5),  # plaster
@@ -25,13 +25,13 @@ _WALLS = (
     Material((0.38, 0.46, 0.52), 0.28, 0.35),  # cladding
     Material((0.30, 0.42, 0.20), 0.78, 0.25),  # trees
 )
-_GROUNDS = (
+GROUNDS = (
     Material((0.30, 0.30, 0.31), 0.22, 0.65),  # asphalt
     Material((0.60, 0.58, 0.54), 0.45, 0.55),  # slabs
     Material((0.34, 0.44, 0.20), 0.75, 0.3),  # grass
     Material((0.52, 0.44, 0.36), 0.5, 0.6),  # gravel
 )
-_DETAILS = (
+DETAILS = (
     Material((0.12, 0.15, 0.18), 0.1, 0.1),  # glass
     Material((0.16, 0.32, 0.12), 0.9, 0.15),  # bush
     Material((0.25, 0.25, 0.27), 0.2, 0.4),  # post
@@ -63,9 +63,9 @@ def paint_scene(seed: int, kind: Kind, camera: int) -> Floats:
     height, width = SIZES[kind]
     height, width = int(height * 1.3), int(width * 2.6)
     materials = {
-        _WALL: _WALLS[(camera + int(rng.integers(2))) % len(_WALLS)],
-        _GROUND: _GROUNDS[int(rng.integers(len(_GROUNDS)))],
-        **{_DETAIL + place: material for place, material in enumerate(_DETAILS)},
+        _WALL: WALLS[(camera + int(rng.integers(2))) % len(WALLS)],
+        _GROUND: GROUNDS[int(rng.integers(len(GROUNDS)))],
+        **{_DETAIL + place: material for place, material in enumerate(DETAILS)},
     }
     labels = _paint_layout(rng, height, width)
     scene = make_table(materials)[labels] * _make_texture(rng, height, width)[..., None]
@@ -95,7 +95,7 @@ def _paint_layout(rng: np.random.Generator, height: int, width: int) -> Bytes:
     image = Image.new("L", (width, height), _WALL)
     draw = ImageDraw.Draw(image)
     floor = int(height * rng.uniform(0.5, 0.68))
-    glass, bush, post, door, stripe = range(_DETAIL, _DETAIL + len(_DETAILS))
+    glass, bush, post, door, stripe = range(_DETAIL, _DETAIL + len(DETAILS))
     step, pane = int(rng.integers(38, 70)), int(rng.integers(16, 30))
     if rng.random() < 0.6:
         for x in range(int(rng.integers(20)), width, step):

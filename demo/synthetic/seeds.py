@@ -14,7 +14,25 @@ from trireid.samples.sample import KINDS, Kind
 Split = Literal["train", "test"]
 
 SPLITS: tuple[Split, ...] = ("train", "test")
-STREAMS = ("traits", "itinerary", "camera", "scene", "shot")
+# Later ones come last: a stream's number goes into its draws.
+STREAMS = (
+    "traits",
+    "itinerary",
+    "camera",
+    "scene",
+    "shot",
+    "outfit",
+    "likeness",
+    "surface",
+    "response",
+    "viewpoint",
+    "pose",
+    "framing",
+    "background",
+    "folds",
+    "light",
+    "palette",
+)
 
 
 def make_generator(seed: int, stream: str, kind: Kind, *name: int) -> np.random.Generator:

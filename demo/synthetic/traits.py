@@ -41,7 +41,10 @@ class Cloth:
 
 @dataclass(frozen=True)
 class PersonTraits:
-    """One person: body, hair, clothes, things carried. Lengths are shares of the body's height."""
+    """One person: body, hair, clothes, things carried. Lengths are shares of the body's height.
+
+    `bulk`: how much a jacket adds to the body, about 0..1.
+    """
 
     shoulders: float
     girth: float
@@ -72,11 +75,16 @@ class PersonTraits:
     carried: str
     carried_side: int
     bag: Cloth
+    bulk: float = 0.0
 
 
 @dataclass(frozen=True)
 class CarTraits:
-    """One vehicle: body, paint, decals, wheels, roof load, and where it is warm."""
+    """One vehicle: body, paint, decals, wheels, roof load, and where it is warm.
+
+    `shape`: factors on the heights above and below the belt, a shift ahead of the cabin in car
+    lengths, and a factor on the wheels.
+    """
 
     body: str
     width: float
@@ -102,6 +110,7 @@ class CarTraits:
     cabin: float
     hot_panel: str
     tyre_warmth: float
+    shape: tuple[float, float, float, float] = (1.0, 1.0, 0.0, 1.0)
 
 
 def draw_person(rng: np.random.Generator) -> PersonTraits:

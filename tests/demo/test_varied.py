@@ -1,0 +1,119 @@
+"""The varied world: repeatable, each switch apart, the plain world as it was."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from hashlib import sha256
+from typing import get_args
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from trireid.demo.synthetic import World
+from trireid.demo.synthetic.source import open_synthetic, synthetic_samples
+from trireid.demo.synthetic.traits import PersonTraits
+from trireid.demo.synthetic.variety import NONE, SWITCHES, Variety, make_variety
+from trireid.samples import SourceError
+from trireid.samples.sample import Kind
+
+BOTH = pytest.mark.parametrize("kind", get_args(Kind))
+SHOTS = [(identity, camera, 1) for identity in range(4) for camera in (0, 3, 5)]
+#: Of the plain world, as it was before there was a varied one.
+PLAIN = {
+    "person": "48516ac9eae89d760064dca7afe4259752cc844aea7e9cab81c17624dd5fa36f",
+    "vehicle": "ed74478ba52e0abccbd7dc0fb4ca6f7de6b7e302796e0d7601b1c9ee5b2ade46",
+}
+
+
+def digest(*shots: NDArray[np.uint8]) -> str:
+    return sha256(b"".join(shot.tobytes() for shot in shots)).hexdigest()
+
+
+@BOTH
+def test_the_plain_world_keeps_its_pixels(kind: Kind) -> None:
+    world = World(kind=kind, split="train", seed=2)
+    assert digest(*(world.render(*name) for name in SHOTS)) == PLAIN[kind]
+
+
+@BOTH
+def test_varied_shots_are_the_same_in_any_order_and_process(kind: Kind) -> None:
+    first = [digest(World(kind=kind, varied=True).render(*name)) for name in SHOTS]
+    again = [digest(World(kind=kind, varied=True).render(*name)) for name in reversed(SHOTS)]
+    assert first == again[::-1]
+    code = (
+        "from hashlib import sha256; from trireid.demo.synthetic import World; "
+        f"shot = World(kind='{kind}', varied=True).render(3, 5, 1); "
+        "print(sha256(shot.tobytes()).hexdigest())"
+    )
+    fresh = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    assert fresh == first[-1]
+
+
+@BOTH
+def test_every_switch_changes_pixels_on_and_off(kind: Kind) -> None:
+    def draw(varied: bool | tuple[str, ...]) -> str:
+        world = World(kind=kind, varied=varied)
+        return digest(*(world.render(*name) for name in SHOTS))
+
+    alone = {draw((name,)) for name in SWITCHES}
+    without = {draw(tuple(each for each in SWITCHES if each != name)) for name in SWITCHES}
+    both = alone | without | {draw(False), draw(True)}
+    assert len(both) == 2 * len(SWITCHES) + 2
+
+
+@BOTH
+def test_a_varied_shot_is_a_triplet_of_the_kinds_size(kind: Kind) -> None:
+    world = World(kind=kind, varied=True)
+    for name in SHOTS:
+        shot = world.render(*name)
+        assert shot.dtype == np.uint8
+        assert shot.shape == (3, *world.size, 3)
+        assert (shot[1] == shot[1, ..., :1]).all()
+
+
+def test_some_identities_share_an_outfit_and_none_all_of_their_traits() -> None:
+    world = World(varied=True)
+    traits = [world.traits(identity) for identity in range(300)]
+    people = [who for who in traits if isinstance(who, PersonTraits)]
+    outfits = [(who.pattern, who.coat, who.cut, who.bulk) for who in people]
+    assert len(set(map(repr, traits))) == 300
+    assert 150 < len(set(outfits)) < 240
+
+
+def test_the_varied_world_names_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    from trireid.demo.synthetic import photographs
+
+    monkeypatch.setattr(photographs, "find_spec", lambda name: None)
+    photographs.load_textures.cache_clear()
+    with pytest.raises(ModuleNotFoundError, match=r"scikit-image: pip install \"trireid\[photos\]"):
+        World(varied=True).render(0, 0, 0)
+    with pytest.raises(SourceError, match=r"synthetic:person:3: .*trireid\[photos\]"):
+        open_synthetic("synthetic:person:3", "train", varied=True)
+    photographs.load_textures.cache_clear()
+    without = tuple(name for name in SWITCHES if name != "background")
+    assert World(varied=without).render(0, 0, 0).any()
+
+
+def test_switches_are_given_by_name() -> None:
+    assert make_variety(True) == Variety()
+    assert make_variety(False) == NONE
+    assert not NONE
+    assert make_variety(("pose",)) == Variety(**{name: name == "pose" for name in SWITCHES})
+    with pytest.raises(ValueError, match=r"some of background, .*not 'weather'"):
+        World(varied=("weather",))
+    with pytest.raises(SourceError, match="not 'weather'"):
+        open_synthetic("synthetic:person:3", "train", varied=("weather",))
+
+
+def test_samples_are_those_of_the_varied_world() -> None:
+    first = next(synthetic_samples("person", 1, varied=("light", "pose")))
+    world = World(varied=("light", "pose"))
+    shot = world.render(0, world.assign_cameras(0)[0], 0)
+    assert np.array_equal(np.asarray(first.rgb), shot[0])
+    (entry, *_) = open_synthetic("synthetic:person:1", "gallery", varied=("light", "pose"))
+    assert entry.sample is not None
+    assert np.array_equal(np.asarray(entry.sample.rgb), shot[0])
