@@ -85,8 +85,8 @@ def _jitter(rng: np.random.Generator, pool: tuple[Material, ...]) -> Material:
     """One of the pool in another tint and brightness; a tenth has any color at all."""
     base = pool[int(rng.integers(len(pool)))]
     tint = rng.uniform(0.05, 0.95, 3) if rng.random() < 0.08 else np.array(base.visible)
-    tint = tint.mean() + rng.uniform(0.2, 1.0) * (tint - tint.mean())
-    red, green, blue = (tint * rng.normal(1, 0.06, 3) * rng.uniform(0.6, 1.4)).clip(0, 1)
+    tint = tint.mean() + rng.uniform(0.2, 0.9) * (tint - tint.mean())
+    red, green, blue = (tint * rng.normal(1, 0.04, 3) * rng.uniform(0.6, 1.4)).clip(0, 1)
     nir, heat = (np.array((base.nir, base.warmth)) + rng.normal(0, 0.12, 2)).clip(0, 1)
     return Material((float(red), float(green), float(blue)), float(nir), float(heat))
 
@@ -101,7 +101,7 @@ def _draw_view(rng: np.random.Generator, height: int, width: int) -> Floats:
     part = part.mean(axis=2, keepdims=True) + np.float32(rng.uniform(0.1, 0.8)) * (
         part - part.mean(axis=2, keepdims=True)
     )
-    gains = rng.uniform(0.5, 1.0) * rng.normal(1, 0.05, 3)
+    gains = rng.uniform(0.5, 1.0) * rng.normal(1, 0.04, 3)
     visible = part * gains.astype(np.float32) + np.float32(rng.uniform(-0.05, 0.15))
     gray = part.mean(axis=2)
     greenness = part[..., 1] - 0.5 * (part[..., 0] + part[..., 2])
@@ -120,7 +120,7 @@ def _draw_texture(rng: np.random.Generator, height: int, width: int) -> Floats:
     grain = np.asarray(_cut(rng, texture, height, width), np.float32) / np.float32(128)
     patches = Image.fromarray(rng.standard_normal((5, 4), np.float32))
     large = np.asarray(patches.resize((width, height), Image.Resampling.BICUBIC))
-    strength = np.float32(rng.uniform(0.05, 0.6))
+    strength = np.float32(0.5 * rng.beta(1.2, 2.5))
     light: Floats = (1 + strength * (grain - 1)) * (1 + np.float32(0.1) * large)
     return light
 

@@ -363,8 +363,8 @@ class _Figure:
                 self._capsule(
                     shoulder,
                     _interpolate(shoulder, elbow, 0.62),
-                    0.042 * thick,
-                    0.042 * thick,
+                    self.traits.sleeve_radius * thick,
+                    self.traits.sleeve_radius * thick,
                     Part.SLEEVE,
                     shade,
                 )
@@ -426,7 +426,7 @@ class _Figure:
 
     def _face(self, x: float, y: float) -> None:
         size, canvas = self.scale(1.0), self.canvas
-        wide = (0.026 + 0.018 * max(self.cos, 0.0)) * size
+        wide = (0.026 + 0.018 * max(self.cos, 0.0)) * size * self.traits.face
         fx = x + 0.024 * self.sin * size
         canvas.ball((fx, y + 0.012 * size), wide, 0.054 * size, self.first + Part.SKIN, NEUTRAL + 4)
         eye_y = y + 0.002 * size

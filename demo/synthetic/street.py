@@ -71,7 +71,7 @@ _PAINTS: dict[str, float] = {
     "orange": 1,
     "turquoise": 0.5,
 }
-_COLORS: dict[str, Color] = {**CLOTH, "denim": (0.22, 0.32, 0.50)}
+_COLORS: dict[str, Color] = {**CLOTH, "denim": (0.22, 0.32, 0.50), "navy": (0.08, 0.10, 0.24)}
 
 
 def draw_pedestrian(rng: np.random.Generator, outfit: np.random.Generator) -> PersonTraits:
@@ -95,7 +95,9 @@ def draw_pedestrian(rng: np.random.Generator, outfit: np.random.Generator) -> Pe
         ),
         headwear=_weigh(rng, {"none": 84, "cap": 7, "beanie": 5, "brim": 2, "helmet": 2}),
         hat=_make_cloth(rng, _DYES),
-        glasses=base.glasses,
+        glasses=base.glasses and rng.random() < 0.4,
+        face=float(rng.uniform(1.05, 1.2)),
+        sleeve_radius=0.036,
         scarf=_make_cloth(rng, _DYES) if rng.random() < 0.08 else None,
         upper=_vary(rng, clothes.upper),
         sleeve=_vary(rng, clothes.sleeve),
@@ -222,8 +224,10 @@ def _make_cloth(
 
 
 def _tint(rng: np.random.Generator, color: Color, spread: float = 0.05) -> Color:
+    base = np.array(color)
+    base = base.mean() + rng.uniform(0.5, 1.0) * (base - base.mean())
     red, green, blue = (
-        np.array(color) * rng.uniform(0.7, 1.25) * rng.normal(1, spread, 3)
+        base * rng.uniform(0.7, 1.25) * rng.normal(1, spread, 3)
         + rng.normal(0, spread / 3, 3)
     ).clip(0.01, 0.97)
     return float(red), float(green), float(blue)

@@ -21,7 +21,7 @@ def shine(planes: Planes, backdrop: Backdrop, rng: np.random.Generator) -> tuple
     cover = Image.fromarray((planes.cover * 255).astype(np.uint8))
     shade = planes.shade * _model(cover, (cos(turn), -abs(sin(turn)) - 0.3), hard)
     dark = 1 - (0.25 + 0.5 * hard) * _cast_shadow(cover, rng, turn, hard)
-    if rng.random() < 0.12:
+    if rng.random() < 0.08:
         leaves = _draw_leaves(rng, planes.cover.shape)
         shade, dark = shade * leaves, dark * leaves
     dark = dark.astype(np.float32)
@@ -67,5 +67,5 @@ def _draw_leaves(rng: np.random.Generator, size: tuple[int, ...]) -> Floats:
     grain = int(rng.integers(10, 40))
     small = rng.standard_normal((size[0] // grain + 3, size[1] // grain + 3), np.float32)
     noise = Image.fromarray(small).resize((size[1], size[0]), Image.Resampling.BICUBIC)
-    light: Floats = 1 - np.float32(0.5) * (np.asarray(noise) * 3).clip(0, 1)
+    light: Floats = 1 - np.float32(0.5) * (np.asarray(noise) * 1.2).clip(0, 1)
     return light

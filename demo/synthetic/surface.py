@@ -108,7 +108,7 @@ def _polish(
     """Let the sky and what stands around be seen in a car's paint and glass."""
     gloss = np.zeros(256, np.float32)
     gloss[list(_PAINT)] = identity.uniform(0.05, 0.3)
-    gloss[list(_GLASS)] = identity.uniform(0.1, 0.55)
+    gloss[list(_GLASS)] = identity.uniform(0.05, 0.3)
     height, width = planes.cover.shape
     around = np.clip(_cut(rng, _make_reflections(), (height, width)) + 0.3, 0, 1.2)
     around *= np.linspace(1.3, 0.5, height, dtype=np.float32)[:, None]

@@ -43,7 +43,8 @@ class Cloth:
 class PersonTraits:
     """One person: body, hair, clothes, things carried. Lengths are shares of the body's height.
 
-    `bulk`: how much a jacket adds to the body, about 0..1.
+    `bulk`: how much a jacket adds to the body, about 0..1; `sleeve_radius`: of short sleeves;
+    `face`: a factor on its width.
     """
 
     shoulders: float
@@ -76,6 +77,8 @@ class PersonTraits:
     carried_side: int
     bag: Cloth
     bulk: float = 0.0
+    sleeve_radius: float = 0.042
+    face: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -52,16 +52,16 @@ def vary_viewpoint(rng: np.random.Generator, camera: Camera, kind: Kind) -> Came
 
 def vary_response(rng: np.random.Generator, camera: Camera) -> Camera:
     """Draw a response of its own: cameras differ more than the clothes of two people do."""
-    cast = rng.normal(1.0, 0.06, 3)
+    cast = rng.normal(1.0, 0.045, 3)
     warm = float(rng.normal(0, 0.08))
     cast = cast / cast.mean() * (1 + warm, 1.0, 1 - warm)
     return replace(
         camera,
         nights=float(rng.choice((0.0, 0.0, 0.1, 0.3, 0.8))),
         cast=(float(cast[0]), float(cast[1]), float(cast[2])),
-        exposure=float(rng.uniform(0.7, 1.25)),
+        exposure=float(rng.uniform(0.75, 1.25)),
         gamma=float(np.exp(np.clip(rng.normal(0, 0.2), -0.4, 0.4))),
-        saturation=float(rng.uniform(0.45, 1.15)),
+        saturation=float(rng.uniform(0.35, 1.1)),
         noise=float(rng.uniform(0.003, 0.035)),
         blur=float(rng.uniform(0.1, 0.7)),
         nir_gain=float(rng.uniform(0.7, 1.35)),
@@ -69,8 +69,8 @@ def vary_response(rng: np.random.Generator, camera: Camera) -> Camera:
         tir_gain=float(rng.uniform(0.75, 1.1)),
         tir_offset=float(rng.uniform(-0.06, 0.12)),
         tir_blur=float(rng.uniform(0.4, 1.8)),
-        black=float(rng.uniform(-0.04, 0.08)),
-        contrast=float(rng.uniform(0.85, 1.3)),
+        black=float(rng.uniform(-0.03, 0.12)),
+        contrast=float(rng.uniform(0.9, 1.6)),
     )
 
 
@@ -81,8 +81,9 @@ def vary_conditions(rng: np.random.Generator, conditions: Conditions, kind: Kind
         conditions,
         sun=0.0 if conditions.night else float(rng.uniform(0, most)),
         glare=conditions.glare if rng.random() < 0.4 else 0.0,
-        exposure=conditions.exposure * float(rng.uniform(0.95, 1.2)),
+        exposure=max(conditions.exposure * float(rng.uniform(0.95, 1.2)), 0.35),
         blur=conditions.blur * float(rng.uniform(0.1, 0.8)),
+        smear=conditions.smear if rng.random() < 0.4 else 0.0,
     )
 
 
