@@ -227,8 +227,7 @@ def _tint(rng: np.random.Generator, color: Color, spread: float = 0.05) -> Color
     base = np.array(color)
     base = base.mean() + rng.uniform(0.5, 1.0) * (base - base.mean())
     red, green, blue = (
-        base * rng.uniform(0.7, 1.25) * rng.normal(1, spread, 3)
-        + rng.normal(0, spread / 3, 3)
+        base * rng.uniform(0.7, 1.25) * rng.normal(1, spread, 3) + rng.normal(0, spread / 3, 3)
     ).clip(0.01, 0.97)
     return float(red), float(green), float(blue)
 
