@@ -29,7 +29,6 @@ from bentoml.exceptions import BentoMLException
 from numpy.typing import NDArray
 
 from trireid.inference import load_artifact
-from trireid.inference.embedded import default_artifact
 from trireid.serving.batching import BatchingEmbedder
 
 _MOST_CALLERS: Final = 64
@@ -44,7 +43,7 @@ class EmbedderService:
 
     def __init__(self) -> None:
         """Load it."""
-        self.embedder = load_artifact(default_artifact("person"))
+        self.embedder = load_artifact("person-tiny")
 
     @bentoml.api(  # type: ignore[untyped-decorator]
         batchable=True, max_batch_size=_BATCH, max_latency_ms=60_000
@@ -62,7 +61,7 @@ class CallersService:
 
     def __init__(self) -> None:
         """Load the network here, too."""
-        self.own = BatchingEmbedder(load_artifact(default_artifact("person")), _BATCH, 2)
+        self.own = BatchingEmbedder(load_artifact("person-tiny"), _BATCH, 2)
 
     @bentoml.api  # type: ignore[untyped-decorator]
     async def measure(self, way: str, callers: int, seconds: float) -> list[float]:

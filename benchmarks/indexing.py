@@ -4,9 +4,9 @@ core goes.
     python -m benchmarks.indexing [ARTIFACT ...] [--vit-b] [--samples 192] [--rounds 5] [--forms png
     jpeg frame] python -m benchmarks.indexing --memory [--samples 192]
 
-For each network (the embedded person network where none is named; `--vit-b`: an untrained one of 12
-x 768, exported first) and form of image (256 x 128 crops as PNG and as JPEG, 1280 x 720 frames as
-JPEG) a folder of triplets is drawn. Then, in turns, the bare embedder runs over the decoded batches
+For each network (`person-tiny` where none is named; `--vit-b`: an untrained one of 12 x 768,
+exported first) and form of image (256 x 128 crops as PNG and as JPEG, 1280 x 720 frames as JPEG)
+a folder of triplets is drawn. Then, in turns, the bare embedder runs over the decoded batches
 in memory, and `index` over the folder into a fresh gallery; both have the same batch size and
 threads. Prints samples (three images each) per second, and the median, lowest and highest ratio
 of index to bare over the rounds, and the time on cores that a sample takes in both, which a busy
@@ -196,9 +196,7 @@ def compare(name: str, embedder: Embedder, form: str, count: int, rounds: int) -
 
 
 def print_memory(count: int) -> None:
-    """Print the peak of memory of a `trireid index`, whole process, with the embedded person
-    network.
-    """
+    """Print the peak of memory of a `trireid index`, whole process, with `person-tiny`."""
     for form, each in (("jpeg", BATCH), ("jpeg", count), ("huge", 4 * count_decoding_threads())):
         with tempfile.TemporaryDirectory() as folder:
             draw(Path(folder), form, each)
@@ -210,6 +208,8 @@ def print_memory(count: int) -> None:
                 folder,
                 "--gallery",
                 f"{folder}/bench.gallery",
+                "--model",
+                "person-tiny",
             ]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
         print(f"{each} samples, {FORMS[form][1]}: peak {done.stdout.split()[-1]} MiB", flush=True)
@@ -253,7 +253,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         made = [export_vit_b(Path(folder))] if given.vit_b else []
-        for path in [*given.artifacts, *made] or [default_artifact("person")]:
+        for path in [*given.artifacts, *made] or [default_artifact("person-tiny")]:
             embedder = load_artifact(path, given.threads)
             for form in given.forms:
                 compare(path.stem, embedder, form, given.samples, given.rounds)

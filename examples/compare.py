@@ -6,10 +6,9 @@ python examples/compare.py [IMAGE IMAGE]
 import sys
 
 from trireid import Sample, load_artifact
-from trireid.inference.embedded import default_artifact
 from trireid.samples.sources import open_source
 
-embedder = load_artifact(default_artifact("person"))
+embedder = load_artifact("person")
 
 if len(sys.argv) == 3:
     pairs = [(Sample(rgb=sys.argv[1]), Sample(rgb=sys.argv[2]))]

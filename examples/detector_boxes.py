@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image
 
 from trireid import Gallery, Sample, load_artifact
-from trireid.inference.embedded import default_artifact
 from trireid.samples.sources import open_source
 
 drawn = [entry.sample for entry in open_source("synthetic:person:4") if entry.sample]
@@ -23,7 +22,7 @@ else:  # a frame of three persons, side by side
     frame = np.hstack(crops)[..., ::-1]  # blue, green, red, as OpenCV has it
     boxes = [(n * width, 0, (n + 1) * width, height) for n in range(3)]
 
-embedder = load_artifact(default_artifact("person"))
+embedder = load_artifact("person")
 with (
     tempfile.TemporaryDirectory() as folder,
     Gallery.open(f"{folder}/a.gallery", embedder) as gallery,

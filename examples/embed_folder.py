@@ -8,11 +8,10 @@ import sys
 import numpy as np
 
 from trireid import load_artifact
-from trireid.inference.embedded import default_artifact
 from trireid.samples.sources import open_source
 
 source = open_source(sys.argv[1] if len(sys.argv) > 1 else "synthetic:person:4")
-embedder = load_artifact(default_artifact("person"))
+embedder = load_artifact("person")
 
 entries = [entry for entry in source if entry.sample is not None]  # the others hold an error
 embeddings = embedder.embed([entry.sample for entry in entries])  # float32 [N, D], unit length

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from trireid import Sample, load_artifact
-from trireid.inference.embedded import default_artifact
 from trireid.samples.sources import open_source
 
 
@@ -31,7 +30,7 @@ def draw_frames() -> Iterator[np.ndarray]:
 
 frames = read_frames(sys.argv[1]) if len(sys.argv) > 1 else draw_frames()
 samples = [Sample.from_bgr(frame) for frame in frames]
-embeddings = load_artifact(default_artifact("person")).embed(samples)
+embeddings = load_artifact("person").embed(samples)
 similarities = (embeddings[1:] * embeddings[:-1]).sum(axis=1)
 for number, similarity in enumerate(similarities, start=1):
     change = "  a change" if similarity < 0.5 else ""

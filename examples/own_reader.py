@@ -13,7 +13,6 @@ from PIL import Image
 
 from trireid import Gallery, Sample, load_artifact
 from trireid.gallery import index_source
-from trireid.inference.embedded import default_artifact
 from trireid.samples.sources import open_source
 
 
@@ -35,7 +34,7 @@ def draw_lines(folder: Path) -> Path:
 
 with tempfile.TemporaryDirectory() as folder:
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else draw_lines(Path(folder))
-    with Gallery.open(f"{folder}/a.gallery", load_artifact(default_artifact("person"))) as gallery:
+    with Gallery.open(f"{folder}/a.gallery", load_artifact("person")) as gallery:
         report = index_source(read_lines(path), gallery)
         print(f"{report}; the gallery holds {len(gallery)}")
         for each in report.to_json()["rejected"]:

@@ -7,7 +7,6 @@ import sys
 import tempfile
 
 from trireid import Gallery, Sample, load_artifact
-from trireid.inference.embedded import default_artifact
 from trireid.samples.sources import open_source
 
 try:
@@ -23,7 +22,7 @@ else:
 print(table[["identity", "camera"]].value_counts().unstack("camera"))
 
 samples = [Sample(**row) for row in table.to_dict("records")]
-embedder = load_artifact(default_artifact("person"))
+embedder = load_artifact("person")
 with (
     tempfile.TemporaryDirectory() as folder,
     Gallery.open(f"{folder}/a.gallery", embedder) as gallery,

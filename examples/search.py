@@ -7,13 +7,12 @@ import sys
 import tempfile
 
 from trireid import Gallery, SearchParams, load_artifact
-from trireid.inference.embedded import default_artifact
 from trireid.samples.sources import open_source
 
 source = open_source(sys.argv[1] if len(sys.argv) > 1 else "synthetic:person:6")
 samples = [entry.sample for entry in source if entry.sample is not None]
 query, *others = samples
-embedder = load_artifact(default_artifact("person"))
+embedder = load_artifact("person")
 
 with (
     tempfile.TemporaryDirectory() as folder,

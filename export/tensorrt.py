@@ -17,6 +17,7 @@ from trireid.export.shipping import check_target, ship
 from trireid.export.tolerance import PRECISIONS, name_tolerance
 from trireid.export.verification import compare
 from trireid.inference.artifact import CHECKPOINTS, load_artifact
+from trireid.inference.embedded import resolve_artifact
 from trireid.inference.onnx_runtime import OnnxEmbedder
 from trireid.inference.tensorrt.cuda import probe_gpu
 from trireid.inference.tensorrt.library import Library, load_library, one_line
@@ -51,7 +52,7 @@ def export_tensorrt(
     holds everything that was found.
 
     Args:
-        artifact: An ONNX artifact, fp32 or fp16.
+        artifact: An ONNX artifact, fp32 or fp16, or the name of an embedded default.
         path: The plan.
         batch: None takes 1,8,32, or the artifact's own if that is fixed.
         library: `tensorrt` or `tensorrt_rtx`; None takes the first that is installed.
@@ -66,7 +67,7 @@ def export_tensorrt(
         ArtifactError: Something is missing, or TensorRT cannot take the artifact.
         OSError: The file cannot be written.
     """
-    source, target = Path(artifact), Path(path)
+    source, target = resolve_artifact(artifact), Path(path)
     check_target(target, ".plan", CHECKPOINTS)
     reference = _open_reference(source)
     tools = load_library(library)

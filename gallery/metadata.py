@@ -12,7 +12,7 @@ from typing import Final
 from trireid.gallery.index import Quantization
 from trireid.gallery.store import FILE, Store
 from trireid.inference import Embedder
-from trireid.inference.embedded import DEFAULTS, default_artifact
+from trireid.inference.embedded import DEFAULTS, default_artifact, find_default
 from trireid.samples import KINDS, GalleryError, Kind
 from trireid.samples.depth import Depth
 from trireid.samples.files import is_regular
@@ -137,10 +137,12 @@ def check_network(folder: Path, meta: Mapping[str, str], embedder: Embedder) -> 
     """Raises GalleryError, with both names, where a gallery was filled by another network."""
     card = embedder.card
     if meta["fingerprint"] != card.fingerprint:
+        default = find_default(meta["fingerprint"])
+        own = "" if default is None else f" (--model {default})"
         raise GalleryError(
             f"{folder}: was filled by network {meta['model']} ({meta['fingerprint'][:12]}), not by"
-            f" {card.name}"
-            f" ({card.fingerprint[:12]}); open it with its own, or fill another gallery",
+            f" {card.name} ({card.fingerprint[:12]}); open it with its own{own}, or move it to the"
+            f" other one: trireid gallery reembed {folder} --model {embedder.source}",
             str(folder),
         )
 
@@ -167,11 +169,22 @@ def make_no_gallery_error(folder: Path) -> GalleryError:
     )
 
 
+def get_artifact(meta: Mapping[str, str]) -> str:
+    """Return the recorded artifact: the name of an embedded default, or an absolute path.
+
+    An embedded default is known by its fingerprint: its name, or the path of its file, may be
+    another one's by now.
+    """
+    recorded, default = meta["artifact"], find_default(meta["fingerprint"])
+    # a plan or a checkpoint of the same network is opened as it is
+    return default if default and Path(recorded).suffix in ("", ".onnx") else recorded
+
+
 def artifact_path(meta: Mapping[str, str]) -> Path:
-    """The file of the recorded artifact: the name of an embedded default, or an absolute path."""
-    recorded = meta["artifact"]
-    if recorded in DEFAULTS:
-        return default_artifact(recorded)
-    if os.path.lexists(recorded) and not is_regular(recorded):
-        raise GalleryError(f"{recorded}: the gallery's artifact is not a regular file", recorded)
-    return Path(recorded)
+    """The file of the recorded artifact."""
+    artifact = get_artifact(meta)
+    if artifact in DEFAULTS:
+        return default_artifact(artifact)
+    if os.path.lexists(artifact) and not is_regular(artifact):
+        raise GalleryError(f"{artifact}: the gallery's artifact is not a regular file", artifact)
+    return Path(artifact)

@@ -8,7 +8,7 @@ from typing import Any
 
 from trireid.gallery.erasure import is_pending
 from trireid.gallery.index_cache import INDEX_CACHE
-from trireid.gallery.metadata import get_recorded_kind
+from trireid.gallery.metadata import get_artifact, get_recorded_kind
 from trireid.gallery.retention import get_keep_days
 from trireid.gallery.store import Store
 from trireid.gallery.stored_values import limit_length, make_damage_error
@@ -44,7 +44,7 @@ def stats(folder: Path) -> dict[str, Any]:
             "identities": store.run("SELECT count(DISTINCT identity) FROM items")[0][0],
             "model": meta["model"],
             "fingerprint": meta["fingerprint"],
-            "artifact": meta["artifact"],
+            "artifact": get_artifact(meta),
             "dimension": int(meta["dimension"]),
             "memory": meta.get("memory", "float32"),
             "recall": float(meta.get("recall", "0.99")),

@@ -12,6 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from trireid.inference.embedded import resolve_artifact
 from trireid.inference.embedder import Embedder, LoadOptions
 from trireid.inference.onnx_file import external_card_path, has_card
 from trireid.inference.tensorrt.plan import is_plan
@@ -36,8 +37,8 @@ def load_artifact(
     """Open a network in the runtime that fits its file.
 
     Args:
-        path: An ONNX artifact; an external ONNX with its JSON card next to it; a TensorRT plan; or
-            a checkpoint.
+        path: An ONNX artifact; an external ONNX with its JSON card next to it; a TensorRT plan; a
+            checkpoint; or the name of an embedded default, as in `person-tiny`.
         threads: Of a forward pass on the CPU; None takes TRIREID_THREADS, else leaves it to the
             runtime.
         provider: `cpu` or `cuda`; None takes the environment's TRIREID_PROVIDER, else the best
@@ -52,7 +53,7 @@ def load_artifact(
     Raises:
         ArtifactError: The file cannot be opened; for a checkpoint as `load_checkpoint`.
     """
-    file = Path(path)
+    file = resolve_artifact(path)
     _check_file(file)
     options = LoadOptions(
         threads=_choose_threads(threads),

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final
 
 from trireid.inference.card import Card
 from trireid.inference.digest_cache import remember_digest
-from trireid.inference.embedded import DEFAULT_CONTENT
+from trireid.inference.embedded import find_content
 from trireid.inference.onnx_file import ProtobufError, find_cards
 from trireid.samples import ArtifactError
 from trireid.samples.files import MAX_TEXT_BYTES, read_regular
@@ -61,7 +61,7 @@ def check_content(path: Path, text: str, card: Card) -> None:
     Raises:
         ArtifactError: it is not.
     """
-    recorded = card.content or DEFAULT_CONTENT.get(card.fingerprint, "")
+    recorded = card.content or find_content(card.fingerprint)
     if not recorded:
         log.info("%s: carries no content digest; export it again to have its weights checked", path)
         return

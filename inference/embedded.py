@@ -1,21 +1,32 @@
-"""The embedded default networks: small ones, trained on drawn images, so that everything works out
-of the box.
+"""The embedded default networks, trained on drawn images, so that everything works out of the box:
+general ones, `person` and `vehicle`, and small ones for tests and slow machines.
 """
 
 from __future__ import annotations
 
+import json
+import os
+from contextlib import suppress
+from functools import cache
 from importlib.util import find_spec
+from os import PathLike
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 #: The package whose folder `assets` holds the files: data, of which nothing is imported.
 _PACKAGE: Final = "trireid.demo"
 
-#: Names of the embedded defaults; each is also the kind it is for.
-DEFAULTS: Final = ("person", "vehicle")
-#: The content digests of embedded defaults whose cards record none, by fingerprint:
-#: `trireid.inference.content`.
-DEFAULT_CONTENT: Final = {
+#: The file of each embedded default. A name without `-tiny` is also the kind it is for.
+_FILES: Final = {
+    "person": "person-tiny.onnx",
+    "vehicle": "vehicle-tiny.onnx",
+    "person-tiny": "person-tiny.onnx",
+    "vehicle-tiny": "vehicle-tiny.onnx",
+}
+#: Names of the embedded defaults; each card says which kind it is for.
+DEFAULTS: Final = tuple(_FILES)
+#: The content digests of those whose cards record none, by fingerprint.
+_CONTENT: Final = {
     "831c96c4afa8707b5dc23d2732f1d94011089ab80a35ef43ebaa0be5d0cc037c": (
         "baf471041c9c243a0082f971135e2e163a6fa662dbb5ee982ff5d099f8ccc411"
     ),
@@ -34,10 +45,44 @@ def default_artifact(name: str) -> Path:
         raise ModuleNotFoundError(
             f"{_PACKAGE} is not installed; install trireid again", name=_PACKAGE
         )
-    return Path(spec.submodule_search_locations[0]) / "assets" / f"{name}.onnx"
+    return Path(spec.submodule_search_locations[0]) / "assets" / _FILES[name]
+
+
+def resolve_artifact(path: str | PathLike[str]) -> Path:
+    """Return the file that a path means: also that of an embedded default, by its name, unless a
+    file is called so.
+    """
+    name, file = os.fspath(path), Path(path)
+    return default_artifact(name) if name in DEFAULTS and not file.is_file() else file
 
 
 def default_name(path: Path) -> str | None:
     """The name of the embedded default that this file is, or None."""
-    absolute = path.resolve()
-    return next((name for name in DEFAULTS if default_artifact(name).resolve() == absolute), None)
+    file = path.resolve()
+    is_default = file.stem in DEFAULTS and default_artifact(file.stem).resolve() == file
+    return file.stem if is_default else None
+
+
+def find_default(fingerprint: str) -> str | None:
+    """The name of the embedded default with this fingerprint, or None."""
+    cards = _read_cards().items()
+    return next((name for name, card in cards if card.get("fingerprint") == fingerprint), None)
+
+
+def find_content(fingerprint: str) -> str:
+    """The content digest of the embedded default with this fingerprint, or nothing."""
+    card = _read_cards().get(find_default(fingerprint) or "", {})
+    content: str = card.get("content") or _CONTENT.get(fingerprint, "")
+    return content
+
+
+@cache
+def _read_cards() -> dict[str, dict[str, Any]]:
+    """The card of each embedded default by its name; one whose file is damaged is left out."""
+    from trireid.inference.onnx_file import read_card  # the command line's help needs names alone
+
+    cards = {}
+    for name in sorted({Path(file).stem for file in _FILES.values()}):
+        with suppress(OSError, ValueError):
+            cards[name] = json.loads(read_card(default_artifact(name)))
+    return cards

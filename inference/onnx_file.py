@@ -96,6 +96,20 @@ def has_card(path: Path) -> bool:
         return True
 
 
+def read_card(path: Path) -> str:
+    """Read the card of an ONNX file without a runtime, JSON.
+
+    Raises:
+        ProtobufError: The file is not protobuf, is cut off, or carries no card.
+    """
+    with path.open("rb") as file:
+        for entry in find_cards(file, os.fstat(file.fileno()).st_size):
+            for field in iterate_fields(file, entry.start, entry.stop):
+                if field.number == _VALUE:
+                    return field.read(file).decode()
+    raise ProtobufError("it carries no card")
+
+
 def external_card_path(path: Path) -> Path:
     """Return the file of an external model's card: next to it, `.json` for `.onnx`."""
     return path.with_suffix(".json")

@@ -26,7 +26,10 @@ SCRIPTS = {
 
 
 def run(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), *map(str, arguments)]
+    """Run a script with the small network."""
+    code = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")
+    code = code.replace('load_artifact("person")', 'load_artifact("person-tiny")')
+    command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 

@@ -14,7 +14,6 @@ from PIL import Image
 from trireid.demo.synthetic.source import synthetic_samples
 from trireid.gallery import Gallery, index_source, is_gallery
 from trireid.inference import load_artifact
-from trireid.inference.embedded import default_artifact
 from trireid.samples import MODALITIES, Modality, Sample
 from trireid.samples.sources import open_source
 
@@ -33,7 +32,7 @@ def prepare_gallery(folder: Path, items: int) -> Path:
     if not is_gallery(path):
         folder.mkdir(parents=True, exist_ok=True)
         building = folder / f"load-{items}.building"
-        with Gallery.open(building, load_artifact(default_artifact("person"))) as gallery:
+        with Gallery.open(building, load_artifact("person-tiny")) as gallery:
             index_source(
                 open_source(f"synthetic:person:{-(-items // _PER_IDENTITY)}"), gallery, resume=True
             )

@@ -240,8 +240,9 @@ def test_ctrl_c_is_one_line_and_130(tmp_path: Path, embedder: Embedder) -> None:
     pipe = tmp_path / "m.csv"
     (tmp_path / "x.png").write_bytes(encode_image(5))
     pipe.write_text("rgb\n" + "x.png\n" * 50_000)
+    model = ["--model", str(embedder.path)]
     process = subprocess.Popen(
-        [*PROGRAM, "index", str(pipe), "--gallery", str(tmp_path / "g.gallery")],
+        [*PROGRAM, "index", str(pipe), "--gallery", str(tmp_path / "g.gallery"), *model],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,

@@ -1,4 +1,4 @@
-"""The embedded default networks beat what needs no training, on identities never trained on, by the
+"""The small embedded networks beat what needs no training, on identities never trained on, by the
 margins promised.
 """
 
@@ -17,7 +17,7 @@ from trireid.samples import KINDS, Kind
 
 @pytest.mark.slow
 def test_it_beats_the_baselines_on_unseen_identities(world: World) -> None:
-    embedder = load_artifact(default_artifact(world.kind))
+    embedder = load_artifact(default_artifact(f"{world.kind}-tiny"))
     embeddings = embedder.embed(world.samples)
     ids = [sample.identity for sample in world.samples]
     cameras = [sample.camera for sample in world.samples]
@@ -31,7 +31,7 @@ def test_it_beats_the_baselines_on_unseen_identities(world: World) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_card_says_how_it_was_made(kind: Kind) -> None:
-    card = load_artifact(default_artifact(kind)).card
+    card = load_artifact(default_artifact(f"{kind}-tiny")).card
     assert (card.name, card.kind) == (f"trireid-default-{kind}", kind)
     assert card.image_size == {"person": (256, 128), "vehicle": (128, 256)}[kind]
     assert (card.selected_patches, card.dimension, card.cameras) == (64, 768, 0)
@@ -50,4 +50,4 @@ def test_its_card_says_how_it_was_made(kind: Kind) -> None:
     scores = {part: card.measured["test"][name]["mAP"] for part, name in subsets.items()}
     assert scores["rgb+nir+tir"] == max(scores.values())
     assert min(scores.values()) > 23
-    assert default_artifact(kind).stat().st_size <= 16e6
+    assert default_artifact(f"{kind}-tiny").stat().st_size <= 16e6

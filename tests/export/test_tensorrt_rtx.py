@@ -14,11 +14,10 @@ from tests.conftest import find_shared
 from trireid.export import export_onnx
 from trireid.export.tensorrt import export_tensorrt
 from trireid.inference import Embedder, load_artifact
-from trireid.inference.embedded import DEFAULTS, default_artifact
 from trireid.inference.tensorrt.cuda import probe_gpu
 from trireid.inference.tensorrt.plan import Profile, is_plan, read_plan
 from trireid.models import load_checkpoint
-from trireid.samples import ArtifactError
+from trireid.samples import KINDS, ArtifactError
 
 rtx = pytest.importorskip(
     "tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed (Linux on x86-64 alone has it)"
@@ -111,15 +110,14 @@ def test_without_a_gpu_a_plan_does_not_load(plan_path: Path) -> None:
 
 
 @without_gpu
-@pytest.mark.parametrize("name", DEFAULTS)
-def test_the_command_line_builds_the_defaults_and_says_that_they_are_not_verified(
-    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_command_line_builds_a_default_by_its_name_and_says_that_it_is_not_verified(
+    kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    artifact = str(default_artifact(name))
     arguments = [
         "export",
         "tensorrt",
-        artifact,
+        f"{kind}-tiny",
         "-o",
         str(tmp_path / "p.plan"),
         "--library",
@@ -130,7 +128,7 @@ def test_the_command_line_builds_the_defaults_and_says_that_they_are_not_verifie
     assert f"TensorRT-RTX {rtx.__version__}, batch 1,2,4, for any GPU that it supports" in said.out
     assert said.err.startswith("NOT verified: ")
     plan, _ = read_plan(tmp_path / "p.plan")
-    assert (plan.verified, plan.card.name) == (False, f"trireid-default-{name}")
+    assert (plan.verified, plan.card.name) == (False, f"trireid-default-{kind}")
     assert (
         trireid.cli.main(["evaluate", "synthetic:person:2", "--model", str(tmp_path / "p.plan")])
         == 2

@@ -15,7 +15,6 @@ from PIL import Image
 from trireid.demo.synthetic.source import synthetic_samples
 from trireid.gallery import Gallery
 from trireid.inference import load_artifact
-from trireid.inference.embedded import default_artifact
 from trireid.samples import MODALITIES, Kind, Sample
 
 NAMES = ("Ada", "Ben", "Chloë", "Dev", "Eli", "Fay", "Gus", "Hal")
@@ -43,8 +42,8 @@ def draw_samples(kind: Kind, identities: int, shots: int = 1) -> list[Sample]:
 
 
 def fill(folder: Path, samples: list[Sample], kind: Kind) -> Path:
-    """A gallery of these samples, with the kind's default network."""
-    with Gallery.open(folder, load_artifact(default_artifact(kind))) as gallery:
+    """A gallery of these samples, with the kind's small default network."""
+    with Gallery.open(folder, load_artifact(f"{kind}-tiny")) as gallery:
         if samples:
             gallery.add(samples)
     return folder

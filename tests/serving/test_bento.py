@@ -22,7 +22,6 @@ from tests.conftest import ROOT, SUBPACKAGES, build_wheel, make_sample
 from tests.serving.conftest import start_command, stop
 from trireid.gallery import Gallery
 from trireid.inference import Embedder, load_artifact
-from trireid.inference.embedded import default_artifact
 
 VARIANTS = {"cpu": "bentofile.yaml", "gpu": "bentofile.gpu.yaml"}
 LAYERS = ("trireid", *SUBPACKAGES)
@@ -119,7 +118,7 @@ def test_it_names_no_index_and_no_torch(bento: Bento) -> None:
 
 def test_it_serves_a_gallery_outside_by_its_own_artifact(bento: Bento, tmp_path: Path) -> None:
     with Gallery.open(
-        tmp_path / "volume" / "people.gallery", load_artifact(default_artifact("person"))
+        tmp_path / "volume" / "people.gallery", load_artifact("person-tiny")
     ) as gallery:
         gallery.add([make_sample(i, id=f"s{i}") for i in range(3)])
     (tmp_path / "elsewhere").mkdir()

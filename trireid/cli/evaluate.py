@@ -9,7 +9,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from trireid.cli.command import command, make_app
-from trireid.cli.options import Checkpoint, FolderPattern, OutsideImages, Runtime
+from trireid.cli.options import NETWORK, Checkpoint, FolderPattern, OutsideImages, Runtime
 from trireid.cli.output import Output
 
 app = make_app()
@@ -24,7 +24,7 @@ def evaluate(
             help="its queries against its gallery; if it has no such parts, all against all",
         ),
     ],
-    model: Annotated[str, Option("--model", metavar="FILE", help="an artifact, or a checkpoint")],
+    model: Annotated[str, Option("--model", metavar="FILE", help=NETWORK)],
     checkpoint: Checkpoint,
     runtime: Runtime,
     out: Output,

@@ -12,7 +12,7 @@ import typer
 from typer import Option
 
 from trireid.cli.command import command, make_app
-from trireid.cli.options import Checkpoint, GalleryFolder, Runtime
+from trireid.cli.options import NETWORK, Checkpoint, GalleryFolder, Runtime
 from trireid.cli.output import Output
 
 app = make_app("Inspect and maintain a gallery.")
@@ -259,9 +259,7 @@ def backup(folder: GalleryFolder, output: NewFolder, out: Output) -> None:
 @command(app)
 def reembed(
     folder: GalleryFolder,
-    model: Annotated[
-        str, Option("--model", metavar="FILE", help="the artifact to move to, or a checkpoint")
-    ],
+    model: Annotated[str, Option("--model", metavar="FILE", help=f"to move to: {NETWORK}")],
     checkpoint: Checkpoint,
     runtime: Runtime,
     out: Output,

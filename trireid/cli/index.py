@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from typer import Argument, Option
 
 from trireid.cli.command import command, make_app
-from trireid.cli.options import Checkpoint, FolderPattern, OutsideImages, Runtime
+from trireid.cli.options import NETWORK, Checkpoint, FolderPattern, OutsideImages, Runtime
 from trireid.cli.output import Output
 from trireid.samples import Kind
 
@@ -66,7 +66,7 @@ def index(
         Option(
             "--model",
             metavar="FILE",
-            help="an artifact, or a checkpoint (default: the gallery's own, or the embedded one)",
+            help=f"{NETWORK} (default: the gallery's own, or the embedded one of --kind)",
         ),
     ] = None,
     kind: Annotated[

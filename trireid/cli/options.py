@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from typer import Argument, Option
 
+from trireid.inference.embedded import DEFAULTS
 from trireid.samples import TrireidError
 
 if TYPE_CHECKING:
     from trireid.inference import Embedder
     from trireid.samples.source import Source
 
+#: The networks that commands take.
+NETWORK: Final = f"an artifact, a checkpoint, or an embedded network: {', '.join(DEFAULTS)}"
 OutsideImages = Annotated[
     bool, Option("--allow-outside", help="take a manifest's images from outside its folder, too")
 ]

@@ -8,6 +8,7 @@ from typer import Argument, Option
 
 from trireid.cli.command import command, make_app
 from trireid.cli.options import (
+    NETWORK,
     Checkpoint,
     ComparisonSource,
     OutsideImages,
@@ -21,10 +22,8 @@ app = make_app()
 
 @command(app)
 def verify(
-    file: Annotated[str, Argument(metavar="FILE", help="an artifact, or a checkpoint")],
-    against: Annotated[
-        str, Option("--against", metavar="FILE", help="the reference: a checkpoint, or an artifact")
-    ],
+    file: Annotated[str, Argument(metavar="FILE", help=NETWORK)],
+    against: Annotated[str, Option("--against", metavar="FILE", help=f"the reference: {NETWORK}")],
     checkpoint: Checkpoint,
     runtime: Runtime,
     out: Output,
