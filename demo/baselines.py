@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 Images = NDArray[np.uint8]
 Features = NDArray[np.float32]
@@ -14,6 +16,7 @@ _PIXEL_BLOCK, _HISTOGRAM_BLOCK = 4, 2
 _STRIPES = 6
 _BINS = 8
 _SPREAD = 1.5  # bins that one standard deviation of a image's values spans
+_COLOR_BINS = 16
 _CHUNK = 16  # images at a time: the float planes of a whole set would fill the memory
 
 
@@ -46,6 +49,25 @@ def describe_by_histogram(images: Images) -> Features:
     return _map_chunks(images, _histograms)
 
 
+def describe_by_colors(images: Images) -> Features:
+    """Describe RGB crops by one color histogram each, for images uint8 [B, H, W, 3]: float32
+    [B, 4096].
+
+    16 x 16 x 16 bins over red, green and blue together, as square-rooted shares.
+    """
+    return _map_chunks(images, partial(_count_colors, stripes=1))
+
+
+def describe_by_hsv_stripes(images: Images) -> Features:
+    """Describe RGB crops by hue, saturation and value in six horizontal stripes, for images uint8
+    [B, H, W, 3]: float32 [B, 24576].
+
+    16 x 16 x 16 bins a stripe, as square-rooted shares; the outer sixths of the width, mostly
+    background, are left out.
+    """
+    return _map_chunks(images, _count_hsv)
+
+
 def _pixels(images: Images) -> Features:
     pixels = _average_blocks(images, _PIXEL_BLOCK).reshape(*images.shape[:2], -1)
     pixels = pixels - pixels.mean(axis=2, keepdims=True)
@@ -65,6 +87,25 @@ def _histograms(images: Images) -> Features:
         for place in range(_BINS)
     ]
     return _unit(np.sqrt(np.concatenate(counts, axis=1)))
+
+
+def _count_hsv(images: Images) -> Features:
+    margin = images.shape[2] // 6
+    planes = [np.asarray(Image.fromarray(image).convert("HSV")) for image in images]
+    return _count_colors(np.stack(planes)[:, :, margin:-margin], _STRIPES)
+
+
+def _count_colors(images: Images, stripes: int) -> Features:
+    red, green, blue = np.moveaxis(images.astype(np.intp) * _COLOR_BINS // 256, -1, 0)
+    colors = (red * _COLOR_BINS + green) * _COLOR_BINS + blue
+    counts = [
+        [
+            np.bincount(part.ravel(), minlength=_COLOR_BINS**3)
+            for part in np.array_split(image, stripes)
+        ]
+        for image in colors
+    ]
+    return _unit(np.sqrt(np.array(counts, np.float32)).reshape(len(images), -1))
 
 
 def _average_blocks(images: Images, block: int) -> Features:
