@@ -31,8 +31,8 @@ def draw_backdrop(rng: np.random.Generator, height: int, width: int) -> Backdrop
     """
     layout = _draw_layout(rng, height, width)
     planes = make_table(_draw_materials(rng))[layout.labels]
-    if rng.random() < 0.4:
-        whole = rng.random() < 0.4
+    if rng.random() < 0.3:
+        whole = rng.random() < 0.3
         bottom = height if whole else max(layout.horizon, 0)
         if bottom > 16:
             planes[:bottom] = _draw_view(rng, bottom, width)
@@ -45,13 +45,13 @@ def _draw_layout(rng: np.random.Generator, height: int, width: int) -> _Layout:
     """Ground, wall, and what lies and stands on them; from above there is ground alone."""
     image = Image.new("L", (width, height), _GROUND)
     draw = ImageDraw.Draw(image)
-    horizon = int(height * rng.uniform(-0.5, 0.6))
+    horizon = int(height * rng.uniform(-0.6, 0.5))
     slant = rng.normal(0, 0.12) * width
     if horizon > 0:
         draw.polygon(
             [(0, 0), (width, 0), (width, horizon + slant), (0, horizon - slant)], fill=_WALL
         )
-    for label in range(_FIRST, _FIRST + int(rng.integers(1, _PAINTED + 1))):
+    for label in range(_FIRST, _FIRST + 1 + int((_PAINTED - 1) * rng.beta(1.0, 2.5))):
         x, y = rng.uniform(-0.1, 1.1) * width, rng.uniform(-0.1, 1.0) * height
         match int(rng.integers(5)):
             case 0:  # a verge or a path across
