@@ -13,8 +13,8 @@ from research.arms import ARMS
 _TENTH: Final = 0.1
 _RESULTS: Final = Path(__file__).with_name("results")
 _SMALL: Final = {"image_size": [128, 64], "width": 128, "depth": 4, "channels": 128, "cameras": 6}
-#: ViT-S/14 at half its usual image size, 8 x 4 patches, without its upper four blocks: their
-#: tokens retrieve persons worse than those of blocks 7 and 8, before any training.
+#: ViT-S/14 at half its usual image size, 8 x 4 patches, without its upper four blocks: before any
+#: training the tokens of block 7 retrieve persons best, those of the last blocks worst.
 _DINOV2: Final = {
     "backbone": "vit_small_patch14_dinov2",
     "image_size": [112, 56],
