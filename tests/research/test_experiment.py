@@ -107,7 +107,8 @@ def test_the_study_of_dinov2_trains_its_arms_at_half_size(arm: str) -> None:
     assert (network.backbone, network.depth, network.grid) == (Backbone.DINOV2, 8, (8, 4))
     expected = "emulated-float16" if arm == "as published" else "bfloat16"
     assert settings.runtime.precision == expected
-    assert settings.schedule.epochs * (settings.schedule.steps_per_epoch or 0) == 400
+    assert settings.optimizer.lr == 3.5e-4
+    assert settings.schedule.epochs * (settings.schedule.steps_per_epoch or 0) == 200
 
 
 def test_the_start_is_the_lower_blocks_of_a_file(
