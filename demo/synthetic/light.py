@@ -59,7 +59,7 @@ def _render_rgb(
         pixels += (np.float32(conditions.glare) * _make_lamp(shape, conditions.glare_at, 0.3))[
             ..., None
         ]
-    if camera.black or camera.contrast != 1:
+    if (camera.black or camera.contrast != 1) and not conditions.night:
         pixels = (pixels - np.float32(camera.black)) * np.float32(camera.contrast)
     return _apply_gamma(pixels, camera.gamma) + noise * np.float32(
         camera.noise * (1.6 if conditions.night else 1.0)

@@ -36,7 +36,7 @@ class Fabric:
 
 
 def _draw_fabric(rng: np.random.Generator) -> Fabric:
-    folds, weave = rng.uniform(0.05, 0.4, 2), rng.choice((0.0, 0.02, 0.05, 0.09), 2)
+    folds, weave = rng.uniform(0.04, 0.28, 2), rng.choice((0.0, 0.02, 0.05, 0.09), 2)
     return Fabric(
         (float(folds[0]), float(folds[1])),
         (float(weave[0]), float(weave[1])),

@@ -57,7 +57,7 @@ def vary_response(rng: np.random.Generator, camera: Camera) -> Camera:
     cast = cast / cast.mean() * (1 + warm, 1.0, 1 - warm)
     return replace(
         camera,
-        nights=float(rng.choice((0.0, 0.0, 0.1, 0.3, 0.8))),
+        nights=float(rng.choice((0.0, 0.0, 0.0, 0.1, 0.3, 0.7))),
         cast=(float(cast[0]), float(cast[1]), float(cast[2])),
         exposure=float(rng.uniform(0.75, 1.25)),
         gamma=float(np.exp(np.clip(rng.normal(0, 0.2), -0.4, 0.4))),
