@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -31,7 +31,6 @@ from trireid.evaluation import Scores, evaluate_distance, rerank
 from trireid.evaluation.rank_list import Ranked, rank_list
 from trireid.gallery.scoring import Segments, make_mask
 from trireid.inference import Embedder, load_artifact
-from trireid.inference.embedded import DEFAULTS, default_artifact
 from trireid.inference.retrieval import Subset, list_subsets
 from trireid.samples import KINDS, MODALITIES, Kind, Sample, SourceError, to_batch
 from trireid.samples.sources import open_source
@@ -85,14 +84,15 @@ class Figure:
         return f"{self.mAP:.1f} ({low:.0f} to {high:.0f}) / {self.rank1:.1f}"
 
 
-def load_networks(names: Iterable[str], threads: int) -> dict[str, Embedder]:
-    """Load embedded defaults by name, and other artifacts by path; a file is called by its stem."""
-    return {
-        name if name in DEFAULTS else Path(name).stem: load_artifact(
-            default_artifact(name) if name in DEFAULTS else name, threads
-        )
-        for name in names
-    }
+def load_networks(names: Sequence[str], threads: int) -> dict[str, Embedder]:
+    """Load embedded defaults by name and other artifacts by path, which are called by their stems.
+
+    Raises ValueError if two have the same name.
+    """
+    networks = {Path(name).stem: load_artifact(name, threads) for name in names}
+    if len(networks) < len(names):
+        raise ValueError(f"two of {', '.join(names)} have the same name; rename a file")
+    return networks
 
 
 def embed(embedder: Embedder, samples: Sequence[Sample], shown: Subset = MODALITIES) -> Floats:
@@ -233,14 +233,18 @@ def read_samples(source: str, pattern: str | None = None) -> list[Sample]:
     return samples
 
 
-def report_drawn(networks: dict[str, Embedder], kind: Kind, identities: int) -> dict[str, Any]:
-    """Print the table of drawn identities, and return its figures."""
-    samples = list(synthetic_samples(kind, identities, split="test", shots=2))
+def report_drawn(
+    networks: dict[str, Embedder], kind: Kind, identities: int, *, varied: bool
+) -> dict[str, Any]:
+    """Print the table of drawn identities of the plain or the varied world; return its figures."""
+    drawn = synthetic_samples(kind, identities, split="test", shots=2, varied=varied)
+    samples = list(drawn)
     figures = measure_drawn(networks, samples)
-    print(f"\n{identities} drawn identities, {len(samples)} samples, across cameras")
+    world = "varied" if varied else "plain"
+    print(f"\n{identities} drawn identities, {world} world, {len(samples)} samples, across cameras")
     print("mAP (95 % interval over queries) / Rank-1\n")
     print(format_figures("modalities", figures))
-    return {"drawn": [asdict(figure) for figure in figures]}
+    return {f"drawn_{world}": [asdict(figure) for figure in figures]}
 
 
 def report_crops(
@@ -287,16 +291,18 @@ def report_latency(networks: dict[str, Embedder], kind: Kind, runs: int) -> dict
     sample = next(iter(synthetic_samples(kind, 1)))
     sgemm, times = measure_sgemm(), measure_latency(networks, sample, runs)
     print(f"\none query, {sgemm:.0f} GFLOP/s in a 2048-cube sgemm\n")
-    print("| network | MB | ms |\n|---|---|---|")
+    print("| network | MB | ms | of the first's |\n|---|---|---|---|")
+    first = next(iter(times.values()))
     for name, taken in times.items():
-        print(f"| {name} | {networks[name].path.stat().st_size / 1e6:.1f} | {taken:.1f} |")
+        megabytes = networks[name].path.stat().st_size / 1e6
+        print(f"| {name} | {megabytes:.1f} | {taken:.1f} | {taken / first:.2f} |")
     return {"milliseconds": times, "sgemm": round(sgemm)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and write the figures."""
     given = _parse(arguments)
-    networks = load_networks(dict.fromkeys([given.artifact, *given.against]), given.threads)
+    networks = load_networks([given.artifact, *given.against], given.threads)
     first = next(iter(networks.values()))
     kind: Kind = given.kind or first.card.kind or "person"
     marks = {name: embedder.card.fingerprint for name, embedder in networks.items()}
@@ -307,7 +313,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.triplets:
         results |= report_triplets(networks, given.triplets, kind, given.output)
     if given.identities:
-        results |= report_drawn(networks, kind, given.identities)
+        for varied in (False, True)[: 1 + given.varied]:
+            results |= report_drawn(networks, kind, given.identities, varied=varied)
     if given.output:
         given.output.mkdir(parents=True, exist_ok=True)
         (given.output / f"{next(iter(networks))}.json").write_text(json.dumps(results, indent=1))
@@ -327,6 +334,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--kind", choices=KINDS, help="default: by the artifact's card")
     parser.add_argument(
         "--identities", type=int, default=100, help="drawn ones; 0 for none (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--varied", action="store_true", help="draw the wider world, too (needs trireid[photos])"
     )
     parser.add_argument("--crops", metavar="FOLDER", help="RGB crops")
     parser.add_argument("--pattern", default=PATTERN, help="of their names (default: %(default)s)")

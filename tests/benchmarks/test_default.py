@@ -57,8 +57,10 @@ def test_it_prints_every_table_and_keeps_the_figures(
     found = json.loads((output / "tiny.json").read_text())
     assert found["kind"] == "person"
     assert found["milliseconds"]["tiny"] > 0
-    assert [figure["row"] for figure in found["drawn"]] == ["+".join(each) for each in SUBSETS]
-    assert {figure["queries"] for figure in found["drawn"]} == {16}
+    assert [figure["row"] for figure in found["drawn_plain"]] == [
+        "+".join(each) for each in SUBSETS
+    ]
+    assert {figure["queries"] for figure in found["drawn_plain"]} == {16}
     scores = {(figure["row"], figure["column"]): figure for figure in found["crops"]}
     assert len(scores) == 2 * 2 * 3
     for (_, column), figure in scores.items():
@@ -87,6 +89,11 @@ def test_a_hidden_modality_does_not_count(embedder: Embedder) -> None:
     assert np.linalg.norm(one) == pytest.approx(1)
     one, other = default.embed(embedder, samples, ("rgb", "nir"))
     assert not np.allclose(one, other)
+
+
+def test_two_networks_of_one_name_are_refused(artifact: Path) -> None:
+    with pytest.raises(ValueError, match="same name"):
+        default.load_networks([str(artifact), str(artifact)], 1)
 
 
 def test_scores_of_single_queries_are_those_of_all_together() -> None:
