@@ -13,7 +13,7 @@ from enum import StrEnum
 from os import PathLike
 from typing import Annotated, Any, ClassVar, Final, Literal, get_type_hints
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from trireid.models import Head, NetworkConfig, read_yaml
 from trireid.models.sdtps import AttentionGradient, Gumbel
@@ -29,6 +29,19 @@ AtLeastTwo = Annotated[int, Field(ge=2)]
 #: 1 global, 2 head, 3 both.
 Pattern = Annotated[int, Field(ge=1, le=3)]
 Weight = Annotated[float, Field(ge=0)]
+
+
+def _check_varied(value: object) -> object:
+    """Refuse what is neither of the two types before the union names each of them apart."""
+    if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
+        return tuple(value)
+    if isinstance(value, bool):
+        return value
+    message = f"must be true, false or a list of switches, as in [pose, light], not {value!r}"
+    raise ConfigError(message, "data.varied")
+
+
+Varied = Annotated[bool | tuple[str, ...], BeforeValidator(_check_varied)]
 
 
 class OptimizerName(StrEnum):
@@ -66,7 +79,7 @@ class DataSettings:
     test: str | None = None
     world: Count = 0
     shots: Positive = 2
-    varied: bool | tuple[str, ...] = False
+    varied: Varied = False
     cache: str | None = None
     allow_outside: bool = False
 

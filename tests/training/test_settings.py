@@ -112,6 +112,7 @@ def test_yaml_has_no_trap(tmp_path: Path) -> None:
         ("network.width", 65, "width", "not a multiple of 64"),
         ("data", "synthetic", "data", "expected keys below it"),
         ("data", {}, "data.source", "is missing"),
+        ("data.varied", "pose", "data.varied", "true, false or a list of switches.*not 'pose'"),
         ("runtime.precision", "float8", "runtime.precision", "'float32', 'float16', 'bfloat16' or"),
     ],
 )
@@ -128,6 +129,18 @@ def test_keys_of_synthetic_images_are_refused_without_a_synthetic_source() -> No
         parse_settings(settings)
     settings["data"]["test"] = "synthetic:person:9"
     assert parse_settings(settings).data.shots == 3
+
+
+def test_what_varies_is_all_none_or_a_list() -> None:
+    assert parse_settings(MINIMAL).data.varied is False
+    assert parse_settings(change("data.varied", True)).data.varied is True
+    some = parse_settings(change("data.varied", ["pose", "light"]))
+    assert some.data.varied == ("pose", "light")
+    assert parse_settings(some.to_mapping()) == some
+    settings = change("data.source", "rgbnt201:/data")
+    settings["data"]["varied"] = True
+    with pytest.raises(ConfigError, match=r"data\.varied: has no effect: no source is synthetic"):
+        parse_settings(settings)
 
 
 def test_keys_of_a_head_that_is_not_there_are_refused() -> None:

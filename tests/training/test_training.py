@@ -579,24 +579,20 @@ def test_a_synthetic_source_trains_on_other_identities_than_it_tests(
         shots=1,
         cache=str(tmp_path),
     )
-    data = Data.load(
-        source,
-        settings.network.__class__(image_size=(64, 32), cameras=6),
-        BatchSettings(identities=2),
-        2,
-    )
+    network = settings.network.__class__(image_size=(64, 32), cameras=6)
+    data = Data.load(source, network, BatchSettings(identities=2), 2)
     assert data.test is not None
     assert not {p.tobytes() for p in data.test.images} & {
         p.tobytes() for p in [*data.train.images, *data.validation.images]
     }
-    again = Data.load(
-        source,
-        settings.network.__class__(image_size=(64, 32), cameras=6),
-        BatchSettings(identities=2),
-        2,
-    )
+    again = Data.load(source, network, BatchSettings(identities=2), 2)
     assert np.array_equal(again.train.images, data.train.images)
     assert len(list(tmp_path.glob("*.npz"))) == 2
+    varied = Data.load(
+        replace(source, test=None, varied=("pose",)), network, BatchSettings(identities=2), 2
+    )
+    assert not np.array_equal(varied.train.images, data.train.images)
+    assert len(list(tmp_path.glob("*.npz"))) == 3
 
 
 def test_a_network_without_cameras_is_validated_across_them_all_the_same(
