@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
-from typing import Final
+from typing import Any, Final
 
 from trireid.samples import ConfigError
 
@@ -20,10 +20,11 @@ class Backbone(StrEnum):
     CLIP = "ViT-B-16"
     IMAGENET = "vit_base_patch16_224"
     DINOV2 = "vit_small_patch14_dinov2"
+    DINOV3 = "vit_small_patch16_dinov3"
 
 
 #: The backbones with DINO's layer scale; they may have register tokens.
-DINO: Final = (Backbone.DINOV2,)
+DINO: Final = (Backbone.DINOV2, Backbone.DINOV3)
 
 
 class Head(StrEnum):
@@ -148,3 +149,29 @@ class NetworkConfig:
         return {Head.NONE: 0, Head.SDTPS: 3, Head.HDM: 7, Head.HDM_ATM: 7}[
             self.head
         ] * self.channels
+
+
+#: Sizes in which the ViT-S of DINO differ.
+_VIT_SMALL: Final[dict[Backbone, dict[str, Any]]] = {
+    Backbone.DINOV2: {"patch": 14, "stride": 14},
+    Backbone.DINOV3: {"patch": 16, "stride": 16, "registers": 4},
+}
+
+
+def make_vit_small(
+    backbone: Backbone, image_size: tuple[int, int], **changes: Any
+) -> NetworkConfig:
+    """Make the configuration of a network on the ViT-S that DINO published.
+
+    Args:
+        backbone: DINO's version.
+        image_size: In pixels, multiples of the patch: (224, 112) for DINOv2, (256, 128) for DINOv3,
+            or the same upright the other way round.
+        changes: Other fields of `NetworkConfig`, as in `depth=8`.
+
+    Raises:
+        ConfigError: the sizes do not fit each other.
+    """
+    sizes = {"width": 384, "channels": 384, "image_size": image_size, **_VIT_SMALL[backbone]}
+    pixels = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+    return NetworkConfig(**{"backbone": backbone, **sizes, **pixels, **changes})

@@ -14,8 +14,6 @@ from trireid.models.config import DINO, NetworkConfig
 from trireid.models.layers import attend, look_up_cameras
 from trireid.models.position import make_position_embedding
 
-EPSILON = 1e-6
-
 
 class Attention(nn.Module):
     """Multi-head self-attention with a fused projection."""
@@ -25,9 +23,12 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, width] -> [B, T, width]."""
-        out: Tensor = self.proj(attend(*self.qkv(x).chunk(3, dim=-1)))
+    def forward(self, x: Tensor, rotation: nn.Module | None = None) -> Tensor:
+        """[B, T, width] -> [B, T, width]; `rotation` turns queries and keys."""
+        query, key, value = self.qkv(x).chunk(3, dim=-1)
+        if rotation is not None:
+            query, key = rotation(query), rotation(key)
+        out: Tensor = self.proj(attend(query, key, value))
         return out
 
 
@@ -62,20 +63,20 @@ class LayerScale(nn.Module):
 
 
 class Block(nn.Module):
-    """One pre-norm transformer block, with layer scale in DINOv2's layout."""
+    """One pre-norm transformer block, with layer scale in DINO's layouts."""
 
-    def __init__(self, width: int, *, layer_scale: bool) -> None:
+    def __init__(self, width: int, epsilon: float, *, layer_scale: bool) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(width, EPSILON)
+        self.norm1 = nn.LayerNorm(width, epsilon)
         self.attn = Attention(width)
         self.ls1 = LayerScale(width) if layer_scale else nn.Identity()
-        self.norm2 = nn.LayerNorm(width, EPSILON)
+        self.norm2 = nn.LayerNorm(width, epsilon)
         self.mlp = Mlp(width)
         self.ls2 = LayerScale(width) if layer_scale else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, width] -> [B, T, width]."""
-        x = x + self.ls1(self.attn(self.norm1(x)))
+    def forward(self, x: Tensor, rotation: nn.Module | None = None) -> Tensor:
+        """[B, T, width] -> [B, T, width]; `rotation` turns queries and keys."""
+        x = x + self.ls1(self.attn(self.norm1(x), rotation))
         out: Tensor = x + self.ls2(self.mlp(self.norm2(x)))
         return out
 
@@ -96,18 +97,18 @@ class PatchEmbedding(nn.Module):
 class ImageNetVit(nn.Module):
     """The ViT; `SIE_COE * sie_embed[camera]` goes on every token, and the final norm, too.
 
-    Registers are DINOv2's: Darcet et al., "Vision Transformers Need Registers" (ICLR 2024).
+    Registers are DINO's: Darcet et al., "Vision Transformers Need Registers" (ICLR 2024).
     """
+
+    epsilon = 1e-6
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.coefficient = config.sie_coe
         self.patch_embed = PatchEmbedding(config)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.width))
-        start = torch.cat(
-            [torch.zeros(1, config.width), make_position_embedding(config.grid, config.width)]
-        )
-        self.pos_embed = nn.Parameter(start.unsqueeze(0))
+        self.pos_embed = self._make_positions(config)
+        self.rotation = self._make_rotation(config)
         self.sie_embed = (
             nn.Parameter(torch.zeros(config.cameras, 1, config.width)) if config.cameras else None
         )
@@ -118,24 +119,34 @@ class ImageNetVit(nn.Module):
             if config.registers
             else None
         )
-        self.blocks = nn.ModuleList(
-            Block(config.width, layer_scale=config.backbone in DINO) for _ in range(config.depth)
-        )
-        self.norm = nn.LayerNorm(config.width, EPSILON)
+        self.blocks = nn.ModuleList(self._make_block(config) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(config.width, self.epsilon)
+
+    def _make_positions(self, config: NetworkConfig) -> nn.Parameter | None:
+        patches = make_position_embedding(config.grid, config.width)
+        return nn.Parameter(torch.cat([torch.zeros(1, config.width), patches]).unsqueeze(0))
+
+    def _make_rotation(self, config: NetworkConfig) -> nn.Module | None:
+        return None
+
+    def _make_block(self, config: NetworkConfig) -> Block:
+        return Block(config.width, self.epsilon, layer_scale=config.backbone in DINO)
 
     def forward(self, images: Tensor, camera: Tensor) -> Tensor:
         """Images [B, 3, H, W]; camera int64 [B], -1 = unknown, in range -> tokens [B, 1 + N, C],
         class first.
         """
         first = self.cls_token.expand(images.shape[0], -1, -1)
-        x = torch.cat([first, self.patch_embed(images)], dim=1) + self.pos_embed
+        x = torch.cat([first, self.patch_embed(images)], dim=1)
+        if self.pos_embed is not None:
+            x = x + self.pos_embed
         if self.sie_embed is not None:
             x = x + self.coefficient * look_up_cameras(self.sie_embed, camera).unsqueeze(1)
         if self.register_tokens is not None:  # after the class token, without position or camera
             registers = self.register_tokens.expand(images.shape[0], -1, -1)
             x = torch.cat([x[:, :1], registers, x[:, 1:]], dim=1)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, self.rotation)
         if self.register_tokens is not None:
             x = torch.cat([x[:, :1], x[:, 1 + self.register_tokens.shape[1] :]], dim=1)
         out: Tensor = self.norm(x)
@@ -145,9 +156,9 @@ class ImageNetVit(nn.Module):
 class ImageNetBackbone(nn.Module):
     """Holds the ViT, as the published names have it."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, vit: ImageNetVit) -> None:
         super().__init__()
-        self.base = ImageNetVit(config)
+        self.base = vit
 
     def forward(self, images: Tensor, camera: Tensor) -> Tensor:
         """Images [B, 3, H, W]; camera int64 [B], -1 = unknown, in range -> tokens [B, 1 + N, C]."""

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from trireid.models.clip_vit import ClipBackbone, QuickGELU
 from trireid.models.config import Backbone, Head, NetworkConfig
 from trireid.models.demo_head import DemoHead
-from trireid.models.imagenet_vit import ImageNetBackbone
+from trireid.models.dinov3_vit import Dinov3Vit
+from trireid.models.imagenet_vit import ImageNetBackbone, ImageNetVit
 from trireid.models.sdtps import NAMES, Sdtps, Selection
 
 PATTERNS = {1: "global", 2: "head", 3: "both"}
@@ -38,10 +39,7 @@ class ReIdNetwork(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone: ClipBackbone | ImageNetBackbone
-        self.backbone = (
-            ClipBackbone(config) if config.backbone is Backbone.CLIP else ImageNetBackbone(config)
-        )
+        self.backbone = _make_backbone(config)
         if config.global_local:
             for name in NAMES:
                 self.add_module(f"{name}_reduce", _make_reduction(config.channels))
@@ -124,6 +122,13 @@ class ReIdNetwork(nn.Module):
                 f"{camera.tolist()}"
             )
         return camera
+
+
+def _make_backbone(config: NetworkConfig) -> ClipBackbone | ImageNetBackbone:
+    if config.backbone is Backbone.CLIP:
+        return ClipBackbone(config)
+    vit = Dinov3Vit if config.backbone is Backbone.DINOV3 else ImageNetVit
+    return ImageNetBackbone(vit(config))
 
 
 def _make_reduction(channels: int) -> nn.Sequential:

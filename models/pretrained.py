@@ -48,7 +48,7 @@ def load_pretrained_weights(
     Args:
         network: The lowest of the file's blocks fill it, if the file has more.
         path: OpenAI's `ViT-B-16.pt` (the JIT archive it comes as, or its state_dict) for CLIP's
-            ViT, a timm ViT-B/16 file for the ImageNet one, DINOv2's as Meta, timm or transformers
+            ViT, a timm ViT-B/16 file for the ImageNet one, DINO's as Meta, timm or transformers
             name its weights. Position embeddings are resized to the network's grid.
         weights: Which set of weights, if the file holds several, as in `ema`.
 
@@ -75,8 +75,9 @@ def fill_backbone(network: ReIdNetwork, given: Mapping[str, Tensor], file: Path)
             f"{describe_keys(given)}",
             os.fspath(file),
         )
-    name = _POSITIONS[config.backbone]
-    state[name] = _fit_positions(state[name], own[name], config, file)
+    name = _POSITIONS.get(config.backbone)
+    if name is not None:
+        state[name] = _fit_positions(state[name], own[name], config, file)
     wrong = sorted(key for key in own if own[key].shape != state[key].shape)
     if wrong:
         key = wrong[0]
@@ -97,7 +98,7 @@ def copy_weights(network: ReIdNetwork, donor: ReIdNetwork, path: str | PathLike[
     file. Raises CheckpointError, naming the first key that does not fit.
     """
     own, state = network.state_dict(), donor.state_dict()
-    name = f"backbone.base.{_POSITIONS[network.config.backbone]}"
+    name = f"backbone.base.{_POSITIONS.get(network.config.backbone)}"
     if name in state:
         state[name] = _fit_positions(state[name], own[name], network.config, Path(path))
     fits = {key for key in own if key in state and state[key].shape == own[key].shape}
@@ -122,7 +123,7 @@ def _select_backbone(given: Mapping[str, Tensor], backbone: Backbone, file: Path
             if key.startswith(_CLIP_PREFIX)
         }
     if backbone in DINO:
-        state = rename_dino_keys(state, file)
+        state = rename_dino_keys(state, backbone, file)
     return {
         key: value.float()
         for key, value in state.items()

@@ -15,11 +15,17 @@ _SIGNS = (
     (r"visual\.", f"OpenAI's CLIP, images and texts (visual.*): {_START}"),
     (r"image_encoder\.", "a CLIP-ReID network (image_encoder.*)"),
     (r"base\.", "a TransReID network (base.*)"),
+    (r"storage_tokens|rope_embed\.", f"a plain DINOv3 ViT (storage_tokens): {_START}"),
+    (
+        r"(model\.)?layer\.\d+\.layer_scale1\.",
+        f"a plain DINOv3 ViT of transformers (layer.*.layer_scale1): {_START}",
+    ),
     (r"blocks\.\d+\.ls1\.gamma", f"a plain DINOv2 ViT (blocks.*.ls1.gamma): {_START}"),
     (
         r"(dinov2.*\.)?encoder\.layer\.\d+\.layer_scale1\.",
         f"a plain DINOv2 ViT of transformers (encoder.layer.*.layer_scale1): {_START}",
     ),
+    (r"reg_token", f"a plain DINOv3 ViT of timm (reg_token): {_START}"),
     (r"cls_token", f"a plain ViT of timm (cls_token): {_START}"),
     (r"class_embedding", f"a plain CLIP ViT (class_embedding): {_START}"),
 )

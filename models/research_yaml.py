@@ -44,6 +44,15 @@ _EXPERTS = "generalFusion.moe.experts."
 #: The research code's defaults, of keys that are absent and that shapes do not tell.
 _SIE_COE, _HEADS, _SIZE, _STRIDE = 3.0, 12, (256, 128), 16
 _ABSENT = object()
+_POSITIONS = "BACKBONE.base.pos_embed"
+_LAYER_SCALE = "BACKBONE.base.blocks.0.ls1.gamma"
+#: Keys that tell the backbones apart: the first whose keys are all there is the one.
+_LAYOUTS = {
+    Backbone.CLIP: {"BACKBONE.base.conv1.weight"},
+    Backbone.DINOV2: {_LAYER_SCALE, _POSITIONS},
+    Backbone.DINOV3: {_LAYER_SCALE},
+    Backbone.IMAGENET: {"BACKBONE.base.patch_embed.proj.weight"},
+}
 
 
 def read_research_yaml(
@@ -177,13 +186,7 @@ def _check_supported(settings: Settings, shapes: Shapes) -> None:
 
 def _read_backbone(settings: Settings, shapes: Shapes) -> Backbone:
     key = "MODEL.TRANSFORMER_TYPE"
-    layouts = {
-        Backbone.CLIP: "BACKBONE.base.conv1.weight",
-        # its layer scale tells it from the ImageNet ViT, which has all its other keys
-        Backbone.DINOV2: "BACKBONE.base.blocks.0.ls1.gamma",
-        Backbone.IMAGENET: "BACKBONE.base.patch_embed.proj.weight",
-    }
-    held = next((backbone for backbone, layout in layouts.items() if layout in shapes), None)
+    held = next((each for each, layout in _LAYOUTS.items() if shapes.keys() >= layout), None)
     name = _read_value(settings, key, (held or Backbone.IMAGENET).value, str)
     if name not in list(Backbone):
         raise ConfigError(f"{key}: {name} is not supported; known: {', '.join(Backbone)}", key)
@@ -191,7 +194,8 @@ def _read_backbone(settings: Settings, shapes: Shapes) -> Backbone:
         raise _describe_disagreement(settings, key, name, held)
     if held is None:
         raise ConfigError(
-            f"no {layouts[Backbone(name)]} in the checkpoint: it holds no backbone of the family",
+            f"no {' and '.join(sorted(_LAYOUTS[Backbone(name)]))} in the checkpoint: it holds no "
+            "backbone of the family",
             "BACKBONE",
         )
     return Backbone(name)
@@ -262,13 +266,11 @@ def _check_agreement(
         raise _describe_disagreement(
             settings, "MODEL.SIE_CAMERA", needs_cameras, table in shapes, f" ({table})"
         )
-    position = {
-        Backbone.CLIP: "BACKBONE.base.positional_embedding",
-        Backbone.IMAGENET: "BACKBONE.base.pos_embed",
-        Backbone.DINOV2: "BACKBONE.base.pos_embed",
-    }
-    tokens = shapes.get(position[config.backbone], (0, 0, 0))[-2]
-    if tokens != config.patches + 1:
+    positions = (
+        "BACKBONE.base.positional_embedding" if config.backbone is Backbone.CLIP else _POSITIONS
+    )
+    tokens = shapes.get(positions, (0, 0, 0))[-2]
+    if tokens != config.patches + 1 and config.backbone is not Backbone.DINOV3:
         size = "x".join(map(str, config.image_size))
         wanted_patches = f"{config.patches} patches ({size}, stride {config.stride})"
         raise _describe_disagreement(
