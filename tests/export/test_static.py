@@ -25,6 +25,8 @@ FAMILY = {
     "backbone alone": replace(SMALL, head=Head.NONE, cameras=0, global_local=False),
     "ImageNet": replace(SMALL, backbone=Backbone.IMAGENET),
     "ImageNet, overlapping": replace(SMALL, backbone=Backbone.IMAGENET, stride=8),
+    "DINOv2": replace(SMALL, backbone=Backbone.DINOV2, registers=4),
+    "DINOv3": replace(SMALL, backbone=Backbone.DINOV3, registers=4),
 }
 DATA_DEPENDENT = {
     "NonZero",
@@ -88,7 +90,7 @@ def test_top_k_has_a_constant_k(dynamic: tuple[NetworkConfig, onnx.GraphProto]) 
     )
 
 
-@pytest.mark.parametrize("name", ["SDTPS", "HDM and ATMoE", "ImageNet, overlapping"])
+@pytest.mark.parametrize("name", ["SDTPS", "HDM and ATMoE", "ImageNet, overlapping", "DINOv3"])
 def test_a_fixed_batch_leaves_no_symbol_and_no_shape(name: str) -> None:
     graph = with_shapes(trace(ArtifactGraph(ReIdNetwork(FAMILY[name]).eval()), 2))
     assert not {"Shape", *DATA_DEPENDENT} & {node.op_type for node in graph.node}
