@@ -43,7 +43,7 @@ _RENAMED: Final = (
 #: Tensors that only pretraining has, and masks that are the same in every file.
 _DROPPED: Final = re.compile(r"mask_token|local_cls_norm\..+|.+\.attn\.qkv\.bias_mask")
 _PERIODS: Final = "rope_embed.periods"
-_SWIGLU: Final = re.compile(r"\.mlp\.(w1|w12|weights_in|gate_proj)\.")
+_SWIGLU: Final = re.compile(r"\.mlp\.(w1|w12|weights_in|gate_proj|fc1_g)\.")
 _TIMM_REGISTERS: Final = "reg_token"
 _QUERY: Final = re.compile(r"(.+\.attn)\.q\.(weight|bias)")
 #: Periods are published in bfloat16.

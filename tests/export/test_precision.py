@@ -14,13 +14,14 @@ from onnx import TensorProto
 
 from tests.conftest import GOLDENS, encode_image, find_shared, make_sample
 from tests.export.focus import load_pretrained_network
+from tests.export.test_static import FAMILY
 from tests.export.tolerances import change_tolerance
 from trireid.export import export_onnx
 from trireid.export.precision import convert
 from trireid.export.tracing import ArtifactGraph, trace
 from trireid.inference import load_artifact
 from trireid.inference.fp16_emulation import emulate_fp16
-from trireid.models import load_checkpoint
+from trireid.models import ReIdNetwork, load_checkpoint
 from trireid.samples import SourceError, VerificationError
 
 FEW = "synthetic:person:4"
@@ -104,6 +105,14 @@ def test_real_weights_pass_their_gates(tmp_path: Path, precision: str, least: fl
         precision=precision,
         data="synthetic:person:8",
     )
+    assert least <= card.measured["against_fp32"]["cosine_worst"] < 1
+
+
+@pytest.mark.parametrize(("precision", "least"), [("fp16", 0.9995), ("int8", 0.995)])
+def test_dinov3_passes_its_gates(tmp_path: Path, precision: str, least: float) -> None:
+    torch.manual_seed(0)
+    network = ReIdNetwork(FAMILY["DINOv3"]).eval()
+    card = export_onnx(network, tmp_path / "a.onnx", precision=precision, data=FEW)
     assert least <= card.measured["against_fp32"]["cosine_worst"] < 1
 
 

@@ -25,6 +25,7 @@ from trireid.models import (
     get_published_state,
     load_checkpoint,
     load_pretrained_weights,
+    make_vit_small,
     network_config,
     to_research_yaml,
 )
@@ -163,7 +164,7 @@ def test_files_that_do_not_fit_name_every_key(tmp_path: Path) -> None:
         load(replace(CONFIG, registers=2), make_weights(REGISTERS), tmp_path)
 
 
-@pytest.mark.parametrize("name", ["mlp.w12.weight", "mlp.weights_in.weight", "mlp.w1.bias"])
+@pytest.mark.parametrize("name", ["mlp.w12.weight", "mlp.weights_in.weight", "mlp.fc1_g.bias"])
 def test_swiglu_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=rf"start\.pth: blocks\.0\.{name} is of SwiGLU"):
         load(CONFIG, {**make_weights(CONFIG), f"blocks.0.{name}": torch.zeros(1)}, tmp_path)
@@ -240,6 +241,13 @@ def test_plain_weights_are_named_where_a_checkpoint_is_wanted(tmp_path: Path, na
     version = {Backbone.DINOV2: "DINOv2", Backbone.DINOV3: "DINOv3"}[config.backbone]
     with pytest.raises(ConfigError, match=rf"a plain {version} ViT.*: pretrained weights for"):
         load_checkpoint(tmp_path / "start.pth", to_research_yaml(config))
+
+
+@pytest.mark.parametrize("backbone", [Backbone.DINOV2, Backbone.DINOV3])
+def test_the_preset_has_sixteen_rows_of_patches(backbone: Backbone) -> None:
+    size = {Backbone.DINOV2: (224, 112), Backbone.DINOV3: (256, 128)}[backbone]
+    config = make_vit_small(backbone, size, depth=8)
+    assert (config.grid, config.width, config.depth, config.aggregated) == ((16, 8), 384, 8, 25)
 
 
 def test_a_network_without_registers_keeps_its_fingerprint() -> None:
