@@ -42,6 +42,7 @@ def export_onnx(
     name: str | None = None,
     kind: Kind | None = None,
     measured: Mapping[str, Any] | None = None,
+    license: str = "",
     data: Source | str | None = None,
 ) -> Card:
     """Export a network and verify the artifact against it; the file appears only if it agrees.
@@ -57,6 +58,7 @@ def export_onnx(
         name: The card's name; None takes the file's.
         kind: `person` or `vehicle`; None takes the image's shape.
         measured: Figures for the card.
+        license: Of the weights, for the card: an SPDX expression, and in words whose they are.
         data: A SOURCE on which the two are compared, too; a precision other than fp32 takes 16
             drawn identities by default.
 
@@ -76,7 +78,7 @@ def export_onnx(
     network.eval()
     card = describe_network(network, name or target.stem, kind, precision)
     fingerprint = compute_fingerprint(network, card)
-    card = replace(card, fingerprint=fingerprint, measured=dict(measured or {}))
+    card = replace(card, fingerprint=fingerprint, measured=dict(measured or {}), license=license)
     source = _open_source(data, card)
     model = convert(trace(ArtifactGraph(network).eval(), batch), precision)
     card = _insert_card(model, card)

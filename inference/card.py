@@ -60,7 +60,8 @@ class Card:
     `measured`: figures from export and training, which the fingerprint does not cover; `content`:
     SHA-256 over the artifact's own file (`trireid.inference.content`), empty if there is none;
     `resize`, `fit`: how an image is brought to the size (`trireid.samples.fitting`), of an external
-    model in its fingerprint by its own card.
+    model in its fingerprint by its own card; `license`: of the weights and of those they began
+    with, absent from JSON if it is empty.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Card:
     version: int = VERSION
     resize: Resize = "bicubic"
     fit: FitMode = "stretch"
+    license: str = ""
 
     @property
     def fitting(self) -> Fit:
@@ -103,12 +105,12 @@ class Card:
 
     def identity(self) -> str:
         """Return the part of the card that the fingerprint covers, as JSON: all but the digests,
-        the name and the measurements.
+        the name, the measurements and the license.
         """
         values = _to_mapping(replace(self, name="", fingerprint="", measured={}))
         # a fingerprint must stay what it was before they were added
-        for later in ("content", "resize", "fit"):
-            del values[later]
+        for later in ("content", "resize", "fit", "license"):
+            values.pop(later, None)
         return json.dumps(values, sort_keys=True)
 
     @classmethod
@@ -161,6 +163,8 @@ def _to_mapping(card: Card) -> dict[str, Any]:
     values = asdict(card)
     # the key of every file and fingerprint so far
     values["kept"] = values.pop("selected_patches")
+    if not card.license:
+        del values["license"]  # versions before it know no such key
     return values
 
 

@@ -51,7 +51,7 @@ def build_wheel(folder: Path) -> Path:
             shutil.copytree(
                 ROOT / name, Path(copy) / name, ignore=shutil.ignore_patterns("__pycache__")
             )
-        for name in ("pyproject.toml", "README.md", "LICENSE"):
+        for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
             shutil.copy(ROOT / name, copy)
         command = [
             sys.executable,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -21,6 +22,13 @@ def test_selected_patches_are_kept_on_disk(embedder: Embedder) -> None:
     values["selected_patches"] = values.pop("kept")
     assert Card.from_json(json.dumps(values), "here") == card
     assert card.kept == card.selected_patches
+
+
+def test_a_license_is_in_the_card_and_not_in_the_fingerprint(embedder: Embedder) -> None:
+    card = replace(embedder.card, license="MIT, of Ann")
+    assert Card.from_json(card.to_json(), "here").license == "MIT, of Ann"
+    assert card.identity() == embedder.card.identity()
+    assert "license" not in json.loads(embedder.card.to_json())
 
 
 def test_a_card_allows_the_ways_of_fitting() -> None:

@@ -90,7 +90,7 @@ def test_it_carries_the_wheel_and_nothing_else(bento: Bento) -> None:
     held = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()} - {
         "bentofile.yaml"
     }
-    assert held == {"LICENSE"}
+    assert held == {"LICENSE", "NOTICE"}
     (wheel,) = (bento.folder / "env" / "python" / "wheels").iterdir()
     assert read("bentofile.yaml")["python"]["wheels"] == [f"dist/{wheel.name}"]
     with ZipFile(wheel) as archive:
@@ -107,6 +107,7 @@ def test_it_carries_the_wheel_and_nothing_else(bento: Bento) -> None:
         for name in listed.stdout.splitlines()
     }
     assert {name for name in names if name.startswith("trireid/")} == files
+    assert {Path(name).name for name in names if "/licenses/" in name} == {"LICENSE", "NOTICE"}
 
 
 def test_it_names_no_index_and_no_torch(bento: Bento) -> None:
@@ -154,7 +155,7 @@ def test_bentoml_serve_alone_serves_from_the_root(tmp_path: Path, embedder: Embe
 
 
 def test_the_image_is_made_from_the_packages_and_nothing_else() -> None:
-    wanted = {"pyproject.toml", "README.md", "LICENSE", "locks", "trireid", *SUBPACKAGES}
+    wanted = {"pyproject.toml", "README.md", "LICENSE", "NOTICE", "locks", "trireid", *SUBPACKAGES}
     lines = [line.split() for line in (ROOT / "Dockerfile").read_text().splitlines()]
     copied = {
         name
