@@ -48,6 +48,7 @@ from trireid.gallery.search_params import SearchParams
 from trireid.gallery.searching import Query, Search
 from trireid.gallery.store import Store
 from trireid.inference import Embedder, load_artifact
+from trireid.inference.embedded import warn_of_default
 from trireid.inference.embedder import BATCH
 from trireid.samples import Sample
 from trireid.samples.depth import Depth, LoggedNotes, read_by_notes
@@ -91,6 +92,7 @@ class Gallery:
         )
         if self._maintenance is not None and self._erasure.pending:
             self._maintenance.hurry()
+        warn_of_default(embedder.card.fingerprint)
 
     @classmethod
     def open(

@@ -5,6 +5,7 @@ general ones, `person` and `vehicle`, and small ones for tests and slow machines
 from __future__ import annotations
 
 import json
+import logging
 import os
 from contextlib import suppress
 from functools import cache
@@ -34,6 +35,9 @@ _CONTENT: Final = {
         "5f7d0fd6462731c99fa909cfff1effb2a8d4a819d26c552240f41c3849be7378"
     ),
 }
+
+
+log = logging.getLogger(__name__)
 
 
 def default_artifact(name: str) -> Path:
@@ -74,6 +78,24 @@ def find_content(fingerprint: str) -> str:
     card = _read_cards().get(find_default(fingerprint) or "", {})
     content: str = card.get("content") or _CONTENT.get(fingerprint, "")
     return content
+
+
+def warn_of_default(fingerprint: str) -> None:
+    """Say, once in this process, that the embedded default with this fingerprint is for
+    demonstration, and how to take a better network; nothing of other networks.
+    """
+    if find_default(fingerprint):
+        _warn_once()
+
+
+@cache
+def _warn_once() -> None:
+    log.warning(
+        "the embedded network is for demonstration: trained on drawn images, of limited accuracy on"
+        " your own cameras (docs/default.md); to take a better one: trireid index SOURCE --gallery"
+        " DIR --model FILE.onnx, or trireid gallery reembed DIR --model FILE.onnx; trireid export"
+        " onnx CHECKPOINT makes FILE.onnx, trireid train CONFIG the checkpoint"
+    )
 
 
 @cache

@@ -15,6 +15,7 @@ from trireid.gallery.metadata import check_network, read_meta
 from trireid.gallery.retention_timer import RetentionTimer
 from trireid.gallery.stats import stats
 from trireid.inference import Embedder, load_artifact
+from trireid.inference.embedded import find_default
 from trireid.inference.embedder import pixels
 from trireid.samples import MODALITIES, Modality, Sample
 from trireid.samples.budget import FILES
@@ -233,6 +234,7 @@ def _describe(gallery: Gallery) -> dict[str, Any]:
         "model": card.name,
         "kind": card.kind,
         "dimension": card.dimension,
+        "demo_network": find_default(card.fingerprint) is not None,
     }
 
 

@@ -263,6 +263,11 @@ class GalleryAnswer(BaseModel):
         None, description="The kind that its network is for.", examples=["person"]
     )
     dimension: int = Field(description="How many numbers an embedding has.", examples=[768])
+    demo_network: bool = Field(
+        False,
+        description="Whether its network is an embedded one, which is for demonstration.",
+        examples=[False],
+    )
 
 
 class GalleriesAnswer(BaseModel):

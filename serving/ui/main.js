@@ -64,7 +64,7 @@ function listGalleries(selected = byId("gallery").value) {
     ...galleries.map(({ name, size }) => el("option", { value: name, text: `${name} (${size.toLocaleString("en")})` })),
   );
   if (galleries.some(({ name }) => name === selected)) byId("gallery").value = selected;
-  nothingYet();
+  chosenChanged();
 }
 
 function signIn(line) {
@@ -136,9 +136,14 @@ byId("gallery").addEventListener("change", () => {
   running?.abort();
   query.keep({});
   results.forget();
-  nothingYet();
+  chosenChanged();
   view();
 });
+
+function chosenChanged() {
+  show(Boolean(chosen()?.demo_network), byId("demo-network"));
+  nothingYet();
+}
 
 async function refreshSizes() {
   galleries = may("search") ? (await ask("galleries").catch(() => ({ galleries }))).galleries : [];

@@ -14,7 +14,7 @@ export async function overview(name) {
   body.setAttribute("aria-busy", "true");
   try {
     const detail = await ask(`galleries/${encodeURIComponent(name)}`);
-    body.replaceChildren(...drawn(detail));
+    body.replaceChildren(...drawn(detail).filter(Boolean));
   } catch (error) {
     body.replaceChildren(el("p", { class: "trouble", role: "alert", text: formatError(error) }));
   } finally {
@@ -49,6 +49,7 @@ function drawn(detail) {
         ].map(([name, value]) => el("div", {}, el("dt", { text: name }), el("dd", { text: value }))),
       ),
     ),
+    detail.demo_network ? betterNetwork(detail.name) : null,
     ...(empty
       ? [empty]
       : [
@@ -72,6 +73,22 @@ function drawn(detail) {
           chart("Items by day (UTC)", days(detail.by_day, detail.size)),
         ]),
   ];
+}
+
+/** How to take another network than the embedded one. */
+function betterNetwork(name) {
+  const command = (text) => el("code", { text });
+  return el(
+    "section",
+    { class: "sheet better-network", "aria-labelledby": "better-network" },
+    el("h2", { id: "better-network", text: "A better network" }),
+    el("p", {
+      text: "This gallery has an embedded network for demonstration. It was trained on drawn images: on your own cameras its accuracy is limited, as docs/default.md says. Train one on your own images, or take a checkpoint that you have:",
+    }),
+    command("trireid train CONFIG"),
+    command("trireid export onnx CHECKPOINT --config YML -o FILE.onnx"),
+    command(`trireid gallery reembed ${name}.gallery --model FILE.onnx`),
+  );
 }
 
 function chart(title, content) {

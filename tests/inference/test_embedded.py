@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
-from trireid.inference import load_artifact
+from tests.conftest import ROOT, encode_image
+from trireid.inference import Embedder, load_artifact
 from trireid.inference.embedded import (
     DEFAULTS,
     default_artifact,
@@ -49,6 +51,34 @@ def test_a_file_goes_before_a_name(
     shutil.copy(artifact, "person")
     assert load_artifact("person").card.fingerprint == load_artifact(artifact).card.fingerprint
     assert load_artifact("vehicle").path == default_artifact("vehicle")
+
+
+def run(*commands: list[str]) -> tuple[list[str], str]:
+    """Run commands in one process; the lines of its standard error, and its standard output."""
+    code = f"import trireid.cli\nfor each in {commands!r}: assert trireid.cli.main(each) == 0"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return done.stderr.splitlines(), done.stdout
+
+
+def test_a_process_says_once_that_it_is_for_demonstration(
+    tmp_path: Path, embedder: Embedder
+) -> None:
+    (tmp_path / "crops").mkdir()
+    (tmp_path / "crops" / "a.png").write_bytes(encode_image(1))
+    index = ["index", str(tmp_path / "crops"), "--json", "--gallery"]
+    filled = str(tmp_path / "a.gallery")
+    search = ["search", "--gallery", filled, "--rgb", str(tmp_path / "crops" / "a.png"), "--json"]
+    told, _ = run([*index, filled, "--model", "person-tiny"], search, search)
+    (line,) = [each for each in told if "is for demonstration" in each]
+    for part in ("drawn images", "docs/default.md", "--model FILE.onnx", "trireid export onnx"):
+        assert part in line
+    told, printed = run(search)
+    assert ["is for demonstration" in each for each in told] == [True]
+    assert len(json.loads(printed)["hits"]) == 1
+    assert run([*search, "-q"])[0] == []
+    told, _ = run([*index, str(tmp_path / "own.gallery"), "--model", str(embedder.path)])
+    assert "is for demonstration" not in "".join(told)
 
 
 def test_a_whole_checkout_is_small() -> None:

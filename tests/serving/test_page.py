@@ -22,6 +22,8 @@ from tests.serving.browser import chromium, console, list_requests, need_browser
 from tests.serving.conftest import TOKENS, Server, run_server
 from tests.serving.page import ENTER, ESCAPE, SPACE, TAB, Page
 from tests.serving.page_gallery import NAMES, draw_samples, fill, write_images
+from trireid.gallery import Gallery
+from trireid.inference import Embedder
 from trireid.samples import Sample
 
 UI = ROOT / "serving" / "ui"
@@ -36,16 +38,16 @@ def samples() -> list[Sample]:
 
 
 @pytest.fixture(scope="session")
-def shown(tmp_path_factory: pytest.TempPathFactory, samples: list[Sample]) -> Iterator[Server]:
-    """Galleries `people` (20 drawn items of 5 identities) and `nobody` (empty), behind tokens; the
-    client has every scope.
+def shown(
+    tmp_path_factory: pytest.TempPathFactory, samples: list[Sample], embedder: Embedder
+) -> Iterator[Server]:
+    """Galleries `people` (20 drawn items of 5 identities, of an embedded network) and `spare`
+    (empty, of another one), behind tokens; the client has every scope.
     """
     folder = tmp_path_factory.mktemp("shown")
     known = [sample for sample in samples if sample.identity != NAMES[5]]
-    folders = (
-        fill(folder / "people.gallery", known, "person"),
-        fill(folder / "nobody.gallery", [], "person"),
-    )
+    folders = (fill(folder / "people.gallery", known, "person"), folder / "spare.gallery")
+    Gallery.open(folders[1], embedder).close()
     tokens = ";".join(f"{name} {scopes} {token}" for name, (scopes, token) in TOKENS.items())
     with run_server(folders, folder / "log", {"TRIREID_TOKENS": tokens}) as server:
         server.client.headers["Authorization"] = f"Bearer {TOKENS['boss'][1]}"
@@ -500,6 +502,22 @@ def test_hits_of_one_identity_are_grouped(page: Page, query: dict[str, Path]) ->
     page.shoot("grouped-dark")
 
 
+def test_an_embedded_network_is_said_to_be_for_demonstration(page: Page) -> None:
+    page.open()
+    note = page.by("demo-network")
+    assert note.text.startswith("General demo network, trained on drawn images: limited accuracy")
+    page.run("gallery.value = 'spare'; gallery.dispatchEvent(new Event('change'))")
+    assert not note.is_displayed()
+    page.run("gallery.value = 'people'; gallery.dispatchEvent(new Event('change'))")
+    page.all("#demo-network a")[0].click()
+    page.until("document.querySelector('.better-network')")
+    commands = page.texts(".better-network code")
+    assert commands[-1] == "trireid gallery reembed people.gallery --model FILE.onnx"
+    page.run("gallery.value = 'spare'; gallery.dispatchEvent(new Event('change'))")
+    page.until("document.querySelector('.empty-gallery')")
+    assert not page.all(".better-network")
+
+
 def test_the_overview_counts_what_is_there(page: Page, samples: list[Sample]) -> None:
     page.open()
     page.all('#views a[href="#overview"]')[0].click()
@@ -513,13 +531,13 @@ def test_the_overview_counts_what_is_there(page: Page, samples: list[Sample]) ->
     about = page.all("svg.days")[0].get_attribute("aria-label") or ""
     assert about.startswith("20 items with a time, 2026-03-02 to 2026-03-2")
     page.shoot("overview")
-    page.run("gallery.value = 'nobody'; gallery.dispatchEvent(new Event('change'))")
+    page.run("gallery.value = 'spare'; gallery.dispatchEvent(new Event('change'))")
     page.until(
-        "document.querySelector('.empty-gallery')?.textContent.startsWith('nobody holds nothing"
+        "document.querySelector('.empty-gallery')?.textContent.startsWith('spare holds nothing"
         " yet')"
     )
     page.all('#views a[href="#search"]')[0].click()
-    assert page.texts(".empty-title") == ["nobody is empty"]
+    assert page.texts(".empty-title") == ["spare is empty"]
 
 
 def test_a_token_is_asked_for_kept_in_the_tab_and_forgotten(

@@ -115,6 +115,7 @@ def test_galleries_are_listed_and_kept_apart(server: Server) -> None:
         "tiny",
         192,
     )
+    assert not listed["people"]["demo_network"]
     assert (
         server.client.post("/search", files=files(5), data={"gallery": "cars"}).json()["hits"] == []
     )
