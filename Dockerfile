@@ -52,7 +52,7 @@ VOLUME ["/galleries"]
 EXPOSE 3000
 USER 10001:10001
 WORKDIR /tmp
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:3000/readyz', timeout=4)"]
 ENTRYPOINT ["trireid"]
 CMD ["serve", "--host", "0.0.0.0", "--port", "3000"]
