@@ -50,11 +50,7 @@ class ReIdNetwork(nn.Module):
 
     def features(self, images: Tensor, camera: Tensor, present: Tensor | None = None) -> Features:
         """Every branch's features; arguments as in `forward`, `camera` given and in range."""
-        if present is not None:
-            images = images * present[:, :, None, None, None].to(images.dtype)
-        tokens = self.backbone(images.flatten(0, 1), camera.repeat_interleave(3)).unflatten(
-            0, (-1, 3)
-        )
+        tokens = self._extract_tokens(images, camera, present)
         patches = tokens[:, :, 1:]
         global_features = self._pool_global(tokens)
         ori = global_features.flatten(1)
@@ -71,6 +67,28 @@ class ReIdNetwork(nn.Module):
             None,
             tokens,
         )
+
+    def _extract_tokens(self, images: Tensor, camera: Tensor, present: Tensor | None) -> Tensor:
+        """Extract the backbone's tokens [B, 3, 1 + N, C]; an absent image counts as zeros."""
+        if present is not None:
+            images = images * present[:, :, None, None, None].to(images.dtype)
+            if self.training and not self.config.cameras and not bool(present.all()):
+                return self._extract_once(images.flatten(0, 1), present.flatten())
+        tokens = self.backbone(images.flatten(0, 1), camera.repeat_interleave(3))
+        triplets: Tensor = tokens.unflatten(0, (-1, 3))
+        return triplets
+
+    def _extract_once(self, images: Tensor, present: Tensor) -> Tensor:
+        """Do the same for images [3B, 3, H, W], with one pass for all absent ones, whose tokens
+        are equal without camera embeddings: training drops modalities often.
+        """
+        first_absent = (~present).nonzero()[:1, 0]
+        rows = torch.cat([first_absent, present.nonzero()[:, 0]])
+        index = torch.zeros_like(present, dtype=torch.int64)
+        index[present] = torch.arange(1, len(rows), device=rows.device)
+        unknown = torch.full((len(rows),), -1, dtype=torch.int64, device=rows.device)
+        triplets: Tensor = self.backbone(images[rows], unknown)[index].unflatten(0, (-1, 3))
+        return triplets
 
     def forward(
         self,
