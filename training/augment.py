@@ -1,5 +1,5 @@
-"""Augmentation as in the research code: flip, pad and crop, random erasing, with one geometry for
-the three modalities.
+"""Augmentation as in the research code (flip, pad and crop, random erasing, with one geometry for
+the three modalities), and beyond it: camera and detector.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+
+from trireid.training.appearance import change_light, crop_box, degrade, draw_box, draw_patch
 
 Images = NDArray[np.uint8]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -24,7 +26,12 @@ class Augmentation:
     meets missing modalities; `drop_together`: all of a batch's samples lose the same ones, so that
     the triplet loss compares like with like: else a distance says first which modalities two
     samples lack. `drop_camera`: that a sample's camera is given as unknown (-1), as most queries of
-    users are. All are off unless asked for.
+    users are.
+
+    `light`, `degrade`: that an image gets other light and colors, or a worse camera, each modality
+    its own; `misplace`: that a sample's box is off as a detector's is; `occlude`: that a piece of
+    another sample of the batch lies over it (`trireid.training.appearance`). The last two are the
+    same in the three modalities. All from `drop_modality` on are off unless asked for.
     """
 
     flip: Share = 0.5
@@ -33,16 +40,53 @@ class Augmentation:
     drop_modality: Share = 0.0
     drop_together: bool = False
     drop_camera: Share = 0.0
+    light: Share = 0.0
+    degrade: Share = 0.0
+    misplace: Share = 0.0
+    occlude: Share = 0.0
 
-    def augment_images(self, batch: Images, draw: np.random.Generator) -> Images:
+    def augment_images(
+        self, batch: Images, present: NDArray[np.bool_], draw: np.random.Generator
+    ) -> Images:
         """Change a batch uint8 [B, 3, H, W, 3]: the same flip, shift and hole in the three
-        modalities of a sample.
+        modalities of a sample, other light and another camera in those that are there (`present`
+        bool [B, 3]).
         """
-        return np.stack([self._augment(triplet, draw) for triplet in batch])
+        batch = np.stack([self._augment(triplet, draw) for triplet in batch])
+        if self.occlude:
+            batch = self._occlude(batch, draw)
+        if self.light or self.degrade:
+            for image in zip(*np.nonzero(present), strict=True):
+                batch[image] = self._change_camera(batch[image], draw)
+        return batch
+
+    def _change_camera(self, image: Images, draw: np.random.Generator) -> Images:
+        if draw.random() < self.light:
+            image = change_light(image, draw)
+        if draw.random() < self.degrade:
+            image = degrade(image, draw)
+        return image
+
+    def _occlude(self, batch: Images, draw: np.random.Generator) -> Images:
+        """Lay a piece of another sample over some.
+
+        Source: Zhou et al., "Omni-scale feature learning for person re-identification" (2019),
+        random patch.
+        """
+        occluded = batch.copy()
+        height, width = batch.shape[2:4]
+        for row in np.flatnonzero(draw.random(len(batch)) < self.occlude):
+            rows, columns = draw_patch(height, width, draw)
+            other = draw.integers(len(batch))
+            occluded[row, :, rows, columns] = batch[other, :, rows, columns]
+        return occluded
 
     def _augment(self, triplet: Images, draw: np.random.Generator) -> Images:
         if draw.random() < self.flip:
             triplet = triplet[:, :, ::-1]
+        if self.misplace and draw.random() < self.misplace:
+            box = draw_box(draw)
+            triplet = np.stack([crop_box(image, box) for image in triplet])
         triplet = self._shift(triplet, draw)
         if draw.random() < self.erase:
             self._erase(triplet, draw)

@@ -86,9 +86,10 @@ class Batches:
         draw = np.random.default_rng((self.settings.seed, 1, step))
         chosen = self.sampler.draw(step)
         augmentation = self.settings.augmentation
-        images = normalize_images(
-            augmentation.augment_images(self.data.images[chosen], draw), self.settings.network
+        present = augmentation.drop_modalities(
+            self.data.present[chosen], np.random.default_rng((self.settings.seed, 3, step))
         )
+        images = augmentation.augment_images(self.data.images[chosen], present, draw)
         camera = augmentation.drop_cameras(self.data.cameras[chosen], draw)
-        present = augmentation.drop_modalities(self.data.present[chosen], draw)
-        return Batch(images, *map(torch.from_numpy, (camera, present, self.labels[chosen])))
+        parts = map(torch.from_numpy, (camera, present, self.labels[chosen]))
+        return Batch(normalize_images(images, self.settings.network), *parts)

@@ -18,7 +18,7 @@ from trireid.models.files import read_weights
 from trireid.models.pretrained import copy_weights
 from trireid.training.files import read_content
 from trireid.training.loss_heads import LossHeads
-from trireid.training.optimizer import freeze
+from trireid.training.optimizer import freeze, freeze_blocks
 from trireid.training.settings import Settings
 
 _FAMILY: Final = "BACKBONE."
@@ -41,6 +41,8 @@ def initialize_network(settings: Settings) -> ReIdNetwork:
         )
     if settings.optimizer.frozen:
         freeze(network)
+    if settings.optimizer.frozen_blocks:
+        freeze_blocks(network, settings.optimizer.frozen_blocks)
     return network
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from trireid.models import Features, Head, NetworkConfig
-from trireid.training.losses import batch_hard_triplet, center_share, identity_loss, segment_triplet
+from trireid.training.losses import (
+    average_segments,
+    batch_hard_triplet,
+    center_share,
+    identity_loss,
+    supervised_contrastive,
+)
 from trireid.training.settings import LossSettings
 
 
@@ -35,14 +42,26 @@ class LossHead(nn.Module):
         weight = self.settings
         logits = self.classifier(self.bottleneck(features)).float()
         total = weight.identity * identity_loss(logits, labels, weight.label_smoothing)
-        total = total + weight.triplet * batch_hard_triplet(features.float(), labels, weight.margin)
+        features = features.float()
+        metric = partial(self._compute_metric_loss, labels=labels)
+        total = total + metric(features)
         if weight.center:
-            total = total + weight.center * center_share(features.float())
+            total = total + weight.center * center_share(features)
         if weight.segments:
-            total = total + weight.segments * segment_triplet(
-                features.float(), labels, self.channels, weight.margin
-            )
+            segments = average_segments(features, self.channels, metric)
+            total = total + weight.segments * segments
         return LossOutput(total, (logits.argmax(dim=1) == labels).float().mean())
+
+    def _compute_metric_loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        weight = self.settings
+        total = features.new_zeros(())
+        if weight.triplet:
+            total = total + weight.triplet * batch_hard_triplet(features, labels, weight.margin)
+        if weight.contrastive:
+            total = total + weight.contrastive * supervised_contrastive(
+                features, labels, weight.temperature
+            )
+        return total
 
 
 class LossHeads(nn.ModuleDict):

@@ -4,6 +4,8 @@ what spreads cosines.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -36,17 +38,31 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float | None = 
     ).mean()
 
 
-def segment_triplet(
-    features: Tensor, labels: Tensor, channels: int, margin: float | None = None
-) -> Tensor:
-    """`batch_hard_triplet` of each segment of `channels` apart, the mean of them. Features [B, n
-    channels] -> scalar.
+def supervised_contrastive(features: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """Supervised contrastive loss: every sample of the anchor's label against all others of the
+    batch, by their cosines.
+
+    Unlike the hardest negatives' triplet loss it does not start by making all features alike, which
+    pretrained ones lose everything by. Features [B, D], labels int64 [B] -> scalar. Source: Khosla
+    et al., "Supervised contrastive learning" (NeurIPS 2020), L_out. Every label needs a second
+    sample in the batch.
+    """
+    unit = functional.normalize(features, dim=-1)
+    own = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    logits = (unit @ unit.T / temperature).masked_fill(own, -torch.inf)
+    shares = logits.log_softmax(dim=1).masked_fill(own, 0)
+    same = (labels[:, None] == labels[None, :]) & ~own
+    return -((shares * same).sum(dim=1) / same.sum(dim=1)).mean()
+
+
+def average_segments(features: Tensor, channels: int, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    """Average a loss over the segments of `channels` apart. Features [B, n channels] -> scalar.
 
     On the whole features, the modality that tells most apart does the work, and the others need not
     learn to stand alone.
     """
     segments = features.unflatten(1, (-1, channels)).unbind(1)
-    return torch.stack([batch_hard_triplet(segment, labels, margin) for segment in segments]).mean()
+    return torch.stack([loss(segment) for segment in segments]).mean()
 
 
 def center_share(features: Tensor) -> Tensor:

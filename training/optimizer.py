@@ -5,6 +5,7 @@ rest, twice that for its biases; linear warm-up, then a cosine.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -21,6 +22,8 @@ _EPSILON: Final = 1e-8
 #: The share of the learning rate at which the cosine ends.
 _FLOOR: Final = 0.001
 _TENTH: Final = 0.1
+#: Parameters of the backbones that come after the blocks.
+_AFTER_BLOCKS: Final = ("norm.", "ln_post.", "proj")
 
 
 def make_optimizer(
@@ -67,6 +70,14 @@ def compute_root_mean_square(gradient: Tensor, before: tuple[Tensor, int] | None
 def freeze(network: nn.Module) -> None:
     """Take the backbone out of training."""
     network.get_submodule("backbone").requires_grad_(False)
+
+
+def freeze_blocks(network: nn.Module, blocks: int) -> None:
+    """Take the lowest blocks of the backbone, patch embedding and positions out of training."""
+    for name, parameter in network.get_submodule(BACKBONE.rstrip(".")).named_parameters():
+        block = re.search(r"blocks\.(\d+)\.", name)
+        is_low = int(block[1]) < blocks if block else not name.startswith(_AFTER_BLOCKS)
+        parameter.requires_grad_(parameter.requires_grad and not is_low)
 
 
 def _choose_lr_and_decay(

@@ -106,25 +106,29 @@ class SdtpsSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class LossSettings:
-    """Weights of the losses on each branch; `margin`: of the triplet loss, None for the soft one.
+    """Weights of the losses on each branch; `margin`: of the triplet loss, None for the soft one;
+    `temperature`: of the supervised contrastive loss, which divides its cosines.
 
     `center`: weight of the features' common part, which spreads their cosines
-    (`trireid.training.losses.center_share`). `segments`: weight of the triplet loss on each segment
-    of C channels apart, which is compared where modalities are missing.
+    (`trireid.training.losses.center_share`). `segments`: weight of the triplet and contrastive
+    losses on each segment of C channels apart, which is compared where modalities are missing.
     """
 
     identity: Weight = 0.25
     triplet: Weight = 1.0
+    contrastive: Weight = 0.0
     center: Weight = 0.0
     segments: Weight = 0.0
     margin: float | None = None
+    temperature: Annotated[float, Field(ge=1e-2)] = 0.1
     label_smoothing: Share = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSettings:
     """Learning rates and decay; `backbone_lr` None: `lr` (a backbone from scratch). `frozen`: the
-    backbone is not trained at all.
+    backbone is not trained at all; `frozen_blocks`: its lowest blocks and what comes before them
+    are not.
 
     `bias_factor`: on the learning rate of the biases outside the backbone. `decay_vectors`: weight
     decay on biases and norms too. `clip`: largest gradient norm of the network, None for no limit.
@@ -134,6 +138,7 @@ class OptimizerSettings:
     lr: Weight = 3.5e-4
     backbone_lr: Weight | None = 5e-6
     frozen: bool = False
+    frozen_blocks: Count = 0
     bias_factor: Weight = 2.0
     weight_decay: Weight = 1e-4
     decay_vectors: bool = True
@@ -226,9 +231,19 @@ class Settings:
             yield "pretrained_weights", "names a set of weights of pretrained; set pretrained, too"
         if self.optimizer.frozen and self.pretrained is None:
             yield "optimizer.frozen", "a frozen backbone needs pretrained weights; set pretrained"
+        yield from self._find_frozen_contradictions()
         if self.network.head is Head.NONE and self.schedule.sdtps_delay_epochs:
             yield "schedule.sdtps_delay_epochs", "the network has no head to delay"
         yield from self._find_idle_keys()
+
+    def _find_frozen_contradictions(self) -> Iterator[tuple[str, str]]:
+        key, blocks = "optimizer.frozen_blocks", self.optimizer.frozen_blocks
+        if blocks and self.pretrained is None:
+            yield key, "frozen blocks need pretrained weights; set pretrained"
+        if blocks and self.optimizer.frozen:
+            yield key, "has no effect: optimizer.frozen is true"
+        if blocks > self.network.depth:
+            yield key, f"{blocks}, but the backbone has {self.network.depth} blocks"
 
     def _find_idle_keys(self) -> Iterator[tuple[str, str]]:
         """Find keys that have no effect because of another, where they were changed."""

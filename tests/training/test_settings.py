@@ -93,6 +93,8 @@ def test_yaml_has_no_trap(tmp_path: Path) -> None:
         ),
         ("optimizer.lr", "fast", "optimizer.lr", "must be a valid number, not 'fast'"),
         ("optimizer.frozen", True, "optimizer.frozen", "needs pretrained weights"),
+        ("optimizer.frozen_blocks", 1, "optimizer.frozen_blocks", "need pretrained weights"),
+        ("loss.temperature", 0, "loss.temperature", "at least 0.01"),
         ("schedule.epochs", 0, "schedule.epochs", "at least 1"),
         ("schedule.steps_per_epoch", 0, "schedule.steps_per_epoch", "at least 1, not 0"),
         ("augmentation.drop_modality", 1.5, "augmentation.drop_modality", "at most 1, not 1.5"),

@@ -8,10 +8,13 @@ import csv
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from collections import namedtuple
 from dataclasses import replace
+from functools import partial
+from operator import mul
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +25,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.training.conftest import Changed, make_image_set
-from trireid.models import Head, ReIdNetwork, get_published_state, load_checkpoint
+from trireid.models import Backbone, Head, ReIdNetwork, get_published_state, load_checkpoint
 from trireid.models.sdtps import Gumbel
 from trireid.samples import CheckpointError, ConfigError, SourceError, TrireidError
 from trireid.training.augment import Augmentation
@@ -30,8 +33,14 @@ from trireid.training.batch import Batches, IdentitySampler
 from trireid.training.data import Data, check_batch, split_validation
 from trireid.training.initialization import initialize_network
 from trireid.training.loop import Training
-from trireid.training.losses import batch_hard_triplet, center_share, identity_loss, segment_triplet
-from trireid.training.optimizer import compute_lr, make_optimizer
+from trireid.training.losses import (
+    average_segments,
+    batch_hard_triplet,
+    center_share,
+    identity_loss,
+    supervised_contrastive,
+)
+from trireid.training.optimizer import compute_lr, freeze_blocks, make_optimizer
 from trireid.training.settings import (
     BatchSettings,
     DataSettings,
@@ -70,15 +79,32 @@ def test_the_centre_share_is_the_common_part_of_the_features() -> None:
     assert float(center_share(torch.zeros(2, 2))) == 0
 
 
+def test_the_contrastive_loss_is_the_published_one() -> None:
+    draw = torch.Generator().manual_seed(0)
+    features, labels = torch.randn(6, 5, generator=draw), torch.tensor([0, 0, 0, 1, 1, 2])
+    features, labels = features[:5], labels[:5]
+    unit = (features / features.norm(dim=1, keepdim=True)).tolist()
+    losses = []
+    for a, anchor in enumerate(unit):
+        products = [math.exp(sum(map(mul, anchor, other)) / 0.1) for other in unit]
+        all_others = sum(products) - products[a]
+        same = [p for p in range(5) if p != a and labels[p] == labels[a]]
+        losses.append(-sum(math.log(products[p] / all_others) for p in same) / len(same))
+    found = float(supervised_contrastive(features, labels, 0.1))
+    assert found == pytest.approx(sum(losses) / 5, rel=1e-5)
+    assert float(supervised_contrastive(3 * features, labels, 0.1)) == pytest.approx(found)
+
+
 def test_the_segment_loss_is_the_mean_of_each_segment_by_itself() -> None:
     draw = torch.Generator().manual_seed(0)
     features, labels = torch.randn(8, 12, generator=draw), torch.arange(8) // 2
     parts = [batch_hard_triplet(features[:, at : at + 4], labels, 0.3) for at in (0, 4, 8)]
-    assert float(segment_triplet(features, labels, 4, 0.3)) == pytest.approx(float(sum(parts)) / 3)
+    triplet = partial(batch_hard_triplet, labels=labels, margin=0.3)
+    assert float(average_segments(features, 4, triplet)) == pytest.approx(float(sum(parts)) / 3)
     # a modality that the whole batch lacks: all alike, and no gradient that is not a number
     features[:, 4:8] = 7
     features.requires_grad_(True)
-    segment_triplet(features, labels, 4).backward()
+    average_segments(features, 4, triplet).backward()
     assert features.grad is not None
     assert (features.grad[:, 4:8] == 0).all()
     assert (features.grad[:, :4] != 0).any()
@@ -154,7 +180,7 @@ def test_too_few_identities_or_samples_are_said() -> None:
 def test_augmentation_treats_the_three_modalities_alike() -> None:
     one = np.random.default_rng(1).integers(0, 256, (64, 32, 3), dtype=np.uint8)
     changed = Augmentation(erase=1).augment_images(
-        np.stack([np.stack([one] * 3)] * 8), np.random.default_rng(2)
+        np.stack([np.stack([one] * 3)] * 8), np.ones((8, 3), np.bool_), np.random.default_rng(2)
     )
     assert (changed[:, 0] == changed[:, 1]).all()
     assert (changed[:, 0] == changed[:, 2]).all()
@@ -163,7 +189,9 @@ def test_augmentation_treats_the_three_modalities_alike() -> None:
 
 def test_a_flip_is_a_mirror() -> None:
     one = np.random.default_rng(1).integers(0, 256, (1, 3, 64, 32, 3), dtype=np.uint8)
-    mirrored = Augmentation(flip=1, erase=0, pad=0).augment_images(one, np.random.default_rng(2))
+    mirrored = Augmentation(flip=1, erase=0, pad=0).augment_images(
+        one, np.ones((1, 3), np.bool_), np.random.default_rng(2)
+    )
     assert np.array_equal(mirrored, one[:, :, :, ::-1])
 
 
@@ -360,6 +388,41 @@ def test_a_frozen_backbone_stays(changed: Changed, data: Data, tmp_path: Path) -
     }
     assert "backbone" not in moved
     assert {"sdtps", "rgb_reduce"} <= moved
+
+
+@pytest.mark.parametrize("backbone", list(Backbone))
+def test_frozen_blocks_and_what_is_below_them_stay(settings: Settings, backbone: Backbone) -> None:
+    config = replace(settings.network, backbone=backbone, depth=3, width=64, channels=64)
+    network = ReIdNetwork(config)
+    freeze_blocks(network, 2)
+    moving = [name for name, weight in network.named_parameters() if weight.requires_grad]
+    of_backbone = [name for name in moving if name.startswith("backbone.base.")]
+    assert all(re.search(r"blocks\.2\.|\.norm\.|ln_post|\.proj$", name) for name in of_backbone)
+    assert any("blocks.2." in name for name in of_backbone)
+    assert any(name.startswith("sdtps.") for name in moving)
+
+
+def test_absent_images_go_through_the_backbone_once_and_give_the_same(settings: Settings) -> None:
+    torch.manual_seed(0)
+    network = ReIdNetwork(replace(settings.network, cameras=0)).train()
+    images = torch.randn(4, 3, 3, *settings.network.image_size)
+    present, unknown = torch.ones(4, 3, dtype=torch.bool), torch.full((4,), -1)
+    present[:, 1] = False
+    present[2, 2] = False
+    seen: list[int] = []
+    network.backbone.register_forward_hook(lambda _, given, out: seen.append(len(given[0])))
+    found = network.features(images, unknown, present)
+    network.eval()
+    expected = network.features(images, unknown, present)
+    assert seen == [8, 12]
+    assert torch.allclose(found.both, expected.both, atol=1e-5)
+    network.train().features(images, unknown, present).both.sum().backward()
+    weight = next(network.backbone.parameters())
+    once, weight.grad = weight.grad, None
+    network.eval().features(images, unknown, present).both.sum().backward()
+    assert once is not None
+    assert weight.grad is not None
+    assert torch.allclose(once, weight.grad, rtol=1e-3, atol=1e-4)
 
 
 def test_start_weights_of_a_bare_backbone_fill_it(settings: Settings, tmp_path: Path) -> None:
