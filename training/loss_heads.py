@@ -13,8 +13,8 @@ from trireid.training.losses import (
     average_segments,
     batch_hard_triplet,
     center_share,
+    contrastive_loss,
     identity_loss,
-    supervised_contrastive,
 )
 from trireid.training.settings import LossSettings
 
@@ -58,7 +58,7 @@ class LossHead(nn.Module):
         if weight.triplet:
             total = total + weight.triplet * batch_hard_triplet(features, labels, weight.margin)
         if weight.contrastive:
-            total = total + weight.contrastive * supervised_contrastive(
+            total = total + weight.contrastive * contrastive_loss(
                 features, labels, weight.temperature
             )
         return total

@@ -38,7 +38,7 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float | None = 
     ).mean()
 
 
-def supervised_contrastive(features: Tensor, labels: Tensor, temperature: float) -> Tensor:
+def contrastive_loss(features: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """Supervised contrastive loss: every sample of the anchor's label against all others of the
     batch, by their cosines.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from tests.demo.conftest import World
-from trireid.demo.train_defaults import Default
+from trireid.demo.train_tiny import Default
 from trireid.evaluation import evaluate
 from trireid.inference import load_artifact
 from trireid.inference.embedded import default_artifact

@@ -37,8 +37,8 @@ from trireid.training.losses import (
     average_segments,
     batch_hard_triplet,
     center_share,
+    contrastive_loss,
     identity_loss,
-    supervised_contrastive,
 )
 from trireid.training.optimizer import compute_lr, freeze_blocks, make_optimizer
 from trireid.training.settings import (
@@ -90,9 +90,9 @@ def test_the_contrastive_loss_is_the_published_one() -> None:
         all_others = sum(products) - products[a]
         same = [p for p in range(5) if p != a and labels[p] == labels[a]]
         losses.append(-sum(math.log(products[p] / all_others) for p in same) / len(same))
-    found = float(supervised_contrastive(features, labels, 0.1))
+    found = float(contrastive_loss(features, labels, 0.1))
     assert found == pytest.approx(sum(losses) / 5, rel=1e-5)
-    assert float(supervised_contrastive(3 * features, labels, 0.1)) == pytest.approx(found)
+    assert float(contrastive_loss(3 * features, labels, 0.1)) == pytest.approx(found)
 
 
 def test_the_segment_loss_is_the_mean_of_each_segment_by_itself() -> None:
