@@ -1,4 +1,4 @@
-"""The faults of a real camera and a real detector: light, colors, resolution, blur, grain, JPEG,
+"""The marks of a real camera and a real detector: light, colors, resolution, blur, grain, JPEG,
 boxes that are off, and things in between.
 
 Drawn images are clean. A network that is to know real crops must not lean on that.

@@ -22,7 +22,7 @@ from torch import nn
 from tqdm import tqdm
 
 from trireid.evaluation import Scores
-from trireid.models import ReIdNetwork, get_published_state, load_checkpoint
+from trireid.models import NetworkConfig, ReIdNetwork, get_published_state, load_checkpoint
 from trireid.samples.errors import ConfigError, TrainingDivergedError
 from trireid.training.batch import Batch, Batches
 from trireid.training.data import Data, list_not_used
@@ -34,9 +34,10 @@ from trireid.training.loss_heads import LossHeads, LossOutput, sum_losses
 from trireid.training.memory import peak_megabytes
 from trireid.training.optimizer import get_exp_avg_sq, make_optimizer, set_lr
 from trireid.training.runtime import SCALED, autocast_to, resolve_device
-from trireid.training.settings import Settings, rename_flat
+from trireid.training.settings import DataSettings, Settings, rename_flat
 from trireid.training.validation import to_percent, validate
 
+_DEFAULTS: Final = Settings(network=NetworkConfig(), data=DataSettings(source="")).flatten()
 #: Parts of `resume.pt` in version 0.1, and their names today.
 _OLD_PARTS: Final = {"branches": "loss_heads", "optimiser": "optimizer", "made of": "run"}
 
@@ -294,7 +295,8 @@ class Training:
         self.gradients.cut(self.step // self.steps_per_epoch if self.step else -1)
 
     def _check_same(self, held: dict[str, Any], path: Path) -> None:
-        own, held = self._describe_run(), rename_flat(held)
+        # a save of an earlier version lacks the settings that came later
+        own, held = self._describe_run(), _DEFAULTS | rename_flat(held)
         other = next((key for key in own if held.get(key) != own[key]), None)
         if other is not None:
             raise ConfigError(

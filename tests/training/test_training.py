@@ -540,6 +540,20 @@ def test_a_folder_of_another_run_is_refused(changed: Changed, data: Data, tmp_pa
         Training(other, data, tmp_path)
 
 
+def test_a_save_without_a_setting_that_came_later_is_of_the_same_run(
+    settings: Settings, data: Data, tmp_path: Path
+) -> None:
+    Training(settings, data, tmp_path).run()
+    path = tmp_path / "resume.pt"
+    state = torch.load(path, weights_only=True)
+    del state["run"]["network.registers"], state["run"]["augmentation.light"]
+    torch.save(state, path)
+    assert Training(settings, data, tmp_path).step == state["step"]
+    lit = replace(settings, augmentation=replace(settings.augmentation, light=0.5))
+    with pytest.raises(ConfigError, match=r"augmentation\.light was 0\.0, and is 0\.5"):
+        Training(lit, data, tmp_path)
+
+
 def test_a_gradient_that_is_not_finite_stops_the_run(
     changed: Changed, data: Data, tmp_path: Path
 ) -> None:
