@@ -25,7 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.latency import measure_milliseconds, measure_sgemm
-from trireid.demo.baselines import describe_by_colors, describe_by_hsv_stripes
+from trireid.demo.baselines import (
+    describe_by_colors,
+    describe_by_histogram,
+    describe_by_hsv_stripes,
+)
 from trireid.demo.synthetic.source import synthetic_samples
 from trireid.evaluation import Scores, evaluate_distance, rerank
 from trireid.evaluation.rank_list import Ranked, rank_list
@@ -157,11 +161,8 @@ def measure_crops(
     return figures
 
 
-def measure_triplets(
-    embedder: Embedder, samples: Sequence[Sample], shown: Subset
-) -> dict[int, list[int]]:
+def rank_triplets(samples: Sequence[Sample], features: Floats) -> dict[int, list[int]]:
     """Rank all other samples for each query, best first, by their indices."""
-    features = embed(embedder, samples, shown)
     queries = [row for row, each in enumerate(samples) if each.attributes.get("role") == "query"]
     return {
         query: [item for item in np.argsort(-features @ features[query]).tolist() if item != query]
@@ -265,25 +266,29 @@ def report_triplets(
     networks: dict[str, Embedder], manifest: str, kind: Kind, output: Path | None
 ) -> dict[str, Any]:
     """Print the ranks of the right samples, draw the lists, and return the ranks."""
-    samples = read_samples(manifest)
-    print("\n| network | modalities | query | ranks of the right ones | among |\n|" + "---|" * 5)
-    rows = []
+    samples, (height, width) = read_samples(manifest), SIZES[kind]
+    images = to_batch(samples, (height, width)).images
+    features: dict[tuple[str, Subset], Floats] = {
+        ("striped HSV histogram", ("rgb",)): describe_by_hsv_stripes(images[:, 0]),
+        ("tri-modal histogram", MODALITIES): describe_by_histogram(images),
+    }
     for name, embedder in networks.items():
-        for shown in dict.fromkeys((embedder.card.modalities[:1], embedder.card.modalities)):
-            lists, label = measure_triplets(embedder, samples, shown), "+".join(shown)
-            for query, order in lists.items():
-                ranks = find_right(samples, query, order)
-                number = samples[query].attributes["query"]
-                rows.append((name, label, number, ranks, len(order)))
-                print(
-                    f"| {name} | {label} | {number} | {' '.join(map(str, ranks))} | {len(order)} |"
-                )
-            if output:
-                height, width = SIZES[kind]
-                path = output / f"{Path(manifest).stem}-{name}-{label}.png"
-                draw_lists(samples, lists, shown, (height // 2, width // 2), path)
-    keys = ("network", "modalities", "query", "ranks", "among")
-    return {"triplets": [dict(zip(keys, row, strict=True)) for row in rows]}
+        for shown in (embedder.card.modalities[:1], embedder.card.modalities):
+            features[name, shown] = embed(embedder, samples, shown)
+    print("\n| features | modalities | query | ranks of the right ones | among |\n|" + "---|" * 5)
+    table = []
+    for (name, shown), rows in features.items():
+        lists, label = rank_triplets(samples, rows), "+".join(shown)
+        for query, order in lists.items():
+            ranks = find_right(samples, query, order)
+            number = samples[query].attributes["query"]
+            table.append((name, label, number, ranks, len(order)))
+            print(f"| {name} | {label} | {number} | {' '.join(map(str, ranks))} | {len(order)} |")
+        if output:
+            path = output / f"{Path(manifest).stem}-{name}-{label}.png"
+            draw_lists(samples, lists, shown, (height // 2, width // 2), path)
+    keys = ("features", "modalities", "query", "ranks", "among")
+    return {"triplets": [dict(zip(keys, row, strict=True)) for row in table]}
 
 
 def report_latency(networks: dict[str, Embedder], kind: Kind, runs: int) -> dict[str, Any]:
