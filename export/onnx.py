@@ -9,16 +9,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import onnx
 
 from trireid.export.precision import convert
+from trireid.export.quantization import list_float32_layers
 from trireid.export.report import Report
 from trireid.export.shipping import check_target, ship
 from trireid.export.tolerance import PRECISIONS
 from trireid.export.tracing import ArtifactGraph, trace
-from trireid.export.verification import compare
+from trireid.export.verification import compare, draw_probe_inputs
 from trireid.inference.artifact import CHECKPOINTS, load_artifact
 from trireid.inference.card import METADATA_KEY, Card
 from trireid.inference.content import compute_content
@@ -31,6 +32,7 @@ from trireid.samples.sources import open_source
 
 #: The SOURCE on which a precision other than fp32 is measured by default.
 PROBE_SOURCE = "synthetic:{kind}:16"
+_PROBE_SIZE: Final = 2
 
 
 def export_onnx(
@@ -63,7 +65,8 @@ def export_onnx(
             drawn identities by default.
 
     Returns:
-        The card, with the verification's figures in `measured["against_fp32"]`.
+        The card, with the verification's figures in `measured["against_fp32"]`, and of int8 the
+        modules that stay in float32 in `measured["float32_layers"]`.
 
     Raises:
         VerificationError: They disagree; the file that was there stays.
@@ -80,8 +83,10 @@ def export_onnx(
     fingerprint = compute_fingerprint(network, card)
     card = replace(card, fingerprint=fingerprint, measured=dict(measured or {}), license=license)
     source = _open_source(data, card)
-    model = convert(trace(ArtifactGraph(network).eval(), batch), precision)
-    card = _insert_card(model, card)
+    probe = draw_probe_inputs(card, batch or _PROBE_SIZE)
+    model = convert(trace(ArtifactGraph(network).eval(), batch), precision, probe)
+    about = {"float32_layers": list_float32_layers(model)} if precision == "int8" else {}
+    card = _insert_card(model, replace(card, measured={**card.measured, **about}))
 
     def verify(temporary: Path) -> Report:
         reference = TorchEmbedder(network, target, "cpu")
@@ -92,7 +97,7 @@ def export_onnx(
     def write(temporary: Path) -> None:
         temporary.write_bytes(model.SerializeToString())
 
-    report = ship(target, write, verify, {"content": card.content})
+    report = ship(target, write, verify, {"content": card.content, **about})
     return replace(card, measured={**card.measured, "against_fp32": report.figures()})
 
 

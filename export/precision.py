@@ -6,16 +6,14 @@ patches, and a swapped patch changes the embedding by far more.
 
 from __future__ import annotations
 
-import logging
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from trireid.export.quantization import quantize
 
 #: The modules that score and select patches, but for the aggregation of the selected ones.
 _SELECTION: Final = "network.sdtps"
@@ -23,11 +21,21 @@ _AGGREGATION: Final = "_aggr"
 _HEAVY: Final = ("MatMul", "Gemm", "Conv", "Attention")
 
 
-def convert(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
-    """Return the graph in another precision; inputs, outputs and stages keep types and names."""
+def convert(
+    model: onnx.ModelProto, precision: str, probe: tuple[NDArray[Any], ...]
+) -> onnx.ModelProto:
+    """Return the graph in another precision; inputs, outputs and stages keep types and names.
+
+    Args:
+        model: The fp32 graph.
+        precision: One of `trireid.export.tolerance.PRECISIONS`.
+        probe: A batch of the graph's inputs, on which int8 measures what 8 bits would spoil.
+    """
     if precision == "fp16":
         return _convert_to_fp16(model)
-    return _quantize(model) if precision == "int8" else model
+    if precision == "int8":
+        return quantize(model, probe, [node.name for node in model.graph.node if _selects(node)])
+    return model
 
 
 def _convert_to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -92,50 +100,3 @@ def _wrap_in_casts(node: NodeProto, weights: dict[str, TensorProto]) -> list[Nod
 
 def _cast_weight(tensor: TensorProto, name: str) -> TensorProto:
     return numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), name)
-
-
-def _quantize(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Weights of matrix products in 8 bits, one scale per channel; activations are quantized as
-    they come.
-
-    `reduce_range` keeps weights to 7 bits: CPUs without VNNI add pairs of products in 16 bits,
-    which 8 bits overflow.
-    """
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    with tempfile.TemporaryDirectory() as folder:
-        whole, small = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
-        onnx.save(_without_shapes(model), whole)
-        with _quiet():
-            quantize_dynamic(
-                whole,
-                small,
-                op_types_to_quantize=["MatMul", "Gemm"],
-                weight_type=QuantType.QInt8,
-                per_channel=True,
-                reduce_range=True,
-                nodes_to_exclude=[node.name for node in model.graph.node if _selects(node)],
-            )
-        return onnx.load(small)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The quantizer warns, through the root logger, that it was not run on a preprocessed graph;
-    ours needs none.
-    """
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-def _without_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph without notes of inner shapes: the quantizer transposes weights and leaves the
-    notes as they were.
-    """
-    bare = onnx.ModelProto()
-    bare.CopyFrom(model)
-    del bare.graph.value_info[:]
-    return bare

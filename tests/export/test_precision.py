@@ -4,6 +4,7 @@ real ones.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,11 @@ from tests.export.tolerances import change_tolerance
 from trireid.export import export_onnx
 from trireid.export.precision import convert
 from trireid.export.tracing import ArtifactGraph, trace
+from trireid.export.verification import draw_probe_inputs
 from trireid.inference import load_artifact
 from trireid.inference.fp16_emulation import emulate_fp16
-from trireid.models import ReIdNetwork, load_checkpoint
+from trireid.inference.torch import describe_network
+from trireid.models import Backbone, NetworkConfig, ReIdNetwork, load_checkpoint
 from trireid.samples import SourceError, VerificationError
 
 FEW = "synthetic:person:4"
@@ -32,7 +35,8 @@ def graphs() -> dict[str, onnx.ModelProto]:
     """A small SDTPS network's graph in every precision."""
     network = load_checkpoint(GOLDENS / "tiny_sdtps.pth", GOLDENS / "tiny_sdtps.yml")
     model = trace(ArtifactGraph(network).eval(), None)
-    return {precision: convert(model, precision) for precision in ("fp32", "fp16", "int8")}
+    probe = draw_probe_inputs(describe_network(network, "tiny", None), 2)
+    return {precision: convert(model, precision, probe) for precision in ("fp32", "fp16", "int8")}
 
 
 def half_operators(graph: onnx.GraphProto) -> set[str]:
@@ -180,3 +184,43 @@ def test_a_precision_that_changes_retrieval_is_refused(
     with pytest.raises(VerificationError, match="mAP changes by"):
         export_onnx(network, tmp_path / "a.onnx", precision="int8", data=FEW)
     assert [path.name for path in tmp_path.iterdir()] == ["a.report.json"]
+
+
+def make_outlier_network() -> ReIdNetwork:
+    """A small network with the two things that spoil 8 bits: a class token with activations a
+    hundred times larger than other tokens', and projections close to the identity.
+    """
+    torch.manual_seed(0)
+    network = ReIdNetwork(
+        NetworkConfig(
+            backbone=Backbone.DINOV2,
+            image_size=(56, 28),
+            patch=14,
+            stride=14,
+            width=128,
+            depth=2,
+            channels=128,
+        )
+    )
+    with torch.no_grad():
+        network.get_parameter("backbone.base.cls_token")[..., 0] = 100
+        for block in range(2):
+            network.get_parameter(f"backbone.base.blocks.{block}.norm2.weight")[0] = 30
+        for name in ("rgb", "nir", "tir"):
+            network.get_parameter(f"{name}_reduce.0.weight")[:128] = 5
+            identity = torch.cat([torch.zeros(128, 128), torch.eye(128)], dim=1)
+            weight = network.get_parameter(f"{name}_reduce.1.weight")
+            weight.copy_(identity + 0.005 * torch.randn(128, 256))
+    return network.eval()
+
+
+def test_int8_keeps_in_float32_what_8_bits_would_spoil(tmp_path: Path) -> None:
+    card = export_onnx(make_outlier_network(), tmp_path / "a.onnx", precision="int8", data=FEW)
+    layers = card.measured["float32_layers"]
+    assert {f"{name}_reduce.1" for name in ("rgb", "nir", "tir")} <= set(layers)
+    assert not [name for name in layers if ".blocks." in name]
+    report = json.loads((tmp_path / "a.report.json").read_text())
+    assert report["artifact"]["float32_layers"] == layers
+    assert load_artifact(tmp_path / "a.onnx").card.measured["float32_layers"] == layers
+    # tokens, too: the class token's outliers take no steps from the patches
+    assert next(each for each in report["stages"] if each["name"] == "tokens")["worst"] > 0.9995
