@@ -19,8 +19,8 @@ _PACKAGE: Final = "trireid.demo"
 
 #: The file of each embedded default. A name without `-tiny` is also the kind it is for.
 _FILES: Final = {
-    "person": "person-tiny.onnx",
-    "vehicle": "vehicle-tiny.onnx",
+    "person": "person.onnx",
+    "vehicle": "vehicle.onnx",
     "person-tiny": "person-tiny.onnx",
     "vehicle-tiny": "vehicle-tiny.onnx",
 }
