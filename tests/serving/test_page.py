@@ -295,6 +295,8 @@ def test_everything_can_be_done_with_the_keyboard(page: Page, query: dict[str, P
     assert page.focused == "grouped"
     assert len(page.texts(".card")) < 12
     page.press(TAB)
+    assert page.run("return document.activeElement.closest('#demo-network') !== null")
+    page.press(TAB)
     assert page.focused == "view"
     page.press(ENTER)
     assert page.by("compare").is_displayed()
