@@ -77,12 +77,13 @@ _STANDARD: Final = 48
 class Default:
     """An embedded default: its kind, its steps, and the synthetic identities that it learns.
 
-    It begins as the lower 8 of the 12 blocks of a pretrained ViT-S, whose patches tell real people
-    apart best there, and the last worst (docs/default.md). The three lowest blocks stay as they
-    are: they have seen real images, and nothing drawn improves them. Its patches begin with mean 0
-    and variance 1 in each channel, its reductions as the mean patch, so that the start's knowledge
-    shows in the cosines. From random reductions and large, alike features the batch-hard triplet
-    loss led to the plateau where all features are the same; the contrastive one does not.
+    It begins as the lower 8 of the 12 blocks of a pretrained ViT-S: the patches of the middle
+    blocks tell real people apart best, those of the last worst (docs/world.md). The three lowest
+    blocks stay as they are: they have seen real images, and nothing drawn improves them. Its
+    patches begin with mean 0 and variance 1 in each channel, its reductions as the mean patch, so
+    that the start's knowledge shows in the cosines. From random reductions and large, alike
+    features the batch-hard triplet loss led to the plateau where all features are the same; the
+    contrastive one does not.
 
     `varied` identities come from the varied world, `plain` ones from the plain, where the card's
     figures are measured. All seven subsets of the modalities are equally frequent.
