@@ -7,6 +7,7 @@ from __future__ import annotations
 import fcntl
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def test_a_pretrained_backbone_is_what_the_package_holds(
     monkeypatch.setattr("research.experiment.read_start_weights", lambda: weights)
     started = fake_runs(monkeypatch, 0, "result.json")
     (tmp_path / "cost.json").write_text(json.dumps({"full": 0.125}))
-    run_experiment(tmp_path, ["full"], 1, STUDIES["dinov2"])
+    run_experiment(tmp_path, ["full"], 1, replace(STUDIES["dinov2"], results=None))
     assert started == [get_run_folder(tmp_path, "full", 0)]
     held = torch.load(tmp_path / "backbone.pth", weights_only=True)
     assert torch.equal(held["norm.bias"], weights["norm.bias"])
