@@ -73,9 +73,13 @@ def crop_box(image: Pixels, box: NDArray[np.float64]) -> Pixels:
     return np.asarray(cut)
 
 
-def draw_patch(height: int, width: int, draw: np.random.Generator) -> tuple[slice, slice]:
-    """Draw a rectangle of 4 to 30 % of the area, as far from square as an occluder is."""
-    area = draw.uniform(0.04, 0.3) * height * width
+def draw_patch(
+    height: int, width: int, shares: tuple[float, float], draw: np.random.Generator
+) -> tuple[slice, slice]:
+    """Draw the rows and columns of a rectangle: least and largest share of the area, aspect 0.3 to
+    3.3.
+    """
+    area = draw.uniform(*shares) * height * width
     aspect = np.exp(draw.uniform(np.log(0.3), np.log(3.3)))
     tall, wide = min(height, int((area * aspect) ** 0.5)), min(width, int((area / aspect) ** 0.5))
     top, left = draw.integers(0, height - tall + 1), draw.integers(0, width - wide + 1)

@@ -5,7 +5,7 @@ the three modalities), and beyond it: camera and detector.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from trireid.training.appearance import change_light, crop_box, degrade, draw_bo
 
 Images = NDArray[np.uint8]
 Share = Annotated[float, Field(ge=0, le=1)]
+#: Least and largest share of an image's area.
+_ERASED: Final = (0.02, 0.25)
+_OCCLUDED: Final = (0.04, 0.3)
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Augmentation:
         occluded = batch.copy()
         height, width = batch.shape[2:4]
         for row in np.flatnonzero(draw.random(len(batch)) < self.occlude):
-            rows, columns = draw_patch(height, width, draw)
+            rows, columns = draw_patch(height, width, _OCCLUDED, draw)
             other = draw.integers(len(batch))
             occluded[row, :, rows, columns] = batch[other, :, rows, columns]
         return occluded
@@ -103,16 +106,8 @@ class Augmentation:
         with mid grey.
         """
         height, width = triplet.shape[1:3]
-        area, aspect = (
-            draw.uniform(0.02, 0.25) * height * width,
-            np.exp(draw.uniform(np.log(0.3), np.log(3.3))),
-        )
-        tall, wide = (
-            min(height, int((area * aspect) ** 0.5)),
-            min(width, int((area / aspect) ** 0.5)),
-        )
-        top, left = draw.integers(0, height - tall + 1), draw.integers(0, width - wide + 1)
-        triplet[:, top : top + tall, left : left + wide] = 128
+        rows, columns = draw_patch(height, width, _ERASED, draw)
+        triplet[:, rows, columns] = 128
 
     def drop_modalities(
         self, present: NDArray[np.bool_], draw: np.random.Generator

@@ -48,7 +48,7 @@ def test_an_image_keeps_its_shape_and_grey_stays_grey(
 
 @given(st.integers(0, 2**32), st.integers(16, 300), st.integers(16, 300))
 def test_an_occluder_lies_inside_and_covers_a_part(seed: int, height: int, width: int) -> None:
-    rows, columns = draw_patch(height, width, np.random.default_rng(seed))
+    rows, columns = draw_patch(height, width, (0.04, 0.3), np.random.default_rng(seed))
     assert 0 <= rows.start < rows.stop <= height
     assert 0 <= columns.start < columns.stop <= width
     assert (rows.stop - rows.start) * (columns.stop - columns.start) <= 0.31 * height * width
