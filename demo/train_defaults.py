@@ -10,7 +10,6 @@ An interrupted run goes on where its last save stands.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -22,10 +21,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from trireid.demo.retrieval import measure
+from trireid.demo.export_default import export_default
 from trireid.demo.start_weights import read_start_weights
 from trireid.demo.synthetic.source import synthetic_samples
-from trireid.export import export_onnx
 from trireid.models import (
     Backbone,
     NetworkConfig,
@@ -269,25 +267,19 @@ def main() -> None:
     given = parser.parse_args()
     default = Default(kind=given.kind, seed=given.seed, threads=given.threads, steps=given.steps)
     network = train(default, read_start_weights(), given.folder)
-    results = measure(network, given.kind, Precision.BFLOAT16)
-    print(json.dumps(results, indent=1))
     command = (
         f"python -m trireid.demo.train_defaults --kind {given.kind} --steps {given.steps} "
         f"--seed {given.seed} --threads {given.threads}"
     )
     training = {"command": command, "seed": given.seed, "data": "drawn images", "start": _START}
-    card = export_onnx(
+    export_default(
         network,
+        given.kind,
         given.output,
+        training,
         precision="int8",
-        name=f"trireid-default-{given.kind}",
-        kind=given.kind,
-        measured={"training": training, "test": results},
+        measured_in=Precision.BFLOAT16,
         license=_LICENSE,
-    )
-    print(
-        f"{given.output}: {given.output.stat().st_size / 1e6:.1f} MB, fingerprint "
-        f"{card.fingerprint[:12]}"
     )
 
 

@@ -10,13 +10,11 @@ An interrupted run goes on where its last save stands.
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from trireid.demo.retrieval import measure
-from trireid.export import export_onnx
+from trireid.demo.export_default import export_default
 from trireid.models import NetworkConfig, ReIdNetwork
 from trireid.samples import KINDS, Kind
 from trireid.training.augment import Augmentation
@@ -191,28 +189,13 @@ def main() -> None:
     steps = {name: getattr(given, name) for name in ("half_steps", "steps", "segment_steps")}
     default = Default(kind=given.kind, seed=given.seed, threads=given.threads, **steps)
     network = train(default, given.folder)
-    results = measure(network, given.kind)
-    print(json.dumps(results, indent=1))
     command = (
         f"python -m trireid.demo.train_tiny --kind {given.kind} --half-steps "
         f"{given.half_steps} --steps {given.steps} "
         f"--segment-steps {given.segment_steps} --seed {given.seed} --threads {given.threads}"
     )
-    measured = {
-        "training": {"command": command, "seed": given.seed, "data": "drawn images"},
-        "test": results,
-    }
-    card = export_onnx(
-        network,
-        given.output,
-        name=f"trireid-default-{given.kind}",
-        kind=given.kind,
-        measured=measured,
-    )
-    print(
-        f"{given.output}: {given.output.stat().st_size / 1e6:.1f} MB, fingerprint "
-        f"{card.fingerprint[:12]}"
-    )
+    training = {"command": command, "seed": given.seed, "data": "drawn images"}
+    export_default(network, given.kind, given.output, training)
 
 
 if __name__ == "__main__":
